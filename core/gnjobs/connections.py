@@ -1,0 +1,55 @@
+"""Connections to Redis with everything explicit: protocol, decoding, timeouts, retries."""
+
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialBackoff
+from redis.retry import Retry
+
+DEFAULT_URL = "redis://localhost:6379/0"
+REPLY_TIMEOUT = 5.0
+CONNECT_TIMEOUT = 3.0
+
+
+def connect(
+    url: str,
+    *,
+    reply_timeout: float | None = REPLY_TIMEOUT,
+    retries: int = 2,
+    **options: Any,
+) -> redis.Redis:
+    """Make a client for a `redis://`, `rediss://` or `unix://` URL; connects at the first command.
+
+    Replies are bytes (RESP2, nothing decoded), since what is stored may not be UTF-8. `reply_timeout` (seconds)
+    must exceed the block time of blocking reads. `retries=0` never sends a command twice. A `ValueError` of one
+    line is raised for a URL that can't be used.
+    """
+    options = {
+        "socket_timeout": reply_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_keepalive": True,
+        "health_check_interval": 0,
+    } | options
+    if url.startswith("unix://"):
+        options.pop("socket_keepalive")
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
+        **options,
+    )
+
+
+def describe(url: str) -> str:
+    """Name a server for a person, without its password: `db1/0`, `/run/redis.sock`."""
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "unix":
+            return parts.path
+        port = "" if parts.port in (None, 6379) else f":{parts.port}"
+        return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or '0'}"
+    except ValueError:
+        return "?"

@@ -1,0 +1,159 @@
+"""The names of everything in Redis: built, parsed back, and checked, here and nowhere else."""
+
+import re
+import uuid
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from gnjobs.errors import InvalidName
+
+DEFAULT_PREFIX = "gn-uploader"
+RESERVED_IDS = frozenset({"output", "control", "children", "processes"})
+CHILD_FIELD = "child:"
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
+
+KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "foreign"]
+
+
+class JobKey(NamedTuple):
+    """What a key below `P:jobs:` names; `foreign` is a key inside a job that is none of ours."""
+
+    kind: KeyKind
+    job_id: str
+    child_id: str | None = None
+
+
+def new_job_id() -> str:
+    """Make a job id that nobody has: a UUID4."""
+    return str(uuid.uuid4())
+
+
+def is_id(text: str) -> bool:
+    """Tell whether the text may be a job's or a child's id."""
+    return _ID.fullmatch(text) is not None and text not in RESERVED_IDS
+
+
+def check_id(text: str, what: str = "id") -> str:
+    """Return the id unchanged, or raise `InvalidName` since it could reach other keys."""
+    if not is_id(text):
+        raise InvalidName(
+            f"{what} {text!r:.160} is refused: use 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, "
+            f"and none of {', '.join(sorted(RESERVED_IDS))}"
+        )
+    return text
+
+
+def check_prefix(text: str) -> str:
+    """Return the prefix without a trailing `:`, or raise `InvalidName`."""
+    prefix = text.rstrip(":")
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidName(f"prefix {text!r:.160} is refused: use A-Z a-z 0-9 . _ - and : between")
+    return prefix
+
+
+class Keys:
+    """The key names under one prefix; methods check the ids that they are given."""
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+        self.prefix = check_prefix(prefix)
+        self.jobs = f"{self.prefix}:jobs"
+        self.unfinished = f"{self.prefix}:unfinished"
+        self.users = f"{self.prefix}:users"
+        self.hosts = f"{self.prefix}:hosts"
+        self.events = f"{self.prefix}:events"
+        self.jobs_namespace = f"{self.jobs}:"
+
+    def __repr__(self) -> str:
+        return f"Keys({self.prefix!r})"
+
+    def job(self, job_id: str) -> str:
+        """The hash that is the job's record."""
+        return self.jobs_namespace + check_id(job_id, "job id")
+
+    def output(self, job_id: str) -> str:
+        """The stream of what the job's own process printed."""
+        return f"{self.job(job_id)}:output"
+
+    def processes(self, job_id: str) -> str:
+        """The string with the job's processes as last seen by its supervisor, JSON."""
+        return f"{self.job(job_id)}:processes"
+
+    def control(self, job_id: str) -> str:
+        """The stream of requests to the job's supervisor, and its answers."""
+        return f"{self.job(job_id)}:control"
+
+    def child(self, job_id: str, child_id: str) -> str:
+        """The hash with one child's state."""
+        return f"{self.job(job_id)}:children:{check_id(child_id, 'child id')}"
+
+    def child_output(self, job_id: str, child_id: str) -> str:
+        """The stream of one child's output."""
+        return f"{self.child(job_id, child_id)}:output"
+
+    def user_jobs(self, user_id: str) -> str:
+        """The sorted set of one user's job ids, scored by creation."""
+        return f"{self.users}:{check_id(user_id, 'user id')}:jobs"
+
+    def host_control(self, host: str) -> str:
+        """The stream of requests to a host's agent."""
+        return f"{self.hosts}:{check_id(host, 'host')}:control"
+
+    def owns(self, job_id: str, key: str) -> bool:
+        """Tell whether the key lies inside the job's own namespace, so that it may be opened for it."""
+        return key.startswith(f"{self.job(job_id)}:")
+
+    def scan_pattern(self, job_id: str | None = None) -> str:
+        """The glob that matches every key of every job, or every key inside one job."""
+        inside = self.jobs_namespace if job_id is None else f"{self.job(job_id)}:"
+        return re.sub(r"([\[\]*?\\^])", r"\\\1", inside) + "*"
+
+    def parse(self, key: str) -> JobKey | None:
+        """Say what a key names, or None for a key that belongs to no job of this prefix."""
+        if not key.startswith(self.jobs_namespace):
+            return None
+        job_id, _, rest = key[len(self.jobs_namespace) :].partition(":")
+        if not is_id(job_id):
+            return None
+        match rest.split(":"):
+            case [""]:
+                return JobKey("record", job_id) if key.endswith(job_id) else JobKey("foreign", job_id)
+            case ["output" | "processes" | "control" as kind]:
+                return JobKey(kind, job_id)
+            case ["children", child_id] if is_id(child_id):
+                return JobKey("child", job_id, child_id)
+            case ["children", child_id, "output"] if is_id(child_id):
+                return JobKey("child-output", job_id, child_id)
+            case _:
+                return JobKey("foreign", job_id)
+
+
+def child_id_of_output(key: str) -> tuple[Keys, str, str]:
+    """Split a child's output key into its prefix's keys, job id and child id; raise `InvalidName`."""
+    parts = key.rsplit(":", 5)
+    match parts:
+        case [prefix, "jobs", job_id, "children", child_id, "output"]:
+            keys = Keys(prefix)
+            return keys, check_id(job_id, "job id"), check_id(child_id, "child id")
+        case _:
+            raise InvalidName(f"{key!r:.200} is not the output key of a child")
+
+
+def child_ids(labels: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
+    """Make one readable, unique child id from each label, in order.
+
+    `pheno se.tsv` becomes `pheno-se.tsv`; the next one of that name `pheno-se.tsv-2`.
+    """
+    used = set(taken) | RESERVED_IDS
+    counts: dict[str, int] = {}
+    made = []
+    for label in labels:
+        base = re.sub(r"[^A-Za-z0-9._-]+", "-", label)[:100].strip("-._") or "child"
+        candidate = base
+        while candidate in used:
+            counts[base] = counts.get(base, 1) + 1
+            candidate = f"{base}-{counts[base]}"
+        used.add(candidate)
+        made.append(candidate)
+    return made

@@ -1,0 +1,70 @@
+"""The two Lua scripts that write with a condition: every change of status, and every addition of children."""
+
+from collections.abc import Collection, Mapping
+from typing import Literal
+
+import redis
+
+from gnjobs import values
+from gnjobs.keys import CHILD_FIELD
+
+# The token of the last transition makes a retry after a lost reply a success instead of a refusal.
+_TRANSITION = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
+local status = redis.call('HGET', KEYS[1], 'status') or ''
+if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'done', status} end
+local allowed = false
+for word in string.gmatch(ARGV[1], '[^,]+') do allowed = allowed or word == status end
+if not allowed then return {'refused', status} end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return {'done', ARGV[2]}
+"""
+
+_ADD_CHILDREN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+local added = 0
+for i = 1, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
+return added
+"""
+
+_CHILDREN_PER_CALL = 2000
+
+Outcome = Literal["done", "refused", "gone"]
+Value = str | bytes | int | float
+
+
+def transition(
+    client: redis.Redis,
+    key: str,
+    allowed_from: Collection[str],
+    to: str,
+    token: str,
+    fields: Mapping[str, Value] | None = None,
+) -> tuple[Outcome, str]:
+    """Change the status of the job or child at `key` if it is one of `allowed_from`, with the fields that go with it.
+
+    The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
+    `refused` where another status stands, `gone` where there is no record (none is made).
+    """
+    pairs = [part for pair in (fields or {}).items() for part in pair]
+    outcome, status = client.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
+    word: Outcome = "done" if outcome == b"done" else "refused" if outcome == b"refused" else "gone"
+    return word, values.text(status) or ""
+
+
+def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) -> int:
+    """Record children (id → output key) in the job's record; those already there stay. Returns how many were added.
+
+    May run at any time and again after a lost reply. Returns -1 where the record is gone.
+    """
+    pairs = [(f"{CHILD_FIELD}{child_id}", output_key) for child_id, output_key in output_keys.items()]
+    added = 0
+    for start in range(0, len(pairs), _CHILDREN_PER_CALL):
+        chunk = [part for pair in pairs[start : start + _CHILDREN_PER_CALL] for part in pair]
+        count = int(client.eval(_ADD_CHILDREN, 1, key, *chunk))
+        if count < 0:
+            return count
+        added += count
+    return added

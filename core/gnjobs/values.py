@@ -1,0 +1,57 @@
+"""Total reading of single values: whatever Redis holds becomes a value of ours or None, never an exception."""
+
+import math
+import shlex
+
+LATEST_TIME = 32503680000.0  # the year 3000: a time beyond it is somebody's mistake
+LARGEST_COUNT = 2**63
+
+
+def text(value: bytes | str | None) -> str | None:
+    """Decode a value; bytes that are not UTF-8 are kept as lone surrogates, so that nothing is lost."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value
+
+
+def number(value: bytes | str | None, lowest: float = 0.0, highest: float = LARGEST_COUNT) -> float | None:
+    """Read a finite number within bounds (both included), else None."""
+    if value is None or len(value) > 64:
+        return None
+    try:
+        read = float(value)
+    except ValueError:
+        return None
+    return read if math.isfinite(read) and lowest <= read <= highest else None
+
+
+def integer(value: bytes | str | None, lowest: int = 0, highest: int = LARGEST_COUNT) -> int | None:
+    """Read a whole number within bounds, else None; `12.0` is one."""
+    if value is None or len(value) > 64:
+        return None
+    try:
+        read = int(value)
+    except ValueError:
+        as_float = number(value, lowest, highest)
+        return int(as_float) if as_float is not None and as_float.is_integer() else None
+    return read if lowest <= read <= highest else None
+
+
+def seconds(value: bytes | str | None) -> float | None:
+    """Read a time in unix seconds that a calendar can show, else None."""
+    return number(value, 0.0, LATEST_TIME)
+
+
+def percentage(value: bytes | str | None) -> float | None:
+    """Read a percentage from 0 to 100, else None."""
+    return number(value, 0.0, 100.0)
+
+
+def command_words(command: str | None) -> list[str]:
+    """Split a shell-quoted command; one that can't be split is one word."""
+    if not command:
+        return []
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return [command]

