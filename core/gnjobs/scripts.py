@@ -1,7 +1,7 @@
-"""The two Lua scripts that write with a condition: every change of status, and every addition of children."""
+"""The Lua scripts that write with a condition: changes of status, additions of children, fields of what is there."""
 
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import redis
 
@@ -27,6 +27,12 @@ local added = 0
 for i = 1, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
 return added
+"""
+
+_SET_FIELDS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
 """
 
 _CHILDREN_PER_CALL = 2000
@@ -68,3 +74,11 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
             return count
         added += count
     return added
+
+
+def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> Any:
+    """Set fields of the hash at `key` only where it exists, so that what was removed is not made again.
+
+    Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
+    """
+    return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
