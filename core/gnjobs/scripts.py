@@ -1,4 +1,4 @@
-"""The Lua scripts that write with a condition: changes of status, additions of children, fields of what is there."""
+"""The Lua scripts that write with a condition: changes of status, additions of children, other fields."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -49,7 +49,7 @@ def transition(
     token: str,
     fields: Mapping[str, Value] | None = None,
 ) -> tuple[Outcome, str]:
-    """Change the status of the job or child at `key` if it is one of `allowed_from`, with the fields that go with it.
+    """Change the status of the job or child at `key` if it is one of `allowed_from`, and the fields with it.
 
     The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
     `refused` where another status stands, `gone` where there is no record (none is made).
@@ -61,9 +61,9 @@ def transition(
 
 
 def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) -> int:
-    """Record children (id → output key) in the job's record; those already there stay. Returns how many were added.
+    """Record children (id → output key) in the job's record; those already there stay.
 
-    May run at any time and again after a lost reply. Returns -1 where the record is gone.
+    May run at any time and again after a lost reply. Returns how many were added, -1 without a record.
     """
     pairs = [(f"{CHILD_FIELD}{child_id}", output_key) for child_id, output_key in output_keys.items()]
     added = 0
