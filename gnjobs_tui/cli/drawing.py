@@ -1,0 +1,181 @@
+"""What the command line shows on a terminal, drawn by rich; into a pipe the same without colour."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from gnjobs.durations import age_text
+from gnjobs.line_text import line_sentence
+from gnjobs.states import State, child_state, display_state
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gnjobs.safetext import safe_line
+
+if TYPE_CHECKING:
+    from gnjobs.config import Config
+    from gnjobs.events import Event
+    from gnjobs.health import Health
+    from gnjobs.lines import Line
+    from gnjobs.processing import Report
+    from gnjobs.store import JobStatus, UserSummary
+
+    from gnjobs.records import Child, Job
+
+# What the table of states calls its colours, in rich's words.
+_STYLES = {
+    "dim": "dim",
+    "accent": "cyan",
+    "plain": "",
+    "warning": "yellow",
+    "warning-bold": "bold yellow",
+    "error": "red",
+    "error-bold": "bold red",
+    "success": "green",
+}
+_LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
+
+_console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def _text(value: object, style: str = "") -> Text:
+    return Text("" if value is None else safe_line(str(value)), style=style)
+
+
+def _state_text(state: State) -> Text:
+    return Text(f"{state.sign} {state.word}", style=_STYLES.get(state.token, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(
+            column, justify="right" if column in {"%", "Run", "Faults", "Lines"} else "left", no_wrap=True
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f} %"
+
+
+def _clock(at: float | None) -> str:
+    return "" if at is None else datetime.fromtimestamp(at).strftime("%d %b %H:%M")
+
+
+def _run_time(job: "Job | Child", now: float) -> str:
+    return "" if job.started is None else age_text((job.finished or now) - job.started)
+
+
+def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
+    """Draw a list of jobs."""
+    table = _table("State", "Label", "User", "%", "Run", "Started", "Id")
+    for job, health in jobs:
+        table.add_row(
+            _state_text(display_state(job, health)),
+            _text(job.name),
+            _text(job.user),
+            _text(_percent(job.percent)),
+            _text(_run_time(job, now)),
+            _text(_clock(job.started)),
+            _text(job.id[:8], "dim"),
+        )
+    _console.print(table)
+
+
+def draw_users(users: "Iterable[UserSummary]", config: "Config") -> None:
+    """Draw users with what their jobs do."""
+    table = _table("User", "Name", "Newest job", "Jobs")
+    for user in users:
+        counts = ", ".join(f"{count} {status}" for status, count in user.counts.items() if count)
+        table.add_row(
+            _text(user.user), _text(config.name_of(user.user)), _text(_clock(user.newest)), _text(counts)
+        )
+    _console.print(table)
+
+
+def draw_events(events: "Iterable[Event]") -> None:
+    """Draw what happened, a line an event."""
+    table = _table("When", "What", "Job", "Owner", "By")
+    for event in events:
+        what = event.text + (f" ({event.reason})" if event.reason else "")
+        name = event.label or event.job or ""
+        table.add_row(_text(_clock(event.at)), _text(what), _text(name), _text(event.owner), _text(event.by))
+    _console.print(table)
+
+
+def draw_line(line: "Line") -> None:
+    """Draw one line of an output as a sentence."""
+    _console.print(_text(line_sentence(line), _LINE_STYLES.get(line.kind, "")), soft_wrap=True)
+
+
+def draw_status(status: "JobStatus", lines: Sequence[int | None], now: float) -> None:
+    """Draw all that is known of one job."""
+    job = status.job
+    head = Text.assemble(_state_text(display_state(job, status.health)), "  ", _text(job.name, "bold"))
+    _console.print(head, soft_wrap=True)
+    for sentence in status.health.evidence:
+        _console.print(_text(f"  {sentence}"), soft_wrap=True)
+    _draw_facts(job, now)
+    _draw_report(status.report)
+    if status.children:
+        _draw_children(status.children, lines, now)
+
+
+def _draw_facts(job: "Job", now: float) -> None:
+    where = " as ".join(word for word in (job.host, job.account) if word)
+    ended = "" if job.finished is None else f", ended {_clock(job.finished)}"
+    facts = {
+        "id": job.id,
+        "type": job.type,
+        "user": job.user,
+        "status": job.status,
+        "run": f"{_run_time(job, now)} since {_clock(job.started)}{ended}" if job.started else None,
+        "where": where,
+        "command": job.command,
+        "says": job.message,
+        "exit": job.exit_code,
+        "signal": job.signal,
+        "error": job.error,
+        "stopped by": " for: ".join(word for word in (job.stop_by, job.stop_reason) if word),
+        "still running": job.left_running,
+    }
+    extra = {name: value for name, value in job.raw.items() if name not in {"stdout", "stderr"}}
+    for name, value in (facts | extra).items():
+        if value not in (None, ""):
+            for index, part in enumerate(str(value).rstrip("\n").split("\n")):
+                lead = _text(name if index == 0 else "").plain[:14]
+                _console.print(Text.assemble((f"{lead:<14} ", "dim"), _text(part)), soft_wrap=True)
+
+
+def _draw_report(report: "Report") -> None:
+    _console.print(Text.assemble((f"{'result':<14} ", "dim"), _text(report.headline)), soft_wrap=True)
+    for note in report.notes:
+        _console.print(_text(f"{'':<15}{note}"), soft_wrap=True)
+    for table in report.tables:
+        _console.print(Text())
+        _console.print(_text(table.title, "bold"))
+        drawn = Table(
+            *(_text(column) for column in table.columns), box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+        )
+        for row in table.rows:
+            drawn.add_row(*(_text(cell) for cell in row))
+        _console.print(drawn)
+
+
+def _draw_children(children: "Sequence[Child]", lines: Sequence[int | None], now: float) -> None:
+    table = _table("State", "Child", "%", "Run", "Faults", "Lines", "Says")
+    for child, count in zip(children, lines, strict=True):
+        table.add_row(
+            _state_text(child_state(child)),
+            _text(child.label or child.id),
+            _text(_percent(child.percent)),
+            _text(_run_time(child, now)),
+            _text(child.faults),
+            _text(count),
+            _text((child.error or child.message or "").rpartition("\n")[2]),
+        )
+    _console.print(Text())
+    _console.print(table)

@@ -1,0 +1,30 @@
+"""Commands that keep something running on this host: `agent` and `demo`."""
+
+import click
+
+from gnjobs_tui.cli.session import Session, with_session
+
+
+@click.command()
+@with_session
+def agent(session: Session) -> int:
+    """Answer for this host's jobs whose supervisor is gone, mark what is lost, and tidy the indexes."""
+    from gnjobs.agent import run_agent
+
+    session.actor.check("run")
+    return run_agent(session.store)
+
+
+@click.command()
+@click.option("--size", type=click.FloatRange(min=0.01, max=1000), default=1.0, show_default=True,
+              metavar="X", help="Makes the files X times as long.")  # fmt: skip
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, to select and copy.")
+@click.option("--theme", metavar="NAME", help="Theme of the dashboard.")
+def demo(size: float, no_mouse: bool, theme: str | None) -> int:
+    """Open the dashboard on a Redis server of its own, with real jobs of several users at work.
+
+    Everything that the demo started is gone when it ends.
+    """
+    from gnjobs_tui.demo.command import run_demo
+
+    return run_demo(size=size, mouse=not no_mouse, theme=theme)

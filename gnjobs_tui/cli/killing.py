@@ -1,0 +1,75 @@
+"""`gnjobs kill`: every step said, and success only when nothing is left."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from gnjobs_tui.cli.printing import say
+from gnjobs_tui.cli.session import Session, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.kills import KillStep
+    from gnjobs.store import JobStore
+
+DEFAULT_GRACE = 10.0
+
+
+@click.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--child", metavar="C", help="Kill this child alone; its siblings go on.")
+@click.option("--grace", type=click.FloatRange(min=0.0), default=DEFAULT_GRACE, show_default=True,
+              metavar="S", help="Seconds from TERM to KILL.")  # fmt: skip
+@click.option("--force", is_flag=True, help="KILL at once.")
+@click.option("--reason", default="", metavar="R", help="Why; it is kept with the job.")
+@click.option("--no-wait", is_flag=True, help="Ask, and do not wait for what becomes of it.")
+@with_session
+def kill(
+    session: Session,
+    ids: tuple[str, ...],
+    child: str | None,
+    grace: float,
+    force: bool,
+    reason: str,
+    no_wait: bool,
+) -> int:
+    """Kill jobs with all their processes and say each step.
+
+    Exits 0 only when everything is verified gone (with --no-wait: when it was asked).
+    """
+    if child and len(ids) > 1:
+        raise click.UsageError("--child goes with one job")
+    targets = [session.find(beginning) for beginning in ids]
+    ended = [
+        _kill_one(session, store, job_id, child, reason=reason, grace=grace, force=force, wait=not no_wait)
+        for store, job_id in targets
+    ]
+    return 0 if all(ended) else 1
+
+
+def _kill_one(
+    session: Session,
+    store: "JobStore",
+    job_id: str,
+    child: str | None,
+    *,
+    reason: str,
+    grace: float,
+    force: bool,
+    wait: bool,
+) -> bool:
+    from gnjobs.kills import kill_job
+
+    steps = kill_job(store, job_id, child, actor=session.actor, reason=reason, grace=grace, force=force)
+    for step in steps:
+        _say_step(job_id, step)
+        if step.final:
+            return step.verified
+        if not wait and step.kind == "asked":
+            return True
+    return False
+
+
+def _say_step(job_id: str, step: "KillStep") -> None:
+    from datetime import datetime
+
+    say(f"{job_id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")

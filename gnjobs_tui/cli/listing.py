@@ -1,0 +1,110 @@
+"""Commands that list: `ls` and `users`."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import click
+
+from gnjobs_tui.cli.json_output import job_object, print_json
+from gnjobs_tui.cli.printing import print_fields
+from gnjobs_tui.cli.session import Session, on_terminal, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.health import Health
+    from gnjobs.store import JobStore
+
+    from gnjobs.records import Job
+
+DEFAULT_LIMIT = 50
+_PAGE = 500
+
+Judged = tuple["Job", "Health"]
+
+
+@click.command()
+@click.option("--user", metavar="U", help="This user's jobs alone.")
+@click.option(
+    "--filter", "query", metavar="Q", help="As on the dashboard: words, state:, user:, type:, age>2h."
+)
+@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, metavar="N")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_session
+def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:
+    """List jobs, newest first."""
+    listed = list(islice(_matching(session, user, query, limit), limit))
+    if as_json:
+        for job, health in listed:
+            print_json(job_object(job, health))
+    elif on_terminal():
+        from gnjobs_tui.cli.drawing import draw_jobs
+
+        draw_jobs(listed, session.store.now())
+    else:
+        for job, health in listed:
+            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, job.faults)
+    return 0
+
+
+def _matching(session: Session, user: str | None, query: str | None, limit: int) -> Iterator[Judged]:
+    from heapq import merge
+
+    from gnjobs.health import assess_listed
+
+    wanted = user or session.actor.only_user
+    found = merge(
+        *(_newest_first(store, wanted, limit if query is None else _PAGE) for store in session.stores),
+        key=lambda listed: listed[1].created or 0.0,
+        reverse=True,
+    )
+    now = session.store.now()
+    judged = ((job, assess_listed(job, now=now, limits=session.config.limits)) for _, job in found)
+    visible = ((job, health) for job, health in judged if session.actor.may("see", job))
+    if query is None:
+        yield from visible
+        return
+    from gnjobs.filters import matcher
+
+    matches = matcher(query, now=now)
+    yield from (listed for listed in visible if matches(*listed))
+
+
+def _newest_first(store: "JobStore", user: str | None, count: int) -> "Iterator[tuple[JobStore, Job]]":
+    page = store.page(user=user, count=count)
+    while True:
+        for job in page.jobs:
+            yield store, job
+        if page.next is None:
+            return
+        page = store.page(user=user, before=page.next, count=count)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_session
+def users(session: Session, as_json: bool) -> int:
+    """Users with counts of their jobs by status, the one with the newest job first."""
+    found = [
+        user for store in session.stores for user in store.users() if session.actor.may_see_owner(user.user)
+    ]
+    found.sort(key=lambda user: user.newest or 0.0, reverse=True)
+    if as_json:
+        for user in found:
+            print_json(
+                {
+                    "user": user.user,
+                    "name": session.config.name_of(user.user),
+                    "newest": user.newest,
+                    **user.counts,
+                }
+            )
+    elif on_terminal():
+        from gnjobs_tui.cli.drawing import draw_users
+
+        draw_users(found, session.config)
+    else:
+        for user in found:
+            print_fields(
+                user.user, user.newest, *(f"{status}={count}" for status, count in user.counts.items())
+            )
+    return 0

@@ -1,0 +1,83 @@
+"""`gnjobs logs`: an output as it was stored into a pipe, as sentences on a terminal."""
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from gnjobs_tui.cli.json_output import print_json
+from gnjobs_tui.cli.printing import complain
+from gnjobs_tui.cli.session import Session, on_terminal, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.lines import Hole, Line
+    from gnjobs.output_reader import OutputReader
+    from gnjobs.store import JobStore
+
+TERMINAL_LINES = 50
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--child", metavar="C", help="The output of this child.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until the end.")
+@click.option("-n", "--lines", "count", type=click.IntRange(min=0), metavar="N",
+              help=f"The last N lines.  [default: all; on a terminal {TERMINAL_LINES}]")  # fmt: skip
+@click.option("--from", "first", type=click.IntRange(min=1), metavar="LINE", help="From this line on.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_session
+def logs(
+    session: Session,
+    id_: str,
+    child: str | None,
+    follow: bool,
+    count: int | None,
+    first: int | None,
+    as_json: bool,
+) -> int:
+    """The output of a job, or of one of its children."""
+    if count is not None and first is not None:
+        raise click.UsageError("-n and --from exclude each other")
+    store, job_id = session.find(id_)
+    reader = store.output(job_id, child)
+    if count is None and first is None and on_terminal() and not as_json:
+        count = TERMINAL_LINES
+    start = first or 1 if count is None else max(1, reader.extent().last - count + 1)
+    last = _print_lines(reader.iterate(first=start), as_json, last=start - 1)
+    if follow:
+        _print_lines(_followed(store, job_id, reader, last), as_json, last)
+    return 0
+
+
+def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":
+    while True:
+        ended = store.get(job_id).is_final
+        lines = reader.follow(after, block_seconds=1.0)
+        yield from lines
+        if lines:
+            after = max(_last_number(line) for line in lines)
+        elif ended:
+            return
+
+
+def _last_number(line: "Line | Hole") -> int:
+    return getattr(line, "number", None) or getattr(line, "last", 0)
+
+
+def _print_lines(lines: "Iterable[Line | Hole]", as_json: bool, last: int) -> int:
+    from gnjobs.lines import Hole
+
+    drawn = on_terminal() and not as_json
+    for line in lines:
+        last = _last_number(line)
+        if isinstance(line, Hole):
+            complain(f"lines {line.first} to {line.last} are missing")
+        elif as_json:
+            print_json({"number": line.number, "at": line.at, "kind": line.kind, "text": line.text})
+        elif drawn:
+            from gnjobs_tui.cli.drawing import draw_line
+
+            draw_line(line)
+        else:
+            print(line.text, flush=False)
+    return last

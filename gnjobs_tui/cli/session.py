@@ -1,0 +1,110 @@
+"""What every command shares: where Redis is, whose configuration counts, and who is asking."""
+
+import sys
+from collections.abc import Callable
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gnjobs.errors import AmbiguousId, NoSuchJob
+
+if TYPE_CHECKING:
+    from gnjobs.config import Config
+    from gnjobs.roles import Actor
+    from gnjobs.store import JobStore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Session:
+    """One invocation: its options, and from them configuration, stores and actor, made when needed."""
+
+    def __init__(self) -> None:
+        self.redis_url: str | None = None
+        self.prefixes: tuple[str, ...] = ()
+        self.config_path: str | None = None
+        self.read_only = False
+
+    def add(self, redis_url: str | None, prefixes: tuple[str, ...], config_path: str | None) -> None:
+        """Take options given before or after the subcommand; the later one wins."""
+        self.redis_url = redis_url or self.redis_url
+        self.prefixes = prefixes or self.prefixes
+        self.config_path = config_path or self.config_path
+
+    @cached_property
+    def config(self) -> "Config":
+        """The configuration, with the command line's options over it."""
+        from gnjobs.config import load_config
+
+        return load_config(self.config_path).overridden(url=self.redis_url, prefixes=self.prefixes)
+
+    @cached_property
+    def actor(self) -> "Actor":
+        """Who is asking, and in which role."""
+        from gnjobs.roles import actor_from
+
+        return actor_from(self.config, read_only=self.read_only)
+
+    @cached_property
+    def stores(self) -> "tuple[JobStore, ...]":
+        """A store for each prefix, the first being the one where jobs are created."""
+        from gnjobs.store import JobStore
+
+        try:
+            return tuple(JobStore.from_url(self.config.url, prefix) for prefix in self.config.prefixes)
+        except ValueError as error:
+            raise click.UsageError(f"this Redis URL can't be used: {error}") from error
+
+    @property
+    def store(self) -> "JobStore":
+        """The store where jobs are created."""
+        return self.stores[0]
+
+    def find(self, beginning: str) -> "tuple[JobStore, str]":
+        """Find the job whose id begins so, under any prefix, as its store and full id.
+
+        Only jobs that the actor may see are found.
+        """
+        found: list[tuple[JobStore, str]] = []
+        for store in self.stores:
+            try:
+                found.append((store, store.resolve(beginning)))
+            except NoSuchJob:
+                continue
+        if not found:
+            raise NoSuchJob(f"no job's id begins with {beginning}")
+        if len(found) > 1:
+            raise AmbiguousId(beginning, [job_id for _, job_id in found])
+        store, job_id = found[0]
+        self.actor.check("see", store.get(job_id))
+        return store, job_id
+
+
+def with_session(command: Command) -> Command:
+    """Give a command the global options and pass it the invocation's `Session` as `session`."""
+
+    def run(
+        *args: Any, redis_url: str | None, prefix: tuple[str, ...], config: str | None, **kwargs: Any
+    ) -> Any:
+        context = click.get_current_context()
+        session = context.ensure_object(Session)
+        session.add(redis_url, prefix, config)
+        return context.invoke(command, *args, session=session, **kwargs)
+
+    options = (
+        click.option("--redis-url", metavar="URL", envvar="GNJOBS_REDIS_URL", help="Where Redis is."),
+        click.option(
+            "--prefix", metavar="P", multiple=True, envvar="GNJOBS_PREFIX", help="Repeat for several."
+        ),
+        click.option("--config", metavar="FILE", help="Read this configuration alone."),
+    )
+    wrapped: Any = update_wrapper(run, command)
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]
+
+
+def on_terminal() -> bool:
+    """Whether a person reads what we print."""
+    return sys.stdout.isatty()

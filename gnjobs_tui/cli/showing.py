@@ -1,0 +1,90 @@
+"""`gnjobs show`: all that is known of one job."""
+
+import csv
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from gnjobs_tui.cli.json_output import print_json, status_object
+from gnjobs_tui.cli.session import Session, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.processing.qc import Fault
+    from gnjobs.store import JobStatus, JobStore
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expected")
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@click.option("--faults", is_flag=True, help="All faults of its data instead.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--csv", "as_csv", is_flag=True, help="With --faults: a table that is safe to open in a spreadsheet."
+)
+@with_session
+def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) -> int:
+    """One job: its record, health with evidence, children and report; or all faults of its data."""
+    if as_csv and (as_json or not faults):
+        raise click.UsageError("--csv goes with --faults and without --json")
+    store, job_id = session.find(id_)
+    if faults:
+        _print_faults(_faults(store, job_id), as_json=as_json, as_csv=as_csv)
+        return 0
+    status = store.status(job_id, limits=session.config.limits)
+    if as_json:
+        print_json(status_object(status, _line_counts(store, status)))
+        return 0
+    from gnjobs_tui.cli.drawing import draw_status
+
+    draw_status(status, _line_counts(store, status), store.now())
+    return 0
+
+
+def _line_counts(store: "JobStore", status: "JobStatus") -> list[int | None]:
+    return [store.output(status.job.id, child.id).extent().last for child in status.children]
+
+
+def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
+    from gnjobs.processing.qc import all_faults
+
+    yield from all_faults(store.output(job_id).iterate())
+    for child in store.all_children(job_id):
+        yield from all_faults(store.output(job_id, child.id).iterate())
+
+
+def spreadsheet_cell(value: object) -> str:
+    """Make a cell that a spreadsheet shows and does not run: a leading `=`, `+`, `-`, `@` is quoted.
+
+    Plain numbers stay numbers.
+    """
+    text = "" if value is None else str(value)
+    if not text.startswith(_FORMULA_STARTS):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> None:
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_CSV_COLUMNS)
+        writer.writerows([spreadsheet_cell(getattr(fault, c)) for c in _CSV_COLUMNS] for fault in faults)
+    elif as_json:
+        import msgspec
+
+        for fault in faults:
+            print_json(msgspec.to_builtins(fault))
+    else:
+        from gnjobs.processing.qc import sentence
+
+        from gnjobs_tui.cli.printing import say
+
+        for fault in faults:
+            say(f"{fault.file or '?'}  {sentence(fault)}")

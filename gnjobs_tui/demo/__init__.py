@@ -1,0 +1,1 @@
+"""The demo: real jobs of several users on a Redis server of its own."""

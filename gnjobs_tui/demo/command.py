@@ -1,0 +1,56 @@
+"""`gnjobs demo`: a server, real jobs, and the dashboard on them; nothing is left afterwards."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from gnjobs.config import Config
+from gnjobs.roles import Actor
+from gnjobs.store import JobStore
+
+from gnjobs_tui.demo.guard import READY
+from gnjobs_tui.demo.server import NoServer, socket_url
+from gnjobs_tui.demo.workload import start_all
+
+
+@contextmanager
+def guarded_server() -> Iterator[tuple[str, Path]]:
+    """A server with a private directory, for the time of a with block: its URL and the directory.
+
+    Both, and all jobs in it, are gone afterwards, also when this process is killed.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="gnjobs-demo-"))
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "gnjobs_tui.demo.guard", str(directory)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert guard.stdin is not None
+    assert guard.stdout is not None
+    try:
+        said = guard.stdout.readline().strip()
+        if said != READY:
+            raise NoServer(said or "the demo's server did not start")
+        yield socket_url(directory), directory
+    finally:
+        guard.stdin.close()
+        guard.stdout.close()
+        guard.wait()
+
+
+def run_demo(*, size: float, mouse: bool, theme: str | None) -> int:
+    """Start everything, open the dashboard, and clear up when it is left."""
+    with guarded_server() as (url, directory):
+        click.echo("Starting a server and real jobs on it …", err=True)
+        start_all(JobStore.from_url(url), directory, size=size)
+        from gnjobs_tui.app import GnjobsApp
+
+        GnjobsApp(Config(url=url), Actor.admin("demo"), theme=theme).run(mouse=mouse)
+        click.echo("Ending the demo's jobs …", err=True)
+    return 0

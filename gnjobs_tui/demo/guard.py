@@ -1,0 +1,78 @@
+"""A process that outlives the demo to clear up after it, however the demo ends, `kill -9` included.
+
+It holds the server; when its standard input closes, the demo is gone: then every job is killed, verified, and
+the server and the files go.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+from gnjobs.environment import ENV_URL
+from gnjobs.kills import kill_job
+from gnjobs.roles import Actor
+from gnjobs.store import JobStore
+
+from gnjobs.errors import GnjobsError
+from gnjobs_tui.demo.server import socket_url, start_server
+
+READY = "ready"
+
+
+def _kill(store: JobStore, job_id: str) -> None:
+    with suppress(GnjobsError):
+        for _ in kill_job(store, job_id, actor=Actor.admin("demo"), reason="the demo ends", force=True):
+            pass
+
+
+def _end_jobs(store: JobStore) -> None:
+    unfinished = [job.id for job in store.page(unfinished=True, count=1000).jobs]
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        list(pool.map(lambda job_id: _kill(store, job_id), unfinished))
+
+
+def _end_marked(url: str) -> None:
+    marked = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and process.environ().get(ENV_URL) == url:
+                process.kill()
+                marked.append(process)
+    psutil.wait_procs(marked, timeout=5)
+
+
+def _guard(directory: Path, server: subprocess.Popen[bytes]) -> None:
+    store = JobStore.from_url(socket_url(directory))
+    try:
+        sys.stdin.read()
+        _end_jobs(store)
+    finally:
+        _end_marked(socket_url(directory))
+        server.kill()
+        server.wait()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def main() -> None:
+    """Start the server in the directory given, say so, and guard it until the demo has ended."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    directory = Path(sys.argv[1])
+    try:
+        server = start_server(directory)
+    except GnjobsError as error:
+        print(error, flush=True)
+        shutil.rmtree(directory, ignore_errors=True)
+        sys.exit(1)
+    print(READY, flush=True)
+    _guard(directory, server)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The library's public names, and what importing it costs."""
+
+import subprocess
+import sys
+
+import gnjobs
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(gnjobs.__all__) == [
+        "Child",
+        "ChildFailure",
+        "ChildOutput",
+        "ChildResult",
+        "CurrentJob",
+        "Health",
+        "Job",
+        "JobStore",
+        "Keys",
+        "KillStep",
+        "Line",
+        "OutputFile",
+        "OutputHandler",
+        "OutputReader",
+        "OutputWriter",
+        "Processor",
+        "Report",
+        "ThisChild",
+        "connect",
+        "current_job",
+        "kill_job",
+        "launch",
+        "register",
+        "safe_line",
+        "safe_text",
+    ]
+    for name in gnjobs.__all__:
+        assert getattr(gnjobs, name) is not None
+
+
+def test_importing_the_library_imports_no_other() -> None:
+    script = (
+        "import sys, gnjobs\n"
+        "loaded = {name.partition('.')[0] for name in sys.modules}\n"
+        "print(sorted(loaded & {'redis', 'msgspec', 'psutil', 'textual', 'rich', 'click'}))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
+    )

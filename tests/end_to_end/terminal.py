@@ -1,0 +1,120 @@
+"""A real pseudo-terminal with a program in it, used as a person would: keys in, a screen out."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import pyte
+
+
+class Terminal:
+    """A program in a pseudo-terminal whose screen pyte keeps; every byte that it sent is kept, too."""
+
+    def __init__(
+        self, command: list[str], columns: int = 100, rows: int = 30, env: Mapping[str, str] | None = None
+    ) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.raw = bytearray()
+        self.exit_code: int | None = None
+        self._stream = pyte.ByteStream(self.screen)
+        self._changed = threading.Condition()
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            self._become(command, env or {})
+        fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _become(self, command: list[str], env: Mapping[str, str]) -> None:
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
+        kept |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        while os.get_terminal_size(0).columns != self.screen.columns:
+            time.sleep(0.001)
+        try:
+            os.execvpe(command[0], command, kept | dict(env))
+        finally:
+            os._exit(127)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._fd, 65536)
+            except OSError:
+                data = b""
+            with self._changed:
+                self.raw += data
+                self._stream.feed(data)
+                self._changed.notify_all()
+            if not data:
+                return
+
+    @property
+    def lines(self) -> list[str]:
+        """What is on the screen now, a string a row, without trailing blanks."""
+        with self._changed:
+            return [line.rstrip() for line in self.screen.display]
+
+    @property
+    def text(self) -> str:
+        """What is on the screen now."""
+        return "\n".join(self.lines)
+
+    def send(self, keys: str) -> None:
+        """Press keys; `\\x1b` is escape."""
+        os.write(self._fd, keys.encode())
+
+    def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 30.0) -> str:
+        """Wait until the screen shows a text, or fulfils a condition; return the screen."""
+        deadline = time.monotonic() + limit
+        fulfilled = wanted if callable(wanted) else lambda text: wanted in text
+        with self._changed:
+            while True:
+                text = "\n".join(line.rstrip() for line in self.screen.display)
+                if fulfilled(text):
+                    return text
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise AssertionError(f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}")
+                self._changed.wait(min(left, 1.0))
+
+    def wait_closed(self, limit: float = 30.0) -> int:
+        """Wait until the program has ended; return its exit code (negative: a signal)."""
+        pidfd = os.pidfd_open(self.pid)
+        try:
+            ready, _, _ = select.select([pidfd], [], [], limit)
+        finally:
+            os.close(pidfd)
+        if not ready:
+            raise AssertionError(f"still running after {limit} s; the screen shows\n{self.text}")
+        _, status = os.waitpid(self.pid, 0)
+        self.exit_code = os.waitstatus_to_exitcode(status)
+        return self.exit_code
+
+    def close(self) -> None:
+        """End the program if it runs, and close the terminal."""
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+            self.wait_closed()
+        with contextlib.suppress(OSError):
+            os.close(self._fd)
+
+    def __enter__(self) -> "Terminal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def gnjobs(*arguments: str) -> list[str]:
+    """The command line that runs gnjobs with the interpreter of the tests."""
+    return [sys.executable, "-m", "gnjobs_tui", *arguments]

@@ -1,0 +1,192 @@
+"""The command line against a real server, as a person or a script would use it."""
+
+import json
+import subprocess
+import sys
+
+import psutil
+import pytest
+from gnjobs.store import JobStore
+
+from gnjobs.keys import Keys
+from tests.end_to_end.command import environment, run
+from tests.end_to_end.terminal import gnjobs
+from tests.servers import Server, free_port
+from tests.waiting import wait_for
+
+JOB_NAMES = (
+    "id type user label command status health percent faults created started finished heartbeat host account "
+    "pid exit_code signal error message children"
+).split()
+CHILD_NAMES = "id label status percent faults message pid exit_code signal output_key lines".split()
+PYTHON = sys.executable
+
+
+@pytest.fixture
+def store(server: Server) -> JobStore:
+    return JobStore.from_url(server.url)
+
+
+def start(server: Server, *command: str, options: tuple[str, ...] = ()) -> str:
+    """Start a detached job and return its id once it runs."""
+    done = run(server.url, "run", "--detach", *options, "--", *command)
+    assert done.returncode == 0, done.stderr
+    job_id = done.stdout.strip()
+    store = JobStore.from_url(server.url)
+    wait_for(lambda: store.get(job_id).status != "pending", 20, "the job to start")
+    return job_id
+
+
+def test_version_is_said_without_a_server() -> None:
+    done = run(f"redis://127.0.0.1:{free_port()}/0", "--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("gnjobs ")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(("true",), 0), (("false",), 1), (("sh", "-c", "kill -9 $$"), 137)]
+)
+def test_run_exits_as_the_command_did(server: Server, command: tuple[str, ...], code: int) -> None:
+    assert run(server.url, "run", "--", *command).returncode == code
+
+
+def test_run_exits_as_the_command_did_where_the_parent_ignores_sigchld(server: Server) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [PYTHON, "-c", script, *gnjobs("run", "--", "false")],
+        env=environment(server.url),
+        capture_output=True,
+    )
+    assert done.returncode == 1
+
+
+def test_a_command_that_does_not_exist_is_a_failed_job_that_says_so(server: Server, store: JobStore) -> None:
+    done = run(server.url, "run", "--", "/no/such/command")
+    job = store.get(done.stdout.split()[0])
+    assert done.returncode == 127
+    assert job.status == "error"
+    assert "/no/such/command" in (job.error or "")
+
+
+def test_options_of_the_command_belong_to_it(server: Server, store: JobStore) -> None:
+    done = run(server.url, "run", "--label", "mine", "--", "echo", "--label", "its", "-n")
+    assert store.get(done.stdout.split()[0]).command == "echo --label its -n"
+
+
+def test_global_options_may_stand_after_the_subcommand(server: Server) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    assert run(nowhere, "ls", "--redis-url", server.url).returncode == 0
+    assert run(nowhere, "--redis-url", server.url, "ls").returncode == 0
+
+
+def test_ls_lists_newest_first_in_json(server: Server) -> None:
+    ids = [run(server.url, "run", "--label", f"job {n}", "--", "true").stdout.split()[0] for n in range(3)]
+    listed = [json.loads(line) for line in run(server.url, "ls", "--json").stdout.splitlines()]
+    assert [job["id"] for job in listed] == ids[::-1]
+    assert all(list(job) == JOB_NAMES for job in listed)
+    assert {job["status"] for job in listed} == {"success"}
+
+
+def test_ls_filters_and_limits(server: Server) -> None:
+    for label in ("pheno one", "geno", "pheno two"):
+        run(server.url, "run", "--label", label, "--", "true")
+    found = run(server.url, "ls", "--filter", "pheno state:done", "--json").stdout.splitlines()
+    assert [json.loads(line)["label"] for line in found] == ["pheno two", "pheno one"]
+    assert len(run(server.url, "ls", "--limit", "2", "--json").stdout.splitlines()) == 2
+    assert run(server.url, "ls", "--filter", "age>soon").returncode == 2
+
+
+def test_show_tells_all_in_json(server: Server) -> None:
+    job_id = run(server.url, "run", "--", "sh", "-c", "echo out; echo wrong >&2").stdout.split()[0]
+    shown = json.loads(run(server.url, "show", job_id[:8], "--json").stdout)
+    assert list(shown) == [*JOB_NAMES, "evidence", "report"]
+    assert shown["children"] == []
+    assert shown["exit_code"] == 0
+    assert shown["report"]["headline"]
+
+
+def test_logs_gives_into_a_pipe_what_was_stored(server: Server) -> None:
+    hostile = "\x1b]52;c;aGk=\x07 \u202e[red]x[/x] \x9b"
+    job_id = run(
+        server.url, "run", "--", PYTHON, "-c", f"print({hostile!r}); print('second'); print('third')"
+    ).stdout.split()[0]
+    assert run(server.url, "logs", job_id).stdout == f"{hostile}\nsecond\nthird\n"
+    assert run(server.url, "logs", job_id, "-n", "1").stdout == "third\n"
+    assert run(server.url, "logs", job_id, "--from", "2").stdout == "second\nthird\n"
+    as_json = [json.loads(line) for line in run(server.url, "logs", job_id, "--json").stdout.splitlines()]
+    assert [(line["number"], line["kind"]) for line in as_json] == [(1, "out"), (2, "out"), (3, "out")]
+
+
+def test_logs_follows_until_the_end(server: Server) -> None:
+    job_id = start(server, "sh", "-c", "echo first; read _ < /dev/zero; sleep 0.5; echo last")
+    assert run(server.url, "logs", "-f", job_id).stdout == "first\nlast\n"
+
+
+def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, store: JobStore) -> None:
+    job_id = start(server, "sh", "-c", "sleep 1000 & sleep 1001")
+    wait_for(lambda: store.get(job_id).pid, 10)
+    group = psutil.Process(store.get(job_id).pid)
+    everyone = [group, *wait_for(lambda: group.children(recursive=True), 10)]
+    done = run(server.url, "kill", job_id, "--reason", "runaway")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "verified" in done.stdout
+    assert not any(process.is_running() and process.status() != "zombie" for process in everyone)
+    job = store.get(job_id)
+    assert (job.status, job.stop_reason) == ("killed", "runaway")
+    assert job.stop_by
+    said = run(server.url, "log").stdout
+    assert job_id in said
+    assert "runaway" in said
+
+
+def test_wait_rm_rerun_and_users(server: Server, store: JobStore) -> None:
+    job_id = start(server, "sh", "-c", "sleep 0.3; exit 3", options=("--user", "jsmith", "--label", "it's"))
+    assert run(server.url, "wait", job_id).returncode == 1
+    line = run(server.url, "rerun", job_id).stdout
+    assert "--user jsmith" in line
+    assert "sh -c 'sleep 0.3; exit 3'" in line
+    assert "jsmith" in run(server.url, "users").stdout
+    running = start(server, "sleep", "1000")
+    refused = run(server.url, "rm", running)
+    assert refused.returncode == 1
+    assert run(server.url, "kill", "--force", running).returncode == 0
+    assert run(server.url, "rm", job_id).returncode == 0
+    assert run(server.url, "show", job_id).returncode == 3
+    assert not list(store.client.scan_iter(f"{Keys().job(job_id)}*"))
+
+
+def test_exit_codes_and_one_line_on_stderr(server: Server) -> None:
+    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    run(server.url, "run", "--id", "twin-1", "--", "true")
+    run(server.url, "run", "--id", "twin-2", "--", "true")
+    cases = {
+        ("show", "nothing-like-it"): 3,
+        ("show", "twin"): 2,
+        ("show", "tw"): 2,
+        ("run", "--id", "a:b", "--", "true"): 2,
+        ("run", "--id", "twin-1", "--", "true"): 1,
+        ("logs", "twin-1", "--child", "none"): 3,
+    }
+    for arguments, code in cases.items():
+        done = run(server.url, *arguments)
+        assert done.returncode == code, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) <= 4
+    done = run(nowhere, "ls")
+    assert done.returncode == 5
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_ls_imports_nothing_of_the_dashboard(server: Server) -> None:
+    script = (
+        "import sys; sys.argv = ['gnjobs', 'ls', '--json']\n"
+        "from gnjobs_tui.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'textual', 'rich', 'psutil'}))"
+    )
+    done = subprocess.run([PYTHON, "-c", script], env=environment(server.url), capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
