@@ -29,7 +29,7 @@ if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
 return added
 """
 
-_SET_FIELDS = """
+SET_FIELDS = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
@@ -54,10 +54,22 @@ def transition(
     The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
     `refused` where another status stands, `gone` where there is no record (none is made).
     """
-    pairs = [part for pair in (fields or {}).items() for part in pair]
-    outcome, status = client.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
+    outcome, status = add_transition(client, key, allowed_from, to, token, fields)
     word: Outcome = "done" if outcome == b"done" else "refused" if outcome == b"refused" else "gone"
     return word, values.text(status) or ""
+
+
+def add_transition(
+    pipe: redis.Redis,
+    key: str,
+    allowed_from: Collection[str],
+    to: str,
+    token: str,
+    fields: Mapping[str, Value] | None = None,
+) -> Any:
+    """Add a `transition` to a pipeline, whose reply of outcome and status comes with the others."""
+    pairs = [part for pair in (fields or {}).items() for part in pair]
+    return pipe.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
 
 
 def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) -> int:
@@ -81,4 +93,4 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> An
 
     Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
     """
-    return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+    return client.eval(SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
