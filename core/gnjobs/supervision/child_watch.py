@@ -1,0 +1,146 @@
+"""What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+
+from gnjobs import values
+from gnjobs.keys import CHILD_FIELD, Keys, is_id
+from gnjobs.records import ChildrenSummary
+from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING
+
+_READ = ("status", "last-output", "started", "faults", "label", "pid", "stop-by", "stop-reason")
+_WAITING_READ_AT_ONCE = 200
+
+
+class WatchedChild(NamedTuple):
+    """The part of a child's hash that the job's record depends on."""
+
+    status: str = PENDING
+    last_output: float | None = None
+    started: float | None = None
+    faults: int = 0
+    label: str | None = None
+    pid: int | None = None
+    stop_by: str | None = None
+    stop_reason: str | None = None
+
+    @property
+    def last_sign(self) -> float:
+        """When it was last heard of, or when it began (unix seconds; 0 when neither is known)."""
+        return max(self.last_output or 0.0, self.started or 0.0)
+
+
+def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
+    status, last_output, started, faults, label, pid, stop_by, stop_reason = listed
+    return WatchedChild(
+        _valid(values.text(status)) or PENDING,
+        values.seconds(last_output),
+        values.seconds(started),
+        values.integer(faults) or 0,
+        values.text(label),
+        values.integer(pid),
+        values.text(stop_by),
+        values.text(stop_reason),
+    )
+
+
+def _valid(text: str | None) -> str | None:
+    """Make text encodable: what was no UTF-8 becomes `?`."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+class ChildWatch:
+    """All children of one job, by id."""
+
+    def __init__(self, keys: Keys, job_id: str) -> None:
+        self._keys = keys
+        self._job_id = job_id
+        self._count = 0
+        self._reading: list[str] = []
+        self.output_keys: dict[str, str] = {}
+        self.children: dict[str, WatchedChild] = {}
+
+    def discover(self, client: redis.Redis, count: int | None = None) -> None:
+        """Read the record's list of children, unless its `children` count is the one that is known."""
+        if count is not None and count == self._count:
+            return
+        pairs = client.hscan_iter(self._keys.job(self._job_id), match=f"{CHILD_FIELD}*", count=1000)
+        for field, value in pairs:
+            child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
+            key = values.text(value) or ""
+            if is_id(child_id) and self._keys.owns(self._job_id, key):
+                self.output_keys[child_id] = key
+                self.children.setdefault(child_id, WatchedChild())
+        self._count = len(self.output_keys) if count is None else count
+
+    def unfinished(self) -> Iterator[str]:
+        """The ids of children that have not ended, as far as is known."""
+        return (name for name, child in self.children.items() if child.status not in FINAL_STATUSES)
+
+    def add_reads(self, pipe: Any, *, all_unfinished: bool = False) -> int:
+        """Add to a pipeline the reading of running children and of the first that wait; return how many."""
+        waiting = 0
+        self._reading = []
+        for child_id in self.unfinished():
+            if self.children[child_id].status == PENDING:
+                waiting += 1
+                if waiting > _WAITING_READ_AT_ONCE and not all_unfinished:
+                    continue
+            self._reading.append(child_id)
+            pipe.hmget(self._keys.child(self._job_id, child_id), _READ)
+        return len(self._reading)
+
+    def take(self, replies: Sequence[Any]) -> None:
+        """Take the replies to the reads that were added last; a hash of another type changes nothing."""
+        for child_id, reply in zip(self._reading, replies, strict=True):
+            if isinstance(reply, list):
+                self.children[child_id] = _read_child(reply)
+
+    @property
+    def faults(self) -> int:
+        """How many faults all children have found."""
+        return sum(child.faults for child in self.children.values())
+
+    @property
+    def last_output(self) -> float:
+        """When a line or progress last came from a child that has not ended (0 when never)."""
+        return max(
+            (self.children[child_id].last_output or 0.0 for child_id in self.unfinished()), default=0.0
+        )
+
+    def summary(self, cpu_by_child: Mapping[str, float]) -> str | None:
+        """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
+        if not self.children:
+            return None
+        counts = Counter(child.status for child in self.children.values())
+        active = [child_id for child_id in self.unfinished() if self.children[child_id].status != PENDING]
+        quietest = min(active, key=lambda child_id: self.children[child_id].last_sign, default=None)
+        said = ChildrenSummary(counts=dict(counts))
+        if quietest is not None:
+            child = self.children[quietest]
+            said = ChildrenSummary(
+                counts=dict(counts),
+                quietest_id=quietest,
+                quietest_label=_valid(child.label),
+                quietest_since=child.last_sign or None,
+                quietest_cpu=cpu_by_child.get(quietest),
+                quietest_pid=child.pid,
+            )
+        return msgspec.json.encode(said).decode()
+
+    def killed_note(self) -> str | None:
+        """Say which children were killed, by whom and why: "1 of 12 children killed by tux: runaway"."""
+        killed = [child for child in self.children.values() if child.status == KILLED]
+        if not killed:
+            return None
+        by = ", ".join(sorted({_valid(child.stop_by) or "" for child in killed} - {""}))
+        why = "; ".join(sorted({_valid(child.stop_reason) or "" for child in killed} - {""}))
+        return (
+            f"{len(killed)} of {len(self.children)} children killed"
+            + (f" by {by}" if by else "")
+            + (f": {why}" if why else "")
+        )

@@ -1,0 +1,117 @@
+"""From the bytes of a pipe to lines in an output."""
+
+import os
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+LONGEST_UNFINISHED = 1 << 20
+STRUCTURED_KINDS = frozenset({b"log", b"fault", b"record", b"result"})
+
+
+class LineSink(Protocol):
+    """Where lines go: the part of an `OutputWriter` that is needed here."""
+
+    def write_many(self, lines: Sequence[str | bytes], kind: str = "out") -> None:
+        """Store complete lines."""
+
+    def partial(self, text: str) -> None:
+        """Show what stands on a line that has no end yet."""
+
+
+class TextFeed:
+    """Cuts what a command prints into lines of one kind; optionally copies it to a descriptor as it comes."""
+
+    def __init__(self, sink: LineSink, kind: str, echo: int | None = None) -> None:
+        self._sink = sink
+        self._kind = kind
+        self._echo = echo
+        self._rest = b""
+        self._shown = b""
+        self.last_words = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; may block while the output can't take more."""
+        self._copy(chunk)
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            self._store((self._rest + head).split(b"\n"))
+            self._rest = tail
+        else:
+            self._rest += chunk
+        if len(self._rest) >= LONGEST_UNFINISHED:
+            self._store([self._rest])
+            self._rest = b""
+        self._rest = after_last_return(self._rest)
+        self._show(self._rest)
+
+    def end(self) -> None:
+        """Take the end of the pipe: what stands on the last line is a line."""
+        if self._rest:
+            self._store([self._rest])
+            self._rest = b""
+        self._show(b"")
+
+    def _store(self, lines: Sequence[bytes]) -> None:
+        self.last_words = next((line for line in reversed(lines) if line.strip()), self.last_words)
+        self._sink.write_many(lines, self._kind)
+
+    def _show(self, unfinished: bytes) -> None:
+        if unfinished != self._shown:
+            self._shown = unfinished
+            self._sink.partial(unfinished.rstrip(b"\r").decode("utf-8", "surrogateescape"))
+
+    def _copy(self, chunk: bytes) -> None:
+        while chunk and self._echo is not None:
+            try:
+                chunk = chunk[os.write(self._echo, chunk) :]
+            except OSError:
+                self._echo = None  # nobody reads along any more; the output is stored all the same
+
+
+class StructuredFeed:
+    """Reads the lines `<kind> <JSON>` that a job's own code sends; anything else is stored as `err`."""
+
+    def __init__(self, sink: LineSink) -> None:
+        self._sink = sink
+        self._rest = b""
+        self.faults = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; lines of one kind that follow each other are stored together."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        group: list[bytes] = []
+        group_kind = ""
+        for line in lines:
+            kind, text = read_structured(line)
+            self.faults += kind == "fault"
+            if kind != group_kind and group:
+                self._sink.write_many(group, group_kind)
+                group = []
+            group_kind = kind
+            group.append(text)
+        if group:
+            self._sink.write_many(group, group_kind)
+
+    def end(self) -> None:
+        """Take the end of the pipe: an unfinished line is taken as it is."""
+        if self._rest:
+            self.feed(b"\n")
+
+
+def read_structured(line: bytes) -> tuple[str, bytes]:
+    """Read one structured line as its kind and JSON text, or the whole line as kind `err`."""
+    word, _, value = line.partition(b" ")
+    if word not in STRUCTURED_KINDS:
+        return "err", line
+    try:
+        msgspec.json.decode(value, type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeError):
+        return "err", line
+    return word.decode(), value
+
+
+def after_last_return(unfinished: bytes) -> bytes:
+    """Keep what a terminal still shows of a line: what follows its last inner carriage return."""
+    return unfinished[unfinished.rstrip(b"\r").rfind(b"\r") + 1 :]

@@ -1,0 +1,158 @@
+"""A supervisor's hold on its job's record: what it has to say there, said again after a server forgot it."""
+
+import math
+import time
+import uuid
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple
+
+from gnjobs import values
+from gnjobs.connections import connect
+from gnjobs.keys import CHILD_FIELD, Keys, is_id
+from gnjobs.records import Job, read_job
+from gnjobs.scripts import Outcome, Value, add_children, set_fields, transition
+from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
+
+MONTH = 30 * 86400
+WEEK = 7 * 86400
+_KEYS_PER_PIPELINE = 500
+
+
+class Step(NamedTuple):
+    """One change of the job's status, repeatable by its token."""
+
+    allowed_from: Collection[str]
+    to: str
+    token: str
+    fields: Mapping[str, Value]
+
+
+class RecordLink:
+    """One job's record over one connection; used by one thread at a time.
+
+    Methods raise redis-py's errors; each may be called again after one.
+    """
+
+    def __init__(self, url: str, keys: Keys, job_id: str) -> None:
+        self.keys = keys
+        self.job_id = job_id
+        self.key = keys.job(job_id)
+        self.client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
+        self.steps: list[Step] = []
+        self.said: dict[str, Value] = {}
+        self.child_keys: Mapping[str, str] = {}
+        self.found: dict[bytes, bytes] = {}
+        self._connections = 0
+        self._mended_at = 0
+        self._clock_offset = time.time() - time.monotonic()
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+        self._connections += 1
+
+    @property
+    def is_new_connection(self) -> bool:
+        """Whether the server may be another one, or have forgotten something, since the last mending."""
+        return self._connections != self._mended_at
+
+    def doubt(self) -> None:
+        """Mend at the next opportunity: a command failed, and nobody knows what of it was written."""
+        self._mended_at = -1
+
+    def now(self) -> float:
+        """The server's time as known here (unix seconds), whatever the clock of this host says."""
+        return time.monotonic() + self._clock_offset
+
+    def set_clock(self, reply: Any) -> None:
+        """Take the reply to TIME."""
+        self._clock_offset = reply[0] + reply[1] / 1_000_000 - time.monotonic()
+
+    def read(self) -> Job | None:
+        """Read the whole record, and keep it in case that the server forgets it; None where it is gone."""
+        self.set_clock(self.client.time())
+        found: dict[bytes, bytes] = self.client.hgetall(self.key)  # type: ignore[assignment]
+        if not found:
+            return None
+        prefix = CHILD_FIELD.encode()
+        self.found = {name: value for name, value in found.items() if not name.startswith(prefix)}
+        return read_job(self.job_id, found)
+
+    def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
+        """Make the job ours: `pending` becomes `running`, for one supervisor only."""
+        if not self.steps:
+            self.steps.append(Step({PENDING}, RUNNING, uuid.uuid4().hex, fields))
+        outcome, status = self._take(self.steps[0])
+        if outcome == "done":
+            self.said |= fields
+            self._mended_at = self._connections
+        return outcome, status
+
+    def move(
+        self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]
+    ) -> tuple[Outcome, str]:
+        """Change the status once; the same change again (after an error) is the same step."""
+        if self.steps[-1].to != to:
+            self.steps.append(Step(allowed_from, to, uuid.uuid4().hex, dict(fields)))
+        return self._take(self.steps[-1])
+
+    def _take(self, step: Step) -> tuple[Outcome, str]:
+        return transition(self.client, self.key, step.allowed_from, step.to, step.token, step.fields)
+
+    def say(self, pipe: Any, fields: Mapping[str, Value]) -> None:
+        """Add to a pipeline the writing of those fields that differ from what was said before."""
+        changed = {name: value for name, value in fields.items() if self.said.get(name) != value}
+        self.said |= changed
+        set_fields(pipe, self.key, changed or {"heartbeat": self.now()})
+
+    def mend(self) -> None:
+        """Write what the server forgot: the record, its status, our fields, children and index entries."""
+        is_there = self.client.exists(self.key)
+        connection = self._connections
+        if not is_there:
+            self.client.hset(self.key, mapping=self.found | {b"status": PENDING.encode()})  # type: ignore[arg-type]
+        for step in self.steps:
+            self._take(step)
+        if self.said:
+            set_fields(self.client, self.key, self.said)
+        if self.child_keys:
+            add_children(self.client, self.key, self.child_keys)
+        self._mend_indexes()
+        self.renew()
+        self._mended_at = connection
+
+    def _mend_indexes(self) -> None:
+        job = read_job(self.job_id, self.found)
+        created = job.created or self.now()
+        pipe = self.client.pipeline(transaction=False)
+        pipe.zadd(self.keys.jobs, {self.job_id: created})
+        if self.steps[-1].to in FINAL_STATUSES:
+            pipe.zrem(self.keys.unfinished, self.job_id)
+        else:
+            pipe.zadd(self.keys.unfinished, {self.job_id: created})
+        if job.user and is_id(job.user):
+            pipe.zadd(self.keys.users, {job.user: created}, gt=True)
+            pipe.zadd(self.keys.user_jobs(job.user), {self.job_id: created})
+        pipe.execute()
+
+    @property
+    def keep(self) -> int:
+        """How long the job is kept after its end (seconds, rounded up)."""
+        found = values.number(self.found.get(b"keep"))
+        return math.ceil(found) if found else WEEK
+
+    def renew(self, seconds: int | None = None) -> None:
+        """Let every key of the job live for `seconds`, by default as long as a running job's must."""
+        lifetime = seconds or max(self.keep, MONTH)
+        names = self._own_keys()
+        for start in range(0, len(names), _KEYS_PER_PIPELINE):
+            pipe = self.client.pipeline(transaction=False)
+            for name in names[start : start + _KEYS_PER_PIPELINE]:
+                pipe.expire(name, lifetime)
+            pipe.execute()
+
+    def _own_keys(self) -> list[str]:
+        keys, job_id = self.keys, self.job_id
+        names = [self.key, keys.output(job_id), keys.control(job_id), keys.processes(job_id)]
+        for child_id, output_key in self.child_keys.items():
+            names += [keys.child(job_id, child_id), output_key]
+        return names

@@ -1,0 +1,63 @@
+"""Ending in Redis what has ended on the machine: children that nobody reported on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from gnjobs.scripts import Value, add_transition
+from gnjobs.statuses import KILLED, LOST, PENDING, UNFINISHED_STATUSES
+from gnjobs.supervision.child_watch import ChildWatch, WatchedChild
+from gnjobs.supervision.outcome import Outcome
+from gnjobs.supervision.reaper import Exit
+from gnjobs.supervision.record_link import RecordLink
+
+_CHILDREN_PER_PIPELINE = 500
+
+
+def read_children(link: RecordLink, watch: ChildWatch) -> None:
+    """Read the list of children anew, and every one that has not ended as far as was known."""
+    watch.discover(link.client)
+    pipe = link.client.pipeline(transaction=False)
+    if watch.add_reads(pipe, all_unfinished=True):
+        watch.take(pipe.execute(raise_on_error=False))
+
+
+def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
+    """Give every unfinished child its final status; one whose process outlived the job stays as it is."""
+    read_children(link, watch)
+    alive = {process.pid for process in outcome.survivors}
+    open_ids = [name for name in watch.unfinished() if watch.children[name].pid not in alive]
+    for start in range(0, len(open_ids), _CHILDREN_PER_PIPELINE):
+        pipe = link.client.pipeline(transaction=False)
+        for child_id in open_ids[start : start + _CHILDREN_PER_PIPELINE]:
+            status, fields = end_of_child(watch.children[child_id], outcome, exits)
+            fields["finished"] = round(link.now(), 3)
+            key = link.keys.child(link.job_id, child_id)
+            token = f"{link.steps[0].token}:{child_id}"
+            add_transition(pipe, key, UNFINISHED_STATUSES, status, token, fields)
+        _check(pipe.execute(raise_on_error=False))
+    if open_ids:
+        read_children(link, watch)
+
+
+def _check(replies: Sequence[Any]) -> None:
+    """Raise what went wrong with the server; a child's key of another type is somebody else's data."""
+    for reply in replies:
+        if isinstance(reply, RedisError) and "WRONGTYPE" not in str(reply):
+            raise reply
+
+
+def end_of_child(
+    child: WatchedChild, outcome: Outcome, exits: Mapping[int, Exit]
+) -> tuple[str, dict[str, Value]]:
+    """The final status of a child that ended with its job, without a word of its own."""
+    how = exits.get(child.pid) if child.pid is not None else None
+    fields: dict[str, Value] = {**how.fields} if how else {}
+    if outcome.stop is not None:
+        return KILLED, fields | outcome.stop.fields
+    if child.status == PENDING:
+        fields["error"] = "never started: the job ended before"
+    else:
+        fields["error"] = f"ended without a report{f' ({how})' if how else ''}"
+    return LOST, fields
