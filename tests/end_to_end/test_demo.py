@@ -1,0 +1,148 @@
+"""The demo in a real terminal: from the list to a stuck child's end, and nothing left behind."""
+
+import os
+import re
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from gnjobs.environment import ENV_CHILD, ENV_URL
+
+from tests.end_to_end.command import environment
+from tests.end_to_end.terminal import Terminal, gnjobs
+from tests.waiting import wait_for
+
+DOWN, ESCAPE, ENTER, TAB = "j", "\x1b", "\r", "\t"
+STUCK_LABEL = "QC std error, July"
+START, VERDICT = 90.0, 90.0
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def marked(directory: Path, child: str | None = None) -> list[psutil.Process]:
+    """The processes that carry the demo's mark, or one child's."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            environ = process.environ()
+        except psutil.Error:
+            continue
+        if str(directory) in environ.get(ENV_URL, "") and child in (None, environ.get(ENV_CHILD)):
+            found.append(process)
+    return found
+
+
+@pytest.fixture
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    # A Unix socket's path must be short, and pytest's are long.
+    with tempfile.TemporaryDirectory(prefix="gn-") as short:
+        yield Path(short)
+
+
+def open_demo(directory: Path, columns: int = 100, rows: int = 30) -> Terminal:
+    """Start a small demo whose files live in the directory."""
+    env = environment("", TMPDIR=str(directory))
+    return Terminal(gnjobs("demo", "--size", "0.02"), columns, rows, env)
+
+
+def leave(terminal: Terminal, directory: Path) -> None:
+    """Quit and check that nothing of the demo is left."""
+    terminal.send("q")
+    assert terminal.wait_closed(60) == 0
+    assert_nothing_left(directory)
+
+
+def assert_nothing_left(directory: Path) -> None:
+    """No process, no socket, no file."""
+    wait_for(lambda: not marked(directory), 60, "the demo's processes to end")
+    wait_for(lambda: not list(directory.iterdir()), 60, "the demo's files to go")
+    servers = [
+        p for p in psutil.process_iter(["cmdline"]) if str(directory) in " ".join(p.info["cmdline"] or [])
+    ]
+    assert servers == []
+
+
+def cursor_line(text: str) -> str:
+    """The row of the cursor."""
+    return next((line for line in text.splitlines() if line.startswith(">")), "")
+
+
+def move_to(terminal: Terminal, wanted: str) -> int:
+    """Press down until the cursor is on a row with this text; return how many times."""
+    for presses in range(40):
+        if wanted in cursor_line(terminal.text):
+            return presses
+        before = terminal.text
+        terminal.send(DOWN)
+        terminal.wait_for(lambda text, before=before: text != before)
+    raise AssertionError(f"no row {wanted!r} in\n{terminal.text}")
+
+
+def test_a_stuck_child_is_found_explained_and_killed(directory: Path) -> None:
+    with open_demo(directory) as terminal:
+        terminal.wait_for(
+            lambda text: re.search(rf"! STUCK +{STUCK_LABEL}", text) is not None, START + VERDICT
+        )
+        presses = move_to(terminal, STUCK_LABEL)
+        assert "no line and no progress" in terminal.wait_for("why")
+        terminal.send(ENTER)
+        terminal.wait_for("the job itself")
+        presses += 1 + move_to(terminal, "! STUCK    pheno")
+        child = re.search(r"STUCK +(\S+)", cursor_line(terminal.text))
+        assert child is not None
+        processes = marked(directory, child.group(1))
+        assert processes
+        terminal.send("K")
+        assert presses + 1 <= 6
+        screen = terminal.wait_for("Kill one child")
+        assert "Cancel" in screen
+        assert str(processes[0].pid) in screen
+        terminal.send(TAB + "runaway" + TAB + ENTER)
+        terminal.wait_for("verified")
+        assert not [process for process in processes if process.is_running() and process.status() != "zombie"]
+        terminal.wait_for("Close")
+        terminal.send(ENTER)
+        terminal.wait_for("killed")
+        terminal.send(ESCAPE)
+        terminal.wait_for("1 all")
+        leave(terminal, directory)
+
+
+def test_a_curator_finds_the_faulty_cell(directory: Path) -> None:
+    with open_demo(directory) as terminal:
+        terminal.wait_for(lambda text: re.search(r"▲ faults +QC", text) is not None, START)
+        terminal.send("u")
+        terminal.wait_for("jsmith")
+        move_to(terminal, "jsmith")
+        terminal.send(ENTER)
+        terminal.wait_for(lambda text: "Says" in text and "faults in" in text)
+        move_to(terminal, "▲ faults")
+        terminal.send(ENTER)
+        screen = terminal.wait_for("found")
+        assert re.search(r'row \d+ "[^"]+", column \d+ "[^"]+": (found "[^"]*", needs|empty cell)', screen)
+        move_to(terminal, "▲ faults   pheno")
+        terminal.send(ENTER)
+        terminal.wait_for(lambda text: re.search(r'row \d+ "[^"]+", column \d+', text) is not None)
+        terminal.send(ESCAPE + ESCAPE)
+        leave(terminal, directory)
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_however_the_demo_ends(directory: Path, end: signal.Signals) -> None:
+    with open_demo(directory) as terminal:
+        terminal.wait_for("1 all", START)
+        wait_for(lambda: marked(directory), 30, "a job to run")
+        os.kill(terminal.pid, end)
+        terminal.wait_closed(60)
+        assert_nothing_left(directory)
+
+
+def test_the_terminal_is_too_narrow_for_nothing_that_matters(directory: Path) -> None:
+    with open_demo(directory, 80, 24) as terminal:
+        screen = terminal.wait_for("Silent", START)
+        heading = next(line for line in screen.splitlines() if "Label" in line)
+        assert all(word in heading for word in ("State", "Label", "User", "%", "Silent", "Run"))
+        leave(terminal, directory)
