@@ -1,0 +1,100 @@
+"""A job with children, whole: its keys in Redis, its ends, its kills, as the design promises them."""
+
+import sys
+from collections.abc import Iterable, Mapping
+
+import pytest
+
+from gnjobs import JobStore, Line
+from gnjobs.keys import Keys
+from gnjobs.statuses import FINAL_STATUSES
+from tests.end_to_end.command import run
+from tests.servers import Server
+from tests.waiting import wait_for
+
+CHILDREN = [sys.executable, "-m", "tests.end_to_end.jobs.children"]
+
+
+@pytest.fixture
+def store(server: Server) -> JobStore:
+    return JobStore.from_url(server.url)
+
+
+def run_children(server: Server, *names: str) -> str:
+    """Run a job with these children to its end; return its id."""
+    return run(server.url, "run", "--type", "qc", "--user", "jsmith", "--", *CHILDREN, *names).stdout.split()[
+        0
+    ]
+
+
+def children(store: JobStore, job_id: str) -> Mapping[str, object]:
+    """The job's children by id."""
+    return {child.id: child for child in store.all_children(job_id)}
+
+
+def test_the_keys_are_exactly_those_of_the_design(server: Server, store: JobStore) -> None:
+    job_id = run_children(server, "a", "b", "c", "d")
+    keys = Keys()
+    expected = {keys.jobs, keys.users, keys.user_jobs("jsmith"), keys.events}
+    expected |= {keys.job(job_id), keys.processes(job_id)}
+    for child_id in "abcd":
+        expected |= {keys.child(job_id, child_id), keys.child_output(job_id, child_id)}
+    found = {key.decode() for key in server.client().scan_iter("*")}
+    assert (
+        expected - {keys.processes(job_id)} <= found <= expected | {keys.control(job_id), keys.output(job_id)}
+    )
+    assert all(server.client().ttl(key) > 0 for key in found if key.startswith(keys.jobs_namespace))
+
+
+def test_ids_of_entries_are_line_numbers(server: Server, store: JobStore) -> None:
+    job_id = run_children(server, "a")
+    entries = server.client().xrange(Keys().child_output(job_id, "a"))
+    last, fields = entries[-1]
+    assert last == b"3-0"
+    assert list(fields) == [b"at", b"kind", b"data"]
+    assert [line.text for line in store.output(job_id, "a").read(1, 10) if isinstance(line, Line)][0].count(
+        "a 0"
+    )
+
+
+def test_a_plain_function_changes_the_report(server: Server, store: JobStore) -> None:
+    job_id = run_children(server, "a", "b")
+
+    def count_lines(lines: Iterable[Line]) -> str:
+        return f"{sum(1 for _ in lines)} lines counted"
+
+    assert store.status(job_id, processor=count_lines).report.headline == "6 lines counted"
+    assert store.status(job_id).report.headline != "6 lines counted"
+
+
+def test_a_crash_leaves_a_child_with_its_signal_and_siblings_that_finish(
+    server: Server, store: JobStore
+) -> None:
+    job_id = run_children(server, "a", "crashes", "raises", "b")
+    found = children(store, job_id)
+    assert {child_id: child.status for child_id, child in found.items()} == {
+        "a": "success",
+        "b": "success",
+        "crashes": "error",
+        "raises": "error",
+    }
+    assert found["crashes"].signal == 9
+    assert "Traceback" in found["raises"].error
+    assert "ValueError: raises cannot go on" in found["raises"].error
+
+
+def test_a_killed_child_makes_its_job_say_by_whom_and_why(server: Server, store: JobStore) -> None:
+    started = run(server.url, "run", "--detach", "--label", "two", "--", *CHILDREN, "a", "waits")
+    job_id = started.stdout.strip()
+    waiting = wait_for(
+        lambda: next((c for c in store.all_children(job_id) if c.id == "waits" and c.done == 3), None), 30
+    )
+    assert waiting.status == "running"
+    killed = run(server.url, "kill", job_id, "--child", "waits", "--reason", "runaway")
+    assert killed.returncode == 0, killed.stdout + killed.stderr
+    job = wait_for(lambda: (found := store.get(job_id)).status in FINAL_STATUSES and found, 30)
+    assert job.status == "error"
+    assert "1 of 2 children killed by" in job.error
+    assert "runaway" in job.error
+    assert children(store, job_id)["a"].status == "success"
+    assert "runaway" in run(server.url, "log").stdout
