@@ -13,6 +13,7 @@
       ├ LaunchError        a supervisor that did not start
       ├ AnotherWriter      somebody else writes to this output
       ├ OutputRemoved      the output's key was removed under its writer
+      ├ OutputRestarted    an output that now ends before what was read of it
       └ NotInJob           this process belongs to no job
 
 Errors of the connection are redis-py's own (`redis.exceptions.RedisError`) and pass through.
@@ -74,6 +75,10 @@ class AnotherWriter(GnjobsError):
 
 class OutputRemoved(GnjobsError):
     """The output's key was removed under its writer; nothing more is stored."""
+
+
+class OutputRestarted(GnjobsError):
+    """The output ends before what was already read of it; read it anew."""
 
 
 class NotInJob(GnjobsError):

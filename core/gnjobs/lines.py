@@ -1,8 +1,9 @@
 """Numbered lines, and the form in which they lie in a stream's entries."""
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -11,6 +12,8 @@ from gnjobs import values
 KINDS: Final = ("out", "err", "log", "fault", "record", "result")
 ENTRY_FIELDS: Final = (b"at", b"kind", b"data")
 NUMBERS_END: Final = 10**12  # ids from here on are times: the stream is not one of numbered lines
+
+ExtentKind = Literal["numbered", "list", "string", "stream", "field", "none", "unreadable"]
 
 _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
@@ -33,6 +36,15 @@ class Hole(msgspec.Struct, frozen=True):
 
     first: int
     last: int
+
+
+class Extent(msgspec.Struct, frozen=True):
+    """Which lines an output has; none where `last` is less than `first`. `trimmed`: it once began earlier."""
+
+    first: int
+    last: int
+    kind: ExtentKind
+    trimmed: bool
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -63,7 +75,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 def encode_text(text: str) -> bytes:
-    """Encode a line as it was before decoding; a surrogate that stands for no byte takes its three-byte form."""
+    """Encode a line as it was before decoding; a surrogate that is no byte takes its three-byte form."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -96,3 +108,24 @@ def read_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry | None:
         kind=kind.decode("utf-8", "surrogateescape"),
         data=data,
     )
+
+
+def encode_json(value: Any) -> bytes:
+    """Encode a value as JSON on one line; what JSON does not know becomes a number or its text."""
+    try:
+        return msgspec.json.encode(value, enc_hook=_plain)
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return _encode_oddity(value)
+
+
+def _plain(value: Any) -> Any:
+    """The number or text that stands for a value; numpy's scalars have `item`."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) else str(value)
+
+
+def _encode_oddity(value: Any) -> bytes:
+    try:
+        return json.dumps(value, default=str, skipkeys=True, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError, OverflowError):
+        return json.dumps(repr(value)).encode()

@@ -32,7 +32,7 @@ class NotAStream(Exception):
 
 
 class OutputConnection:
-    """One connection at a time, to one stream; whoever gets an error opens the next, which asks for the state."""
+    """One connection at a time, to one stream; after an error the next is opened, and asks for the state."""
 
     def __init__(self, url: str, key: str) -> None:
         self._pool = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool

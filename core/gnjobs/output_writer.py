@@ -112,7 +112,7 @@ class OutputWriter:
             self.write(_join(chunk), kind)
 
     def partial(self, text: str) -> None:
-        r"""Show what follows the last `\r` of an unfinished line, at most once a second; `""` when it is finished."""
+        r"""Show what follows the last `\r` of an unfinished line, at most once a second; `""` removes it."""
         self._check_owner()
         with self._changed:
             self._partial = text.rstrip("\r").rpartition("\r")[2][-_PARTIAL_CHARACTERS:]
