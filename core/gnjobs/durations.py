@@ -1,0 +1,61 @@
+"""Lengths of time: read from what a person types, and said as coarsely as a person needs."""
+
+import re
+from datetime import datetime
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+_UNITS = {"s": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhdw])")
+
+
+def parse_duration(text: str) -> float:
+    """Read `90s`, `15m`, `2h`, `1h30m`, `7d` as seconds; a plain number is seconds. Raises `ValueError`."""
+    wanted = text.strip().lower()
+    if re.fullmatch(r"\d+(\.\d+)?", wanted):
+        return float(wanted)
+    parts = list(_PART.finditer(wanted))
+    if not parts or (
+        "".join(part.group() for part in parts) != wanted.replace(" ", "") and _PART.sub("", wanted).strip()
+    ):
+        raise ValueError(f"{text!r:.80} is not a length of time such as 90s, 15m, 2h or 7d")
+    return sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
+
+
+def age_text(seconds: float) -> str:
+    """Say a length of time for a column: `12s`, `41m`, `2h 10m`, `3d 4h`."""
+    seconds = max(0.0, seconds)
+    if seconds < MINUTE:
+        return f"{int(seconds)}s"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)}m"
+    if seconds < DAY:
+        return f"{int(seconds // HOUR)}h {int(seconds % HOUR // MINUTE):02d}m"
+    return f"{int(seconds // DAY)}d {int(seconds % DAY // HOUR)}h"
+
+
+def silence_text(seconds: float | None) -> str:
+    """Say a silence, nothing under a minute, so that lines on a screen rest."""
+    return "" if seconds is None or seconds < MINUTE else age_text(seconds)
+
+
+def duration_words(seconds: float) -> str:
+    """Say a length of time in a sentence: `4 s`, `23 min`, `2 h 10 min`, `3 d`."""
+    seconds = max(0.0, seconds)
+    if seconds < MINUTE:
+        return f"{int(seconds)} s"
+    if seconds < HOUR:
+        return f"{int(seconds // MINUTE)} min"
+    if seconds < DAY:
+        minutes = int(seconds % HOUR // MINUTE)
+        return f"{int(seconds // HOUR)} h" + (f" {minutes} min" if minutes else "")
+    return f"{int(seconds // DAY)} d"
+
+
+def clock_text(at: float | None, now: float) -> str:
+    """Say a time for a column: `02:31` within the last 20 hours, else `Mon 21:40` or `12 Jul 2026`."""
+    if at is None:
+        return "–"
+    when = datetime.fromtimestamp(at)
+    if abs(now - at) < 20 * HOUR:
+        return f"{when:%H:%M}"
+    return f"{when:%a %H:%M}" if abs(now - at) < 6 * DAY else f"{when:%d %b %Y}"

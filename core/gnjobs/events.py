@@ -1,0 +1,82 @@
+"""What happened, for people: a stream of ends, losses, removals and kills with who asked and why.
+
+Label and owner are copied in, so that an event can be read when its job is gone. It is a log, not proof against forgery.
+"""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import redis
+
+from gnjobs import values
+from gnjobs.keys import Keys
+from gnjobs.records import Job
+
+KEPT = 100_000
+_CHUNK = 1000
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened; `at` in unix seconds, `kind` one of `ended`, `lost`, `killed`, `kill-asked`, `refused`, …"""
+
+    at: float
+    kind: str
+    job: str | None = None
+    label: str | None = None
+    owner: str | None = None
+    by: str | None = None
+    host: str | None = None
+    text: str = ""
+    reason: str | None = None
+
+
+def record_event(
+    client: Any,
+    keys: Keys,
+    kind: str,
+    job: Job,
+    *,
+    text: str,
+    by: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """Append an event about a job; `client` may be a pipeline."""
+    fields = {
+        "kind": kind,
+        "job": job.id,
+        "label": job.name,
+        "owner": job.user,
+        "by": by,
+        "host": socket.gethostname(),
+        "text": text,
+        "reason": reason,
+    }
+    said = {
+        name: value.encode("utf-8", "surrogateescape")
+        for name, value in fields.items()
+        if value not in (None, "")
+    }
+    client.xadd(keys.events, said, maxlen=KEPT, approximate=True)
+
+
+def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> Iterator[Event]:
+    """Read events, oldest first, from a time on (unix seconds); whatever an entry holds, reading does not raise."""
+    start = "-" if since is None else f"{int(since * 1000)}-0"
+    while True:
+        entries: Any = client.xrange(keys.events, min=start, count=_CHUNK)
+        for entry_id, fields in entries:
+            yield read_event(entry_id, fields)
+        if len(entries) < _CHUNK:
+            return
+        start = f"({values.text(entries[-1][0])}"
+
+
+def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
+    """Read one entry."""
+    known = {name: values.text(fields.get(name.encode())) for name in Event.__struct_fields__ if name != "at"}
+    milliseconds = values.number(entry_id.partition(b"-")[0]) or 0.0
+    return Event(
+        at=milliseconds / 1000, **(known | {"kind": known["kind"] or "?", "text": known["text"] or ""})
+    )
