@@ -1,6 +1,6 @@
 """What happened, for people: a stream of ends, losses, removals and kills with who asked and why.
 
-Label and owner are copied in, so that an event can be read when its job is gone. It is a log, not proof against forgery.
+Label and owner are copied in, so that an event can be read when its job is gone. A log, not proof against forgery.
 """
 
 import socket
@@ -19,7 +19,7 @@ _CHUNK = 1000
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened; `at` in unix seconds, `kind` one of `ended`, `lost`, `killed`, `kill-asked`, `refused`, …"""
+    """One thing that happened; `at` in unix seconds, `kind` a word such as `ended`, `lost`, `killed`, `refused`."""
 
     at: float
     kind: str

@@ -72,7 +72,7 @@ class Presence(NamedTuple):
 
 
 class BeatClock:
-    """The ages of heartbeats by the monotonic time since the reader saw them change, so that no clock's jump counts."""
+    """The ages of heartbeats, by the monotonic time since the reader saw them change: no clock's jump counts."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
@@ -114,7 +114,7 @@ def assess(
     """Judge a job by its record, and better with its children and its processes.
 
     `now` is the server's time; `beat_age` the monotonic age of its beat (else worked out from `now`); `look` finds
-    its processes on this host when the supervisor is silent; `usual_run` is the seconds that its type's earlier jobs took.
+    its processes on this host when the supervisor is silent; `usual_run` is how long its type's earlier jobs took.
     """
     limits = limits or Limits()
     if job.status == PENDING:

@@ -20,12 +20,15 @@ class Identity(Protocol):
     """What of a configuration decides who somebody is (see `gnjobs.config.Config`)."""
 
     @property
-    def users(self) -> "Mapping[str, UserEntry]": ...
+    def users(self) -> "Mapping[str, UserEntry]":
+        """Login names with the user ids that are theirs."""
 
     @property
-    def trust_sudo_user(self) -> bool: ...
+    def trust_sudo_user(self) -> bool:
+        """Whether who ran sudo is who acts."""
 
-    def role_of(self, login: str) -> Role: ...
+    def role_of(self, login: str) -> Role:
+        """The role of a login name."""
 
 
 class UserEntry(msgspec.Struct, frozen=True):
