@@ -118,17 +118,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.label or self.raw.get("filename") or self.command or self.id
 
 
-def _summary(value: bytes | str | None) -> ChildrenSummary | None:
+def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
+    """Read a supervisor's summary of the children, else None."""
     if value is None:
         return None
     try:
         return msgspec.json.decode(value, type=ChildrenSummary)
     except (msgspec.DecodeError, UnicodeError):
         return None
-
-
-def _signed(value: bytes | str | None) -> int | None:
-    return values.integer(value, -(2**31), 2**32)
 
 
 Reader = Callable[[bytes | str | None], Any]
@@ -144,7 +141,7 @@ _SHARED: Final[dict[str, Reader]] = {
     "pid": values.integer,
     "process-started": values.integer,
     "last-output": values.seconds,
-    "exit-code": _signed,
+    "exit-code": values.exit_code,
     "signal": values.integer,
     "error": values.text,
     "stop-by": values.text,
@@ -181,7 +178,7 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "stop-requested": values.seconds,
     "left-running": values.text,
     "children": values.integer,
-    "children-summary": _summary,
+    "children-summary": children_summary,
 }
 ALIASES: Final = {"user_id": "user-id", "job_type": "job-type"}
 _ATTRIBUTES: Final = {"job-type": "type", "user-id": "user"}

@@ -37,6 +37,11 @@ def integer(value: bytes | str | None, lowest: int = 0, highest: int = LARGEST_C
     return read if lowest <= read <= highest else None
 
 
+def exit_code(value: bytes | str | None) -> int | None:
+    """Read an exit code, which is negative where a signal stands for it, else None."""
+    return integer(value, -(2**31), 2**32)
+
+
 def seconds(value: bytes | str | None) -> float | None:
     """Read a time in unix seconds that a calendar can show, else None."""
     return number(value, 0.0, LATEST_TIME)
