@@ -11,6 +11,7 @@ from gnjobs.connections import connect
 from gnjobs.errors import AmbiguousId, InvalidName, JobExists, NoSuchChild, NoSuchJob, NotFinished
 from gnjobs.indexes import Cursor
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id, new_job_id
+from gnjobs.origins import remember_origin
 from gnjobs.records import LIST_FIELDS, Child, Job, read_child, read_job, read_job_list
 from gnjobs.statuses import PENDING
 
@@ -109,6 +110,7 @@ class JobStore:
         if self.client.exists(key):
             self.client.hsetnx(key, "created", f"{self.now():.6f}")
         job = self.get(job_id)
+        remember_origin(job_id, self.url, self.keys.prefix)
         self.client.expire(key, int(max(job.keep or 0, MONTH)))
         pipe = self.client.pipeline(transaction=False)
         indexes.add_to_indexes(pipe, self.keys, job)

@@ -106,6 +106,7 @@ def read_structured(line: bytes) -> tuple[str, bytes]:
     if word not in STRUCTURED_KINDS:
         return "err", line
     try:
+        value.decode("utf-8")
         msgspec.json.decode(value, type=msgspec.Raw)
     except (msgspec.DecodeError, UnicodeError):
         return "err", line

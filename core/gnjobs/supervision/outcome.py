@@ -42,12 +42,16 @@ class Outcome(NamedTuple):
     ended_after: Sequence[NamedProcess] = ()
     survivors: Sequence[NamedProcess] = ()
     last_words: str = ""
+    output_trouble: str | None = None
+    ending_took: float = 0.0
 
     def final(self, children_note: str | None) -> tuple[str, dict[str, Value]]:
         """The final status and the fields that explain it; `children_note` names killed children."""
         fields: dict[str, Value] = {**self.exit.fields}
         if self.survivors:
             fields["left-running"] = " ".join(str(process.pid) for process in self.survivors)
+        if self.stop is not None:
+            children_note = None
         notes = [note for note in (*self._failures(), children_note, *self._remnants()) if note]
         if notes:
             fields["error"] = "; ".join(notes)[: 4 * _LONGEST_NOTE]
@@ -70,6 +74,8 @@ class Outcome(NamedTuple):
             notes.append(f"left running by the command and ended: {_names(self.ended_after)}")
         if self.survivors:
             notes.append(f"could not be ended: {_names(self.survivors)}")
+        if self.output_trouble:
+            notes.append(f"the output is incomplete: {self.output_trouble}")
         return notes
 
 

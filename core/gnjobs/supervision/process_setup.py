@@ -8,16 +8,19 @@ import signal
 import sys
 
 _PR_SET_CHILD_SUBREAPER = 36
+_ERRORS_INSTEAD = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def reset_signals() -> None:
-    """Give every signal its default action and block none.
+    """Give every signal its default action and block none; a closed pipe stays an error rather than our end.
 
     A web server may ignore SIGCHLD, and then the exit code of every process below it would read 0.
     """
     for number in signal.valid_signals():
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
+    for number in _ERRORS_INSTEAD:
+        signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 

@@ -6,9 +6,12 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
+from redis.exceptions import ResponseError
+
 from gnjobs import values
 from gnjobs.connections import connect
-from gnjobs.keys import CHILD_FIELD, Keys, is_id
+from gnjobs.indexes import add_to_indexes
+from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.records import Job, read_job
 from gnjobs.scripts import Outcome, Value, add_children, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
@@ -44,6 +47,7 @@ class RecordLink:
         self.found: dict[bytes, bytes] = {}
         self._connections = 0
         self._mended_at = 0
+        self._run_id: str | None = None
         self._clock_offset = time.time() - time.monotonic()
 
     def _connected(self, connection: Any) -> None:
@@ -63,13 +67,20 @@ class RecordLink:
         """The server's time as known here (unix seconds), whatever the clock of this host says."""
         return time.monotonic() + self._clock_offset
 
-    def set_clock(self, reply: Any) -> None:
-        """Take the reply to TIME."""
-        self._clock_offset = reply[0] + reply[1] / 1_000_000 - time.monotonic()
+    def set_clock(self, reply: Any, asked: float) -> None:
+        """Take the reply to a TIME that was asked for at `asked` (monotonic): it was read about half way."""
+        self._clock_offset = reply[0] + reply[1] / 1_000_000 - (asked + time.monotonic()) / 2
+
+    @property
+    def job(self) -> Job:
+        """The record as it was found at the beginning."""
+        return read_job(self.job_id, self.found)
 
     def read(self) -> Job | None:
         """Read the whole record, and keep it in case that the server forgets it; None where it is gone."""
-        self.set_clock(self.client.time())
+        self.client.ping()
+        asked = time.monotonic()
+        self.set_clock(self.client.time(), asked)
         found: dict[bytes, bytes] = self.client.hgetall(self.key)  # type: ignore[assignment]
         if not found:
             return None
@@ -85,6 +96,7 @@ class RecordLink:
         if outcome == "done":
             self.said |= fields
             self._mended_at = self._connections
+            self._run_id = self._read_run_id()
         return outcome, status
 
     def move(
@@ -104,11 +116,17 @@ class RecordLink:
         self.said |= changed
         set_fields(pipe, self.key, changed or {"heartbeat": self.now()})
 
-    def mend(self) -> None:
-        """Write what the server forgot: the record, its status, our fields, children and index entries."""
+    def mend(self) -> bool:
+        """Write what the server forgot: the record, its status, our fields, children and index entries.
+
+        Returns False, and writes nothing, where the record is gone from a server that forgot nothing.
+        """
         is_there = self.client.exists(self.key)
         connection = self._connections
+        run_id = self._read_run_id()
         if not is_there:
+            if run_id is not None and run_id == self._run_id:
+                return False
             self.client.hset(self.key, mapping=self.found | {b"status": PENDING.encode()})  # type: ignore[arg-type]
         for step in self.steps:
             self._take(step)
@@ -119,19 +137,21 @@ class RecordLink:
         self._mend_indexes()
         self.renew()
         self._mended_at = connection
+        self._run_id = run_id
+        return True
+
+    def _read_run_id(self) -> str | None:
+        """Which run of the server answers; None where this account may not ask."""
+        try:
+            return str(self.client.info("server").get("run_id") or "") or None
+        except ResponseError:
+            return None
 
     def _mend_indexes(self) -> None:
-        job = read_job(self.job_id, self.found)
-        created = job.created or self.now()
         pipe = self.client.pipeline(transaction=False)
-        pipe.zadd(self.keys.jobs, {self.job_id: created})
+        add_to_indexes(pipe, self.keys, self.job)
         if self.steps[-1].to in FINAL_STATUSES:
             pipe.zrem(self.keys.unfinished, self.job_id)
-        else:
-            pipe.zadd(self.keys.unfinished, {self.job_id: created})
-        if job.user and is_id(job.user):
-            pipe.zadd(self.keys.users, {job.user: created}, gt=True)
-            pipe.zadd(self.keys.user_jobs(job.user), {self.job_id: created})
         pipe.execute()
 
     @property

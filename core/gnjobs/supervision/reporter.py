@@ -105,7 +105,8 @@ class Reporter(threading.Thread):
         if measured.snapshot is not None:
             name = self._link.keys.processes(self._link.job_id)
             pipe.set(name, measured.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
-        self._take(pipe.execute(raise_on_error=False), reads)
+        asked = time.monotonic()
+        self._take(pipe.execute(raise_on_error=False), asked, reads)
         self._has_snapshot = self._has_snapshot or measured.snapshot is not None
         self._renew_daily()
 
@@ -128,18 +129,18 @@ class Reporter(threading.Thread):
             fields["children-summary"] = summary
         return fields
 
-    def _take(self, replies: list[Any], reads: int) -> None:
+    def _take(self, replies: list[Any], asked: float, reads: int) -> None:
         clock, count, *rest = replies
         for reply in (clock, count, *rest[reads:]):
             if isinstance(reply, RedisError):
                 raise reply
-        self._link.set_clock(clock)
+        self._link.set_clock(clock, asked)
         self._watch.take(rest[:reads])
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
             self._has_snapshot = False
-            self._link.mend()
-        elif not is_there:
+            is_there = self._link.mend()
+        if not is_there:
             self._removed = True
             self._on_removed()
             return
@@ -155,8 +156,8 @@ class Reporter(threading.Thread):
             return
         self._make_moves()
         while True:
-            if self._link.is_new_connection:
-                self._link.mend()
+            if self._link.is_new_connection and not self._link.mend():
+                return
             work()
             time.sleep(LASTING_SECONDS)
             if self._has_lasted():

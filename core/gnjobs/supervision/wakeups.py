@@ -31,10 +31,12 @@ class Wakeups:
         except BlockingIOError:
             return  # full of wake-ups that were not read yet: one of them serves for this event
 
-    def wait(self) -> list[Any]:
-        """Wait until something happened, and return everything that did, in order."""
+    def wait(self, limit: float | None = None) -> list[Any]:
+        """Wait until something happened, at most `limit` seconds, and return what did, in order."""
         while not self._events:
-            select.select([self._read_end], [], [])
+            ready, _, _ = select.select([self._read_end], [], [], limit)
+            if not ready:
+                break
             self._forget_wakeups()
         return [self._events.popleft() for _ in range(len(self._events))]
 

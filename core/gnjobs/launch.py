@@ -1,0 +1,97 @@
+"""Starting the supervisor of a job: detached, in a systemd unit, by an agent, or to wait for its end."""
+
+import logging
+import os
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Literal
+
+from gnjobs.errors import LaunchError
+from gnjobs.origins import origin_of
+from gnjobs.supervision.private_environment import for_supervisor
+from gnjobs.supervision.reports import ENDED
+from gnjobs.supervision.signal_passing import passing_signals_to
+from gnjobs.supervision.spawning import last_line, spawn, supervisor_command
+
+if TYPE_CHECKING:
+    from gnjobs.records import Job
+    from gnjobs.store import JobStore
+
+Via = Literal["detach", "systemd", "agent"]
+
+_SYSTEMD_SECONDS = 30.0
+_OF_A_UNIT = frozenset({"INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "MAINPID", "WATCHDOG_PID"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_log = logging.getLogger("gnjobs")
+
+
+def launch(job: "Job", via: Via = "detach", store: "JobStore | None" = None) -> None:
+    """Start the job's supervisor and return at once; nobody has to wait for it.
+
+    `detach` makes it a process of its own on this host, `systemd` a unit of the user's manager, `agent` asks
+    the agent of this host to start it. `store` says where the job is; by default it is where this process
+    created it, or where the environment says. Raises `LaunchError`.
+    """
+    environment = _environment(job, store)
+    if via == "detach":
+        _warn_inside_a_unit()
+        spawn(environment).reports.close()
+    elif via == "systemd":
+        _launch_in_a_unit(job.id, environment)
+    else:
+        _ask_agent(job.id, environment)
+
+
+def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = True) -> int:
+    """Run the job, copy its output to ours, and return its exit code, or 128 + the signal that ended it.
+
+    SIGINT, SIGTERM and SIGHUP (in the main thread) are passed on: each is a verified kill of the job, and a
+    second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
+    """
+    spawned = spawn(_environment(job, store), foreground=True, echo=echo)
+    with spawned.reports, passing_signals_to(spawned.pid):
+        said = spawned.reports.readline().split()
+    if said[:1] != [ENDED]:
+        raise LaunchError(
+            "the supervisor ended without a report; see `gnjobs show` for what became of the job"
+        )
+    return int(said[1])
+
+
+def _environment(job: "Job", store: "JobStore | None") -> dict[str, str]:
+    url, prefix = (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
+    return for_supervisor(os.environ, url, prefix, job.id)
+
+
+def _warn_inside_a_unit() -> None:
+    if "INVOCATION_ID" in os.environ:
+        _log.warning(
+            "this process belongs to a systemd unit: a restart of it kills the jobs that it started with "
+            "via='detach'; use via='systemd' or via='agent'"
+        )
+
+
+def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
+    """Run the supervisor in a unit of its own; the values of variables do not show in argv."""
+    names = sorted(name for name in environment if name not in _OF_A_UNIT and _VARIABLE.fullmatch(name))
+    command = ["systemd-run", "--user", "--collect", "--quiet", "--unit", f"gnjobs-{job_id}"]
+    command += ["--property=KillMode=mixed", f"--working-directory={os.getcwd()}"]
+    command += [f"--setenv={name}" for name in names]
+    try:
+        done = subprocess.run(
+            [*command, "--", *supervisor_command()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_SYSTEMD_SECONDS,
+            check=False,
+        )
+    except OSError as problem:
+        raise LaunchError(f"systemd-run could not be run: {problem.strerror}") from problem
+    except subprocess.TimeoutExpired as problem:
+        raise LaunchError(f"systemd-run gave no answer within {_SYSTEMD_SECONDS:.0f} s") from problem
+    unknown = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then every exit code reads 0
+    if done.returncode or (unknown and done.stderr.strip()):
+        raise LaunchError(f"systemd-run: {last_line(done.stderr) or f'exit code {done.returncode}'}")

@@ -1,0 +1,109 @@
+"""The last word about a job: output complete, children settled, status final, keys with an end."""
+
+from collections.abc import Callable, Mapping
+
+from gnjobs.events import record_event
+from gnjobs.output_writer import OutputWriter
+from gnjobs.scripts import Value
+from gnjobs.statuses import KILLED, UNFINISHED_STATUSES
+from gnjobs.supervision.child_watch import ChildWatch
+from gnjobs.supervision.outcome import Outcome
+from gnjobs.supervision.reaper import Exit
+from gnjobs.supervision.record_link import RecordLink
+from gnjobs.supervision.settling import settle_children
+
+_FLUSH_SECONDS = 1.0
+
+
+class Finishing:
+    """Reports how a job ended; may be called again until the server took all of it.
+
+    `on_reported` is told whether there was a record to take it.
+    """
+
+    def __init__(
+        self,
+        link: RecordLink,
+        watch: ChildWatch,
+        output: OutputWriter,
+        outcome: Outcome,
+        exits: Mapping[int, Exit],
+        *,
+        own_faults: int,
+        on_reported: Callable[[bool], None],
+    ) -> None:
+        self._link = link
+        self._watch = watch
+        self._output = output
+        self._outcome = outcome
+        self._exits = exits
+        self._own_faults = own_faults
+        self._on_reported = on_reported
+        self._finished: float | None = None
+        self._is_told = False
+
+    def __call__(self) -> None:
+        """Report; raises redis-py's errors."""
+        self._complete_output()
+        settle_children(self._link, self._watch, self._outcome, self._exits)
+        status, fields = self._final()
+        result, stands = self._link.move(UNFINISHED_STATUSES, status, fields)
+        if result == "gone":
+            self._on_reported(False)
+            return
+        if result == "done":
+            self._link.said |= fields
+        self._tidy()
+        if not self._is_told:
+            self._tell(stands, str(fields.get("error", "")))
+            self._is_told = True
+            self._on_reported(True)
+
+    def _complete_output(self) -> None:
+        while not self._output.flush(_FLUSH_SECONDS) and self._output.error is None:
+            continue
+        if self._output.error is not None:
+            self._outcome = self._outcome._replace(output_trouble=str(self._output.error))
+
+    def _final(self) -> tuple[str, dict[str, Value]]:
+        status, fields = self._outcome.final(self._watch.killed_note())
+        if self._finished is None:
+            self._finished = round(self._link.now(), 3)
+        fields |= {
+            "finished": self._finished,
+            "heartbeat": self._finished,
+            "lines": self._output.lines,
+            "faults": self._own_faults + self._watch.faults,
+            "processes": len(self._outcome.survivors),
+            "cpu": 0,
+            "rss": 0,
+            "partial-line": "",
+        }
+        summary = self._watch.summary({})
+        return status, fields if summary is None else fields | {"children-summary": summary}
+
+    def _tell(self, status: str, error: str) -> None:
+        """Say in the log of events how it ended, and for a kill by whom, why and how long it took."""
+        stop = self._outcome.stop
+        words = [status]
+        if stop is not None:
+            words.append(f"everything gone {self._outcome.ending_took:.1f} s after the request")
+        kind = "killed" if status == KILLED else "ended"
+        text = ": ".join(filter(None, [", ".join(words), error]))
+        record_event(
+            self._link.client,
+            self._link.keys,
+            kind,
+            self._link.job,
+            text=text,
+            by=stop.by if stop else None,
+            reason=stop.reason if stop else None,
+        )
+
+    def _tidy(self) -> None:
+        link = self._link
+        pipe = link.client.pipeline(transaction=False)
+        pipe.zrem(link.keys.unfinished, link.job_id)
+        pipe.unlink(link.keys.processes(link.job_id))
+        pipe.execute()
+        link.renew(link.keep)

@@ -1,0 +1,75 @@
+"""One beat's worth of facts about a job, gathered from its processes and its output."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+import msgspec
+
+from gnjobs.processes import ProcessSnapshot, SeenProcess
+from gnjobs.scripts import Value
+from gnjobs.supervision.reporter import BEAT_SECONDS, Measured
+from gnjobs.supervision.usage import UsageMeter
+
+_SCAN_SECONDS = 10.0
+
+
+class Printed(Protocol):
+    """What an `OutputWriter` knows of its lines."""
+
+    last_write: float
+
+    @property
+    def lines(self) -> int:
+        """How many lines were written."""
+
+
+class Measuring:
+    """Looks for the job's processes every 10 s, and at what they use at every beat."""
+
+    def __init__(
+        self, find: Callable[[], Iterable[SeenProcess]], output: Printed, count_faults: Callable[[], int]
+    ) -> None:
+        self._find = find
+        self._output = output
+        self._count_faults = count_faults
+        self._meter = UsageMeter()
+        self._seen: list[SeenProcess] = []
+        self._scan_after = 0.0
+
+    def __call__(self, now: float) -> Measured:
+        """Measure; `now` is the server's time, to which the times of this host's clock are converted."""
+        clock_shift = now - time.time()
+        is_scan = time.monotonic() >= self._scan_after
+        if is_scan:
+            self._scan_after = time.monotonic() + _SCAN_SECONDS - BEAT_SECONDS / 2
+        self._seen = self._meter.measure(self._find() if is_scan else self._seen)
+        written_at = self._output.last_write
+        return Measured(
+            fields=self._fields(),
+            cpu_by_child=_cpu_by_child(self._seen),
+            faults=self._count_faults(),
+            last_output=written_at + clock_shift if written_at else 0.0,
+            snapshot=self._snapshot(now) if is_scan else None,
+        )
+
+    def _fields(self) -> dict[str, Value]:
+        return {
+            "cpu": round(sum(process.cpu or 0.0 for process in self._seen), 1),
+            "rss": sum(process.rss or 0 for process in self._seen),
+            "written": self._meter.written,
+            "processes": len(self._seen),
+            "lines": self._output.lines,
+        }
+
+    def _snapshot(self, now: float) -> bytes:
+        return msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(self._seen)))
+
+
+def _cpu_by_child(processes: Iterable[SeenProcess]) -> dict[str, float]:
+    cpu: defaultdict[str, float] = defaultdict(float)
+    for process in processes:
+        if process.child is not None:
+            cpu[process.child] += process.cpu or 0.0
+    return dict(cpu)

@@ -1,0 +1,49 @@
+"""The variables between a supervisor and whoever started it; they never reach the job's command."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from gnjobs.connections import DEFAULT_URL
+from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL
+from gnjobs.keys import DEFAULT_PREFIX
+from gnjobs.supervision.command import LINES_FD
+from gnjobs.supervision.reports import REPORT_FD
+
+ECHO = "GNJOBS_ECHO"
+
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, LINES_FD, ENV_CHILD})
+
+
+class Settings(NamedTuple):
+    """What a supervisor is told by its environment."""
+
+    url: str
+    prefix: str
+    job_id: str
+    is_foreground: bool = False
+    echo: bool = False
+
+    def __repr__(self) -> str:
+        return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises `KeyError` when no job is named."""
+    return Settings(
+        url=environment.get(ENV_URL, DEFAULT_URL),
+        prefix=environment.get(ENV_PREFIX, DEFAULT_PREFIX),
+        job_id=environment[ENV_JOB],
+        is_foreground=environment.get(REPORT_FD, "2") != "2",
+        echo=environment.get(ECHO) == "1",
+    )
+
+
+def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+    """The environment of a supervisor: that of its starter, with this job's marks and nobody else's."""
+    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id}
+    return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
+
+
+def for_command(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+    """The environment of a job's command; Python does not hold back there what it prints."""
+    return {"PYTHONUNBUFFERED": "1"} | for_supervisor(outer, url, prefix, job_id)

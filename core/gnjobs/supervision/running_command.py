@@ -1,0 +1,91 @@
+"""A job's command while it runs: its main process, and its pipes on their way into the output."""
+
+import os
+import subprocess
+
+from gnjobs import values
+from gnjobs.output_writer import OutputWriter
+from gnjobs.processes import process_start
+from gnjobs.records import Job
+from gnjobs.supervision.command import FailedStart, start_command
+from gnjobs.supervision.line_feed import StructuredFeed, TextFeed
+from gnjobs.supervision.pipe_pump import PipePump
+from gnjobs.supervision.private_environment import Settings, for_command
+from gnjobs.supervision.process_setup import silence
+from gnjobs.supervision.reaper import Exit
+
+DRAIN_SECONDS = 1.0
+
+
+class RunningCommand:
+    """The command of one job; whoever reaps its main process says so by `ended`."""
+
+    def __init__(self, output: OutputWriter) -> None:
+        self._output = output
+        self._structured = StructuredFeed(output)
+        self._err: TextFeed | None = None
+        self._pump: PipePump | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.exit: Exit | None = None
+        self.failure: FailedStart | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The main process's pid; None when it did not start."""
+        return None if self._process is None else self._process.pid
+
+    @property
+    def fields(self) -> dict[str, int]:
+        """The fields of the record that identify the main process."""
+        if self.pid is None:
+            return {}
+        started = process_start(self.pid)
+        return {"pid": self.pid} | ({} if started is None else {"process-started": started})
+
+    @property
+    def faults(self) -> int:
+        """How many faults in the data the job's own code reported."""
+        return self._structured.faults
+
+    @property
+    def last_words(self) -> str:
+        """The last line on its standard error that says something."""
+        return "" if self._err is None else self._err.last_words.decode("utf-8", "replace").strip()
+
+    def start(self, job: Job, settings: Settings) -> None:
+        """Start it; a command that can't be started has `failure` and `exit` at once."""
+        words = values.command_words(job.command)
+        environment = for_command(os.environ, settings.url, settings.prefix, job.id)
+        stdin = 0 if settings.is_foreground else subprocess.DEVNULL
+        started = start_command(words, job.cwd, environment, stdin)
+        if settings.is_foreground:
+            silence(0)
+        echo_out, echo_err = (1, 2) if settings.echo else (None, None)
+        self._err = TextFeed(self._output, "err", echo_err)
+        if isinstance(started, FailedStart):
+            self.failure = started
+            self.exit = Exit(exit_code=started.exit_code)
+            self._err.feed(started.error.encode("utf-8", "surrogateescape") + b"\n")
+            return
+        self._process = started.process
+        out = TextFeed(self._output, "out", echo_out)
+        self._pump = PipePump(
+            {started.out: out, started.err: self._err, started.structured: self._structured}
+        )
+        self._pump.start()
+
+    def ended(self, how: Exit) -> None:
+        """Take how the main process ended."""
+        self.exit = how
+        if self._process is not None:
+            self._process.returncode = how.shell_code
+
+    def drain(self) -> None:
+        """Read its pipes until they end, for a second at most."""
+        if self._pump is not None:
+            self._pump.wait_for_end(DRAIN_SECONDS)
+
+    def finish_pipes(self) -> None:
+        """Read what the pipes hold to the last line, also where somebody keeps them open."""
+        if self._pump is not None and not self._pump.wait_for_end(DRAIN_SECONDS):
+            self._pump.stop()

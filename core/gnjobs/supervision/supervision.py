@@ -1,0 +1,186 @@
+"""One job under supervision: its command started, heard and ended, whatever happens first."""
+
+import os
+import signal
+import sys
+from typing import NamedTuple
+
+from gnjobs.kill_steps import KillStep
+from gnjobs.output_writer import OutputWriter
+from gnjobs.processes import Found, login_name, process_start, processes_of
+from gnjobs.records import Job
+from gnjobs.statuses import RUNNING, STOPPING
+from gnjobs.supervision.child_watch import ChildWatch
+from gnjobs.supervision.ending_thread import Ended, EndingThread
+from gnjobs.supervision.finishing import Finishing
+from gnjobs.supervision.measuring import Measuring
+from gnjobs.supervision.outcome import Outcome, StopRequest
+from gnjobs.supervision.private_environment import Settings
+from gnjobs.supervision.process_setup import release_memory
+from gnjobs.supervision.reaper import Exit, Reaper
+from gnjobs.supervision.record_link import MONTH, RecordLink
+from gnjobs.supervision.reporter import Reporter
+from gnjobs.supervision.reports import ReportPipe
+from gnjobs.supervision.running_command import RunningCommand
+from gnjobs.supervision.wakeups import Wakeups
+
+GRACE_SECONDS = 10.0
+_REMOVED = "its record was removed; nothing more is stored"
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Reported(NamedTuple):
+    """The job's end was told to Redis; `is_recorded` says whether there was a record to take it."""
+
+    is_recorded: bool
+
+
+class Lasting(NamedTuple):
+    """The end has lasted, or there is no record for it."""
+
+
+class Removed(NamedTuple):
+    """The record was taken away while the job runs."""
+
+
+class Supervision:
+    """Runs one claimed job to its end; `run` is its main loop, and nothing else waits for processes."""
+
+    def __init__(
+        self, link: RecordLink, job: Job, settings: Settings, wakeups: Wakeups, reports: ReportPipe
+    ) -> None:
+        self._link = link
+        self._job = job
+        self._settings = settings
+        self._wakeups = wakeups
+        self._reports = reports
+        self._reaper = Reaper()
+        self._watch = ChildWatch(link.keys, job.id)
+        link.child_keys = self._watch.output_keys
+        self._output = OutputWriter(
+            settings.url,
+            link.keys.output(job.id),
+            hash_key=link.key,
+            expire_seconds=max(link.keep, MONTH),
+        )
+        self._command = RunningCommand(self._output)
+        self._reporter = Reporter(
+            link,
+            self._watch,
+            Measuring(lambda: self._find().processes, self._output, lambda: self._command.faults),
+            on_removed=lambda: wakeups.post(Removed()),
+            on_lasting=lambda: wakeups.post(Lasting()),
+        )
+        self._me = (os.getpid(), process_start(os.getpid()) or 0)
+        self._stop: StopRequest | None = None
+        self._ending: EndingThread | None = None
+        self._is_reporting = False
+        self._is_over = False
+
+    def run(self) -> int:
+        """Run the job; returns its command's exit code as a shell says it."""
+        self._command.start(self._job, self._settings)
+        os.chdir("/")
+        self._reporter.say(self._command.fields)
+        self._reporter.start()
+        if self._command.failure is None:
+            self._listen()
+        else:
+            self._report_end(Ended())
+        release_memory()
+        while not self._is_over:
+            for event in self._wakeups.wait():
+                self._handle(event)
+        self._reports.ended(self._shell_code)
+        return self._shell_code
+
+    @property
+    def _shell_code(self) -> int:
+        return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
+
+    def _find(self, child_id: str | None = None) -> Found:
+        return processes_of(self._job.id, child_id, supervisor=self._me)
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case signal.SIGCHLD:
+                self._reap()
+            case signal.Signals():
+                self._stop_by_signal(event)
+            case Ended():
+                self._report_end(event)
+            case Reported():
+                if not event.is_recorded:
+                    self._complain(_REMOVED)
+                self._reports.ended(self._shell_code)
+            case Removed():
+                self._complain(_REMOVED)
+            case Lasting():
+                self._is_over = True
+
+    def _reap(self) -> None:
+        pid = self._command.pid
+        if pid in self._reaper.collect() and pid is not None:
+            self._command.ended(self._reaper.exits[pid])
+            self._begin_ending()
+
+    def _begin_ending(self, grace: float = GRACE_SECONDS) -> None:
+        """End what there is of the job: at once for a kill, else what its pipes' last second leaves."""
+        if self._ending is None:
+            self._ending = EndingThread(
+                self._find,
+                grace,
+                prepare=self._command.drain if self._stop is None else None,
+                conclude=self._command.finish_pipes,
+                on_step=self._answer,
+                on_ended=self._wakeups.post,
+            )
+            self._ending.start()
+        elif self._stop is not None:
+            self._ending.hurry()
+
+    def _stop_by_signal(self, number: signal.Signals) -> None:
+        if self._is_reporting:
+            self._complain("told to stop before its end was reported")
+            self._is_over = True
+            return
+        self._kill(StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now()))
+
+    def _kill(self, stop: StopRequest, grace: float = GRACE_SECONDS) -> None:
+        if self._stop is None:
+            self._stop = stop
+            self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
+        self._begin_ending(grace)
+
+    def _report_end(self, ended: Ended) -> None:
+        self._reap()
+        self._is_reporting = True
+        outcome = Outcome(
+            exit=self._command.exit or Exit(),
+            failed_start=self._command.failure.error if self._command.failure else None,
+            stop=self._stop,
+            ended_after=ended.targets,
+            survivors=ended.survivors,
+            last_words=self._command.last_words,
+            ending_took=ended.took,
+        )
+        self._reporter.finish(
+            Finishing(
+                self._link,
+                self._watch,
+                self._output,
+                outcome,
+                self._reaper.exits,
+                own_faults=self._command.faults,
+                on_reported=lambda is_recorded: self._wakeups.post(Reported(is_recorded)),
+            )
+        )
+
+    def _listen(self) -> None:
+        return
+
+    def _answer(self, step: KillStep) -> None:
+        return
+
+    def _complain(self, line: str) -> None:
+        print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201
