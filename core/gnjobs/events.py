@@ -77,6 +77,5 @@ def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     """Read one entry."""
     known = {name: values.text(fields.get(name.encode())) for name in Event.__struct_fields__ if name != "at"}
     milliseconds = values.number(entry_id.partition(b"-")[0]) or 0.0
-    return Event(
-        at=milliseconds / 1000, **(known | {"kind": known["kind"] or "?", "text": known["text"] or ""})
-    )
+    said = known | {"kind": known["kind"] or "?", "text": known["text"] or ""}
+    return Event(at=milliseconds / 1000, **said)  # type: ignore[arg-type]
