@@ -1,6 +1,9 @@
-"""The groups that lists count and filter by: every job is in exactly one of them, and in `all`."""
+"""The groups that lists count and filter by: a job is in `all`, and in one more unless its status is unknown."""
 
 from typing import Final
+
+from gnjobs import states
+from gnjobs.states import DEAD_STATE, FAULTS, KILLED, LOST, QUIET_STATE, STOPPING, STUCK_STATE
 
 ALL: Final = "all"
 TROUBLE: Final = "trouble"
@@ -11,22 +14,16 @@ DONE: Final = "done"
 
 GROUPS: Final = (ALL, TROUBLE, RUNNING, WAITING, FAILED, DONE)
 
-_GROUP_OF_STATE: Final = {
-    "STUCK": TROUBLE,
-    "DEAD": TROUBLE,
-    "running": RUNNING,
-    "quiet": RUNNING,
-    "stopping": RUNNING,
-    "waiting": WAITING,
-    "failed": FAILED,
-    "killed": FAILED,
-    "lost": FAILED,
-    "done": DONE,
-    "faults": DONE,
+_STATES_OF_GROUP: Final = {
+    TROUBLE: (STUCK_STATE, DEAD_STATE),
+    RUNNING: (states.RUNNING, QUIET_STATE, STOPPING),
+    WAITING: (states.WAITING,),
+    FAILED: (states.FAILED, KILLED, LOST),
+    DONE: (states.DONE, FAULTS),
 }
-STATE_WORDS: Final = tuple(_GROUP_OF_STATE)
+_GROUP_OF_WORD: Final = {state.word: group for group, found in _STATES_OF_GROUP.items() for state in found}
 
 
-def group_of(state: str) -> str:
-    """Name the group of a shown state; a word that is none of ours counts as running, since nothing ended it."""
-    return _GROUP_OF_STATE.get(state, RUNNING)
+def group_of(word: str) -> str:
+    """Name the group of a shown state; `all` for one that belongs to no other, since nothing is known of the job."""
+    return _GROUP_OF_WORD.get(word, ALL)

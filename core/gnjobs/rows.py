@@ -11,8 +11,10 @@ from typing import Final
 import msgspec
 
 from gnjobs import values
+from gnjobs.health import OK
 from gnjobs.records import ChildrenSummary, Job, children_summary, read_job_list
-from gnjobs.statuses import ERROR, FINAL_STATUSES, KILLED, LOST, STOPPING, SUCCESS
+from gnjobs.states import State, state_of
+from gnjobs.statuses import ERROR, FINAL_STATUSES, KILLED, LOST, STOPPING
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
@@ -43,8 +45,6 @@ ROW_FIELDS: Final = (
     "job_type",
     "user_id",
 )
-
-_FINAL_STATES: Final = {SUCCESS: "done", ERROR: "failed", KILLED: "killed", LOST: "lost"}
 
 
 class JobRow(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -116,11 +116,12 @@ class JobRow(msgspec.Struct, frozen=True, order=True, gc=False):
         end = self.finished if self.is_final else now
         return None if end is None else max(0.0, end - self.started)
 
-    def judged(self, state: str, rank: int) -> "JobRow":
-        """Return this row with another verdict; the same object where nothing differs."""
-        if state == self.state and rank == self.rank:
+    def judged(self, verdict: str) -> "JobRow":
+        """Return this row with a verdict of health; the same object where it changes nothing."""
+        state = state_of(self.status, verdict, self.faults)
+        if state.word == self.state:
             return self
-        return msgspec.structs.replace(self, state=state, rank=rank)
+        return msgspec.structs.replace(self, state=state.word, rank=rank_of(state))
 
 
 def _cut(text: str | None) -> str | None:
@@ -148,30 +149,28 @@ def _ended_children(summary: ChildrenSummary | None) -> int | None:
     return sum(count for status, count in summary.counts.items() if status in FINAL_STATUSES)
 
 
-def final_state(status: str, faults: int) -> str:
-    """The word shown for a job that has ended with this status."""
-    return "faults" if status == SUCCESS and faults else _FINAL_STATES[status]
+def rank_of(state: State) -> int:
+    """How far to the end of the order a state puts a row: the worst have the highest rank."""
+    return RANK_TROUBLED - state.rank
 
 
-def row_of(job: Job, *, prefix: str = "", key: str | None = None, state: str | None = None) -> JobRow:
-    """Make a row of a record that was read; `state` is the word shown while it is unfinished."""
-    final = job.status in FINAL_STATUSES
-    faults = job.faults or 0
-    shown = final_state(job.status or "", faults) if final else (state or job.status or "unknown")
+def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
+    """Make a row of a record that was read and, while it is unfinished, judged."""
+    state = state_of(job.status, verdict, job.faults)
     return JobRow(
-        rank=RANK_FINISHED if final else RANK_UNFINISHED,
+        rank=rank_of(state),
         created=job.created or 0.0,
         key=key or job.id,
         id=job.id,
         prefix=prefix,
         label=job.name[:LONGEST_TEXT],
-        state=shown,
+        state=state.word,
         status=job.status,
         type=job.type,
         user=job.user,
         host=job.host,
         percent=job.percent,
-        faults=faults,
+        faults=job.faults or 0,
         children=job.children,
         children_done=_ended_children(job.children_summary),
         started=job.started,
@@ -179,7 +178,7 @@ def row_of(job: Job, *, prefix: str = "", key: str | None = None, state: str | N
         exit_code=job.exit_code,
         signal=job.signal,
         says=_says(job.status, job.message, job.error, job.stop_by, job.stop_reason),
-        job=None if final else job,
+        job=None if job.is_final else job,
     )
 
 
@@ -233,7 +232,7 @@ class RowReader:
             job_id,
             self.prefix,
             (values.text(label or filename or command) or job_id)[:LONGEST_TEXT],
-            final_state(status, faults),
+            state_of(status, OK, faults).word,
             status,
             self._word(type_alias if job_type is None else job_type),
             self._word(user_alias if user is None else user),

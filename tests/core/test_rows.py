@@ -118,7 +118,7 @@ def test_times_of_a_running_and_of_an_ended_job() -> None:
 def test_rows_are_ordered_by_trouble_then_unfinished_then_creation() -> None:
     jobs = [Job(id=s + str(c), status=s, created=c) for s in sorted(STATUSES) for c in (1.0, 2.0)]
     rows = [row_of(job) for job in jobs]
-    troubled = next(row for row in rows if row.id == "running1.0").judged("STUCK", 2)
+    troubled = next(row for row in rows if row.id == "running1.0").judged("stuck")
     rows = [troubled if row.id == troubled.id else row for row in rows]
     order = [row.id for row in sorted(rows, reverse=True)]
     assert order[0] == "running1.0"
@@ -132,4 +132,4 @@ def test_words_that_many_share_are_kept_once() -> None:
     assert rows[0] is not None
     assert rows[1] is not None
     assert rows[0].user is rows[1].user
-    assert rows[0].judged("done", RANK_FINISHED) is rows[0]
+    assert rows[0].judged("ok") is rows[0]
