@@ -17,6 +17,14 @@ _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "foreign"]
 
 
+class ForeignKey(NamedTuple):
+    """A key that a gn-uploader QC worker made inside a job: `<section>:<kind>:<file>`."""
+
+    section: str
+    kind: Literal["errors", "logs", "metadata"]
+    file: str
+
+
 class JobKey(NamedTuple):
     """What a key below `P:jobs:` names; `foreign` is a key inside a job that is none of ours."""
 
@@ -103,6 +111,22 @@ class Keys:
     def owns(self, job_id: str, key: str) -> bool:
         """Tell whether the key lies inside the job's own namespace, so that it may be opened for it."""
         return key.startswith(f"{self.job(job_id)}:")
+
+    def foreign(self, job_id: str, part: ForeignKey) -> str:
+        """The key of one of gn-uploader's lists and hashes inside a job; file names may contain anything."""
+        return f"{self.job(job_id)}:{part.section}:{part.kind}:{part.file}"
+
+    def parse_foreign(self, job_id: str, key: str) -> ForeignKey | None:
+        """Split a key inside a job as gn-uploader builds it, or return None."""
+        if not self.owns(job_id, key):
+            return None
+        match key.removeprefix(f"{self.job(job_id)}:").split(":", 2):
+            case [section, ("errors" | "logs" | "metadata") as kind, file] if (
+                file and section not in RESERVED_IDS | {""}
+            ):
+                return ForeignKey(section, kind, file)
+            case _:
+                return None
 
     def scan_pattern(self, job_id: str | None = None) -> str:
         """The glob that matches every key of every job, or every key inside one job."""

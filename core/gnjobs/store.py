@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import redis
 
-from gnjobs import events, indexes, removal, values
+from gnjobs import events, foreign, indexes, removal, values
 from gnjobs.connections import connect
 from gnjobs.errors import AmbiguousId, InvalidName, JobExists, NoSuchChild, NoSuchJob, NotFinished
 from gnjobs.indexes import Cursor
@@ -206,17 +206,26 @@ class JobStore:
             yield read_child(child_id, fields if isinstance(fields, dict) else {}, output_key)
 
     def all_children(self, job_id: str) -> list[Child]:
-        """Read all children of a job."""
-        return sorted(self.children(job_id), key=lambda child: child.id)
+        """Read all children of a job; of one that somebody else wrote, what its workers left below its key."""
+        children = sorted(self.children(job_id), key=lambda child: child.id)
+        if not children and foreign.is_foreign(job := self.get(job_id)):
+            return list(foreign.read_children(self.client, self.keys, job))
+        return children
 
     def child(self, job_id: str, child_id: str) -> Child:
         """Read one child; raises `NoSuchChild`."""
         if not is_id(child_id):
-            raise NoSuchChild(f"job {job_id} has no child {child_id}")
+            return self._foreign_child(job_id, child_id)
         output_key = self.client.hget(self.keys.job(job_id), f"{CHILD_FIELD}{child_id}")
         if output_key is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
         return next(self._read_children(job_id, {child_id: values.text(output_key) or ""}))
+
+    def _foreign_child(self, job_id: str, child_id: str) -> Child:
+        part = foreign.part_of(child_id)
+        if part is None:
+            raise NoSuchChild(f"job {job_id} has no child {child_id}")
+        return Child(id=child_id, output_key=self.keys.foreign(job_id, part))
 
     def output(self, job_id: str, child_id: str | None = None) -> "OutputReader":
         """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
@@ -227,6 +236,8 @@ class JobStore:
             if not self.client.exists(key) and self.client.hexists(self.keys.job(job_id), "stdout"):
                 return OutputReader(self.client, self.keys.job(job_id), "stdout")
             return OutputReader(self.client, key)
+        if child_id == foreign.STDERR_CHILD:
+            return OutputReader(self.client, self.keys.job(job_id), "stderr")
         key = self.child(job_id, child_id).output_key or ""
         if not self.keys.owns(job_id, key):
             raise NoSuchChild(f"the output of child {child_id} lies outside its job, so it is not opened")
