@@ -52,7 +52,7 @@ def test_a_success_is_recorded_whole(start: Start, server: Server) -> None:
     assert job.lines("err") == ["err"]
     assert done.lines == 3
     assert done.started <= done.last_output <= done.finished
-    assert done.host and done.account and done.boot_id and done.supervisor_started and done.process_started
+    assert None not in (done.host, done.account, done.boot_id, done.supervisor_started, done.process_started)
     wait_for(lambda: not server.client().zscore(KEYS.unfinished, job.id))
     wait_for(lambda: 0 < server.client().ttl(KEYS.job(job.id)) <= 7 * 86400)
 
@@ -190,7 +190,7 @@ def test_children_without_an_end_are_lost_when_their_job_ends(start: Start, serv
         output_key = KEYS.child_output(job.id, status)
         client.hset(KEYS.job(job.id), f"child:{status}", output_key)
         client.hset(KEYS.child(job.id, status), mapping={"status": status, "faults": 2})
-    client.hset(KEYS.job(job.id), f"child:foreign", "other:key")
+    client.hset(KEYS.job(job.id), "child:foreign", "other:key")
     client.hset(KEYS.job(job.id), "children", 3)
     wait_for(lambda: job.read().pid)
     os.kill(job.read().pid, signal.SIGKILL)

@@ -28,12 +28,17 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
     while True:
         try:
             return _claim_once(link, fields)
-        except (AuthenticationError, ResponseError) as problem:
-            raise GivenUp(f"Redis refuses this supervisor: {problem}", NO_CONNECTION) from problem
-        except RedisError:
+        except RedisError as problem:
+            if isinstance(problem, AuthenticationError) or _is_lasting(problem):
+                raise GivenUp(f"Redis refuses this supervisor: {problem}", NO_CONNECTION) from problem
             if wakeups.wait(pause):
                 raise GivenUp("stopped before the job began", NOT_OURS) from None
             pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _is_lasting(problem: RedisError) -> bool:
+    """Whether an answer would be the same later: no permission, another type; not: read only, out of memory."""
+    return isinstance(problem, ResponseError) and str(problem).startswith(("NOPERM", "WRONGTYPE", "ERR"))
 
 
 def _claim_once(link: RecordLink, fields: dict[str, Value]) -> Job:
