@@ -12,12 +12,14 @@ All conditions must hold.
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from gnjobs.errors import FilterError
 from gnjobs.filter_terms import MEASURES, WORD_FIELDS, Term, comparison, free_text
-from gnjobs.rows import JobRow
+from gnjobs.health import Health
+from gnjobs.records import Job
+from gnjobs.rows import JobRow, row_of
 
 _PIECE: Final = re.compile(r'"([^"]*)"|([^\s"]+)|(")')
 _FIELD: Final = re.compile(r"([a-z]+):(.*)", re.IGNORECASE | re.DOTALL)
@@ -120,3 +122,9 @@ def parse_filter(text: str) -> Filter:
     if len(text) > LONGEST_FILTER:
         raise FilterError(f"a filter has at most {LONGEST_FILTER} characters")
     return Filter(text.strip(), [_term(word) for word in _words(text) if word.text])
+
+
+def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
+    """Compile a filter into a test of judged jobs, for who reads few of them and holds no rows."""
+    found = parse_filter(text)
+    return lambda job, health: found.matches(row_of(job, verdict=health.verdict), now)

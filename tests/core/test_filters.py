@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnjobs.errors import FilterError
-from gnjobs.filters import LONGEST_FILTER, parse_filter
+from gnjobs.filters import LONGEST_FILTER, matcher, parse_filter
+from gnjobs.health import Health
 from gnjobs.records import Job
 from gnjobs.rows import row_of
 
@@ -124,3 +125,10 @@ def test_a_filter_says_what_it_lets_pass() -> None:
     assert (bool(found), found.timed) == (True, True)
     assert (bool(parse_filter(" ")), parse_filter("").describe()) == (False, "everything")
     assert not parse_filter("silent>10m").timed
+
+
+def test_a_judged_job_can_be_matched_without_a_row() -> None:
+    matches = matcher("state:STUCK age>1m", now=NOW)
+    job = Job(id="a", status="running", created=NOW - 100)
+    assert matches(job, Health("stuck"))
+    assert not matches(job, Health())
