@@ -112,7 +112,7 @@ class ChildWatch:
             (self.children[child_id].last_output or 0.0 for child_id in self.unfinished()), default=0.0
         )
 
-    def summary(self, cpu_by_child: Mapping[str, float]) -> str | None:
+    def summary(self, cpu_by_child: Mapping[str, float], clock_shift: float = 0.0) -> str | None:
         """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
         if not self.children:
             return None
@@ -126,7 +126,7 @@ class ChildWatch:
                 counts=dict(counts),
                 quietest_id=quietest,
                 quietest_label=_valid(child.label),
-                quietest_since=child.last_sign or None,
+                quietest_since=round(child.last_sign + clock_shift, 3) if child.last_sign else None,
                 quietest_cpu=cpu_by_child.get(quietest),
                 quietest_pid=child.pid,
             )

@@ -1,8 +1,11 @@
 """The last word about a job: output complete, children settled, status final, keys with an end."""
 
+import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from gnjobs.events import record_event
+from gnjobs.lines import entry_number
 from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
 from gnjobs.statuses import KILLED, UNFINISHED_STATUSES
@@ -13,6 +16,8 @@ from gnjobs.supervision.record_link import RecordLink
 from gnjobs.supervision.settling import settle_children
 
 _FLUSH_SECONDS = 1.0
+_RESENDING_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
 
 
 class Finishing:
@@ -60,10 +65,19 @@ class Finishing:
             self._on_reported(True)
 
     def _complete_output(self) -> None:
+        """Wait until all lines are stored; a server that forgot some gets them again, as far as they are kept."""
         while not self._output.flush(_FLUSH_SECONDS) and self._output.error is None:
             continue
+        limit = time.monotonic() + _RESENDING_SECONDS
+        while self._output.error is None and not self._has_all_lines() and time.monotonic() < limit:
+            time.sleep(_LOOK_SECONDS)
         if self._output.error is not None:
             self._outcome = self._outcome._replace(output_trouble=str(self._output.error))
+
+    def _has_all_lines(self) -> bool:
+        newest: Any = self._link.client.xrevrange(self._output.key, count=1)
+        number = entry_number(newest[0][0]) if newest else 0
+        return (number or 0) >= self._output.lines
 
     def _final(self) -> tuple[str, dict[str, Value]]:
         status, fields = self._outcome.final(self._watch.killed_note())

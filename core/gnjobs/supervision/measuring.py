@@ -39,18 +39,16 @@ class Measuring:
         self._scan_after = 0.0
 
     def __call__(self, now: float) -> Measured:
-        """Measure; `now` is the server's time, to which the times of this host's clock are converted."""
-        clock_shift = now - time.time()
+        """Measure; `now` is the server's time, with which a snapshot is stamped."""
         is_scan = time.monotonic() >= self._scan_after
         if is_scan:
             self._scan_after = time.monotonic() + _SCAN_SECONDS - BEAT_SECONDS / 2
         self._seen = self._meter.measure(self._find() if is_scan else self._seen)
-        written_at = self._output.last_write
         return Measured(
             fields=self._fields(),
             cpu_by_child=_cpu_by_child(self._seen),
             faults=self._count_faults(),
-            last_output=written_at + clock_shift if written_at else 0.0,
+            last_output=self._output.last_write,
             snapshot=self._snapshot(now) if is_scan else None,
         )
 

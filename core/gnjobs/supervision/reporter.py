@@ -22,7 +22,10 @@ _LONGEST_PAUSE = 2.0
 
 
 class Measured(NamedTuple):
-    """What one beat has to say: fields of the record, CPU by child, at times a snapshot of the processes."""
+    """What one beat has to say: fields of the record, CPU by child, at times a snapshot of the processes.
+
+    `last_output` is when the job itself last printed a line, by this host's clock; 0 for never.
+    """
 
     fields: Mapping[str, Value]
     cpu_by_child: Mapping[str, float]
@@ -121,10 +124,11 @@ class Reporter(threading.Thread):
             fields |= self._says.popleft()
         fields["heartbeat"] = round(self._link.now(), 3)
         fields["faults"] = measured.faults + self._watch.faults
+        clock_shift = self._link.now() - time.time()  # lines and children are timed by this host's clock
         last_output = max(measured.last_output, self._watch.last_output)
         if last_output:
-            fields["last-output"] = round(last_output, 3)
-        summary = self._watch.summary(measured.cpu_by_child)
+            fields["last-output"] = round(last_output + clock_shift, 3)
+        summary = self._watch.summary(measured.cpu_by_child, clock_shift)
         if summary is not None:
             fields["children-summary"] = summary
         return fields

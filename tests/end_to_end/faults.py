@@ -1,0 +1,92 @@
+"""Ways to break a server under running jobs, each with the way to heal it."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import redis
+
+from tests.servers import Server
+
+FORGOTTEN_BYTES = 20_000
+LASTING = ("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes")
+
+
+class Fault(NamedTuple):
+    """A fault by name; `inject` breaks the server, and what it returns heals it."""
+
+    name: str
+    inject: Callable[[Server], Callable[[], None]]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _crash(server: Server) -> Callable[[], None]:
+    server.kill()
+    return lambda: _discard(server.start())
+
+
+def _hang(server: Server) -> Callable[[], None]:
+    server.send(signal.SIGSTOP)
+    return lambda: server.send(signal.SIGCONT)
+
+
+def _forget(server: Server) -> Callable[[], None]:
+    """Lose the last writes that were acknowledged but not on disk yet."""
+    server.kill()
+    for journal in Path(server.directory).glob("appendonlydir/*.incr.aof"):
+        size = journal.stat().st_size
+        with journal.open("r+b") as file:
+            file.truncate(max(0, size - min(FORGOTTEN_BYTES, size // 3)))
+    return lambda: _discard(server.start())
+
+
+def _read_only(server: Server) -> Callable[[], None]:
+    """As after a failover: the server is a replica now, of a master that is not there."""
+    with server.client() as client:
+        client.replicaof("127.0.0.1", "1")
+    return lambda: _command(server, "REPLICAOF", "NO", "ONE")
+
+
+def _full(server: Server) -> Callable[[], None]:
+    _command(server, "CONFIG", "SET", "maxmemory", "1")
+    return lambda: _command(server, "CONFIG", "SET", "maxmemory", "0")
+
+
+def _disconnect(server: Server) -> Callable[[], None]:
+    _command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    return lambda: None
+
+
+def _command(server: Server, *words: str) -> None:
+    with server.client() as client:
+        client.execute_command(*words)
+
+
+def _discard(_: object) -> None:
+    return
+
+
+FAULTS = (
+    Fault("crash", _crash),
+    Fault("hang", _hang),
+    Fault("forgets", _forget),
+    Fault("read-only", _read_only),
+    Fault("full", _full),
+    Fault("disconnects", _disconnect),
+)
+
+
+@contextlib.contextmanager
+def broken(server: Server, fault: Fault) -> Iterator[None]:
+    """A broken server for the time of a with block."""
+    heal = fault.inject(server)
+    try:
+        yield
+    finally:
+        heal()
+        with contextlib.suppress(redis.RedisError):
+            server.wait_until_ready()
