@@ -1,0 +1,246 @@
+"""Keeps one child's hash up to date: a few writes a second however often it changes, and the last value always."""
+
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic, time
+from typing import Any, Final
+
+import redis
+
+from gnjobs import process_exit, values
+from gnjobs.connections import connect
+from gnjobs.keys import Keys
+from gnjobs.output_writer import KEEP_SECONDS
+from gnjobs.procstat import process_start
+from gnjobs.scripts import Value, set_fields, transition
+from gnjobs.statuses import ERROR, PENDING, RUNNING, STOPPING
+
+_FIELDS_EVERY: Final = 0.25
+_LAST_OUTPUT_EVERY: Final = 1.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+_GIVE_UP_AFTER: Final = 10.0
+
+
+class ChildState:
+    """One child's hash as its own process writes it: started, changing, ended.
+
+    Never raises what Redis does: it tries again until it is told to stop. `last_line` says when the child
+    last wrote a line (unix seconds). `is_gone`: the hash, or the whole job, was removed.
+    """
+
+    def __init__(
+        self, url: str, keys: Keys, job_id: str, child_id: str, last_line: Callable[[], float]
+    ) -> None:
+        self.is_gone = False
+        self._client = connect(url, retries=0)
+        self._job_key = keys.job(job_id)
+        self._key = keys.child(job_id, child_id)
+        self._last_line = last_line
+        self._changed = threading.Condition()
+        self._fields: dict[str, Value] = {}
+        self._dirty: set[str] = set()
+        self._progressed = 0.0
+        self._last_output = 0.0
+        self._faults = 0
+        self._earlier_faults = 0
+        self._start = _Start()
+        self._end: _End | None = None
+        self._is_idle = False
+        self._is_flushing = False
+        self._is_stopping = False
+        self._sent_at = 0.0
+        self._job_missed_at: float | None = None
+        self._retry_at = 0.0
+        self._pause = _FIRST_PAUSE
+        self._generation = process_exit.generation()
+        threading.Thread(target=self._run, name=f"state {self._key}", daemon=True).start()
+        process_exit.flush_at_exit(self, self.flush)
+
+    def update(self, fields: Mapping[str, Value]) -> None:
+        """Set fields, soon."""
+        self._check_owner()
+        with self._changed:
+            self._fields.update(fields)
+            self._progressed = time()
+            self._mark(fields)
+
+    def count_fault(self) -> None:
+        """Count one more fault."""
+        with self._changed:
+            self._faults += 1
+            self._mark(("faults",))
+
+    def touch(self) -> None:
+        """Note that a line was written."""
+        if self._is_idle:
+            with self._changed:
+                self._changed.notify_all()
+
+    def end(self, status: str, fields: Mapping[str, Value], timeout: float | None = None) -> bool:
+        """Set the final status with what belongs to it; returns whether that was stored or refused in time."""
+        self._check_owner()
+        with self._changed:
+            self._end = self._end or _End(status, fields)
+        done = self.flush(timeout)
+        self.stop()
+        return done
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Wait until everything is stored, at most `timeout` seconds; returns whether it is."""
+        self._check_owner()
+        with self._changed:
+            self._is_flushing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._is_flushing or self._is_stopping, timeout)
+            return not self._is_flushing and not self.is_gone
+
+    def stop(self) -> None:
+        """Store nothing more."""
+        process_exit.forget(self)
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+
+    def _check_owner(self) -> None:
+        if self._generation != process_exit.generation():
+            raise RuntimeError(
+                f"{self._key} is written by the process that opened it: a forked copy must not"
+            )
+
+    def _mark(self, names: Iterable[str]) -> None:
+        if not self._dirty:
+            self._changed.notify_all()
+        self._dirty.update(names)
+
+    def _run(self) -> None:
+        while self._wait_for_work():
+            try:
+                self._store()
+            except (redis.RedisError, OSError, _MissingError):
+                self._take_back()
+            else:
+                self._pause = _FIRST_PAUSE
+        self._client.close()
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            while not self._is_stopping:
+                self._is_idle = True  # before looking, so that a line that comes now is not overlooked
+                delay = self._delay()
+                self._is_idle = delay is None
+                if delay is not None and delay <= 0:
+                    return True
+                if delay is None and self._is_flushing:
+                    self._is_flushing = False
+                    self._changed.notify_all()
+                self._changed.wait(delay)
+        return False
+
+    def _delay(self) -> float | None:
+        """How long there is nothing to store; None where there is nothing at all."""
+        if self.is_gone:
+            return None
+        pressing = not self._start.is_done or (self._end is not None and not self._end.is_done)
+        if pressing or (self._is_flushing and (self._dirty or self._is_later())):
+            due = 0.0
+        elif self._dirty:
+            due = self._sent_at + _FIELDS_EVERY
+        elif self._is_later():
+            due = self._sent_at + _LAST_OUTPUT_EVERY
+        else:
+            return None
+        return max(due, self._retry_at) - monotonic()
+
+    def _is_later(self) -> bool:
+        return max(self._progressed, self._last_line()) > self._last_output
+
+    def _store(self) -> None:
+        if not self._start.is_done:
+            self._begin()
+        fields, end = self._collect()
+        if end is not None and not end.is_done:
+            allowed = (PENDING, RUNNING) if end.status == ERROR else (PENDING, RUNNING, STOPPING)
+            found = self._move(allowed, end.status, end.token, fields | end.fields) != "gone"
+            end.is_done = found
+        else:
+            found = not fields or bool(set_fields(self._client, self._key, fields))
+        if not found:
+            self._start.is_done = False
+            raise _MissingError
+
+    def _collect(self) -> tuple[dict[str, Value], "_End | None"]:
+        """Take what is to be stored now."""
+        with self._changed:
+            self._sent_at = monotonic()
+            if self._is_later():
+                self._last_output = max(self._progressed, self._last_line())
+                self._fields["last-output"] = self._last_output
+                self._dirty.add("last-output")
+            if self._faults:
+                self._fields["faults"] = self._earlier_faults + self._faults
+            fields = {name: self._fields[name] for name in self._dirty}
+            self._dirty.clear()
+            return fields, self._end
+
+    def _take_back(self) -> None:
+        """Store everything again after a pause: a server that was away may have forgotten what it confirmed."""
+        with self._changed:
+            self._dirty.update(self._fields)
+            self._retry_at = monotonic() + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _begin(self) -> None:
+        """Claim the hash; one that is not there is made where the job is, for its server may have forgotten it."""
+        if self._move((PENDING,), RUNNING, self._start.token, self._start.fields) == "gone":
+            if not self._client.exists(self._job_key):
+                self._miss_job()
+            self._client.hsetnx(self._key, "status", PENDING)
+            self._move((PENDING,), RUNNING, self._start.token, self._start.fields)
+        self._job_missed_at = None
+        if not self._start.was_done:
+            found: Any = self._client.hget(self._key, "faults")
+            self._earlier_faults = values.integer(found) or 0
+        if self._client.ttl(self._key) == -1:
+            self._client.expire(self._key, KEEP_SECONDS)
+        self._start.is_done = self._start.was_done = True
+
+    def _miss_job(self) -> None:
+        """The job's record is not there: its supervisor will mend it soon, or it was removed."""
+        now = monotonic()
+        self._job_missed_at = self._job_missed_at or now
+        if now - self._job_missed_at >= _GIVE_UP_AFTER:
+            self.is_gone = True
+        raise _MissingError
+
+    def _move(self, allowed: tuple[str, ...], to: str, token: str, fields: Mapping[str, Value]) -> str:
+        return transition(self._client, self._key, allowed, to, token, fields)[0]
+
+
+class _MissingError(Exception):
+    """There is no hash to write to."""
+
+
+class _Start:
+    """The step to `running`; its token makes a second try after a lost reply harmless."""
+
+    def __init__(self) -> None:
+        self.token = uuid.uuid4().hex
+        self.is_done = False
+        self.was_done = False
+        self.fields: dict[str, Value] = {"started": time(), "pid": os.getpid()}
+        started = process_start(os.getpid())
+        if started is not None:
+            self.fields["process-started"] = started
+
+
+class _End:
+    """The step to a final status."""
+
+    def __init__(self, status: str, fields: Mapping[str, Value]) -> None:
+        self.token = uuid.uuid4().hex
+        self.is_done = False
+        self.status = status
+        self.fields: dict[str, Value] = {"finished": time(), **fields}
