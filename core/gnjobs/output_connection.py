@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import redis
 
 from gnjobs.connections import connect
-from gnjobs.lines import ENTRY_FIELDS
+from gnjobs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.output_window import Batch
 from gnjobs.scripts import SET_FIELDS
 
@@ -78,6 +78,12 @@ class OutputConnection:
         """How many bytes the stream takes on the server; 0 where that can't be asked."""
         (reply,) = self._exchange([("MEMORY", "USAGE", self._key)])
         return reply if isinstance(reply, int) else 0
+
+    def first_number(self) -> int:
+        """The number of the oldest entry; 1 where there is none."""
+        (reply,) = self._exchange([("XRANGE", self._key, "-", "+", "COUNT", 1)])
+        found = _good(reply)
+        return (entry_number(found[0][0]) if found else None) or 1
 
     def store(
         self,

@@ -22,13 +22,11 @@ class StoredBytes:
         self._marks: deque[tuple[int, int]] = deque()
         self._mark_bytes = 0
         self._total = 0
-        self._last = 0
 
     def add(self, last: int, size: int) -> None:
         """Note an entry that was stored."""
         if not self._most:
             return
-        self._last = last
         self._total += size + _ENTRY_OVERHEAD
         self._mark_bytes += size + _ENTRY_OVERHEAD
         if self._mark_bytes >= self._most // _MARKS:
@@ -42,10 +40,15 @@ class StoredBytes:
         self._total -= self._mark_bytes
         self._mark_bytes = 0
 
-    def keep_from(self) -> int | None:
-        """Let the oldest marks beyond the bound go; returns the line that is then the first, if any went."""
+    def add_earlier(self, first: int, last: int, size: int) -> None:
+        """Note what an earlier writer stored, as if all its lines were of one length."""
+        for mark in range(1, _MARKS + 1):
+            self.add(first + (last - first) * mark // _MARKS, size // _MARKS)
+
+    def keep_from(self, coming: int) -> int | None:
+        """Let the oldest marks go that are beyond the bound; returns the line that is then first, if any went."""
         first = None
-        while self._total > self._most and self._marks and self._marks[0][0] < self._last:
+        while self._total + coming > self._most > 0 and self._marks:
             last, size = self._marks.popleft()
             self._total -= size
             first = last + 1
@@ -110,7 +113,7 @@ class OutputDelivery:
                 self._base,
                 self._base + acknowledged,
                 create=self._create,
-                keep_from=self._stored.keep_from(),
+                keep_from=self._stored.keep_from(sum(len(batch.data) for batch in group)),
                 expire=self._expire,
             )
             if not stored:
@@ -153,7 +156,7 @@ class OutputDelivery:
         self._base = self._number(state.last_id)
         self._create = state.last_id is None
         if self._base:
-            self._stored.add(self._base, self._connection.memory())
+            self._stored.add_earlier(self._connection.first_number(), self._base, self._connection.memory())
 
     def _number(self, last_id: bytes | None) -> int:
         if last_id is None or last_id == b"0-0":
