@@ -24,8 +24,8 @@ class _Filling:
         self.passed: JobRow | None = None
 
     def move_past(self, row: JobRow) -> None:
-        # Without an id it lies below every version of that row, whatever else changes in it.
-        self.passed = JobRow(row.rank, row.created, row.key, id="", prefix="", label="", state="")
+        # Without a prefix and a label it lies below every version of that row, whatever else changes in it.
+        self.passed = JobRow(row.rank, row.created, row.key, prefix="", label="", state="")
 
     def covers(self, row: JobRow) -> bool:
         return self.passed is not None and row >= self.passed

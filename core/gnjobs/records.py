@@ -225,11 +225,13 @@ def read_job(job_id: str, fields: Fields) -> Job:
     return Job(id=job_id, **_read(JOB_FIELDS, _pairs(fields)))
 
 
-def read_job_list(job_id: str, listed: Sequence[bytes | None]) -> Job | None:
-    """Read the values of `LIST_FIELDS` (HMGET), or return None where there is no record."""
+def read_job_list(
+    job_id: str, listed: Sequence[bytes | None], names: Sequence[str] = LIST_FIELDS
+) -> Job | None:
+    """Read the values of these fields (HMGET), or return None where there is no record."""
     if all(value is None for value in listed):
         return None
-    return Job(id=job_id, **_read(JOB_FIELDS, zip(LIST_FIELDS, listed, strict=True)))
+    return Job(id=job_id, **_read(JOB_FIELDS, zip(names, listed, strict=True)))
 
 
 def read_child(child_id: str, fields: Fields, output_key: str | None = None) -> Child:

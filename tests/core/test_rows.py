@@ -5,13 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnjobs.records import LIST_FIELDS, Job
+from gnjobs.row_reader import ROW_FIELDS, RowReader
 from gnjobs.rows import (
     LONGEST_TEXT,
     RANK_FINISHED,
     RANK_UNFINISHED,
-    ROW_FIELDS,
     JobRow,
-    RowReader,
     row_of,
 )
 from gnjobs.statuses import FINAL_STATUSES, STATUSES
@@ -85,6 +84,8 @@ def test_the_last_word_says_why_it_ended() -> None:
     assert says(status="killed", stop_by="tux", stop_reason="runaway", message="7 of 12") == "by tux: runaway"
     assert says(status="error", error="Traceback\n  line\nValueError: x\n", message="m") == "ValueError: x"
     assert says(status="error", message="m") == "m"
+    assert says(status="error", exit_code="3") == "exit code 3"
+    assert says(status="killed", signal="9", exit_code="-9") == "signal 9"
     assert says(status="success", message="all good", stop_by="tux") == "all good"
 
 
