@@ -8,7 +8,7 @@ import redis
 
 from gnjobs.errors import OutputRestarted
 from gnjobs.lines import Extent, ExtentKind, Hole, Line, entry_number
-from gnjobs.stored_streams import ForeignStream, NumberedStream, is_numbered
+from gnjobs.stored_streams import ForeignStream, NumberedStream, OtherForm, is_numbered
 from gnjobs.stored_values import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 
 _LINES_AT_ONCE: Final = 5000
@@ -133,8 +133,8 @@ class OutputReader:
                 self._stored = self._find()
             try:
                 return question(self._stored)
-            except redis.ResponseError as error:
-                if "WRONGTYPE" not in str(error):
+            except (redis.ResponseError, OtherForm) as error:
+                if isinstance(error, redis.ResponseError) and "WRONGTYPE" not in str(error):
                     raise
                 self._stored = None
         return question(NoLines("unreadable"))

@@ -7,7 +7,7 @@ from typing import Any, Final
 import redis
 
 from gnjobs import values
-from gnjobs.lines import Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
+from gnjobs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
 
 StoredEntry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -16,6 +16,10 @@ _ENTRIES_AT_ONCE: Final = 1000
 _ENTRIES_FIRST: Final = 2
 _ENTRIES_FOLLOWED: Final = 16
 _EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are no times
+
+
+class OtherForm(Exception):  # noqa: N818 - no error: the key is to be looked at anew
+    """The key holds another form of lines than it did."""
 
 
 def _entries(reply: Any) -> list[StoredEntry]:
@@ -82,8 +86,10 @@ class NumberedStream:
         return found
 
     def _entry(self, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
-        entry = read_entry(entry_id, fields)
-        return entry or _foreign_entry(values.integer(entry_id.partition(b"-")[0]) or 0, fields)
+        number = values.integer(entry_id.partition(b"-")[0]) or 0
+        if number >= NUMBERS_END:
+            raise OtherForm
+        return read_entry(entry_id, fields) or _foreign_entry(number, fields)
 
     def _last_number_given(self) -> int:
         try:
@@ -181,7 +187,7 @@ class ForeignStream:
         while len(found) < count:
             entries = _entries(self._client.xrange(self._key, entry_id, "+", count=_ENTRIES_AT_ONCE))
             for i, entry in enumerate(entries):
-                if number + i >= start and len(found) < count:
+                if number + i >= start + len(found) and len(found) < count:
                     found.append(_line(number + i, *entry))
             if len(entries) < _ENTRIES_AT_ONCE:
                 break
