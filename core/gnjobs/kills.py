@@ -157,7 +157,7 @@ class _Kill:
 
     def _agent_beats(self) -> bool:
         beat = self.store.client.zscore(self.store.keys.hosts, self.job.host or "")
-        return beat is not None and self.store.now() - float(beat) < AGENT_BEAT_SECONDS  # type: ignore[arg-type]
+        return beat is not None and self.store.now() - float(beat) < AGENT_BEAT_SECONDS
 
     def _refused(self) -> Iterator[KillStep]:
         child = f" --child {self.child.id}" if self.child else ""

@@ -1,0 +1,20 @@
+"""Processing by type: the code that makes sense of a job's outputs, selected when its status is asked for."""
+
+from gnjobs.processing.processor import FunctionProcessor, Processing, Processor, Source
+from gnjobs.processing.registry import processor_for, register
+from gnjobs.processing.report import Metric, Report, ReportTable
+from gnjobs.processing.running import RunningProcessor, start_processing
+
+__all__ = [
+    "FunctionProcessor",
+    "Metric",
+    "Processing",
+    "Processor",
+    "Report",
+    "ReportTable",
+    "RunningProcessor",
+    "Source",
+    "processor_for",
+    "register",
+    "start_processing",
+]

@@ -1,0 +1,85 @@
+"""The processor of jobs whose type nobody registered: counts by kind, warnings, and the last words."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from gnjobs.line_text import line_sentence
+from gnjobs.lines import Hole, Line
+from gnjobs.processing.processor import Source
+from gnjobs.processing.report import Metric, Report
+from gnjobs.records import Child, Job
+
+_LONGEST_WORDS = 200
+
+
+class _LogLevel(msgspec.Struct):
+    level: str = ""
+
+
+class InputWatch:
+    """Notes what of the input was missing: trimmed beginnings and holes."""
+
+    def __init__(self) -> None:
+        self.missing = 0
+
+    def look(self, lines: Sequence[Line | Hole]) -> None:
+        """Count the lines that are missing."""
+        self.missing += sum(line.last - line.first + 1 for line in lines if isinstance(line, Hole))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to say of it."""
+        return (
+            (f"{self.missing} lines are missing or were trimmed, and are not in this report",)
+            if self.missing
+            else ()
+        )
+
+
+class GenericProcessor:
+    """Says how much was printed, how many warnings there were, and the last error."""
+
+    def __init__(self) -> None:
+        self._kinds: Counter[str] = Counter()
+        self._levels: Counter[str] = Counter()
+        self._last_error = ""
+        self._last_line = ""
+        self._input = InputWatch()
+
+    def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:  # noqa: ARG002
+        """Count lines and levels."""
+        self._input.look(lines)
+        for line in lines:
+            if isinstance(line, Line):
+                self._kinds[line.kind] += 1
+                self._last_line = line.text[:_LONGEST_WORDS] if line.kind == "out" else self._last_line
+                if line.kind == "err":
+                    self._last_error = line.text[:_LONGEST_WORDS]
+                elif line.kind == "log":
+                    self._count_level(line)
+
+    def _count_level(self, line: Line) -> None:
+        try:
+            level = msgspec.json.decode(line.text, type=_LogLevel).level.upper()
+        except (msgspec.DecodeError, UnicodeError):
+            return
+        self._levels[level] += 1
+        if level in ("ERROR", "CRITICAL"):
+            self._last_error = line_sentence(line)[:_LONGEST_WORDS]
+
+    def report(self, job: Job, children: Sequence[Child]) -> Report:  # noqa: ARG002
+        """Sum up."""
+        total = sum(self._kinds.values())
+        headline = self._last_error or job.message or self._last_line or "no output yet"
+        metrics = [Metric("lines", total)]
+        metrics += [
+            Metric(f"{level.lower()} lines", count)
+            for level, count in self._levels.items()
+            if level != "INFO"
+        ]
+        metrics += [
+            Metric(f"{kind} lines", count) for kind, count in self._kinds.items() if kind in ("err", "fault")
+        ]
+        return Report(headline, job.percent, tuple(metrics), notes=self._input.notes)

@@ -1,0 +1,41 @@
+"""Processors by type of job: built in, registered, or from installed packages; never imported by a name in Redis."""
+
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import entry_points
+
+from gnjobs.processing.generic import GenericProcessor
+from gnjobs.processing.insert import InsertProcessor
+from gnjobs.processing.processor import Processor
+from gnjobs.processing.qc import QcProcessor
+
+GROUP = "gnjobs.processors"
+# gn-uploader's own names of the types whose outputs the built-in processors understand.
+_ALIASES = {"qc-rqtl2-bundle": "qc", "rqtl2-bundle-qc": "qc", "phenotype-qc": "qc"}
+
+_registered: dict[str, Callable[[], Processor]] = {
+    "generic": GenericProcessor,
+    "qc": QcProcessor,
+    "insert": InsertProcessor,
+}
+
+
+def register(job_type: str, make: Callable[[], Processor]) -> None:
+    """Let jobs of this type be processed by what `make` makes; the last registration counts."""
+    _registered[job_type] = make
+
+
+@cache
+def _installed() -> dict[str, Callable[[], Processor]]:
+    return {entry.name: entry.load for entry in entry_points(group=GROUP)}
+
+
+def processor_for(job_type: str | None) -> Processor:
+    """Make the processor of a type; an unknown type gets the generic one.
+
+    Installed packages are looked through once; only code that one of them announces is ever loaded.
+    """
+    name = _ALIASES.get(job_type or "", job_type or "generic")
+    if name not in _registered and name in _installed():
+        register(name, _installed()[name]())  # type: ignore[arg-type]
+    return _registered.get(name, GenericProcessor)()

@@ -1,0 +1,88 @@
+"""Running somebody's processor: it can raise, loop for ever or say too much, and nothing else suffers."""
+
+import ctypes
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from gnjobs.lines import Hole, Line
+from gnjobs.processing.processor import FunctionProcessor, Processing, Processor, Source
+from gnjobs.processing.registry import processor_for
+from gnjobs.processing.report import Report, bounded
+from gnjobs.records import Child, Job
+
+STEP_SECONDS = 2.0
+
+
+class TooSlow(Exception):
+    """Raised inside a processor that took longer than a step may take."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `TooSlow` in this thread when the block takes longer; Python code alone can be interrupted so."""
+    thread = threading.get_ident()
+    is_over = threading.Lock()
+
+    def interrupt() -> None:
+        if is_over.acquire(blocking=False):
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooSlow))
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        is_over.acquire(blocking=False)
+
+
+class RunningProcessor:
+    """A processor at work on one job; once it has failed it is asked nothing more, and the report says why."""
+
+    def __init__(self, make: Callable[[], Processor]) -> None:
+        self._failure: str | None = None
+        self._processor: Processor | None = None
+        self._attempt(lambda: setattr(self, "_processor", make()))
+
+    def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:
+        """Pass on the next lines of a source."""
+        processor = self._processor
+        if processor is not None and self._failure is None:
+            self._attempt(lambda: processor.feed(source, lines))
+
+    def report(self, job: Job, children: Sequence[Child]) -> Report:
+        """The processor's report, of 1 MB at most, or one that says how it failed."""
+        processor = self._processor
+        if processor is not None and self._failure is None:
+            found = self._attempt(lambda: bounded(processor.report(job, children)))
+            if isinstance(found, Report):
+                return found
+        failure = self._failure or "it returned no report"
+        return Report(
+            "the output could not be processed", notes=(failure, "the raw output can be read all the same")
+        )
+
+    def _attempt(self, work: Callable[[], Any]) -> Any:
+        try:
+            with time_limit(STEP_SECONDS):
+                return work()
+        except TooSlow:
+            self._failure = f"its processor took longer than {STEP_SECONDS:.0f} s for a step and was cut off"
+        except Exception as error:  # noqa: BLE001 - whatever somebody's code raises is told, not raised
+            self._failure = f"its processor failed: {type(error).__name__}: {str(error)[:500]}"
+        return None
+
+
+def start_processing(job: Job, processor: Processing | None) -> RunningProcessor:
+    """Begin to process a job by what was passed (a processor, its class, a function of the lines), or by its type."""
+    if processor is None:
+        return RunningProcessor(lambda: processor_for(job.type))
+    if isinstance(processor, type):
+        return RunningProcessor(processor)
+    if isinstance(processor, Processor):
+        return RunningProcessor(lambda: processor)
+    function: Any = processor
+    return RunningProcessor(lambda: FunctionProcessor(function))
