@@ -18,7 +18,7 @@ _ENTRIES_FOLLOWED: Final = 16
 _EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are no times
 
 
-class OtherForm(Exception):  # noqa: N818 - no error: the key is to be looked at anew
+class OtherForm(Exception):
     """The key holds another form of lines than it did."""
 
 

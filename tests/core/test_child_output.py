@@ -1,0 +1,325 @@
+"""Children that something else starts: their output, their state, and how they end."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis
+
+from gnjobs.child_output import ChildOutput
+from gnjobs.environment import ENV_URL
+from gnjobs.errors import InvalidName, NotInJob
+from gnjobs.keys import Keys
+from gnjobs.lines import Line
+from gnjobs.output_reader import OutputReader
+from gnjobs.procstat import process_start
+from gnjobs.records import Child, read_child
+from tests.proxy import Proxy, running_proxy
+from tests.servers import Server
+from tests.waiting import wait_for
+
+KEYS = Keys("p")
+HASH = KEYS.child("job", "c1")
+KEY = KEYS.child_output("job", "c1")
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    with server.client() as client:
+        prepare(client)
+        yield client
+
+
+def prepare(client: redis.Redis) -> None:
+    """What `allocate_children` leaves."""
+    client.hset(KEYS.job("job"), mapping={"status": "running", "child:c1": KEY})
+    client.hset(HASH, mapping={"status": "pending", "label": "a file"})
+
+
+def state(client: redis.Redis) -> Child:
+    return read_child("c1", client.hgetall(HASH))
+
+
+def lines(client: redis.Redis) -> list[tuple[str, str]]:
+    return [(item.kind, item.text) for item in OutputReader(client, KEY).iterate() if isinstance(item, Line)]
+
+
+def test_a_child_that_succeeds(server: Server, client: redis.Redis) -> None:
+    before = time.time()
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: state(client).status == "running")
+        child.print("hello\nworld")
+        child.log("reading", "DEBUG")
+        child.fault({"row": 5})
+        child.record({"rows": 10})
+        child.result([1, 2])
+        child.message("reading rows")
+        child.progress(5, 20, "rows")
+    found = state(client)
+    assert (found.status, found.percent, found.done, found.total, found.unit) == (
+        "success",
+        25,
+        5,
+        20,
+        "rows",
+    )
+    assert (found.message, found.label, found.faults) == ("reading rows", "a file", 1)
+    assert (found.pid, found.process_started) == (os.getpid(), process_start(os.getpid()))
+    times = [found.started, found.last_output, found.finished]
+    assert all(moment is not None and before <= moment <= time.time() for moment in times)
+    assert found.unreadable == ()
+    assert [kind for kind, _ in lines(client)] == ["out", "out", "log", "fault", "record", "result"]
+    assert msgspec.json.decode(lines(client)[2][1]) == {
+        "level": "DEBUG",
+        "logger": "c1",
+        "message": "reading",
+    }
+
+
+def test_the_output_is_whole_when_the_status_is_final(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        for number in range(20_000):
+            child.print(f"line {number}")
+        thread = threading.Thread(target=child.succeed)
+        thread.start()
+        wait_for(lambda: state(client).status == "success")
+        assert len(lines(client)) == 20_000
+        thread.join()
+
+
+def test_a_child_that_raises(server: Server, client: redis.Redis) -> None:
+    with pytest.raises(ValueError, match="boom"), ChildOutput(KEY, server.url):
+        raise ValueError("boom \ud800")
+    found = state(client)
+    assert found.status == "error"
+    assert found.error is not None
+    assert found.error.startswith("Traceback")
+    assert "ValueError: boom" in found.error
+    assert lines(client)[0][0] == "err"
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [(0, "success"), (None, "success"), (3, "error"), ("why", "error")]
+)
+def test_a_child_that_exits(server: Server, client: redis.Redis, code: object, status: str) -> None:
+    with pytest.raises(SystemExit), ChildOutput(KEY, server.url):
+        sys.exit(code)  # type: ignore[arg-type]
+    assert state(client).status == status
+
+
+def test_a_child_may_end_once(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        assert child.fail("no such file")
+        assert child.succeed()
+    assert (state(client).status, state(client).error) == ("error", "no such file")
+
+
+def test_a_final_status_of_somebody_else_stays(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: state(client).status == "running")
+        client.hset(HASH, "status", "lost")
+        child.print("still here")
+    assert state(client).status == "lost"
+    assert lines(client) == [("out", "still here")]
+
+
+def test_a_child_that_is_being_killed_does_not_call_it_an_error(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: state(client).status == "running")
+        client.hset(HASH, "status", "stopping")
+        child.fail("terminated")
+    assert state(client).status == "stopping"
+
+
+def test_progress_is_stored_a_few_times_a_second_and_the_last_one_always(
+    server: Server, client: redis.Redis
+) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: state(client).status == "running")
+        before = client.info("commandstats")["cmdstat_eval"]["calls"]
+        start = time.monotonic()
+        for done in range(1, 30_001):
+            child.progress(done, 30_000)
+        wait_for(lambda: state(client).done == 30_000)
+        calls = client.info("commandstats")["cmdstat_eval"]["calls"] - before
+        assert calls <= 2 + 4 * (time.monotonic() - start)
+
+
+def test_lines_alone_keep_the_child_from_looking_silent(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: state(client).status == "running")
+        for _ in range(2):
+            start = time.time()
+            child.print("a")
+            wait_for(lambda start=start: (state(client).last_output or 0) >= start)
+
+
+def test_faults_count_on_when_the_output_is_opened_again(server: Server, client: redis.Redis) -> None:
+    for _ in range(2):
+        child = ChildOutput(KEY, server.url)
+        child.fault({"row": 1})
+        assert child._state.flush(10)
+        assert child.writer.close(10)
+        child._state.stop()
+    assert state(client).faults == 2
+    assert len(lines(client)) == 2
+
+
+def test_odd_values(server: Server, client: redis.Redis) -> None:
+    class Scalar(float):
+        """Such as numpy's."""
+
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(Scalar(2.5), Scalar(2.0), "\ud800", "x" * 5000)
+        child.progress(float("nan"))
+        child.progress(True, 0)
+    found = state(client)
+    assert (found.done, found.total, found.percent) == (1, 2, 100)
+    assert len(found.message or "") == 1000
+
+
+def test_the_hash_expires(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        child.print("a")
+    assert client.ttl(HASH) > 29 * 86400
+    assert client.ttl(KEY) > 29 * 86400
+
+
+def test_an_expiry_that_is_set_stays(server: Server, client: redis.Redis) -> None:
+    client.expire(HASH, 90 * 86400)
+    with ChildOutput(KEY, server.url):
+        pass
+    assert client.ttl(HASH) > 80 * 86400
+
+
+def test_a_child_nobody_prepared_is_made(server: Server, client: redis.Redis) -> None:
+    client.delete(HASH)
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(1, 2)
+    assert (state(client).status, state(client).percent) == ("success", 50)
+
+
+def test_a_removed_job_is_not_made_again(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.child_state._GIVE_UP_AFTER", 0.2)
+    with ChildOutput(KEY, server.url) as child:
+        child.print("a")
+        assert child.writer.flush(10)
+        wait_for(lambda: state(client).status == "running")
+        client.flushall()
+        child.progress(1, 2)
+        child.print("b")
+    assert child.error is not None
+    assert client.keys() == []
+
+
+def test_a_child_whose_hash_was_forgotten_is_mended(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(1, 4, "rows")
+        wait_for(lambda: state(client).percent == 25)
+        client.delete(HASH)
+        child.message("going on")
+        wait_for(lambda: state(client).message == "going on")
+        wait_for(lambda: state(client).percent == 25)
+    assert state(client).status == "success"
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    with running_proxy(server.port) as proxy:
+        yield proxy
+
+
+def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
+    for limit in ("requests_left", "replies_left"):
+        for position in range(0, 3000, 83):
+            client.flushall()
+            prepare(client)
+            setattr(proxy, limit, position)
+            with ChildOutput(KEY, proxy.url) as child:
+                child.fault({"row": 1})
+                child.progress(position, 3000)
+            found = state(client)
+            assert (found.status, found.done, found.faults) == ("success", position, 1)
+            assert len(lines(client)) == 1
+
+
+def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None:
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+        with ChildOutput(KEY, own_server.url) as child:
+            wait_for(lambda: state(client).status == "running")
+            own_server.kill()
+            child.progress(3, 4)
+            child.print("a")
+            assert not child.writer.flush(0.1)
+            ending = threading.Thread(target=child.succeed)
+            ending.start()
+            ending.join(0.2)
+            assert ending.is_alive()
+            own_server.start()
+            ending.join(20)
+        assert (state(client).status, state(client).percent) == ("success", 75)
+        assert lines(client) == [("out", "a")]
+
+
+def test_the_environment_says_where_redis_is(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_URL, server.url)
+    with ChildOutput(KEY):
+        pass
+    assert state(client).status == "success"
+
+
+def test_without_a_url_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ENV_URL, raising=False)
+    with pytest.raises(NotInJob, match=ENV_URL):
+        ChildOutput(KEY)
+
+
+def test_a_key_that_is_no_childs_output_is_refused(server: Server) -> None:
+    with pytest.raises(InvalidName):
+        ChildOutput("p:jobs", server.url)
+
+
+def test_a_process_that_just_ends_has_stored_everything(server: Server, client: redis.Redis) -> None:
+    code = """
+import sys
+from gnjobs.child_output import ChildOutput
+child = ChildOutput(sys.argv[1], sys.argv[2])
+for number in range(5000):
+    child.print(str(number))
+    child.progress(number + 1, 5000)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code, KEY, server.url], timeout=60, check=True)
+    assert len(lines(client)) == 5000
+    assert (state(client).status, state(client).percent) == ("running", 100)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_copy_refuses(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        pid = os.fork()
+        if pid == 0:
+            refused = 0
+            for action in (lambda: child.print("b"), lambda: child.progress(1), child.succeed):
+                try:
+                    action()
+                except RuntimeError:
+                    refused += 1
+            os._exit(refused)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3
+    assert state(client).status == "success"
+
+
+def test_the_start_of_a_process() -> None:
+    assert process_start(os.getpid()) == process_start(os.getpid())
+    assert process_start(2**22 + 1) is None
