@@ -5,9 +5,16 @@ import os
 import re
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Literal
 
+from redis.exceptions import RedisError
+
+from gnjobs.connections import connect
+from gnjobs.control import ControlRequest, read_answers, send_request
 from gnjobs.errors import LaunchError
+from gnjobs.identity import host_name, login_name
+from gnjobs.keys import Keys
 from gnjobs.origins import origin_of
 from gnjobs.supervision.private_environment import for_supervisor
 from gnjobs.supervision.reports import ENDED
@@ -23,6 +30,7 @@ Via = Literal["detach", "systemd", "agent"]
 _SYSTEMD_SECONDS = 30.0
 _OF_A_UNIT = frozenset({"INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "MAINPID", "WATCHDOG_PID"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_AGENT_SECONDS = 10.0
 _log = logging.getLogger("gnjobs")
 
 
@@ -33,14 +41,15 @@ def launch(job: "Job", via: Via = "detach", store: "JobStore | None" = None) -> 
     the agent of this host to start it. `store` says where the job is; by default it is where this process
     created it, or where the environment says. Raises `LaunchError`.
     """
-    environment = _environment(job, store)
+    url, prefix = _origin(job, store)
+    environment = for_supervisor(os.environ, url, prefix, job.id)
     if via == "detach":
         _warn_inside_a_unit()
         spawn(environment).reports.close()
     elif via == "systemd":
         _launch_in_a_unit(job.id, environment)
     else:
-        _ask_agent(job.id, environment)
+        _ask_agent(job.id, url, prefix)
 
 
 def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = True) -> int:
@@ -49,7 +58,8 @@ def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = Tr
     SIGINT, SIGTERM and SIGHUP (in the main thread) are passed on: each is a verified kill of the job, and a
     second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
     """
-    spawned = spawn(_environment(job, store), foreground=True, echo=echo)
+    environment = for_supervisor(os.environ, *_origin(job, store), job.id)
+    spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
         said = spawned.reports.readline().split()
     if said[:1] != [ENDED]:
@@ -59,9 +69,8 @@ def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = Tr
     return int(said[1])
 
 
-def _environment(job: "Job", store: "JobStore | None") -> dict[str, str]:
-    url, prefix = (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
-    return for_supervisor(os.environ, url, prefix, job.id)
+def _origin(job: "Job", store: "JobStore | None") -> tuple[str, str]:
+    return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
 
 
 def _warn_inside_a_unit() -> None:
@@ -95,3 +104,27 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
     unknown = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then every exit code reads 0
     if done.returncode or (unknown and done.stderr.strip()):
         raise LaunchError(f"systemd-run: {last_line(done.stderr) or f'exit code {done.returncode}'}")
+
+
+def _ask_agent(job_id: str, url: str, prefix: str) -> None:
+    """Have the agent of this host start the supervisor; it says when it has."""
+    host = host_name()
+    stream = Keys(prefix).host_control(host)
+    client = connect(url)
+    try:
+        request_id = send_request(
+            client, stream, ControlRequest("", "start", job_id, by=login_name(), origin=host)
+        )
+        limit = time.monotonic() + _AGENT_SECONDS
+        for said in read_answers(client, stream, request_id, lambda: limit):
+            if said is not None and said.final:
+                if said.kind == "refused":
+                    raise LaunchError(f"the agent of {host} did not start the job: {said.text}")
+                return
+    except RedisError as problem:
+        raise LaunchError(f"the agent of {host} could not be asked: {problem}") from problem
+    finally:
+        client.close()
+    raise LaunchError(
+        f"no agent answered on {host} within {_AGENT_SECONDS:.0f} s: is `gnjobs agent` running?"
+    )

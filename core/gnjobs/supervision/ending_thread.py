@@ -12,11 +12,12 @@ from gnjobs.supervision.outcome import NamedProcess
 
 
 class Ended(NamedTuple):
-    """What was there when the ending began, what outlived it, and how long it took (seconds)."""
+    """What was there to be ended, what outlived it, how long it took (seconds)."""
 
     targets: Sequence[NamedProcess] = ()
     survivors: Sequence[NamedProcess] = ()
     took: float = 0.0
+    verdict: KillStep | None = None
 
 
 class EndingThread(threading.Thread):
@@ -43,6 +44,7 @@ class EndingThread(threading.Thread):
         self._on_step = on_step
         self._on_ended = on_ended
         self._hurry = threading.Event()
+        self._seen: dict[int, NamedProcess] = {}
 
     def hurry(self) -> None:
         """Wait no longer before the processes are killed outright."""
@@ -53,15 +55,23 @@ class EndingThread(threading.Thread):
         begun = time.monotonic()
         if self._prepare is not None:
             self._prepare()
-        targets = _names(self._find())
-        for step in end_processes(self._find, grace=self._grace, hurry=self._hurry):
-            self._on_step(step)
+        survivors: Sequence[NamedProcess] = ()
+        step = None
+        for step in end_processes(self._look, grace=self._grace, hurry=self._hurry):
+            if step.kind == "left":
+                survivors = [self._seen[pid] for pid in step.pids if pid in self._seen]
+            elif not step.verified:
+                self._on_step(step)
         if self._conclude is not None:
             self._conclude()
-        self._on_ended(Ended(targets, _names(self._find()), time.monotonic() - begun))
+        took = time.monotonic() - begun
+        self._on_ended(Ended(list(self._seen.values()), survivors, took, step))
 
-
-def _names(found: Found) -> list[NamedProcess]:
-    """Name what was found; what can't be inspected counts as running."""
-    hidden = [NamedProcess(pid, f"of account {account}") for pid, account in found.hidden]
-    return [NamedProcess(process.pid, process.command) for process in found.processes] + hidden
+    def _look(self) -> Found:
+        """Find what is to be ended, and remember names: what can't be inspected counts as running too."""
+        found = self._find()
+        for process in found.processes:
+            self._seen[process.pid] = NamedProcess(process.pid, process.command)
+        for pid, account in found.hidden:
+            self._seen[pid] = NamedProcess(pid, f"of account {account}")
+        return found

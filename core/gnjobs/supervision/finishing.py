@@ -60,7 +60,7 @@ class Finishing:
             self._link.said |= fields
         self._tidy()
         if not self._is_told:
-            self._tell(stands, str(fields.get("error", "")))
+            self._tell(stands, _as_text(fields.get("error", "")))
             self._is_told = True
             self._on_reported(True)
 
@@ -121,3 +121,7 @@ class Finishing:
         pipe.unlink(link.keys.processes(link.job_id))
         pipe.execute()
         link.renew(link.keep)
+
+
+def _as_text(value: Value) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

@@ -18,9 +18,17 @@ class StopRequest(NamedTuple):
     at: float
 
     @property
+    def asker(self) -> str:
+        """Who asked, as text that any encoding takes."""
+        return self.by.encode("utf-8", "replace").decode()
+
+    @property
     def fields(self) -> dict[str, Value]:
         """The fields that say so in a job's or a child's hash."""
-        return {"stop-by": self.by, "stop-reason": self.reason}
+        return {
+            "stop-by": self.by.encode("utf-8", "surrogateescape"),
+            "stop-reason": self.reason.encode("utf-8", "surrogateescape"),
+        }
 
 
 class NamedProcess(NamedTuple):
@@ -54,7 +62,7 @@ class Outcome(NamedTuple):
             children_note = None
         notes = [note for note in (*self._failures(), children_note, *self._remnants()) if note]
         if notes:
-            fields["error"] = "; ".join(notes)[: 4 * _LONGEST_NOTE]
+            fields["error"] = "; ".join(notes)[: 4 * _LONGEST_NOTE].encode("utf-8", "surrogateescape")
         if self.stop is not None:
             return KILLED, fields | self.stop.fields | {"stop-requested": self.stop.at}
         failed = self.failed_start is not None or self.exit.shell_code != 0 or children_note

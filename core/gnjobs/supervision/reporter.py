@@ -1,5 +1,6 @@
 """The thread that tells Redis about the job: a beat every few seconds, and its end."""
 
+import sys
 import threading
 import time
 from collections import deque
@@ -62,6 +63,7 @@ class Reporter(threading.Thread):
         self._renewed = time.monotonic()
         self._has_snapshot = False
         self._removed = False
+        self._has_complained = False
 
     def say(self, fields: Mapping[str, Value]) -> None:
         """Have fields written at once, from any thread."""
@@ -90,10 +92,16 @@ class Reporter(threading.Thread):
                     break
                 self._beat()
                 pause = 0.0
-            except RedisError:
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
+                self._complain_once(problem)
                 self._link.doubt()
                 pause = min(_LONGEST_PAUSE, pause * 2 or 0.05)
         self._on_lasting()
+
+    def _complain_once(self, problem: Exception) -> None:
+        if not isinstance(problem, RedisError) and not self._has_complained:
+            self._has_complained = True
+            print(f"gnjobs: job {self._link.job_id}: {problem!r}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _beat(self) -> None:
         if self._removed:

@@ -5,11 +5,14 @@ import signal
 import sys
 from typing import NamedTuple
 
-from gnjobs.kill_steps import KillStep
+from gnjobs.control import ControlListener, ControlRequest
+from gnjobs.kill_steps import KillStep, step
 from gnjobs.output_writer import OutputWriter
 from gnjobs.processes import Found, login_name, process_start, processes_of
 from gnjobs.records import Job
 from gnjobs.statuses import RUNNING, STOPPING
+from gnjobs.supervision.answers import Answers, Askers
+from gnjobs.supervision.child_kill import ChildKill
 from gnjobs.supervision.child_watch import ChildWatch
 from gnjobs.supervision.ending_thread import Ended, EndingThread
 from gnjobs.supervision.finishing import Finishing
@@ -72,6 +75,10 @@ class Supervision:
             on_lasting=lambda: wakeups.post(Lasting()),
         )
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
+        self._listener = ControlListener(settings.url, link.keys.control(job.id), wakeups.post)
+        self._answers = Answers(self._listener)
+        self._askers = Askers(self._answers)
+        self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
         self._ending: EndingThread | None = None
         self._is_reporting = False
@@ -84,7 +91,8 @@ class Supervision:
         self._reporter.say(self._command.fields)
         self._reporter.start()
         if self._command.failure is None:
-            self._listen()
+            self._listener.start()
+            self._answers.start()
         else:
             self._report_end(Ended())
         release_memory()
@@ -107,11 +115,14 @@ class Supervision:
                 self._reap()
             case signal.Signals():
                 self._stop_by_signal(event)
+            case ControlRequest():
+                self._on_request(event)
             case Ended():
                 self._report_end(event)
             case Reported():
                 if not event.is_recorded:
                     self._complain(_REMOVED)
+                self._tell_askers(event.is_recorded)
                 self._reports.ended(self._shell_code)
             case Removed():
                 self._complain(_REMOVED)
@@ -132,29 +143,45 @@ class Supervision:
                 grace,
                 prepare=self._command.drain if self._stop is None else None,
                 conclude=self._command.finish_pipes,
-                on_step=self._answer,
+                on_step=self._askers.tell,
                 on_ended=self._wakeups.post,
             )
             self._ending.start()
-        elif self._stop is not None:
-            self._ending.hurry()
 
     def _stop_by_signal(self, number: signal.Signals) -> None:
         if self._is_reporting:
             self._complain("told to stop before its end was reported")
             self._is_over = True
             return
-        self._kill(StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now()))
+        stop = StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now())
+        self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
 
-    def _kill(self, stop: StopRequest, grace: float = GRACE_SECONDS) -> None:
+    def _on_request(self, request: ControlRequest) -> None:
+        if request.kind != "kill":
+            return
+        if request.child is not None:
+            ChildKill(self._settings.url, self._link, request, self._find, self._answers).start()
+        elif self._is_reporting and self._stop is None:
+            text = "its command has just ended by itself"
+            self._answers.send(request, step("skipped", text, verified=True, final=True))
+        else:
+            self._askers.add(request)
+            self._askers.tell(step("answered", f"supervisor {os.getpid()} answers"))
+            stop = StopRequest(request.by, request.reason, self._link.now())
+            self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
+
+    def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
         if self._stop is None:
             self._stop = stop
             self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
         self._begin_ending(grace)
+        if hurry and self._ending is not None:
+            self._ending.hurry()
 
     def _report_end(self, ended: Ended) -> None:
         self._reap()
         self._is_reporting = True
+        self._verdict = ended.verdict
         outcome = Outcome(
             exit=self._command.exit or Exit(),
             failed_start=self._command.failure.error if self._command.failure else None,
@@ -176,11 +203,14 @@ class Supervision:
             )
         )
 
-    def _listen(self) -> None:
-        return
-
-    def _answer(self, step: KillStep) -> None:
-        return
+    def _tell_askers(self, is_recorded: bool) -> None:
+        """Tell those who asked for the kill how it went."""
+        verdict = self._verdict or step("verified", "everything is gone", verified=True)
+        if self._stop is None or not verdict.verified:
+            self._askers.tell(step("left", f"not killed: {verdict.text}", verdict.pids, final=True))
+            return
+        written = f'written "killed by {self._stop.asker}"' if is_recorded else "its record is gone"
+        self._askers.tell(step("written", f"{verdict.text}; {written}", verified=True, final=True))
 
     def _complain(self, line: str) -> None:
         print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201
