@@ -5,7 +5,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-LINES_FD = "GNJOBS_LINES_FD"
+from gnjobs.environment import ENV_LINES_FD
+
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
@@ -36,7 +37,7 @@ def start_command(
         return FailedStart(NOT_EXECUTABLE, f"the working directory {cwd} is not there")
     read_end, write_end = os.pipe()
     try:
-        process = _start(words, cwd, dict(environment) | {LINES_FD: str(write_end)}, stdin, write_end)
+        process = _start(words, cwd, dict(environment) | {ENV_LINES_FD: str(write_end)}, stdin, write_end)
     except (OSError, ValueError) as problem:
         os.close(read_end)
         return _explain(words[0], problem)

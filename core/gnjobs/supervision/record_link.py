@@ -97,6 +97,7 @@ class RecordLink:
             self.said |= fields
             self._mended_at = self._connections
             self._run_id = self._read_run_id()
+            self._mend_indexes()
         return outcome, status
 
     def move(
