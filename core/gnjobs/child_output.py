@@ -35,6 +35,7 @@ class ChildOutput:
         if not found:
             raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         self.key = key
+        self.url = found
         self.writer = OutputWriter(found, key, hash_key=keys.child(self.job_id, self.id))
         self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
         self._has_ended = False

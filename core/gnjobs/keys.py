@@ -12,6 +12,7 @@ RESERVED_IDS = frozenset({"output", "control", "children", "processes"})
 CHILD_FIELD = "child:"
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NEVER_TOLD = (b":output", b":processes", b":control")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "foreign"]
@@ -151,6 +152,20 @@ class Keys:
                 return JobKey("child-output", job_id, child_id)
             case _:
                 return JobKey("foreign", job_id)
+
+    def changed(self, name: bytes) -> tuple[str, str | None] | None:
+        """Say which job a changed key is about, and which child: None its record, the empty text anything else in it.
+
+        None for outputs and processes, whose every change nobody wants to hear of, and for keys of no job.
+        """
+        if name.endswith(_NEVER_TOLD):
+            return None
+        parsed = self.parse(name.decode("utf-8", "surrogateescape"))
+        if parsed is None or parsed.kind in {"output", "processes", "control", "child-output"}:
+            return None
+        if parsed.kind == "foreign":
+            return parsed.job_id, ""
+        return parsed.job_id, parsed.child_id
 
 
 def child_id_of_output(key: str) -> tuple[Keys, str, str]:
