@@ -98,6 +98,7 @@ def test_a_server_that_forgot_everything_is_told_again(own_server: Server, steps
         assert job.lines("out")[-2000:] == ALL_LINES[-2000:]
 
 
+@pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
 def test_an_end_that_the_server_forgot_is_reported_again(own_server: Server) -> None:
     with supervised(own_server, ["true"]) as job:
         job.wait_for("success")

@@ -11,12 +11,13 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import redis
 
 from gnjobs.records import Job
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.statuses import FINAL_STATUSES, RUNNING
 from tests.end_to_end.faults import FAULTS, LASTING, broken
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python
@@ -101,9 +102,10 @@ def run_job(server: Server, seed: int, place: Path, ledger: Ledger, guard: threa
     try:
         supervisor = job.supervise()
         if is_killed:
+            wait_for_status(job, {RUNNING} | FINAL_STATUSES)  # before, there is nothing to kill
             time.sleep(seconds * chance.random())
             supervisor.terminate()
-        done = wait_for_end(job)
+        done = wait_for_status(job, FINAL_STATUSES)
         supervisor.wait(LONGEST_END)
         count = int(counted.read_text()) if counted.exists() else None
         has_ended_first = count is not None
@@ -134,13 +136,13 @@ def settle(server: Server) -> None:
         time.sleep(0.05)
 
 
-def wait_for_end(job: SupervisedJob) -> Job | None:
-    """Wait for a final status over whatever breaks meanwhile."""
+def wait_for_status(job: SupervisedJob, wanted: Collection[str]) -> Job | None:
+    """Wait for a status over whatever breaks meanwhile; None where it does not come."""
     limit = time.monotonic() + LONGEST_END
     while time.monotonic() < limit:
         with contextlib.suppress(redis.RedisError):
             found = job.read()
-            if found.status in FINAL_STATUSES:
+            if found.status in wanted:
                 return found
         time.sleep(0.05)
     return None
