@@ -56,8 +56,6 @@ class Finishing:
         if result == "gone":
             self._on_reported(False)
             return
-        if result == "done":
-            self._link.said |= fields
         self._tidy()
         if not self._is_told:
             self._tell(stands, _as_text(fields.get("error", "")))

@@ -106,7 +106,11 @@ class RecordLink:
         """Change the status once; the same change again (after an error) is the same step."""
         if self.steps[-1].to != to:
             self.steps.append(Step(allowed_from, to, uuid.uuid4().hex, dict(fields)))
-        return self._take(self.steps[-1])
+        self.said |= self.steps[-1].fields  # at once: the change may be made though its reply is lost
+        outcome, status = self._take(self.steps[-1])
+        if outcome == "refused":
+            self.said = {name: value for name, value in self.said.items() if name not in fields}
+        return outcome, status
 
     def _take(self, step: Step) -> tuple[Outcome, str]:
         return transition(self.client, self.key, step.allowed_from, step.to, step.token, step.fields)

@@ -1,0 +1,60 @@
+"""A supervisor's record over replies that are lost."""
+
+import pytest
+import redis
+
+from gnjobs.keys import Keys
+from gnjobs.scripts import Outcome
+from gnjobs.statuses import RUNNING, SUCCESS
+from gnjobs.supervision.record_link import RecordLink, Step
+from tests.servers import Server
+
+KEYS = Keys()
+
+
+class LossyLink(RecordLink):
+    """Loses the reply to the next change of status, which is made all the same."""
+
+    loses_reply = False
+
+    def _take(self, step: Step) -> tuple[Outcome, str]:
+        taken = super()._take(step)
+        if self.loses_reply:
+            self.loses_reply = False
+            raise redis.ConnectionError("the reply is lost")
+        return taken
+
+
+@pytest.fixture
+def link(server: Server) -> LossyLink:
+    server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
+    made = LossyLink(server.url, KEYS, "j")
+    made.read()
+    assert made.claim({"lines": 0})[0] == "done"
+    return made
+
+
+def test_a_final_step_whose_reply_was_lost_keeps_its_fields(server: Server, link: LossyLink) -> None:
+    link.loses_reply = True
+    with pytest.raises(redis.ConnectionError):
+        link.move({RUNNING}, SUCCESS, {"lines": 7})
+    link.doubt()
+    assert link.mend()
+    assert link.move({RUNNING}, SUCCESS, {"lines": 7}) == ("done", SUCCESS)
+    assert server.client().hget(KEYS.job("j"), "lines") == b"7"
+
+
+def test_a_refused_step_leaves_the_fields_of_whoever_was_first(server: Server, link: LossyLink) -> None:
+    client = server.client()
+    client.hset(KEYS.job("j"), mapping={"status": "lost", "transition-token": "x", "error": "nobody reports"})
+    assert link.move({RUNNING}, SUCCESS, {"error": "ours"}) == ("refused", "lost")
+    link.doubt()
+    assert link.mend()
+    assert client.hmget(KEYS.job("j"), "status", "error") == [b"lost", b"nobody reports"]
+
+
+def test_a_record_that_was_removed_is_not_mended(server: Server, link: LossyLink) -> None:
+    server.client().delete(KEYS.job("j"))
+    link.doubt()
+    assert not link.mend()
+    assert not server.client().exists(KEYS.job("j"))
