@@ -28,11 +28,12 @@ from typing import Any, get_args
 import msgspec
 import platformdirs
 
-from gnjobs.connections import DEFAULT_URL
 from gnjobs.durations import parse_duration
 from gnjobs.errors import ConfigError
+from gnjobs.health import Limits
 from gnjobs.keys import DEFAULT_PREFIX, check_id, check_prefix
 from gnjobs.roles import ROLES, Role, UserEntry
+from gnjobs.urls import DEFAULT_URL
 
 SYSTEM_FILE = Path("/etc/gnjobs/config.toml")
 _KNOWN = frozenset(
@@ -64,6 +65,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             if user in entry.ids and entry.name:
                 return entry.name
         return user or ""
+
+    @property
+    def limits(self) -> Limits:
+        """When silence is a verdict."""
+        return Limits(stuck_by_type=self.stuck_after)
 
     def overridden(self, *, url: str | None = None, prefixes: tuple[str, ...] = ()) -> "Config":
         """The same with what the command line says instead."""

@@ -6,7 +6,10 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.retry import Retry
 
-DEFAULT_URL = "redis://localhost:6379/0"
+from gnjobs.urls import DEFAULT_URL, describe
+
+__all__ = ["DEFAULT_URL", "connect", "describe"]
+
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
 
@@ -39,17 +42,3 @@ def connect(
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
         **options,
     )
-
-
-def describe(url: str) -> str:
-    """Name a server for a person, without its password: `db1/0`, `/run/redis.sock`."""
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        if parts.scheme == "unix":
-            return parts.path
-        port = "" if parts.port in (None, 6379) else f":{parts.port}"
-        return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or '0'}"
-    except ValueError:
-        return "?"

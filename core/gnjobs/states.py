@@ -19,6 +19,11 @@ class State(NamedTuple):
     token: str
     rank: int
 
+    @property
+    def sign(self) -> str:
+        """Its symbol."""
+        return self.symbol
+
 
 WAITING: Final = State("waiting", "·", ".", "dim", 1)
 RUNNING: Final = State("running", "●", "*", "accent", 1)

@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from gnjobs.durations import age_text
-from gnjobs.line_text import line_sentence
-from gnjobs.states import State, child_state, display_state
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gnjobs.durations import age_text
+from gnjobs.line_text import line_sentence
 from gnjobs.safetext import safe_line
+from gnjobs.states import State, child_state, display_state
 
 if TYPE_CHECKING:
     from gnjobs.config import Config
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from gnjobs.health import Health
     from gnjobs.lines import Line
     from gnjobs.processing import Report
-    from gnjobs.store import JobStatus, UserSummary
-
     from gnjobs.records import Child, Job
+    from gnjobs.store import JobStatus, UserSummary
 
 # What the table of states calls its colours, in rich's words.
 _STYLES = {

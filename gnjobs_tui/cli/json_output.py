@@ -8,9 +8,8 @@ import msgspec
 
 if TYPE_CHECKING:
     from gnjobs.health import Health
-    from gnjobs.store import JobStatus
-
     from gnjobs.records import Child, Job
+    from gnjobs.store import JobStatus
 
 _JOB_NAMES = (
     "id",

@@ -12,9 +12,8 @@ from gnjobs_tui.cli.session import Session, on_terminal, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health import Health
-    from gnjobs.store import JobStore
-
     from gnjobs.records import Job
+    from gnjobs.store import JobStore
 
 DEFAULT_LIMIT = 50
 _PAGE = 500

@@ -4,8 +4,8 @@ import time
 from typing import TYPE_CHECKING
 
 import click
-from gnjobs.durations import parse_duration
 
+from gnjobs.durations import parse_duration
 from gnjobs.statuses import SUCCESS
 from gnjobs_tui.cli.printing import say
 from gnjobs_tui.cli.session import Session, with_session

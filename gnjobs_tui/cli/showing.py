@@ -83,7 +83,6 @@ def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> 
             print_json(msgspec.to_builtins(fault))
     else:
         from gnjobs.processing.qc import sentence
-
         from gnjobs_tui.cli.printing import say
 
         for fault in faults:

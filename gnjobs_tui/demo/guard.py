@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
 from gnjobs.environment import ENV_URL
+from gnjobs.errors import GnjobsError
 from gnjobs.kills import kill_job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
-
-from gnjobs.errors import GnjobsError
 from gnjobs_tui.demo.server import socket_url, start_server
 
 READY = "ready"

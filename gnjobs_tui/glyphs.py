@@ -1,0 +1,32 @@
+"""The characters that screens draw with, and what stands for them where the terminal knows ASCII alone."""
+
+import os
+import sys
+from typing import NamedTuple
+
+
+class Glyphs(NamedTuple):
+    """One set of drawing characters."""
+
+    full: str
+    empty: str
+    rule: str
+    into: str
+    none: str
+    is_ascii: bool
+
+    def bar(self, percent: float, width: int) -> str:
+        """A bar of so many characters for a percentage."""
+        filled = round(min(100.0, max(0.0, percent)) / 100 * width)
+        return self.full * filled + self.empty * (width - filled)
+
+
+UNICODE = Glyphs("█", "·", "─", "›", "–", is_ascii=False)
+ASCII = Glyphs("#", "-", "-", ">", "-", is_ascii=True)
+
+
+def glyphs_of_terminal() -> Glyphs:
+    """The set for this terminal: ASCII where the locale is not UTF-8 or `TERM` is `linux`."""
+    encoding = (getattr(sys.__stdout__, "encoding", None) or "").lower().replace("-", "")
+    is_utf8 = encoding == "utf8"
+    return UNICODE if is_utf8 and os.environ.get("TERM") != "linux" else ASCII

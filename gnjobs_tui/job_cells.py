@@ -1,0 +1,116 @@
+"""A job's row as the cells of a table."""
+
+from collections.abc import Callable
+
+from gnjobs.durations import MINUTE, age_text, clock_text, silence_text
+from gnjobs.listing import Listing
+from gnjobs.rows import JobRow
+from gnjobs_tui.styling import GLYPHS, Cell, state_cell, state_named
+from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.virtual_table import Cells
+
+BAR_WIDTH = 8
+
+STATE = Column("state", "State", 10, 100)
+LABEL = Column("label", "Label", 16, 99, grows=True)
+USER = Column("user", "User", 9, 98)
+SAYS = Column("says", "Says", 20, 98, grows=True)
+PROGRESS = Column("progress", "Progress", BAR_WIDTH + 5, 60)
+PERCENT = Column("percent", "%", 4, 97, "right", stands_for="progress")
+CHILDREN = Column("children", "Kids", 7, 50, "right")
+CPU = Column("cpu", "CPU", 5, 45, "right")
+SILENT = Column("silent", "Silent", 7, 96, "right")
+RUN = Column("run", "Run", 7, 95, "right")
+STARTED = Column("started", "Started", 9, 40, "right")
+ID = Column("id", "Id", 8, 30)
+TYPE = Column("type", "Type", 9, 25)
+HOST = Column("host", "Host", 10, 20)
+MEMORY = Column("memory", "Memory", 7, 15, "right")
+
+_MORE = (PROGRESS, PERCENT, CHILDREN, CPU, SILENT, RUN, STARTED, ID, TYPE, HOST, MEMORY)
+ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE)
+ONE_USER_COLUMNS = (STATE, LABEL, SAYS, *_MORE)
+
+
+def run_text(seconds: float | None) -> str:
+    """A run time, nothing under a minute, so that lines rest."""
+    if seconds is None:
+        return ""
+    return "<1m" if seconds < MINUTE else age_text(seconds)
+
+
+def percent_text(percent: float | None) -> str:
+    """A percentage."""
+    return "" if percent is None else f"{percent:.0f}%"
+
+
+def progress_text(percent: float | None) -> str:
+    """A bar with its percentage."""
+    return "" if percent is None else f"{GLYPHS.bar(percent, BAR_WIDTH)} {percent_text(percent):>4}"
+
+
+def size_text(size: float | None) -> str:
+    """Bytes in the unit that a person would take."""
+    if size is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def _children(row: JobRow) -> str:
+    return GLYPHS.none if not row.children else f"{row.children_done or 0}/{row.children}"
+
+
+def _says(row: JobRow) -> str:
+    faults = f"{row.faults} fault{'' if row.faults == 1 else 's'}" if row.faults else ""
+    return ", ".join(part for part in (faults, row.says) if part)
+
+
+def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> Cells:
+    """The cells of a job's row at a time (unix seconds)."""
+    return {
+        "state": state_cell(state_named(row.state)),
+        "label": Cell(row.label),
+        "user": Cell(name_of(row.user)),
+        "says": Cell(_says(row)),
+        "progress": Cell(progress_text(row.percent), "accent"),
+        "percent": Cell(percent_text(row.percent)),
+        "children": Cell(_children(row)),
+        "cpu": Cell(percent_text(row.cpu)),
+        "silent": Cell(silence_text(row.silence), "warning"),
+        "run": Cell(run_text(row.run_seconds(now))),
+        "started": Cell(clock_text(row.started, now), "dim"),
+        "id": Cell(row.id[:8], "dim"),
+        "type": Cell(row.type or "", "dim"),
+        "host": Cell(row.host or "", "dim"),
+        "memory": Cell(size_text(row.rss), "dim"),
+    }
+
+
+class JobsSource:
+    """A listing of the catalogue as the rows of a table."""
+
+    def __init__(
+        self, listing: Listing, clock: Callable[[], float], name_of: Callable[[str | None], str]
+    ) -> None:
+        self.listing = listing
+        self._clock = clock
+        self._name_of = name_of
+
+    def __len__(self) -> int:
+        return len(self.listing)
+
+    def key_at(self, index: int) -> str:
+        """The key of the job at a position."""
+        return self.listing.row_at(index).key
+
+    def index_of(self, key: str) -> int | None:
+        """Where a job is now."""
+        return self.listing.index_of(key)
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the job at a position."""
+        return job_cells(self.listing.row_at(index), self._clock(), self._name_of)

@@ -1,0 +1,70 @@
+"""Lines as they are seen: a safe sentence, cut where nobody could read on, with the name of its colour."""
+
+from typing import NamedTuple
+
+from gnjobs.line_text import line_sentence
+from gnjobs.lines import Hole, Line
+from gnjobs_tui.styling import CUT_MARK, safe
+
+LONGEST_SEEN = 10_000
+_LEVEL_TOKENS = {"WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error-bold"}
+_KIND_TOKENS = {"fault": "warning", "result": "success"}
+
+
+class SeenLine(NamedTuple):
+    """A line made ready for drawing; `at` in unix seconds, `more` characters were left out of `text`.
+
+    `is_partial`: it has not ended yet, so its number is the one that it will get.
+    """
+
+    number: int
+    at: float | None
+    token: str
+    text: str
+    more: int = 0
+    is_partial: bool = False
+
+
+Item = SeenLine | Hole
+
+
+def first_of(item: Item) -> int:
+    """The number of the first line that an item stands for."""
+    return item.first if isinstance(item, Hole) else item.number
+
+
+def last_of(item: Item) -> int:
+    """The number of the last line that an item stands for."""
+    return item.last if isinstance(item, Hole) else item.number
+
+
+def see(item: Line | Hole) -> Item:
+    """Make a stored line ready for drawing; a hole stays one."""
+    if isinstance(item, Hole):
+        return item
+    sentence = line_sentence(item)
+    return SeenLine(item.number, item.at, _token(item, sentence), *_cut(sentence))
+
+
+def see_partial(number: int, text: str) -> SeenLine:
+    """Make a line that has not ended ready for drawing."""
+    return SeenLine(number, None, "dim", *_cut(text), is_partial=True)
+
+
+def _cut(text: str) -> tuple[str, int]:
+    more = max(0, len(text) - LONGEST_SEEN)
+    seen = safe(text[:LONGEST_SEEN], LONGEST_SEEN)
+    return (f"{seen}{CUT_MARK} and {more} characters more" if more else seen), more
+
+
+def _token(line: Line, sentence: str) -> str:
+    if line.kind == "log":
+        return _LEVEL_TOKENS.get(sentence.partition(" ")[0].upper(), "plain")
+    return _KIND_TOKENS.get(line.kind, "plain")
+
+
+def hole_words(hole: Hole) -> str:
+    """Say what is missing."""
+    if hole.first == hole.last:
+        return f"line {hole.first} is missing"
+    return f"lines {hole.first} to {hole.last} are missing"

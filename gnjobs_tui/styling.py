@@ -1,0 +1,128 @@
+"""The one place where data becomes styled text: made safe first, never read as markup."""
+
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from rich.cells import cell_len, set_cell_size
+from rich.style import Style
+from textual.color import Color
+from textual.content import Content
+
+from gnjobs.safetext import safe_line
+from gnjobs.states import STATES, State
+from gnjobs_tui.glyphs import Glyphs, glyphs_of_terminal
+
+LONGEST_CELL = 2000
+CUT_MARK = "…"
+
+# Colour tokens in Textual's words; the same names colour cells, lines and the command line.
+_CONTENT_STYLES: Final = {
+    "plain": "",
+    "dim": "dim",
+    "bold": "bold",
+    "accent": "$accent",
+    "success": "$success",
+    "warning": "$warning",
+    "warning-bold": "bold $warning",
+    "error": "$error",
+    "error-bold": "bold $error",
+    "reverse": "reverse",
+}
+_STATE_OF_WORD: Final[Mapping[str, State]] = {state.word: state for state in STATES}
+
+GLYPHS: Final[Glyphs] = glyphs_of_terminal()
+
+
+class Cell(NamedTuple):
+    """A piece of text with the name of its colour; the text may be anything, and is made safe when it is drawn."""
+
+    text: str
+    token: str = "plain"
+
+
+Part = Cell | str
+
+
+def safe(text: str, longest: int = LONGEST_CELL) -> str:
+    """One line of harmless text, cut where nobody could read on."""
+    cut = text[:longest] + CUT_MARK if len(text) > longest else text
+    line = safe_line(cut)
+    return line.encode("ascii", "replace").decode() if GLYPHS.is_ascii else line
+
+
+def content(*parts: Part) -> Content:
+    """Styled text of harmless parts, for widgets, titles and toasts."""
+    cells = [part if isinstance(part, Cell) else Cell(part) for part in parts]
+    return Content.assemble(*((safe(cell.text), _CONTENT_STYLES[cell.token]) for cell in cells))
+
+
+def lines(rows: Iterable[Iterable[Part]]) -> Content:
+    """Several lines of styled text."""
+    return Content("\n").join(content(*row) for row in rows)
+
+
+def spread(left: Content, right: Content, width: int) -> Content:
+    """Put one text at the left and one at the right end of a line; the left one is cut where both don't fit."""
+    room = width - right.cell_length
+    return Content.assemble(left.truncate(max(0, room - 1), ellipsis=True, pad=True), " ", right)
+
+
+def state_named(word: str) -> State:
+    """The state that a row's word stands for."""
+    return _STATE_OF_WORD[word]
+
+
+def state_cell(state: State) -> Cell:
+    """A state as symbol and word, colour on top."""
+    symbol = state.ascii_symbol if GLYPHS.is_ascii else state.symbol
+    return Cell(f"{symbol} {state.word}", state.token)
+
+
+def fit(text: str, width: int, align: str = "left") -> str:
+    """Make a text exactly so many cells wide; a cut one ends in a mark."""
+    length = cell_len(text)
+    if length > width:
+        mark = "~" if GLYPHS.is_ascii else CUT_MARK
+        return set_cell_size(text, width - 1) + mark if width > 1 else set_cell_size(text, width)
+    padding = " " * (width - length)
+    return padding + text if align == "right" else text + padding
+
+
+class Palette:
+    """Colours of a theme as Rich styles, for what is drawn line by line."""
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        def color(name: str) -> str:
+            return Color.parse(variables[name]).hex6 if name in variables else "default"
+
+        self.background = color("background")
+        self.header = Style(bold=True, bgcolor=color("surface"), color=color("foreground"))
+        self._cursor = color("panel")
+        foreground = color("foreground")
+        self._colors = {
+            "plain": Style(color=foreground),
+            "dim": Style(color=_mixed(foreground, self.background)),
+            "bold": Style(color=foreground, bold=True),
+            "accent": Style(color=color("accent")),
+            "success": Style(color=color("success")),
+            "warning": Style(color=color("warning")),
+            "warning-bold": Style(color=color("warning"), bold=True),
+            "error": Style(color=color("error")),
+            "error-bold": Style(color=color("error"), bold=True),
+            "reverse": Style(reverse=True),
+        }
+
+    def style(self, token: str, *, is_cursor: bool = False) -> Style:
+        """The style of a token, on the cursor's row or not."""
+        ground = self._cursor if is_cursor else self.background
+        return _on(self._colors[token], ground)
+
+
+@lru_cache(maxsize=256)
+def _on(style: Style, ground: str) -> Style:
+    return style + Style(bgcolor=ground)
+
+
+def _mixed(foreground: str, background: str) -> str:
+    return Color.parse(foreground).blend(Color.parse(background), 0.4).hex6

@@ -1,0 +1,119 @@
+"""The dashboard's hold on the catalogue: changes come in, long work goes on in slices, screens are told."""
+
+from collections.abc import Callable
+
+from textual.app import App
+from textual.message import Message
+from textual.timer import Timer
+
+from gnjobs.catalogue import Catalogue
+from gnjobs.changes import Change, FeedState
+from gnjobs.config import Config
+from gnjobs.judging import Judge
+from gnjobs.records import Job
+from gnjobs.watching import Watcher
+
+# What follows a redraw within this time is drawn together.
+DRAW_EVERY = 0.05
+SLICE = 0.01
+AGES_EVERY = 10.0
+
+
+class Changed(Message):
+    """News from the watcher's thread."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__()
+        self.change = change
+
+
+class Watch:
+    """Owns catalogue and watcher; everything but `deliver` runs on the event loop."""
+
+    def __init__(
+        self, app: App[None], config: Config, users: frozenset[str] | None, draw: Callable[[], None]
+    ) -> None:
+        self._app = app
+        self._draw = draw
+        self.watcher = Watcher(config.url, self._deliver, prefixes=config.prefixes, users=users, look=_look)
+        self.judge = Judge(config.limits)
+        self.catalogue = Catalogue(self.judge, self.watcher.now)
+        self.state = FeedState("connecting")
+        self.progress: float | None = None
+        self._drawing: Timer | None = None
+        self._due: Timer | None = None
+        self._working = False
+
+    def start(self) -> None:
+        """Begin to watch, and to let ages grow."""
+        self.watcher.start()
+        self._app.set_interval(AGES_EVERY, self._draw)
+
+    def stop(self) -> None:
+        """End watching."""
+        self.watcher.stop()
+
+    def now(self) -> float:
+        """The server's time, in unix seconds."""
+        return self.watcher.now()
+
+    def _deliver(self, change: Change) -> None:
+        self._app.post_message(Changed(change))
+
+    def take(self, change: Change) -> None:
+        """Take in news."""
+        self.catalogue.apply(change)
+        if change.state is not None:
+            self.state = change.state
+        if change.progress is not None:
+            self.progress = change.progress
+        self.work()
+        self._arm()
+        self.draw_soon()
+
+    def work(self) -> None:
+        """Go on with long work in slices, between which keys are answered."""
+        if not self._working:
+            self._working = True
+            self._slice()
+
+    def _slice(self) -> None:
+        self._working = self.catalogue.work(SLICE)
+        if unlooked := self.judge.take_unlooked():
+            self.watcher.look_at(unlooked)
+        if self._working:
+            self._app.set_timer(0.001, self._slice)
+        self.draw_soon()
+
+    def _arm(self) -> None:
+        due = self.catalogue.next_due()
+        if self._due is not None:
+            self._due.stop()
+        if due is not None:
+            self._due = self._app.set_timer(max(0.05, due - self.now()), self._expire)
+
+    def _expire(self) -> None:
+        self._due = None
+        self.catalogue.expire()
+        self.work()
+        self._arm()
+
+    def draw_soon(self) -> None:
+        """Draw now, or with what else comes in a moment."""
+        if self._drawing is None:
+            self._draw()
+            self._drawing = self._app.set_timer(DRAW_EVERY, self._draw_rest)
+            self._is_stale = False
+        else:
+            self._is_stale = True
+
+    def _draw_rest(self) -> None:
+        self._drawing = None
+        if self._is_stale:
+            self.draw_soon()
+
+
+def _look(job: Job) -> object:
+    from gnjobs.presence import look
+
+    return look(job)

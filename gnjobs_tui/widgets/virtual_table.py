@@ -1,0 +1,268 @@
+"""A table of any length: only the lines on screen are drawn, and of those only the cells that changed.
+
+It shows a `TableSource`. `show(source)` when the rows or their contents may have changed: the cursor and the marks
+stay on their keys, whatever arrived, and the cursor's line stays where it is on the screen.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from gnjobs_tui.styling import Cell, Palette, fit, safe
+from gnjobs_tui.widgets.columns import Column, Placed, place
+
+CURSOR_SIGN, MARK_SIGN = ">", "*"
+INDENT = 2
+HEADER_LINES = 1
+
+Cells = dict[str, Cell]
+
+
+class TableSource(Protocol):
+    """Rows by position, each with a key that stays its own."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+    def key_at(self, index: int) -> str:
+        """The key of the row at a position."""
+
+    def index_of(self, key: str) -> int | None:
+        """Where the row of a key is now."""
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position, by column."""
+
+
+class _NoRows:
+    def __len__(self) -> int:
+        return 0
+
+    def key_at(self, index: int) -> str:
+        raise IndexError(index)
+
+    def index_of(self, key: str) -> int | None:
+        return None
+
+    def cells_at(self, index: int) -> Cells:
+        return {}
+
+
+class VirtualTable(ScrollView, can_focus=True):
+    """A virtual table with a cursor, marks and a heading."""
+
+    DEFAULT_CSS = """
+    VirtualTable {
+        height: 1fr;
+        background: $background;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "up", show=False, id="table.up", tooltip="One row up"),
+        Binding("down,j", "move(1)", "down", show=False, id="table.down", tooltip="One row down"),
+        Binding("pageup", "page(-1)", "page up", show=False, id="table.page-up", tooltip="One page up"),
+        Binding(
+            "pagedown", "page(1)", "page down", show=False, id="table.page-down", tooltip="One page down"
+        ),
+        Binding("ctrl+u", "page(-0.5)", "half up", show=False, id="table.half-up", tooltip="Half a page up"),
+        Binding(
+            "ctrl+d", "page(0.5)", "half down", show=False, id="table.half-down", tooltip="Half a page down"
+        ),
+        Binding("g,home", "first", "first", show=False, id="table.first", tooltip="To the first row"),
+        Binding("G,end", "last", "last", show=False, id="table.last", tooltip="To the last row"),
+        Binding("enter", "open", "open", show=False, id="table.open", tooltip="Open the row"),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row, or its row may have changed."""
+
+    class Opened(Message):
+        """The row of a key was opened."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
+
+    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._columns = columns
+        self._source: TableSource = _NoRows()
+        self._placed: list[Placed] = []
+        self._palette: Palette | None = None
+        self._cursor = 0
+        self._drawn: dict[int, tuple[str, Cells, bool, bool]] = {}
+        self.cursor_key: str | None = None
+        self.marks: set[str] = set()
+
+    def on_mount(self) -> None:
+        """Take the theme's colours, now and when it changes."""
+        self.watch(self.app, "theme", self._take_colors)
+
+    def _take_colors(self) -> None:
+        self._palette = Palette(self.app.get_css_variables())
+        self.refresh()
+
+    def set_columns(self, columns: Sequence[Column]) -> None:
+        """Show other columns."""
+        self._columns = columns
+        self._placed = place(self._columns, self.scrollable_content_region.width, INDENT)
+        self.refresh()
+
+    def on_resize(self) -> None:
+        """Choose columns for the new width, and keep the cursor in sight."""
+        self._placed = place(self._columns, self.scrollable_content_region.width, INDENT)
+        self._show_cursor()
+
+    @property
+    def visible_rows(self) -> range:
+        """The positions of the rows on screen."""
+        first = self.scroll_offset.y
+        return range(first, min(len(self._source), first + max(0, self.size.height - HEADER_LINES)))
+
+    def show(self, source: TableSource) -> None:
+        """Show these rows, or the same ones as they are now; redraws only what differs."""
+        offset = self._cursor - self.scroll_offset.y
+        length_before = self.virtual_size.height
+        self._source = source
+        found = source.index_of(self.cursor_key) if self.cursor_key is not None else None
+        self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
+        if found is None or self.cursor_key is None:
+            self.cursor_key = source.key_at(self._cursor) if len(source) else None
+        if length_before != len(source) + HEADER_LINES:
+            self.virtual_size = Size(self.size.width, len(source) + HEADER_LINES)
+        if self._cursor - self.scroll_offset.y != offset:
+            self.scroll_to(y=max(0, self._cursor - offset), animate=False, immediate=True)
+        self._redraw_changes()
+        self.post_message(self.Moved())
+
+    def _redraw_changes(self) -> None:
+        for line, index in enumerate(self.visible_rows, HEADER_LINES):
+            if (before := self._drawn.get(line)) is None:
+                self._refresh_cells(line, self._placed)
+                continue
+            now = self._look(index)
+            if now[0] != before[0] or now[2:] != before[2:]:
+                self._refresh_cells(line, None)
+            elif now[1] != before[1]:
+                self._refresh_cells(
+                    line, [p for p in self._placed if now[1].get(p.column.id) != before[1].get(p.column.id)]
+                )
+        for line in [line for line in self._drawn if line - HEADER_LINES >= len(self.visible_rows)]:
+            del self._drawn[line]
+            self._refresh_cells(line, None)
+
+    def _refresh_cells(self, line: int, changed: list[Placed] | None) -> None:
+        if changed is None:
+            self.refresh(Region(0, line, self.size.width, 1))
+        elif changed:
+            x, end = changed[0].x, changed[-1].x + changed[-1].width
+            self.refresh(Region(x, line, end - x, 1))
+
+    def _look(self, index: int) -> tuple[str, Cells, bool, bool]:
+        key = self._source.key_at(index)
+        return key, self._source.cells_at(index), index == self._cursor, key in self.marks
+
+    def render_line(self, y: int) -> Strip:
+        """Draw the heading, a row, or nothing."""
+        palette = self._palette or Palette(self.app.get_css_variables())
+        width = self.size.width
+        if y < HEADER_LINES:
+            return self._heading(palette, width)
+        index = self.scroll_offset.y + y - HEADER_LINES
+        if index >= len(self._source):
+            self._drawn.pop(y, None)
+            return Strip([Segment(" " * width, palette.style("plain"))], width)
+        self._drawn[y] = looked = self._look(index)
+        return self._row(palette, width, *looked[1:])
+
+    def _heading(self, palette: Palette, width: int) -> Strip:
+        text = " " * INDENT
+        for placed in self._placed:
+            text = text.ljust(placed.x) + fit(placed.column.title, placed.width, placed.column.align)
+        return Strip([Segment(fit(text, width), palette.header)], width)
+
+    def _row(self, palette: Palette, width: int, cells: Cells, is_cursor: bool, is_marked: bool) -> Strip:
+        plain = palette.style("plain", is_cursor=is_cursor)
+        signs = (CURSOR_SIGN if is_cursor else " ") + (MARK_SIGN if is_marked else " ")
+        segments, x = [Segment(signs, palette.style("bold", is_cursor=is_cursor))], INDENT
+        for placed in self._placed:
+            cell = cells.get(placed.column.id, Cell(""))
+            if placed.x > x:
+                segments.append(Segment(" " * (placed.x - x), plain))
+            text = fit(safe(cell.text), placed.width, placed.column.align)
+            segments.append(Segment(text, palette.style(cell.token, is_cursor=is_cursor)))
+            x = placed.x + placed.width
+        segments.append(Segment(" " * max(0, width - x), plain))
+        return Strip(segments).adjust_cell_length(width, plain)
+
+    def move_to(self, index: int) -> None:
+        """Put the cursor on the row at a position."""
+        before = self._cursor
+        if not len(self._source):
+            return
+        self._cursor = max(0, min(index, len(self._source) - 1))
+        self.cursor_key = self._source.key_at(self._cursor)
+        for position in {before, self._cursor}:
+            line = position - self.scroll_offset.y + HEADER_LINES
+            if HEADER_LINES <= line < self.size.height:
+                self._refresh_cells(line, None)
+        self._show_cursor()
+        self.post_message(self.Moved())
+
+    def move_to_key(self, key: str) -> None:
+        """Put the cursor on the row of a key, if it is there."""
+        if (index := self._source.index_of(key)) is not None:
+            self.move_to(index)
+
+    def _show_cursor(self) -> None:
+        height = max(1, self.size.height - HEADER_LINES)
+        top = self.scroll_offset.y
+        if self._cursor < top:
+            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+        elif self._cursor >= top + height:
+            self.scroll_to(y=self._cursor - height + 1, animate=False, immediate=True)
+
+    def set_marks(self, keys: set[str]) -> None:
+        """Mark the rows of these keys, and no other."""
+        self.marks = set(keys)
+        self._redraw_changes()
+        self.post_message(self.Moved())
+
+    def action_move(self, by: int) -> None:
+        """Move the cursor by rows."""
+        self.move_to(self._cursor + by)
+
+    def action_page(self, pages: float) -> None:
+        """Move the cursor by pages."""
+        self.move_to(self._cursor + int(pages * max(1, self.size.height - HEADER_LINES - 1)))
+
+    def action_first(self) -> None:
+        """Move the cursor to the first row."""
+        self.move_to(0)
+
+    def action_last(self) -> None:
+        """Move the cursor to the last row."""
+        self.move_to(len(self._source) - 1)
+
+    def action_open(self) -> None:
+        """Open the row of the cursor."""
+        if self.cursor_key is not None:
+            self.post_message(self.Opened(self.cursor_key))
+
+    def on_click(self, event: events.Click) -> None:
+        """Put the cursor where the mouse is; a double click opens."""
+        index = self.scroll_offset.y + event.y - HEADER_LINES
+        if event.y >= HEADER_LINES and index < len(self._source):
+            self.move_to(index)
+            if event.chain == 2:
+                self.action_open()
