@@ -18,6 +18,7 @@ from gnjobs.errors import LaunchError
 from gnjobs.identity import host_name
 from gnjobs.kill_steps import step
 from gnjobs.launch import launch, run_and_wait
+from gnjobs.processes import is_supervisor
 from gnjobs.supervision import spawning
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
@@ -31,10 +32,10 @@ def jobs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Super
     made: list[SupervisedJob] = []
     yield made
     for job in made:
-        supervisor = job.read().supervisor_pid
-        if supervisor is not None and job.read().status in ("running", "stopping"):
+        found = job.read()
+        if is_supervisor(found.supervisor_pid or 0, found.supervisor_started, job.id):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(supervisor, signal.SIGKILL)
+                os.kill(found.supervisor_pid or 0, signal.SIGKILL)
         job.end()
 
 

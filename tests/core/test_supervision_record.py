@@ -1,12 +1,17 @@
 """A supervisor's record over replies that are lost."""
 
+import threading
+
 import pytest
 import redis
 
 from gnjobs.keys import Keys
 from gnjobs.scripts import Outcome
 from gnjobs.statuses import RUNNING, SUCCESS
+from gnjobs.supervision import reporter as reporting
+from gnjobs.supervision.child_watch import ChildWatch
 from gnjobs.supervision.record_link import RecordLink, Step
+from gnjobs.supervision.reporter import Measured, Reporter
 from tests.servers import Server
 
 KEYS = Keys()
@@ -58,3 +63,31 @@ def test_a_record_that_was_removed_is_not_mended(server: Server, link: LossyLink
     link.doubt()
     assert not link.mend()
     assert not server.client().exists(KEYS.job("j"))
+
+
+@pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
+def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(reporting, "LASTING_SECONDS", 0.05)
+    own_server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
+    link = RecordLink(own_server.url, KEYS, "j")
+    link.read()
+    link.claim({})
+    is_over = threading.Event()
+    reporter = Reporter(
+        link,
+        ChildWatch(KEYS, "j"),
+        lambda _: Measured({}, {}, 0, 0.0),
+        on_removed=is_over.set,
+        on_lasting=is_over.set,
+    )
+
+    def work() -> None:
+        link.move({RUNNING}, SUCCESS, {})
+        own_server.kill()
+
+    reporter.start()
+    reporter.finish(work)
+    assert is_over.wait(20)

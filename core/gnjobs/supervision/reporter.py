@@ -18,6 +18,7 @@ from gnjobs.supervision.record_link import RecordLink
 BEAT_SECONDS = 5.0
 SNAPSHOT_LIFETIME = 30 * 86400
 LASTING_SECONDS = 3.0
+_PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
 _LONGEST_PAUSE = 2.0
 
@@ -64,6 +65,7 @@ class Reporter(threading.Thread):
         self._has_snapshot = False
         self._removed = False
         self._has_complained = False
+        self._told_at: float | None = None
 
     def say(self, fields: Mapping[str, Value]) -> None:
         """Have fields written at once, from any thread."""
@@ -94,9 +96,15 @@ class Reporter(threading.Thread):
                 pause = 0.0
             except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
                 self._complain_once(problem)
+                if self._is_patience_over():
+                    break
                 self._link.doubt()
                 pause = min(_LONGEST_PAUSE, pause * 2 or 0.05)
         self._on_lasting()
+
+    def _is_patience_over(self) -> bool:
+        """Whether the server took the end of the job and is away since: it may be gone for good."""
+        return self._told_at is not None and time.monotonic() - self._told_at > _PATIENCE_SECONDS
 
     def _complain_once(self, problem: Exception) -> None:
         if not isinstance(problem, RedisError) and not self._has_complained:
@@ -171,6 +179,7 @@ class Reporter(threading.Thread):
             if self._link.is_new_connection and not self._link.mend():
                 return
             work()
+            self._told_at = self._told_at or time.monotonic()
             time.sleep(LASTING_SECONDS)
             if self._has_lasted():
                 return
