@@ -53,7 +53,7 @@ class RowReader:
 
     def key(self, job_id: str) -> str:
         """Name the row of a job in the catalogue."""
-        return self._key_prefix + job_id if self._key_prefix else job_id
+        return self._key_prefix + job_id
 
     def read_whole(
         self, job_id: str, listed: Sequence[bytes | None], names: Sequence[str] = LIST_FIELDS

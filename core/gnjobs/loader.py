@@ -1,0 +1,125 @@
+"""Everything that Redis holds, a piece at a time: the unfinished and the new, then all others, then the unindexed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import redis
+
+from gnjobs import values
+from gnjobs.changes import Change
+from gnjobs.keys import is_id
+from gnjobs.source import READ_AT_ONCE, Source
+
+FIRST_PAGE = 100
+_SCANNED_AT_ONCE = 500
+_INDEXED_SHARE = 0.9
+_LEAST_PROGRESS = 0.01
+
+
+class Loader:
+    """Loads the jobs of several prefixes; each step is one or few commands, none of which holds the server long.
+
+    `refusal` says what the server refused to let us read, where it did.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._seen: list[set[str]] = [set() for _ in sources]
+        self._told = 0.0
+        self.refusal: str | None = None
+
+    def steps(self) -> Iterator[Change]:
+        """Load step by step; a step may bring nothing but progress, or not even that."""
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield from self._unfinished(source, seen)
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield from self._indexed(source, seen, 0, FIRST_PAGE)
+        total = max(1, sum(self._cardinality(source) for source in self._sources))
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield from self._rest(source, seen, total)
+        for number, (source, seen) in enumerate(zip(self._sources, self._seen, strict=True)):
+            yield from self._unindexed(source, seen, number)
+        self._seen.clear()
+        yield Change(progress=1.0)
+
+    def _unfinished(self, source: Source, seen: set[str]) -> Iterator[Change]:
+        start = 0
+        while page := self._page(source, source.keys.unfinished, start, READ_AT_ONCE):
+            unseen = [job_id for job_id in page if job_id not in seen and is_id(job_id)]
+            # Those that have ended are left to their own index, which also says whose they are.
+            seen.update(unseen)
+            yield Change(rows=tuple(source.read(unseen).rows))
+            start += READ_AT_ONCE
+
+    def _index(self, source: Source) -> list[str]:
+        if source.users is None:
+            return [source.keys.jobs]
+        return [source.keys.user_jobs(user) for user in sorted(source.users) if is_id(user)]
+
+    def _indexed(self, source: Source, seen: set[str], start: int, count: int) -> Iterator[Change]:
+        for index in self._index(source):
+            ids = self._page(source, index, start, count)
+            yield Change(rows=self._read_unseen(source, seen, ids))
+
+    def _rest(self, source: Source, seen: set[str], total: int) -> Iterator[Change]:
+        for index in self._index(source):
+            start = FIRST_PAGE
+            while page := self._page(source, index, start, READ_AT_ONCE):
+                rows = self._read_unseen(source, seen, page)
+                start += READ_AT_ONCE
+                loaded = sum(map(len, self._seen))
+                yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
+
+    def _unindexed(self, source: Source, seen: set[str], number: int) -> Iterator[Change]:
+        keys_on_server = max(1, int(self._allowed(source.client.dbsize) or 0))
+        pattern, cursor, steps = source.keys.scan_pattern(), 0, 0
+        while True:
+            answer = self._allowed(source.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
+            if answer is None:
+                return
+            cursor, names = answer
+            steps += 1
+            rows = self._read_unseen(source, seen, self._unindexed_ids(source, seen, names))
+            scanned = (number + min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)) / len(self._sources)
+            yield self._progress(rows, _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
+            if cursor == 0:
+                return
+
+    def _unindexed_ids(self, source: Source, seen: set[str], names: Sequence[bytes]) -> list[str]:
+        """The ids of the records among these keys that no index has; other users' jobs are in one that was not read."""
+        parsed = [source.keys.parse(values.text(name) or "") for name in names]
+        ids = [key.job_id for key in parsed if key is not None and key.kind == "record"]
+        unseen = [job_id for job_id in ids if job_id not in seen]
+        if source.users is None or not unseen:
+            return unseen
+        pipe = source.client.pipeline(transaction=False)
+        for job_id in unseen:
+            pipe.zscore(source.keys.jobs, job_id)
+        return [job_id for job_id, score in zip(unseen, pipe.execute(), strict=True) if score is None]
+
+    def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[Any, ...]:
+        unseen = [job_id for job_id in ids if job_id not in seen and is_id(job_id)]
+        seen.update(unseen)
+        return tuple(source.read_mostly_finished(unseen).rows)
+
+    def _progress(self, rows: tuple[Any, ...], progress: float) -> Change:
+        if progress < self._told + _LEAST_PROGRESS:
+            return Change(rows=rows)
+        self._told = min(progress, 0.99)
+        return Change(rows=rows, progress=self._told)
+
+    def _page(self, source: Source, index: str, start: int, count: int) -> list[str]:
+        found = self._allowed(source.client.zrevrange, index, start, start + count - 1)
+        return [values.text(member) or "" for member in found or ()]
+
+    def _cardinality(self, source: Source) -> int:
+        return sum(int(self._allowed(source.client.zcard, index) or 0) for index in self._index(source))
+
+    def _allowed(self, command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Run a read command; None where the server refuses it, which a key of another type is no reason to tell."""
+        try:
+            return command(*arguments, **options)
+        except redis.ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                self.refusal = str(error)
+            return None

@@ -1,0 +1,91 @@
+"""One prefix whose jobs are watched: how its records become rows of the catalogue."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import redis
+
+from gnjobs.keys import Keys
+from gnjobs.record_pipeline import RecordPipeline
+from gnjobs.records import LIST_FIELDS, Job
+from gnjobs.row_reader import ROW_FIELDS, RowReader
+from gnjobs.rows import JobRow, row_of
+from gnjobs.statuses import FINAL_STATUSES
+
+READ_AT_ONCE = 500
+_FINAL = frozenset(status.encode() for status in FINAL_STATUSES)
+
+
+class Found(NamedTuple):
+    """Rows that were read, and the keys of those without a record, or of a user who is not watched."""
+
+    rows: list[JobRow]
+    gone: list[str]
+
+
+class Source:
+    """Reads rows of the jobs under one prefix; `users` limits them to those of some users."""
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, *, key_prefix: str = "", users: frozenset[str] | None = None
+    ) -> None:
+        self.client = client
+        self.keys = keys
+        self.events = keys.events.encode()
+        self.users = users
+        self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
+        self._brief = RecordPipeline(client, keys, ROW_FIELDS)
+        self._whole = RecordPipeline(client, keys, LIST_FIELDS)
+
+    def key(self, job_id: str) -> str:
+        """Name the row of a job in the catalogue."""
+        return self._rows.key(job_id)
+
+    def id_of(self, key: str) -> str | None:
+        """The id of the job whose row has this key, or None for a row of another source."""
+        prefix, separator, job_id = key.rpartition(":")
+        return job_id if prefix + separator == self._rows.key("") else None
+
+    def read(self, job_ids: Sequence[str]) -> Found:
+        """Read jobs of which few are expected to be finished."""
+        found = Found([], [])
+        for start in range(0, len(job_ids), READ_AT_ONCE):
+            ids = job_ids[start : start + READ_AT_ONCE]
+            for job_id, reply in zip(ids, self._whole.read(ids), strict=True):
+                self._keep(found, job_id, self._whole_row(job_id, reply))
+        return found
+
+    def read_mostly_finished(self, job_ids: Sequence[str]) -> Found:
+        """Read jobs of which most have ended: in brief, and only the others whole."""
+        found, unfinished = Found([], []), []
+        for job_id, reply in zip(job_ids, self._brief.read(job_ids), strict=True):
+            if isinstance(reply, list) and reply[0] in _FINAL:
+                self._keep(found, job_id, self._rows.read(job_id, reply))
+            else:
+                unfinished.append(job_id)
+        others = self.read(unfinished)
+        return Found(found.rows + others.rows, found.gone + others.gone)
+
+    def _whole_row(self, job_id: str, reply: Any) -> JobRow | None:
+        if isinstance(reply, list):
+            return self._rows.read_whole(job_id, reply)
+        if str(reply).startswith("WRONGTYPE"):
+            return row_of(Job(id=job_id), prefix=self.keys.prefix, key=self.key(job_id))
+        return None
+
+    def _keep(self, found: Found, job_id: str, row: JobRow | None) -> None:
+        if row is not None and (self.users is None or row.user in self.users):
+            found.rows.append(row)
+        else:
+            found.gone.append(self.key(job_id))
+
+
+def make_sources(
+    client: redis.Redis, prefixes: Iterable[str], users: frozenset[str] | None = None
+) -> list[Source]:
+    """Make a source for each prefix; only the rows of the first are named by their ids alone."""
+    every = [Keys(prefix) for prefix in prefixes]
+    return [
+        Source(client, keys, key_prefix=f"{keys.prefix}:" if number else "", users=users)
+        for number, keys in enumerate(every)
+    ]
