@@ -66,6 +66,10 @@ class LineWindow:
         del self._items[: max(0, len(self._items) - self._most)]
         return True
 
+    def room_for(self, count: int, spare: int) -> bool:
+        """Whether so many more fit when no more than `spare` are forgotten at the beginning."""
+        return len(self._items) + count - self._most <= max(0, spare)
+
     def prepend(self, items: Sequence[Item]) -> bool:
         """Take what precedes; forgets the other end beyond the bound. False where it does not precede."""
         if items and self._items and last_of(items[-1]) != self.first - 1:

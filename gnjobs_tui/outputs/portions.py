@@ -1,11 +1,14 @@
 """Reads portions of an output around a line, bounded in lines and in bytes, with every hole whole."""
 
+from collections.abc import Iterator
+
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
 from gnjobs_tui.outputs.seen import Item, first_of, last_of, see
 
 # Lines may be a megabyte long: few are asked for until it is known that they are short.
 FIRST_ASKED = 16
+MOST_ASKED = 5000
 LARGEST_PORTION = 8_000_000
 
 
@@ -43,8 +46,38 @@ def read_around(reader: OutputReader, number: int, count: int) -> list[Item]:
     """Read about `count` lines, half of them before line `number`."""
     after = read_after(reader, number - 1, count - count // 2)
     if after and isinstance(after[0], Hole):
-        after[0] = Hole(_begin_of(reader, after[0], number), after[0].last)
+        after[0] = Hole(_begin_of(reader, number), after[0].last)
     return read_before(reader, first_of(after[0]) if after else number, count // 2) + after
+
+
+def all_after(reader: OutputReader, first: int, last: int) -> Iterator[list[Line | Hole]]:
+    """Go through the stored lines from `first` to `last`, in portions of a bounded size."""
+    ask = FIRST_ASKED
+    while first <= last:
+        stored = _until(reader.read(first, min(ask, last - first + 1)), last + 1)
+        if not stored:
+            return
+        yield stored
+        first, ask = _number_after(stored[-1]), _next_ask(stored)
+
+
+def all_before(reader: OutputReader, first: int, last: int) -> Iterator[list[Line | Hole]]:
+    """Go through the stored lines from `last` back to `first`; each portion is in its lines' order."""
+    ask = FIRST_ASKED
+    while last >= first:
+        start = max(first, last - ask + 1)
+        stored = _until(reader.read(start, last - start + 1), last + 1)
+        yield stored
+        last, ask = start - 1, _next_ask(stored)
+
+
+def _number_after(item: Line | Hole) -> int:
+    return (item.last if isinstance(item, Hole) else item.number) + 1
+
+
+def _next_ask(items: list[Line | Hole]) -> int:
+    average = _size(items) // max(1, len(items)) + 1
+    return max(1, min(MOST_ASKED, LARGEST_PORTION // average))
 
 
 def _until(items: list[Line | Hole], before: int) -> list[Line | Hole]:
@@ -66,10 +99,10 @@ def _whole_first_hole(reader: OutputReader, items: list[Line | Hole], start: int
     first = items[0]
     if not isinstance(first, Hole) or start <= 1:
         return items
-    return [Hole(_begin_of(reader, first, start), first.last), *items[1:]]
+    return [Hole(_begin_of(reader, start), first.last), *items[1:]]
 
 
-def _begin_of(reader: OutputReader, hole: Hole, inside: int) -> int:
+def _begin_of(reader: OutputReader, inside: int) -> int:
     """Find where a hole begins that is known from its line `inside` on, by halving."""
     low, high = 1, inside
     while low < high:

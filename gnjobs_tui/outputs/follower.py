@@ -1,0 +1,99 @@
+"""Follows an output in a thread, from a line on, until it is stopped or its writer has ended."""
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+import redis
+
+from gnjobs.errors import GnjobsError, OutputRestarted
+from gnjobs.lines import Hole, Line
+from gnjobs.output_reader import OutputReader
+from gnjobs_tui.outputs.portions import read_before
+from gnjobs_tui.outputs.seen import Item, see
+from gnjobs_tui.outputs.source import OutputSource
+
+# What comes within this time is shown together.
+GATHER_SECONDS = 0.1
+BLOCK_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+NEWEST = 1000
+
+
+class News(NamedTuple):
+    """What became of an output; `first` to `last` are its lines now, `items` the newest of them.
+
+    `is_new`: what was known of it counts no more. `away`: why it can't be read at the moment.
+    """
+
+    key: str = ""
+    first: int = 1
+    last: int = 0
+    items: tuple[Item, ...] = ()
+    partial: str = ""
+    has_ended: bool = False
+    is_new: bool = False
+    away: str = ""
+
+
+class OutputFollower:
+    """Reads the end of an output, then waits for more; `deliver` is called in the follower's thread."""
+
+    def __init__(self, source: OutputSource, deliver: Callable[[News], None]) -> None:
+        self._source = source
+        self._deliver = deliver
+        self._stopped = threading.Event()
+        self._told = News()
+
+    def stop(self) -> None:
+        """End following, within about a second."""
+        self._stopped.set()
+
+    def run(self) -> None:
+        """Follow, over lost connections too, until stopped or nothing more will come."""
+        while not self._stopped.is_set():
+            try:
+                self._follow()
+                return
+            except OutputRestarted:
+                continue
+            except (redis.RedisError, OSError, GnjobsError) as error:
+                self._tell(self._told._replace(items=(), away=str(error) or type(error).__name__))
+                self._stopped.wait(RETRY_SECONDS)
+
+    def _follow(self) -> None:
+        reader = self._source.open()
+        self._begin(reader)
+        while not self._stopped.is_set():
+            if (
+                self._told.has_ended
+                and self._told.key == reader.key
+                and not reader.follow(self._told.last, 0)
+            ):
+                return
+            stored = reader.follow(self._told.last, BLOCK_SECONDS)
+            self._tell_more(reader, stored)
+            if stored:
+                self._stopped.wait(GATHER_SECONDS)
+
+    def _begin(self, reader: OutputReader) -> None:
+        extent, beside = reader.extent(), self._source.beside()
+        items = tuple(read_before(reader, extent.last + 1, NEWEST // 4))
+        self._tell(
+            News(reader.key, extent.first, extent.last, items, beside.partial, beside.has_ended, is_new=True)
+        )
+
+    def _tell_more(self, reader: OutputReader, stored: list[Line | Hole]) -> None:
+        beside = self._source.beside()
+        first, last = self._told.first, self._told.last
+        if stored:
+            first = reader.extent().first
+            final = stored[-1]
+            last = final.last if isinstance(final, Hole) else final.number
+        items = tuple(see(item) for item in stored[-NEWEST:])
+        self._tell(News(reader.key, first, last, items, beside.partial, beside.has_ended))
+
+    def _tell(self, news: News) -> None:
+        if news != self._told:
+            self._told = news._replace(items=(), is_new=False)
+            self._deliver(news)
