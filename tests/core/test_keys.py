@@ -125,3 +125,24 @@ def test_prefixes() -> None:
 def test_a_scan_pattern_escapes_nothing_that_matters() -> None:
     assert KEYS.scan_pattern() == "gn-uploader:jobs:*"
     assert KEYS.scan_pattern("j") == "gn-uploader:jobs:j:*"
+
+
+def test_a_changed_key_is_told_by_what_it_is_about() -> None:
+    keys = Keys("p")
+    told = {
+        keys.job("a"): ("a", None),
+        keys.child("a", "c"): ("a", "c"),
+        "p:jobs:a:geno:errors:a file: 1.tsv": ("a", ""),
+    }
+    for name, about in told.items():
+        assert keys.changed(name.encode()) == about
+    for name in (
+        keys.output("a"),
+        keys.child_output("a", "c"),
+        keys.processes("a"),
+        keys.control("a"),
+        keys.jobs,
+    ):
+        assert keys.changed(name.encode()) is None
+    for raw in (b"p:jobs:", b"p:jobs:a\xffb", b"p:jobs:*", b"q:jobs:a", b"p:events"):
+        assert keys.changed(raw) is None
