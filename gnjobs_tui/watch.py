@@ -9,6 +9,7 @@ from textual.timer import Timer
 from gnjobs.catalogue import Catalogue
 from gnjobs.changes import Change, FeedState
 from gnjobs.config import Config
+from gnjobs.health import Presence
 from gnjobs.judging import Judge
 from gnjobs.records import Job
 from gnjobs.watching import Watcher
@@ -113,7 +114,7 @@ class Watch:
             self.draw_soon()
 
 
-def _look(job: Job) -> object:
+def _look(job: Job) -> Presence:
     from gnjobs.presence import look
 
     return look(job)

@@ -73,6 +73,12 @@ def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> 
         start = f"({values.text(entries[-1][0])}"
 
 
+def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]:
+    """Read the newest events, oldest of them first."""
+    entries: Any = client.xrevrange(keys.events, count=count)
+    return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
+
+
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     """Read one entry."""
     known = {name: values.text(fields.get(name.encode())) for name in Event.__struct_fields__ if name != "at"}

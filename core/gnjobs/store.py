@@ -18,6 +18,7 @@ from gnjobs.statuses import PENDING
 if TYPE_CHECKING:
     from gnjobs.events import Event
     from gnjobs.health import Limits
+    from gnjobs.lines import Hole, Line
     from gnjobs.output_reader import OutputReader
     from gnjobs.processes import ProcessSnapshot
     from gnjobs.processing import Processing
@@ -304,6 +305,16 @@ class JobStore:
     def events(self, since: float | None = None) -> "Iterator[Event]":
         """Read what happened, oldest first, from a time on (unix seconds)."""
         return events.read_events(self.client, self.keys, since)
+
+    def last_events(self, count: int) -> "list[Event]":
+        """The newest events, oldest of them first."""
+        return events.read_last_events(self.client, self.keys, count)
+
+    def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
+        """Every output of a job, by the name of its part: the job's own, then the children's."""
+        yield job_id, self.output(job_id).iterate()
+        for child in self.all_children(job_id):
+            yield child.label or child.id, self.output(job_id, child.id).iterate()
 
 
 def _stored(value: object) -> bytes:

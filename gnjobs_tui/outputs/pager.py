@@ -150,6 +150,18 @@ class Pager:
         if on_screen:
             self.cursor = max(on_screen[0], min(self.cursor, on_screen[-1]))
 
+    def page(self, rows: int) -> None:
+        """Move the screen by so many rows, and the current line with it; at the ends only the line moves."""
+        before = self._top_index(), self._top_part
+        offset = self._cursor_index() - before[0]
+        self.scroll(rows)
+        after = self._top_index(), self._top_part
+        if after == before:
+            self._set_cursor(0 if rows < 0 else len(self.window) - 1) if len(self.window) else None
+        elif not self.wrap_width:
+            self._set_cursor(self._clamped(after[0] + offset))
+        self.show_cursor() if len(self.window) else None
+
     def go_to(self, number: int) -> None:
         """Make a line the current one, now or as soon as it is loaded."""
         number = max(1, min(number, self.last))
@@ -222,6 +234,12 @@ class Pager:
                 self.window.replace(items)
         elif items and was_at_end and self.window.room_for(len(items), self._top_index() - MARGIN):
             self.window.append(items)
+        if follow:
+            self.go_to_end()
+
+    def set_partial(self, text: str, *, follow: bool) -> None:
+        """Show the line that has not ended behind the last one, where that is in memory; the empty text: none."""
+        self.window.set_partial(text if self.window.last == self.last else "")
         if follow:
             self.go_to_end()
 

@@ -1,0 +1,99 @@
+"""The dashboard: screens over one catalogue of jobs that a watcher keeps up to date."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from gnjobs.changes import FeedState
+from gnjobs.config import Config
+from gnjobs.roles import Actor
+from gnjobs.rows import JobRow
+from gnjobs_tui.commands import ScreenCommands
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.styling import Part, content
+from gnjobs_tui.watch import Changed, Watch
+
+if TYPE_CHECKING:
+    from gnjobs.store import JobStore
+
+_THEMES = {"dark": "textual-dark", "light": "textual-light", None: "textual-dark"}
+
+
+class GnjobsApp(App[None]):
+    """Watches all jobs, or those of one user; a curator's own."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "gnjobs"
+    ENABLE_COMMAND_PALETTE = True
+    COMMANDS: ClassVar = {ScreenCommands}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "quit", show=False, id="app.quit", tooltip="Quit", priority=True),
+        Binding(
+            "colon,ctrl+p",
+            "command_palette",
+            "more",
+            show=False,
+            id="app.palette",
+            tooltip="Everything by name",
+        ),
+    ]
+
+    def __init__(
+        self, config: Config, actor: Actor, *, user: str | None = None, theme: str | None = None
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.config = config
+        self.actor = actor
+        self._first_user = user or actor.only_user
+        self._wanted_theme = theme or config.theme
+        users = frozenset(actor.user_ids) if actor.role == "curator" else None
+        self.jobs = Watch(self, config, users, self._draw)
+        self._stores: dict[str, JobStore] = {}
+        self.results: list[str] = []
+
+    def on_mount(self) -> None:
+        """Show the first screen, then begin to watch."""
+        wanted = _THEMES.get(self._wanted_theme, self._wanted_theme)
+        self.theme = wanted if wanted in self.available_themes else "textual-dark"
+        self.push_screen(JobsScreen(self._first_user))
+        self.call_after_refresh(self.jobs.start)
+
+    def on_unmount(self) -> None:
+        """End watching."""
+        self.jobs.stop()
+
+    def on_changed(self, message: Changed) -> None:
+        """Take in news, and tell every screen what changed in Redis."""
+        self.jobs.take(message.change)
+        for screen in self.screen_stack:
+            if isinstance(screen, WatchScreen):
+                screen.changed(message.change)
+
+    def _draw(self) -> None:
+        for screen in self.screen_stack:
+            if isinstance(screen, WatchScreen) and screen.is_active:
+                screen.draw()
+
+    @property
+    def feed(self) -> FeedState:
+        """How changes arrive."""
+        return self.jobs.state
+
+    def store_of(self, row: JobRow) -> "JobStore":
+        """The store that holds a job; only to be used in a thread."""
+        return self.store_under(row.prefix or self.config.prefixes[0])
+
+    def store_under(self, prefix: str) -> "JobStore":
+        """The store of a prefix; only to be used in a thread."""
+        from gnjobs.store import JobStore
+
+        if prefix not in self._stores:
+            self._stores[prefix] = JobStore.from_url(self.config.url, prefix)
+        return self._stores[prefix]
+
+    def say(self, *parts: Part, is_error: bool = False) -> None:
+        """Tell something for a moment; the text may be anything."""
+        self.notify(content(*parts), severity="error" if is_error else "information", markup=False)  # type: ignore[arg-type]

@@ -1,0 +1,28 @@
+"""Rows that are simply a list, for tables that are not the catalogue's."""
+
+from collections.abc import Sequence
+
+from gnjobs_tui.widgets.virtual_table import Cells
+
+
+class RowList:
+    """Rows with keys, in order."""
+
+    def __init__(self, rows: Sequence[tuple[str, Cells]]) -> None:
+        self._rows = rows
+        self._places = {key: place for place, (key, _) in enumerate(rows)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def key_at(self, index: int) -> str:
+        """The key of the row at a position."""
+        return self._rows[index][0]
+
+    def index_of(self, key: str) -> int | None:
+        """Where a key's row is."""
+        return self._places.get(key)
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position."""
+        return self._rows[index][1]

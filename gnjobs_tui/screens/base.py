@@ -1,0 +1,145 @@
+"""What all screens share: the header, the way back, help, and being told what changed."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.message import Message
+from textual.screen import Screen
+from textual.worker import Worker
+
+from gnjobs.changes import Change, FeedState
+from gnjobs.urls import describe
+from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.widgets.line import Line
+
+if TYPE_CHECKING:
+    from gnjobs_tui.app import GnjobsApp
+
+
+class Failed(Message):
+    """A worker could not do its work; the text says why in one (untrusted) line."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+def feed_parts(state: FeedState) -> Sequence[Part]:
+    """How changes arrive, for the header; where they don't, since when and why."""
+    since = datetime.fromtimestamp(state.since).strftime("%H:%M:%S") if state.since else ""
+    match state.kind:
+        case "live":
+            return [Cell("live", "success"), *([" ", Cell(state.why, "warning")] if state.why else [])]
+        case "polling":
+            return [Cell(f"polling: {state.why}", "warning")]
+        case "away":
+            return [Cell(f"AWAY since {since}: {state.why}", "error-bold")]
+        case _:
+            return [Cell("connecting", "dim")]
+
+
+class WatchScreen(Screen[Any]):
+    """A screen over the catalogue. `draw` shows what is known now; `changed` hears of news in Redis."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "back", show=False, id="screen.back", tooltip="Back"),
+        Binding(
+            "q", "leave", "quit", show=False, id="screen.leave", tooltip="Back, and at the first screen quit"
+        ),
+        Binding(
+            "question_mark", "help", "help", show=False, id="screen.help", tooltip="Every key of this screen"
+        ),
+        Binding(
+            "ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Read everything again"
+        ),
+        Binding("L", "log", "log", show=False, id="screen.log", tooltip="What happened"),
+    ]
+    TRAIL: ClassVar[int] = 0
+
+    @property
+    def dashboard(self) -> "GnjobsApp":
+        """The app, as what it is."""
+        return cast("GnjobsApp", self.app)
+
+    def trail(self) -> Sequence[Part]:
+        """Where we are, for the header, after the name of the program."""
+        return []
+
+    def header(self) -> Line:
+        """Make the header line."""
+        return Line(id="header", classes="top")
+
+    def draw_header(self) -> None:
+        """Show where we are, how changes arrive, and who acts."""
+        app = self.dashboard
+        trail = self.trail()
+        if trail:
+            left = content(Cell("gnjobs", "bold"), f" {GLYPHS.into} ", *trail)
+        else:
+            left = content(
+                Cell("gnjobs", "bold"), f"   redis {describe(app.config.url)}  ", *feed_parts(app.feed)
+            )
+        role = "read-only" if app.actor.read_only else app.actor.role
+        me = content(f"{app.actor.name} ({role})")
+        right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me
+        self.query_one("#header", Line).show(left, right)
+
+    def draw(self) -> None:
+        """Show what is known now."""
+
+    def changed(self, change: Change) -> None:
+        """Hear what changed in Redis."""
+
+    def on_screen_resume(self) -> None:
+        """Show what changed while another screen was in front."""
+        self.draw()
+
+    def work(self, action: Callable[[], None], group: str) -> "Worker[None]":
+        """Do something slow in a thread, in place of what the group did before; failures become a line."""
+
+        def attempt() -> None:
+            from redis.exceptions import RedisError
+
+            from gnjobs.errors import GnjobsError
+
+            try:
+                action()
+            except (GnjobsError, RedisError, OSError) as error:
+                self.post_message(Failed(str(error)))
+
+        return self.run_worker(attempt, thread=True, exit_on_error=False, exclusive=True, group=group)
+
+    def on_failed(self, message: Failed) -> None:
+        """Say what could not be done."""
+        self.dashboard.say(message.text, is_error=True)
+
+    def action_back(self) -> None:
+        """Go back, unless this is the first screen."""
+        if len(self.app.screen_stack) > 2:
+            self.app.pop_screen()
+
+    def action_leave(self) -> None:
+        """Go back, or quit from the first screen."""
+        if len(self.app.screen_stack) > 2:
+            self.app.pop_screen()
+        else:
+            self.app.exit()
+
+    def action_help(self) -> None:
+        """Show every key."""
+        from gnjobs_tui.screens.help import HelpScreen
+
+        self.app.push_screen(HelpScreen(self))
+
+    def action_reload(self) -> None:
+        """Read everything again."""
+        self.dashboard.jobs.watcher.refresh()
+
+    def action_log(self) -> None:
+        """Show what happened."""
+        from gnjobs_tui.screens.log import LogScreen
+
+        self.app.push_screen(LogScreen())

@@ -1,0 +1,229 @@
+"""One job: why it is as it is, what its outputs come to, and its parts."""
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widgets import Static
+
+from gnjobs.changes import Change
+from gnjobs.rows import JobRow
+from gnjobs_tui.footers import footer
+from gnjobs_tui.job_parts import (
+    ITSELF,
+    LONGEST_RESULT,
+    PART_COLUMNS,
+    JobPicture,
+    fact_lines,
+    part_rows,
+    result_lines,
+    verdict_lines,
+)
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.row_lists import RowList
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.row_actions import RowActions
+from gnjobs_tui.screens.text import TextScreen
+from gnjobs_tui.styling import Cell, Part, lines
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.virtual_table import VirtualTable
+
+if TYPE_CHECKING:
+    from gnjobs.views import JobView
+
+KEYS = (
+    ("enter", "output"),
+    ("e", "all faults"),
+    ("o", "owner"),
+    ("K", "kill this row"),
+    ("y", "copy"),
+    ("x", "fields"),
+    (":", "more"),
+    ("?", "help"),
+    ("esc", "back"),
+)
+SHORTEST_PAUSE = 1.0
+# A job whose reading takes long is read less often, so that reading never fills the time.
+PAUSE_FACTOR = 5.0
+LOW = 30
+
+
+class JobScreen(RowActions, WatchScreen):
+    """A job with its parts; what `K` and `enter` act on is the row of the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults of its data"),
+        Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="Every field of its record"),
+        Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
+    ]
+
+    class Seen(Message):
+        """The job was read."""
+
+        def __init__(self, picture: JobPicture) -> None:
+            super().__init__()
+            self.picture = picture
+
+    def __init__(self, row: JobRow) -> None:
+        super().__init__()
+        self._row = row
+        self._view: JobView | None = None
+        self._picture: JobPicture | None = None
+        self._is_reading = False
+        self._is_stale = False
+
+    @property
+    def prefix(self) -> str:
+        """The prefix under which the job is."""
+        return self._row.prefix or self.dashboard.config.prefixes[0]
+
+    @property
+    def row(self) -> JobRow:
+        """The job's row, as it is now."""
+        return self.dashboard.jobs.catalogue.get(self._row.key) or self._row
+
+    def compose(self) -> ComposeResult:
+        """Header, verdict, facts, result, parts, footer."""
+        yield self.header()
+        yield Static(id="verdict", markup=False)
+        yield Static(id="facts", markup=False)
+        yield Static(id="result", markup=False)
+        yield VirtualTable(PART_COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Read the job, now and whenever it changes."""
+        for name, height in (("#verdict", 2), ("#facts", 2), ("#result", 1)):
+            self.query_one(name).styles.height = height
+        self.query_one("#table", VirtualTable).focus()
+        self.dashboard.jobs.watcher.set_open({self._row.key})
+        self._read()
+
+    def on_unmount(self) -> None:
+        """Nothing is open any more."""
+        self.dashboard.jobs.watcher.set_open(())
+
+    def trail(self) -> Sequence[Part]:
+        """The job's name, id and owner."""
+        row = self.row
+        return [row.label, Cell(f"   {row.id[:8]}", "dim"), f"   {self.dashboard.config.name_of(row.user)}"]
+
+    def changed(self, change: Change) -> None:
+        """Read the job again when it, or one of its children, changed."""
+        if change.sweep or any(key == self._row.key for key, _ in change.touched):
+            self._read()
+
+    def _read(self) -> None:
+        self._is_stale = self._is_reading
+        if not self._is_reading:
+            self._is_reading = True
+            self.work(self._take_picture, "job")
+
+    def _take_picture(self) -> None:
+        from gnjobs.presence import look
+
+        started = time.monotonic()
+        app = self.dashboard
+        try:
+            store = app.store_under(self.prefix)
+            self._view = self._view or store.view(self._row.id, limits=app.config.limits)
+            status = self._view.status(look)
+            snapshot = None if status.job.is_final else store.processes(self._row.id)
+            self.post_message(self.Seen(JobPicture(status, snapshot, app.config.limits, app.jobs.now())))
+        finally:
+            pause = max(SHORTEST_PAUSE, PAUSE_FACTOR * (time.monotonic() - started))
+            app.call_from_thread(self.set_timer, pause, self._rested)
+
+    def _rested(self) -> None:
+        self._is_reading = False
+        if self._is_stale:
+            self._read()
+
+    def on_job_screen_seen(self, message: Seen) -> None:
+        """Show what was read."""
+        self._picture = message.picture
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the job as it was last read."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        picture = self._picture
+        if picture is None:
+            return
+        self._show("#verdict", verdict_lines(picture.job, picture.status.health))
+        self._show("#facts", fact_lines(picture))
+        room = LONGEST_RESULT if self.size.height >= LOW else 2
+        self._show("#result", result_lines(picture.status.report, room))
+        self.query_one("#table", VirtualTable).show(RowList(part_rows(picture)))
+
+    def _show(self, name: str, rows: "list[list[Part]]") -> None:
+        widget = self.query_one(name, Static)
+        shown = lines(rows)
+        if widget.content == shown:
+            return
+        if widget.styles.height is not None and widget.styles.height.value != len(rows):
+            widget.styles.height = len(rows)
+        widget.update(shown, layout=False)
+
+    def _child_id(self) -> str | None:
+        key = self.query_one("#table", VirtualTable).cursor_key
+        return None if key in (None, ITSELF) else key
+
+    def on_virtual_table_opened(self) -> None:
+        """Show the output of the row."""
+        from gnjobs_tui.screens.output import OutputScreen
+
+        self.app.push_screen(OutputScreen(self._target()))
+
+    def _target(self) -> Target:
+        """What the cursor is on."""
+        picture, row, child_id = self._picture, self.row, self._child_id()
+        children = {child.id: child for child in picture.status.children} if picture is not None else {}
+        child = children.get(child_id or "")
+        return Target(
+            self.prefix,
+            row.id,
+            row.label,
+            child=child_id,
+            child_label=child.label if child is not None else None,
+            user=row.user,
+            host=row.host,
+            account=picture.job.account if picture is not None else None,
+            percent=child.percent if child is not None else row.percent,
+            silence=row.silence if child is None else None,
+        )
+
+    def action_kill(self) -> None:
+        """Ask what to kill: the row of the cursor."""
+        from gnjobs_tui.screens.kill import KillScreen
+
+        self.app.push_screen(KillScreen([self._target()]))
+
+    def action_faults(self) -> None:
+        """Show all faults."""
+        from gnjobs_tui.screens.faults import FaultsScreen
+
+        self.app.push_screen(FaultsScreen(self._target()._replace(child=None)))
+
+    def action_fields(self) -> None:
+        """Show every field of the record, ours and others'."""
+        if self._picture is not None:
+            job = self._picture.job
+            known = {
+                name: getattr(job, name)
+                for name in job.__struct_fields__
+                if name not in ("raw", "unreadable")
+            }
+            shown = {name: value for name, value in known.items() if value is not None} | dict(job.raw)
+            self.app.push_screen(
+                TextScreen(
+                    "Every field of its record",
+                    "\n".join(f"{name}: {value}" for name, value in shown.items()),
+                )
+            )

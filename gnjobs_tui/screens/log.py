@@ -1,0 +1,115 @@
+"""What happened: ends, losses, removals, kills with who and why; newest last."""
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.message import Message
+
+from gnjobs.changes import Change
+from gnjobs.durations import clock_text
+from gnjobs.events import Event
+from gnjobs_tui.footers import footer
+from gnjobs_tui.row_lists import RowList
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.text import TextScreen
+from gnjobs_tui.styling import Cell, Part
+from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.virtual_table import Cells, VirtualTable
+
+COLUMNS = (
+    Column("at", "When", 10, 100),
+    Column("text", "What", 24, 99, grows=True),
+    Column("label", "Job", 16, 98, grows=True),
+    Column("owner", "Owner", 9, 90),
+    Column("by", "By", 9, 95),
+)
+KEYS = (("enter", "whole"), (":", "more"), ("?", "help"), ("esc", "back"))
+SHOWN_EVENTS = 5000
+_TOKENS = {"killed": "bold", "lost": "error", "refused": "warning", "failed": "error"}
+
+
+class LogScreen(WatchScreen):
+    """The stream of events, as far as the actor may see it."""
+
+    class Read(Message):
+        """Events were read."""
+
+        def __init__(self, events: list[Event]) -> None:
+            super().__init__()
+            self.events = events
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._events: list[Event] = []
+
+    def compose(self) -> ComposeResult:
+        """Header, table, footer."""
+        yield self.header()
+        yield VirtualTable(COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Read what happened."""
+        self.query_one("#table", VirtualTable).focus()
+        self._read()
+
+    def trail(self) -> Sequence[Part]:
+        """Where we are."""
+        return ["what happened"]
+
+    def changed(self, change: Change) -> None:
+        """Read again when something happened."""
+        if change.events:
+            self._read()
+
+    def _read(self) -> None:
+        self.work(self._read_events, "log")
+
+    def _read_events(self) -> None:
+        app = self.dashboard
+        stores = [app.store_under(prefix) for prefix in app.config.prefixes]
+        found = [event for store in stores for event in store.last_events(SHOWN_EVENTS)]
+        visible = [event for event in found if app.actor.may_see_owner(event.owner)]
+        self.post_message(self.Read(sorted(visible, key=lambda event: event.at)))
+
+    def on_log_screen_read(self, message: Read) -> None:
+        """Show what was read; the cursor follows the newest when it was there."""
+        table = self.query_one("#table", VirtualTable)
+        was_last = not self._events or table.cursor_key == str(len(self._events) - 1)
+        self._events = message.events
+        self.draw()
+        if was_last:
+            table.action_last()
+
+    def draw(self) -> None:
+        """Show the events."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        now = self.dashboard.jobs.now()
+        rows = [(str(place), _cells(event, now)) for place, event in enumerate(self._events)]
+        self.query_one("#table", VirtualTable).show(RowList(rows))
+        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show one event whole."""
+        event = self._events[int(message.key)]
+        said = {"what": event.text, "why": event.reason, "job": event.job, "label": event.label}
+        said |= {"owner": event.owner, "by": event.by, "on": event.host}
+        self.app.push_screen(
+            TextScreen(
+                "What happened", "\n".join(f"{name:6} {value}" for name, value in said.items() if value)
+            )
+        )
+
+
+def _cells(event: Event, now: float) -> Cells:
+    reason = f" ({event.reason})" if event.reason else ""
+    return {
+        "at": Cell(clock_text(event.at, now), "dim"),
+        "text": Cell(event.text + reason, _TOKENS.get(event.kind, "plain")),
+        "label": Cell(event.label or event.job or ""),
+        "owner": Cell(event.owner or ""),
+        "by": Cell(event.by or ""),
+    }

@@ -1,0 +1,73 @@
+"""Users with counts of their jobs."""
+
+from collections.abc import Iterator, Sequence
+
+from textual.app import ComposeResult
+
+from gnjobs.durations import clock_text
+from gnjobs.groups import GROUPS
+from gnjobs_tui.footers import footer
+from gnjobs_tui.row_lists import RowList
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.styling import Cell, Part
+from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.virtual_table import Cells, VirtualTable
+
+COLUMNS = (
+    Column("user", "User", 12, 100, grows=True),
+    Column("name", "Name", 16, 50, grows=True),
+    *(Column(group, group.capitalize(), 8, 90 - place, "right") for place, group in enumerate(GROUPS)),
+    Column("newest", "Newest", 10, 60, "right"),
+)
+KEYS = (("enter", "her jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
+_TOKENS = {"trouble": "warning-bold", "failed": "error", "running": "accent"}
+
+
+class UsersScreen(WatchScreen):
+    """Every user who has jobs, the one with the newest job first."""
+
+    def compose(self) -> ComposeResult:
+        """Header, table, footer."""
+        yield self.header()
+        yield VirtualTable(COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Be ready for keys."""
+        self.query_one("#table", VirtualTable).focus()
+
+    def trail(self) -> Sequence[Part]:
+        """Where we are."""
+        return ["users"]
+
+    def draw(self) -> None:
+        """Show the users as they are now."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        self.query_one("#table", VirtualTable).show(RowList(list(self._rows())))
+        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+
+    def _rows(self) -> Iterator[tuple[str, Cells]]:
+        jobs = self.dashboard.jobs
+        newest = {user: jobs.catalogue.newest_of(user) for user in jobs.catalogue.user_counts() if user}
+        for user in sorted(newest, key=lambda user: (-newest[user], user)):
+            counts = jobs.catalogue.user_counts()[user]
+            cells = {group: Cell(str(counts[group] or ""), _TOKENS.get(group, "plain")) for group in GROUPS}
+            name = self.dashboard.config.name_of(user)
+            yield (
+                user,
+                {
+                    "user": Cell(user),
+                    "name": Cell(name if name != user else ""),
+                    "newest": Cell(clock_text(newest[user] or None, jobs.now()), "dim"),
+                    **cells,
+                },
+            )
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show one user's jobs."""
+        from gnjobs_tui.screens.jobs import JobsScreen
+
+        self.app.push_screen(JobsScreen(message.key))
