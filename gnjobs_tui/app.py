@@ -10,8 +10,10 @@ from gnjobs.config import Config
 from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
 from gnjobs_tui.commands import ScreenCommands
+from gnjobs_tui.killing import KillRun, Stepped
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.styling import Part, content
 from gnjobs_tui.watch import Changed, Watch
 
@@ -52,7 +54,7 @@ class GnjobsApp(App[None]):
         users = frozenset(actor.user_ids) if actor.role == "curator" else None
         self.jobs = Watch(self, config, users, self._draw)
         self._stores: dict[str, JobStore] = {}
-        self.results: list[str] = []
+        self.kill_runs: list[KillRun] = []
 
     def on_mount(self) -> None:
         """Show the first screen, then begin to watch."""
@@ -76,6 +78,27 @@ class GnjobsApp(App[None]):
         for screen in self.screen_stack:
             if isinstance(screen, WatchScreen) and screen.is_active:
                 screen.draw()
+
+    def run_kill(self, run: KillRun, *, force: bool = False) -> None:
+        """Kill in a thread that outlives the dialog; its steps come back as messages."""
+
+        def tell() -> None:
+            self.post_message(Stepped())
+
+        def kill() -> None:
+            run.run(tell, force=force)
+
+        self.run_worker(kill, thread=True, exit_on_error=False, group="kill")
+
+    def on_stepped(self) -> None:
+        """Show the step in the dialog; say the end where that is closed."""
+        if isinstance(self.screen, KillScreen):
+            self.screen.stepped()
+        for run in self.kill_runs:
+            if run.is_over and not run.is_told:
+                run.is_told = True
+                if not isinstance(self.screen, KillScreen):
+                    self.say(run.summary(), is_error=not run.succeeded)
 
     @property
     def feed(self) -> FeedState:

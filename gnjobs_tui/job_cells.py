@@ -5,6 +5,7 @@ from collections.abc import Callable
 from gnjobs.durations import MINUTE, age_text, clock_text, silence_text
 from gnjobs.listing import Listing
 from gnjobs.rows import JobRow
+from gnjobs.statuses import SUCCESS
 from gnjobs_tui.styling import GLYPHS, Cell, state_cell, state_named
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.virtual_table import Cells
@@ -60,6 +61,10 @@ def size_text(size: float | None) -> str:
     return f"{size:.1f} TB"
 
 
+def _percent(row: JobRow) -> float | None:
+    return 100.0 if row.status == SUCCESS else row.percent
+
+
 def _children(row: JobRow) -> str:
     return GLYPHS.none if not row.children else f"{row.children_done or 0}/{row.children}"
 
@@ -76,8 +81,8 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "label": Cell(row.label),
         "user": Cell(name_of(row.user)),
         "says": Cell(_says(row)),
-        "progress": Cell(progress_text(row.percent), "accent"),
-        "percent": Cell(percent_text(row.percent)),
+        "progress": Cell(progress_text(_percent(row)), "dim" if row.is_final else "accent"),
+        "percent": Cell(percent_text(_percent(row))),
         "children": Cell(_children(row)),
         "cpu": Cell(percent_text(row.cpu)),
         "silent": Cell(silence_text(row.silence), "warning"),

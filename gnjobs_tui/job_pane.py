@@ -6,7 +6,7 @@ from textual.content import Content
 
 from gnjobs.health import Health
 from gnjobs.rows import JobRow
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content, lines
+from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content, lines
 
 
 def pane_title(row: JobRow | None, width: int, marked: str) -> Content:
@@ -36,7 +36,7 @@ def pane_lines(row: JobRow | None, health: Health | None, causes: Sequence[str],
         why.append([Cell("why   ", "dim"), evidence[0]])
         if len(evidence) > 1:
             why.append([Cell("      ", "dim"), " · ".join(evidence[1:])])
-    says = [Cell("says  ", "dim"), row.says or _faults(row) or "nothing yet"]
+    says: Parts = [Cell("says  ", "dim"), row.says or _faults(row) or "nothing yet"]
     return lines([*why[: height - 1], says])
 
 

@@ -1,6 +1,6 @@
 """The one place where data becomes styled text: made safe first, never read as markup."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -42,6 +42,7 @@ class Cell(NamedTuple):
 
 
 Part = Cell | str
+Parts = Sequence[Part]
 
 
 def safe(text: str, longest: int = LONGEST_CELL) -> str:

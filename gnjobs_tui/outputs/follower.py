@@ -10,7 +10,7 @@ from gnjobs.errors import GnjobsError, OutputRestarted
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
 from gnjobs_tui.outputs.portions import read_before
-from gnjobs_tui.outputs.seen import Item, see
+from gnjobs_tui.outputs.seen import Item, last_of, see
 from gnjobs_tui.outputs.source import OutputSource
 
 # What comes within this time is shown together.
@@ -27,6 +27,7 @@ class News(NamedTuple):
     """
 
     key: str = ""
+    kind: str = "none"
     first: int = 1
     last: int = 0
     items: tuple[Item, ...] = ()
@@ -85,13 +86,12 @@ class OutputFollower:
 
     def _tell_more(self, reader: OutputReader, stored: list[Line | Hole]) -> None:
         beside = self._source.beside()
-        first, last = self._told.first, self._told.last
+        told = self._told._replace(partial=beside.partial, has_ended=beside.has_ended, away="")
         if stored:
-            first = reader.extent().first
-            final = stored[-1]
-            last = final.last if isinstance(final, Hole) else final.number
-        items = tuple(see(item) for item in stored[-NEWEST:])
-        self._tell(News(reader.key, first, last, items, beside.partial, beside.has_ended))
+            extent = reader.extent()
+            last = last_of(see(stored[-1]))
+            told = told._replace(kind=extent.kind, first=extent.first, last=last)
+        self._tell(told._replace(items=tuple(see(item) for item in stored[-NEWEST:])))
 
     def _tell(self, news: News) -> None:
         if news != self._told:

@@ -32,7 +32,8 @@ def feed_parts(state: FeedState) -> Sequence[Part]:
     since = datetime.fromtimestamp(state.since).strftime("%H:%M:%S") if state.since else ""
     match state.kind:
         case "live":
-            return [Cell("live", "success"), *([" ", Cell(state.why, "warning")] if state.why else [])]
+            parts: list[Part] = [Cell("live", "success")]
+            return [*parts, " ", Cell(state.why, "warning")] if state.why else parts
         case "polling":
             return [Cell(f"polling: {state.why}", "warning")]
         case "away":

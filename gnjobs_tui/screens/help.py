@@ -10,7 +10,7 @@ from textual.widgets import Static
 
 from gnjobs.states import STATES
 from gnjobs_tui.keys_help import screen_keys
-from gnjobs_tui.styling import Cell, content, fit, lines, state_cell
+from gnjobs_tui.styling import Cell, Parts, content, fit, lines, state_cell
 
 KEYS_WIDTH = 18
 
@@ -26,7 +26,9 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
-        self._keys = [[Cell(fit(key.keys, KEYS_WIDTH), "accent"), key.about] for key in screen_keys(screen)]
+        self._keys: list[Parts] = [
+            [Cell(fit(key.keys, KEYS_WIDTH), "accent"), key.about] for key in screen_keys(screen)
+        ]
 
     def compose(self) -> ComposeResult:
         """Keys, then states."""

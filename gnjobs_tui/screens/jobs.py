@@ -10,9 +10,10 @@ from textual.widgets import Input, Static
 from gnjobs.errors import FilterError
 from gnjobs.filters import Filter, parse_filter
 from gnjobs.groups import ALL, GROUPS
-from gnjobs.health import common_causes
+from gnjobs.health import Health, common_causes
 from gnjobs.listing import Listing
-from gnjobs.rows import JobRow
+from gnjobs.records import Job
+from gnjobs.rows import RANK_TROUBLED, JobRow
 from gnjobs.sorting import DEFAULT_SORT, Sort
 from gnjobs_tui.footers import footer, jobs_keys
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
@@ -35,6 +36,8 @@ SORTS = (
     Sort("state"),
 )
 NARROW = 90
+# What many jobs have in common shows in fewer than all of them.
+MOST_JUDGED = 500
 
 
 class JobsScreen(RowActions, WatchScreen):
@@ -202,15 +205,17 @@ class JobsScreen(RowActions, WatchScreen):
         marked = f" {len(self.table.marks)} marked " if self.table.marks else ""
         self.query_one("#rule", Line).show(pane_title(row, width, marked))
         height = 2 if width < NARROW else 3
-        causes = common_causes((r.job, app.jobs.judge.health(r, app.jobs.now())) for r in self._troubled())
+        causes = common_causes(self._troubled())
         shown = pane_lines(row, health, causes, height)
         pane = self.query_one("#pane", Static)
         if pane.content != shown:
             pane.update(shown, layout=False)
         self.query_one("#footer", Line).show(footer(jobs_keys(width < NARROW), width))
 
-    def _troubled(self) -> "list[JobRow]":
-        return [row for row in self.dashboard.jobs.catalogue.unfinished()[:500] if row.rank > 1 and row.job]
+    def _troubled(self) -> list[tuple[Job, Health]]:
+        jobs = self.dashboard.jobs
+        rows = [row for row in jobs.catalogue.unfinished()[:MOST_JUDGED] if row.rank == RANK_TROUBLED]
+        return [(row.job, jobs.judge.health(row, jobs.now())) for row in rows if row.job is not None]
 
     def on_virtual_table_opened(self) -> None:
         """Open a job."""

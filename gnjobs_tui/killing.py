@@ -1,0 +1,169 @@
+"""A kill of one or many, as it goes on: kept by the app, so that its results stay when the dialog is closed."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from gnjobs.durations import duration_words
+from gnjobs.processes import ProcessSnapshot, SeenProcess
+from gnjobs.roles import Actor
+from gnjobs_tui.job_cells import percent_text
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.styling import Cell, Part
+
+if TYPE_CHECKING:
+    from gnjobs.kill_steps import KillStep
+    from gnjobs.store import JobStore
+
+GRACE = 10.0
+AT_ONCE = 16
+# Older than this, what a supervisor saw is no longer what is there.
+SNAPSHOT_AGE = 60.0
+
+
+StoreOf = Callable[[Target], "JobStore"]
+
+
+class KillRun:
+    """The steps of each target's kill; `run` is called in a thread, everything else reads."""
+
+    def __init__(self, targets: Sequence[Target], actor: Actor, reason: str, store_of: StoreOf) -> None:
+        self.targets = targets
+        self.actor = actor
+        self.reason = reason
+        self.steps: list[list[KillStep]] = [[] for _ in targets]
+        self.is_told = False
+        self._store_of = store_of
+
+    def run(self, tell: Callable[[], None], *, force: bool = False) -> None:
+        """Kill all, some at a time; `tell` is called after each step."""
+        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="kill") as pool:
+            list(pool.map(lambda place: self._kill(place, tell, force), range(len(self.targets))))
+
+    def _kill(self, place: int, tell: Callable[[], None], force: bool) -> None:
+        from redis.exceptions import RedisError
+
+        from gnjobs.errors import GnjobsError
+        from gnjobs.kill_steps import step
+        from gnjobs.kills import kill_job
+
+        target = self.targets[place]
+        try:
+            store = self._store_of(target)
+            for each in kill_job(
+                store,
+                target.job_id,
+                target.child,
+                actor=self.actor,
+                reason=self.reason,
+                grace=GRACE,
+                force=force,
+            ):
+                self._add(place, each, tell)
+        except (GnjobsError, RedisError, OSError) as error:
+            self._add(place, step("refused", str(error), final=True), tell)
+
+    def _add(self, place: int, step: "KillStep", tell: Callable[[], None]) -> None:
+        self.steps[place].append(step)
+        tell()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every kill has come to its end."""
+        return all(any(step.final for step in steps) for steps in self.steps)
+
+    def result(self, place: int) -> "KillStep | None":
+        """The last step of a target's kill so far."""
+        finals = [step for step in self.steps[place] if step.final]
+        known = finals or self.steps[place]
+        return known[-1] if known else None
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether everything is verified gone."""
+        return all(
+            (step := self.result(place)) is not None and step.verified for place in range(len(self.targets))
+        )
+
+    def summary(self) -> str:
+        """The end in a line."""
+        gone = sum(1 for place in range(len(self.targets)) if (step := self.result(place)) and step.verified)
+        if len(self.targets) == 1 and (step := self.result(0)) is not None:
+            return f"{self.targets[0].name}: {step.text}"
+        return f"{gone} of {len(self.targets)} killed, verified"
+
+    def step_lines(self) -> list[list[Part]]:
+        """Every step of a single kill, with its time; of several kills, one line each with its result."""
+        if len(self.targets) == 1:
+            return [_step_line(step) for step in self.steps[0]]
+        lines: list[list[Part]] = []
+        for place, target in enumerate(self.targets):
+            step = self.result(place)
+            lines.append(
+                [f"{target.name}  ", Cell(step.text, _token(step)) if step else Cell("waiting", "dim")]
+            )
+        return lines
+
+
+class Stepped(Message):
+    """A kill made a step."""
+
+
+def _token(step: "KillStep") -> str:
+    if step.final:
+        return "success" if step.verified else "error-bold"
+    return "plain"
+
+
+def _step_line(step: "KillStep") -> list[Part]:
+    clock = datetime.fromtimestamp(step.at).strftime("%H:%M:%S")
+    return [Cell(f"{clock}  ", "dim"), Cell(step.text, _token(step))]
+
+
+def title_of(targets: Sequence[Target]) -> str:
+    """What the dialog is called."""
+    if len(targets) > 1:
+        return f"Kill {len(targets)} jobs"
+    return "Kill one child" if targets[0].child else "Kill one job"
+
+
+def target_lines(targets: Sequence[Target]) -> list[list[Part]]:
+    """Who and what it is; of several, a line each."""
+    if len(targets) > 1:
+        return [[f"{target.job_id[:8]}  {target.label}   {target.user or ''}"] for target in targets]
+    target = targets[0]
+    details = [percent_text(target.percent)] if target.percent is not None else []
+    details += [f"silent {duration_words(target.silence)}"] if target.silence and target.silence >= 60 else []
+    said = f" ({', '.join(details)})" if details else ""
+    lines: list[list[Part]] = [[Cell("child   ", "dim"), target.name + said]] if target.child else []
+    what = "of job  " if target.child else "job     "
+    lines.append([Cell(what, "dim"), f"{target.job_id[:8]}  {target.label}{'' if target.child else said}"])
+    where = f"      on {target.host}" if target.host else ""
+    account = f", run as {target.account}" if target.account else ""
+    lines.append([Cell("owner   ", "dim"), f"{target.user or 'nobody'}{where}{account}"])
+    return lines
+
+
+def what_ends(
+    target: Target, snapshot: ProcessSnapshot | None, now: float, is_foreign: bool
+) -> list[list[Part]]:
+    """Which processes end, as last reported and how long ago."""
+    if is_foreign and target.child:
+        warning = "a worker of a Pool: its parent will wait for it for ever; kill the job instead?"
+        return [[Cell(warning, "warning")]]
+    if snapshot is None or now - snapshot.at > SNAPSHOT_AGE:
+        since = f" since {datetime.fromtimestamp(snapshot.at):%H:%M}" if snapshot is not None else ""
+        return [[Cell(f"processes unknown{since}", "warning"), "; whatever carries the job's mark ends."]]
+    processes = [each for each in snapshot.processes if target.child in (None, each.child)]
+    number = f"{len(processes)} process{'es' if len(processes) != 1 else ''} end{'s' if len(processes) == 1 else ''}"
+    goes_on = "; the children still at work go on." if target.child else "."
+    seen = f"   (seen {max(0.0, now - snapshot.at):.0f} s ago)"
+    return [[number + goes_on, Cell(seen, "dim")], *(_process_line(process) for process in processes)]
+
+
+def _process_line(process: SeenProcess) -> list[Part]:
+    cpu = "" if process.cpu is None else f"{process.cpu:.0f}%"
+    return [f"  {process.pid} {process.state} {cpu:>4}  {process.command}"]

@@ -1,0 +1,172 @@
+"""The kill dialog: what dies, why, and each step until it is verified; Cancel has the focus."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.message import Message
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Static
+
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.killing import GRACE, KillRun, target_lines, title_of, what_ends
+from gnjobs_tui.styling import GLYPHS, Cell, Part, content, lines
+
+if TYPE_CHECKING:
+    from gnjobs_tui.app import GnjobsApp
+
+# On a lower terminal the list of processes makes room for the steps.
+LOW = 30
+_ASK_LABEL = f"Kill: TERM, after {GRACE:.0f} s KILL"
+
+
+class KillScreen(ModalScreen[None]):
+    """Asks before it kills one child, one job, or the marked jobs; stays until everything is verified."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape", "close", "cancel", show=False, id="kill.cancel", tooltip="Cancel; while it runs, close"
+        ),
+        Binding(
+            "tab", "next(1)", "next", show=False, id="kill.next", priority=True, tooltip="Cancel, why, Kill"
+        ),
+        Binding("shift+tab", "next(-1)", "previous", show=False, id="kill.previous", priority=True),
+        Binding("left,right", "next(1)", "other", show=False, id="kill.other"),
+    ]
+
+    class Looked(Message):
+        """What would end is known."""
+
+        def __init__(self, rows: list[list[Part]]) -> None:
+            super().__init__()
+            self.rows = rows
+
+    def __init__(self, targets: Sequence[Target], hidden: int = 0) -> None:
+        super().__init__()
+        self._targets = targets
+        self._hidden = hidden
+        self._run: KillRun | None = None
+
+    @property
+    def dashboard(self) -> "GnjobsApp":
+        """The app, as what it is."""
+        return cast("GnjobsApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Who, what ends, why, two buttons, steps."""
+        with Vertical(classes="dialog", id="dialog"):
+            yield Static(id="who", markup=False)
+            with VerticalScroll(classes="scroll", id="ends"):
+                yield Static(content(Cell("looking …", "dim")), id="processes", markup=False)
+            with Horizontal(classes="why-row"):
+                yield Static(content(Cell("why", "dim")), classes="why-label", markup=False)
+                yield Input(id="why", placeholder="optional; it is kept with the job")
+            if len(self._targets) > 1:
+                with Horizontal(classes="why-row"):
+                    yield Static(content(Cell("type", "dim")), classes="why-label", markup=False)
+                    yield Input(id="number", placeholder=self._number_prompt())
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel", id="cancel")
+                yield Button(content(_ASK_LABEL), id="kill", variant="error")
+            with VerticalScroll(classes="steps", id="steps"):
+                yield Static(id="log", markup=False)
+
+    def _number_prompt(self) -> str:
+        count = len(self._targets)
+        hidden = f" ({self._hidden} hidden by the filter)" if self._hidden else ""
+        return f"{count} to kill {count} jobs{hidden}"
+
+    def on_mount(self) -> None:
+        """Focus Cancel, and look what would end."""
+        dialog = self.query_one("#dialog")
+        dialog.border_title = title_of(self._targets)
+        if GLYPHS.is_ascii:
+            dialog.styles.border = ("ascii", "white")
+        for field in self.query(Input):
+            field.cursor_blink = False
+        self.query_one("#steps").display = False
+        several = len(self._targets) > 1
+        self.query_one("#who", Static).update(lines([] if several else target_lines(self._targets)))
+        self.query_one("#cancel").focus()
+        if several:
+            self.query_one("#processes", Static).update(lines(target_lines(self._targets)))
+        else:
+            self.run_worker(self._look, thread=True, exit_on_error=False, group="look")
+
+    def _look(self) -> None:
+        from redis.exceptions import RedisError
+
+        from gnjobs.errors import GnjobsError
+        from gnjobs.foreign import is_foreign
+
+        target = self._targets[0]
+        try:
+            store = self.dashboard.store_under(target.prefix)
+            snapshot, job = store.processes(target.job_id), store.get(target.job_id)
+            self.post_message(self.Looked(what_ends(target, snapshot, store.now(), is_foreign(job))))
+        except (GnjobsError, RedisError, OSError) as error:
+            self.post_message(self.Looked([[Cell(str(error), "error")]]))
+
+    def on_kill_screen_looked(self, message: Looked) -> None:
+        """Show what would end."""
+        self.query_one("#processes", Static).update(lines(message.rows))
+
+    def action_next(self, by: int) -> None:
+        """Go round: Cancel, why, (the number,) Kill."""
+        names = [name for name in ("#cancel", "#why", "#number", "#kill") if self.query(name)]
+        ring = [self.query_one(name) for name in names if self.query_one(name).display]
+        place = ring.index(self.focused) if self.focused in ring else -1
+        ring[(place + by) % len(ring)].focus()
+
+    def on_button_pressed(self, message: Button.Pressed) -> None:
+        """Cancel or close; kill; kill now."""
+        if message.button.id == "cancel":
+            self.action_close()
+        elif self._run is None:
+            self._begin()
+        else:
+            self._hurry(self._run)
+
+    def _begin(self) -> None:
+        if len(self._targets) > 1 and self.query_one("#number", Input).value.strip() != str(
+            len(self._targets)
+        ):
+            self.query_one("#number", Input).focus()
+            return
+        app = self.dashboard
+        reason = self.query_one("#why", Input).value.strip()
+        self._run = run = KillRun(
+            self._targets, app.actor, reason, lambda target: app.store_under(target.prefix)
+        )
+        app.kill_runs.append(run)
+        self.query_one("#ends").display = len(self._targets) == 1 and self.app.size.height >= LOW
+        for row in self.query(".why-row"):
+            row.display = False
+        self.query_one("#steps").display = True
+        self.query_one("#kill", Button).label = content("KILL now")
+        self.query_one("#cancel", Button).label = content("Close")
+        self.query_one("#cancel").focus()
+        app.run_kill(run)
+
+    def _hurry(self, run: KillRun) -> None:
+        self.query_one("#kill", Button).disabled = True
+        self.dashboard.run_kill(run, force=True)
+
+    def stepped(self) -> None:
+        """Show the steps so far."""
+        run = self._run
+        if run is None or not self.is_mounted:
+            return
+        self.query_one("#log", Static).update(lines(run.step_lines()))
+        self.query_one("#steps", VerticalScroll).scroll_end(animate=False)
+        if run.is_over:
+            self.query_one("#kill").display = False
+            self.query_one("#cancel").focus()
+
+    def action_close(self) -> None:
+        """Close; a kill that runs goes on, and its results are kept."""
+        if self._run is not None and not self._run.is_over:
+            self.dashboard.say("the kill goes on; its end will be said, and L shows it")
+        self.dismiss()
