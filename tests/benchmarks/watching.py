@@ -1,0 +1,184 @@
+"""Watching N jobs: loading them all, memory, how soon a change is there, and what it costs when nothing happens."""
+
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import redis
+
+from gnjobs.catalogue import Catalogue
+from gnjobs.changes import Change
+from gnjobs.judging import Judge
+from gnjobs.keys import Keys
+from gnjobs.watching import Watcher
+from tests.benchmarks.catalogue_process import Loaded
+from tests.benchmarks.measure import Measurement, median, percentile, spread
+from tests.benchmarks.population import populate
+from tests.servers import Server, running_server
+
+LOADS = 3
+SINGLE_CHANGES = 100
+FLOOD_SECONDS, FLOOD_RATE = 5.0, 1000
+BEATING_JOBS, BEAT_SECONDS, BEATING_FOR = 100, 5.0, 5.0
+SETTLE_SECONDS, IDLE_SECONDS = 0.5, 20.0
+A_MILLION = 1_000_000
+KEYS = Keys()
+
+
+def _load(mode: str, url: str) -> Loaded:
+    command = [sys.executable, "-m", "tests.benchmarks.catalogue_process", mode, url]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return msgspec.json.decode(done.stdout, type=Loaded)
+
+
+def _loading(url: str, jobs: int) -> Iterator[Measurement]:
+    raw = [_load("raw", url).seconds for _ in range(LOADS)]
+    loads = [_load("watcher", url) for _ in range(LOADS)]
+    seconds = [load.seconds for load in loads]
+    yield Measurement(
+        name=f"whole catalogue loaded, N = {jobs}",
+        value=median(seconds),
+        unit="s",
+        spread=spread(seconds),
+        reference_name="raw pipelined HMGET of the same fields",
+        reference=median(raw),
+        budget=1.5,
+    )
+    rss = [load.rss / 1e6 for load in loads]
+    budget = 600.0 if jobs >= A_MILLION else None
+    yield Measurement(
+        name=f"memory without a screen, N = {jobs}", value=median(rss), unit="MB", budget=budget
+    )
+    for name, values in (
+        ("first rows in the catalogue", [load.first_rows for load in loads]),
+        ("longest batch applied", [load.longest_apply for load in loads]),
+        ("all filtered by text", [load.filter_seconds for load in loads]),
+        ("longest step of the filter", [load.longest_step for load in loads]),
+    ):
+        yield Measurement(name=f"{name}, N = {jobs}", value=median(values), unit="s", spread=spread(values))
+
+
+class _Watched:
+    """A catalogue that is kept right by a thread, with the moment when each label arrived in it."""
+
+    def __init__(self, url: str) -> None:
+        self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
+        self.arrived: dict[str, float] = {}
+        self.loaded = threading.Event()
+        self.batches = 0
+        self.watcher = Watcher(url, self._changes.put)
+        self.catalogue = Catalogue(Judge(), self.watcher.now)
+        self._thread = threading.Thread(target=self._apply)
+
+    def __enter__(self) -> "_Watched":
+        self._thread.start()
+        self.watcher.start()
+        assert self.loaded.wait(600)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.watcher.stop(5)
+        self._changes.put(None)
+        self._thread.join()
+
+    def _apply(self) -> None:
+        while (change := self._changes.get()) is not None:
+            self.catalogue.apply(change)
+            now = time.perf_counter()
+            if self.loaded.is_set():
+                self.batches += bool(change.rows)
+                self.arrived.update({row.label: now for row in change.rows})
+            if change.progress == 1.0:
+                self.loaded.set()
+
+    def wait_for(self, label: str) -> float:
+        deadline = time.perf_counter() + 10
+        while label not in self.arrived:
+            assert time.perf_counter() < deadline, label
+            time.sleep(0.0005)
+        return self.arrived[label]
+
+
+def _single_changes(client: redis.Redis, watched: _Watched, key: str) -> list[float]:
+    latencies = []
+    for number in range(SINGLE_CHANGES):
+        label = f"single {number}"
+        sent = time.perf_counter()
+        client.hset(key, "label", label)
+        latencies.append(watched.wait_for(label) - sent)
+        time.sleep(0.12)
+    return latencies
+
+
+def _flood(client: redis.Redis, watched: _Watched, keys: list[str]) -> list[float]:
+    sent: dict[str, float] = {}
+    start = time.perf_counter()
+    for number in range(int(FLOOD_SECONDS * FLOOD_RATE)):
+        due = start + number / FLOOD_RATE
+        if (early := due - time.perf_counter()) > 0.001:
+            time.sleep(early)
+        label = f"flood {number}"
+        sent[label] = time.perf_counter()
+        client.hset(keys[number % len(keys)], "label", label)
+    watched.wait_for(label)
+    return [watched.arrived[label] - at for label, at in sent.items() if label in watched.arrived]
+
+
+def _changes(client: redis.Redis, watched: _Watched, jobs: int) -> Iterator[Measurement]:
+    ids = [member.decode() for member in client.zrevrange(KEYS.jobs, 0, 5000)]
+    keys = [KEYS.job(job_id) for job_id in ids]
+    for name, latencies, p50, p99 in (
+        ("single changes", _single_changes(client, watched, keys[0]), 0.04, 0.15),
+        (f"{FLOOD_RATE} changes/s", _flood(client, watched, keys), None, 0.3),
+    ):
+        where = f"write → in the catalogue, {name}, N = {jobs}"
+        middle, late = median(latencies), percentile(latencies, 99)
+        yield Measurement(name=f"{where}, p50", value=middle, unit="s", spread=spread(latencies), budget=p50)
+        yield Measurement(name=f"{where}, p99", value=late, unit="s", budget=p99)
+
+
+def _beating(client: redis.Redis, watched: _Watched) -> Measurement:
+    ids = [member.decode() for member in client.zrevrange(KEYS.jobs, 0, BEATING_JOBS - 1)]
+    before, start, number = watched.batches, time.perf_counter(), 0
+    while (now := time.perf_counter()) < start + BEATING_FOR:
+        client.hset(KEYS.job(ids[number % len(ids)]), "heartbeat", time.time())
+        number += 1
+        time.sleep(max(0.0, start + number * BEAT_SECONDS / BEATING_JOBS - now))
+    pipelines = (watched.batches - before) / BEATING_FOR
+    return Measurement(name=f"{BEATING_JOBS} jobs beating", value=pipelines, unit="pipelines/s", budget=15)
+
+
+def _commands(client: redis.Redis) -> int:
+    return sum(
+        stats["calls"]
+        for name, stats in client.info("commandstats").items()
+        if not name.startswith("cmdstat_info")
+    )
+
+
+def _idle(client: redis.Redis) -> Measurement:
+    time.sleep(SETTLE_SECONDS)
+    before = _commands(client)
+    time.sleep(IDLE_SECONDS)
+    each = (_commands(client) - before) * 10.0 / IDLE_SECONDS
+    return Measurement(name="nothing running: Redis commands", value=each, unit="in 10 s", budget=1.0)
+
+
+def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
+    """Measure everything about watching this many jobs but the screen."""
+    with running_server(directory) as server:
+        populate(server, jobs)
+        yield from _loading(server.url, jobs)
+        yield from _watched(server, jobs)
+
+
+def _watched(server: Server, jobs: int) -> Iterator[Measurement]:
+    with server.client() as client, _Watched(server.url) as watched:
+        yield from _changes(client, watched, jobs)
+        yield _beating(client, watched)
+        yield _idle(client)
