@@ -40,7 +40,10 @@ def place_line(place: Place, news: News, last_at: float | None, now: float, widt
 def _facts(place: Place, news: News, last_at: float | None, now: float) -> Sequence[str]:
     if not news.last:
         return ["no line yet" if not news.has_ended else "no line", _mode(place, news)]
-    facts = [f"line {count_text(place.line)} of {count_text(news.last)}", f"first kept {count_text(news.first)}"]
+    facts = [
+        f"line {count_text(place.line)} of {count_text(news.last)}",
+        f"first kept {count_text(news.first)}",
+    ]
     facts.append(_mode(place, news))
     if last_at is not None:
         facts.append(f"last line {_age(now - last_at)} ago")

@@ -79,10 +79,17 @@ class OutputFollower:
 
     def _begin(self, reader: OutputReader) -> None:
         extent, beside = reader.extent(), self._source.beside()
-        items = tuple(read_before(reader, extent.last + 1, NEWEST // 4))
-        self._tell(
-            News(reader.key, extent.first, extent.last, items, beside.partial, beside.has_ended, is_new=True)
+        told = News(
+            key=reader.key if reader.field is None else f"{reader.key}  field {reader.field}",
+            kind=extent.kind,
+            first=extent.first,
+            last=extent.last,
+            items=tuple(read_before(reader, extent.last + 1, NEWEST // 4)),
+            partial=beside.partial,
+            has_ended=beside.has_ended,
+            is_new=True,
         )
+        self._tell(told)
 
     def _tell_more(self, reader: OutputReader, stored: list[Line | Hole]) -> None:
         beside = self._source.beside()

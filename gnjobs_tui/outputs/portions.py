@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
+from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.seen import Item, first_of, last_of, see
 
 # Lines may be a megabyte long: few are asked for until it is known that they are short.
@@ -48,6 +49,12 @@ def read_around(reader: OutputReader, number: int, count: int) -> list[Item]:
     if after and isinstance(after[0], Hole):
         after[0] = Hole(_begin_of(reader, number), after[0].last)
     return read_before(reader, first_of(after[0]) if after else number, count // 2) + after
+
+
+def read_need(reader: OutputReader, need: Need, count: int) -> list[Item]:
+    """Read what a pager needs."""
+    read = {"before": read_before, "after": read_after, "around": read_around}[need.direction]
+    return read(reader, need.number, count)
 
 
 def all_after(reader: OutputReader, first: int, last: int) -> Iterator[list[Line | Hole]]:

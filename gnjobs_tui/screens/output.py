@@ -1,31 +1,201 @@
-"""One output, of a job or of a child: read around what is seen, followed, searched, saved."""
+"""What can be done with an output: search it, go to a line, save it, copy a line, kill who writes it."""
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input, Static
-from textual.worker import get_current_worker
+from textual.widgets import Input, Label
+from textual.worker import Worker, get_current_worker
 
-from gnjobs.changes import Change
 from gnjobs.lines import Hole
-from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.output_state import OutputState, state_parts
-from gnjobs_tui.output_words import Place, count_text, place_line
-from gnjobs_tui.outputs.follower import News, OutputFollower
-from gnjobs_tui.outputs.pager import Need
-from gnjobs_tui.outputs.portions import read_need
-from gnjobs_tui.outputs.saving import file_name, save_directory, save_output
+from gnjobs_tui.output_words import count_text
+from gnjobs_tui.outputs.saving import Saved, file_name, save_directory, save_output
 from gnjobs_tui.outputs.searching import Progress, Query, search
-from gnjobs_tui.outputs.seen import Item, hole_words
-from gnjobs_tui.outputs.source import OutputSource
-from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content
-from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.output_view import OutputView
+from gnjobs_tui.outputs.seen import hole_words
+from gnjobs_tui.screens.output_base import OutputBase
+from gnjobs_tui.styling import content
+
+PROGRESS_EVERY = 0.2
+
+
+def _key(keys: str, action: str, about: str, name: str) -> Binding:
+    return Binding(keys, action, about, show=False, id=f"output.{name}", tooltip=about)
+
+
+class OutputScreen(OutputBase):
+    """The output of a job or of one of its children."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        _key("slash", "search", "Search for words", "search"),
+        _key("n", "search_on(True)", "To the next match", "next"),
+        _key("N", "search_on(False)", "To the match before", "previous"),
+        _key("l", "line", "Go to a line by its number", "line"),
+        _key("s,ctrl+s", "save", "Save all lines in a file, on the machine where the dashboard runs", "save"),
+        _key("y", "copy", "Copy this line", "copy"),
+        _key("K", "kill", "Kill what writes this", "kill"),
+    ]
+
+    class Searched(Message):
+        """How far the search is; None: it came round without finding anything."""
+
+        def __init__(self, query: Query, progress: Progress | None) -> None:
+            super().__init__()
+            self.query_text = query
+            self.progress = progress
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(target)
+        self._asks_for = ""
+        self._query: Query | None = None
+        self._search: Worker[None] | None = None
+
+    def _ask(self, what: str, words: str) -> None:
+        self._asks_for = what
+        self.query_one("#asks", Label).update(content(words))
+        answer = self.query_one("#answer", Input)
+        answer.value = ""
+        self.query_one("#footer").display = False
+        self.query_one("#prompt").display = True
+        answer.focus()
+
+    def _close_prompt(self) -> None:
+        self.query_one("#prompt").display = False
+        self.query_one("#footer").display = True
+        self.view.focus()
+
+    def action_search(self) -> None:
+        """Ask what to search for."""
+        self._ask("words", "search ")
+
+    def action_line(self) -> None:
+        """Ask for a line's number."""
+        self._ask("line", "line ")
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Search, or go to the line."""
+        self._close_prompt()
+        if self._asks_for == "line":
+            self._go_to_line(message.value)
+        elif message.value:
+            self._query = Query(message.value)
+            self.view.highlight(self._query)
+            self.action_search_on(True)
+
+    def _go_to_line(self, text: str) -> None:
+        digits = "".join(text.split()).replace(",", "")
+        if digits.isascii() and digits.isdigit():
+            self.view.go_to(int(digits[:15]))
+        elif digits:
+            self.dashboard.say(f"{text} is no number of a line", is_error=True)
+
+    def action_search_on(self, forward: bool) -> None:
+        """Search on from the current line."""
+        if self._query is None:
+            self.action_search()
+            return
+        self._stop_search()
+        find = partial(self._find, self._query, self.view.pager.cursor, forward)
+        self._search = self.run_worker(find, thread=True, exit_on_error=False, group="search")
+        self.say_beside(f"searching {self._query.text}, esc stops")
+
+    def _find(self, query: Query, start: int, forward: bool) -> None:
+        from redis.exceptions import RedisError
+
+        from gnjobs.errors import GnjobsError
+
+        worker, told_at = get_current_worker(), time.monotonic()
+        found: Progress | None = None
+        try:
+            reader = self.source().open()
+            for progress in search(reader, query, start, forward=forward, last=reader.extent().last):
+                if worker.is_cancelled:
+                    return
+                found = progress if progress.is_found else None
+                if not progress.is_found and time.monotonic() - told_at > PROGRESS_EVERY:
+                    told_at = time.monotonic()
+                    self.post_message(self.Searched(query, progress))
+        except (GnjobsError, RedisError, OSError) as error:
+            self.dashboard.say(f"the search ended: {error}", is_error=True)
+        self.post_message(self.Searched(query, found))
+
+    def on_output_screen_searched(self, message: Searched) -> None:
+        """Say how far the search is, or go where it ended."""
+        progress, query = message.progress, message.query_text
+        if query is not self._query or self._search is None:
+            return
+        if progress is None:
+            self._search = None
+            self.say_beside(f"no match for {query.text}")
+        elif progress.is_found:
+            self._search = None
+            self.view.go_to(progress.number)
+            self.say_beside(f"/{query.text}" + (", from the other end" if progress.is_around else ""))
+        else:
+            self.say_beside(f"searching {query.text}, line {count_text(progress.number)}, esc stops")
+
+    def _stop_search(self) -> bool:
+        running, self._search = self._search, None
+        if running is not None:
+            running.cancel()
+        return running is not None
+
+    def action_back(self) -> None:
+        """Close the field, stop the search, or forget it; else go back."""
+        if self.query_one("#prompt").display:
+            self._close_prompt()
+        elif self._stop_search():
+            self.say_beside("the search was stopped")
+        elif self.note or self._query is not None:
+            self._query = None
+            self.view.highlight(None)
+            self.say_beside("")
+        else:
+            super().action_back()
+
+    def action_save(self) -> None:
+        """Save every line that is stored, in a thread of the app: it goes on when this screen is left."""
+        self.app.run_worker(self._save, thread=True, exit_on_error=False, group="save")
+        self.dashboard.say("saving")
+
+    def _save(self) -> None:
+        from redis.exceptions import RedisError
+
+        from gnjobs.errors import GnjobsError
+
+        worker, target = get_current_worker(), self.target
+        name = file_name(
+            target.label[:40], (target.child_label or target.child or "")[:40], target.job_id[:8]
+        )
+        try:
+            saved = save_output(self.source().open(), save_directory(), name, lambda: worker.is_cancelled)
+        except (GnjobsError, RedisError, OSError) as error:
+            self.dashboard.say(f"not saved: {error}", is_error=True)
+        else:
+            self.dashboard.say(_saved_words(saved))
+
+    def action_copy(self) -> None:
+        """Copy the current line, as it is shown."""
+        item = self.view.pager.current
+        if item is None:
+            return
+        self.app.copy_to_clipboard(hole_words(item) if isinstance(item, Hole) else item.text)
+        self.dashboard.say("copied the line")
+
+    def action_kill(self) -> None:
+        """Ask whether to kill what writes this."""
+        from gnjobs_tui.screens.kill import KillScreen
+
+        state = self.state
+        target = self.target
+        if state is not None:
+            target = target._replace(percent=state.percent, silence=state.silence)
+        self.app.push_screen(KillScreen([target]))
+
+
+def _saved_words(saved: Saved) -> str:
+    missing = f", {count_text(saved.missing)} were missing" if saved.missing else ""
+    cut = "" if saved.is_whole else ", not all of them"
+    return f"saved {count_text(saved.lines)} lines{missing}{cut} in {saved.path}"

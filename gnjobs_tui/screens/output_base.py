@@ -1,0 +1,222 @@
+"""An output on a screen: followed and read in threads, drawn where it is seen."""
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+from gnjobs.changes import Change
+from gnjobs.rows import JobRow
+from gnjobs_tui.footers import footer
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.output_state import OutputState, read_child_state, state_of_row, state_parts
+from gnjobs_tui.output_words import Place, place_line
+from gnjobs_tui.outputs.follower import News, OutputFollower
+from gnjobs_tui.outputs.pager import Need
+from gnjobs_tui.outputs.portions import read_need
+from gnjobs_tui.outputs.seen import Item
+from gnjobs_tui.outputs.source import OutputSource
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.output_view import OutputView
+
+KEYS = (
+    ("f", "follow"),
+    ("/", "search"),
+    ("n N", "next prev"),
+    ("g G", "ends"),
+    ("w", "wrap"),
+    ("t", "times"),
+    ("s", "save"),
+    ("y", "copy"),
+    ("K", "kill"),
+    ("esc", "back"),
+)
+READ_AT_ONCE = 1000
+STATE_EVERY = 2.0
+
+
+class OutputBase(WatchScreen):
+    """Shows one output, from its end; `note` is what is said of it for a while."""
+
+    DEFAULT_CSS = """
+    OutputBase #prompt { height: 1; background: $surface; display: none; }
+    OutputBase #prompt Label { width: auto; }
+    OutputBase #prompt Input { width: 1fr; }
+    """
+
+    class Told(Message):
+        """There is news of the output."""
+
+        def __init__(self, news: News) -> None:
+            super().__init__()
+            self.news = news
+
+    class Read(Message):
+        """Lines that were needed were read; None: they can't be read now."""
+
+        def __init__(self, need: Need, items: list[Item] | None) -> None:
+            super().__init__()
+            self.need = need
+            self.items = items
+
+    class Judged(Message):
+        """The child was judged again."""
+
+        def __init__(self, state: OutputState | None) -> None:
+            super().__init__()
+            self.state = state
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target = target
+        self.note = ""
+        self.news = News()
+        self._last_at: float | None = None
+        self.state: OutputState | None = None
+        self._is_stale = False
+        self._follower: OutputFollower | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, key, lines, place, keys; and a field for what is searched for."""
+        yield self.header()
+        yield Line(id="key", classes="rule")
+        yield OutputView(id="view")
+        yield Line(id="place")
+        yield Line(id="footer", classes="footer")
+        with Horizontal(id="prompt"):
+            yield Label(id="asks", markup=False)
+            yield Input(id="answer", select_on_focus=False)
+
+    def on_mount(self) -> None:
+        """Begin to follow."""
+        self.query_one("#answer", Input).cursor_blink = False
+        self.view.focus()
+        self.run_worker(self._follow, thread=True, exit_on_error=False, group="follow")
+        self._read_state()
+        self.set_interval(STATE_EVERY, self._read_state_if_stale)
+
+    def on_unmount(self) -> None:
+        """Stop following."""
+        if self._follower is not None:
+            self._follower.stop()
+
+    @property
+    def view(self) -> OutputView:
+        """The lines."""
+        return self.query_one("#view", OutputView)
+
+    def source(self) -> OutputSource:
+        """The output; only to be opened in a thread."""
+        store = self.dashboard.store_under(self.target.prefix)
+        return OutputSource(store, self.target.job_id, self.target.child)
+
+    def trail(self) -> Sequence[Part]:
+        """The job's name, the child's, and how it stands."""
+        target = self.target
+        names: list[Part] = [target.label]
+        if target.child is not None:
+            names += [f" {GLYPHS.into} ", target.name]
+        return [*names, *state_parts(self.state)]
+
+    def _follow(self) -> None:
+        self._follower = OutputFollower(self.source(), self._tell)
+        if self.is_attached:
+            self._follower.run()
+
+    def _tell(self, news: News) -> None:
+        self.post_message(self.Told(news))
+
+    def on_output_base_told(self, message: Told) -> None:
+        """Take in what became of the output."""
+        news = message.news
+        self.news = news
+        if news.is_new:
+            self.view.begin_anew()
+        last = news.items[-1] if news.items else None
+        self._last_at = getattr(last, "at", None) if last is not None else self._last_at
+        self.view.arrive(news.first, news.last, news.items, news.partial)
+        self._draw_place()
+
+    def on_output_view_needed(self, message: OutputView.Needed) -> None:
+        """Read what is needed."""
+        need = message.need
+        self.run_worker(lambda: self._read_lines(need), thread=True, exit_on_error=False, group="read")
+
+    def _read_lines(self, need: Need) -> None:
+        from redis.exceptions import RedisError
+
+        from gnjobs.errors import GnjobsError
+
+        items: list[Item] | None = None
+        try:
+            items = read_need(self.source().open(), need, READ_AT_ONCE)
+        except (GnjobsError, RedisError, OSError):
+            self.log.warning("an output could not be read; its follower says why")
+        self.post_message(self.Read(need, items))
+
+    def on_output_base_read(self, message: Read) -> None:
+        """Give the view what it needed."""
+        if message.items is None:
+            self.view.give_up()
+        else:
+            self.view.take(message.need, message.items)
+
+    def changed(self, change: Change) -> None:
+        """The child may stand otherwise now."""
+        if any(job.endswith(self.target.job_id) for job, _ in change.touched):
+            self._is_stale = True
+
+    def _read_state_if_stale(self) -> None:
+        if self._is_stale and self.is_active:
+            self._read_state()
+
+    def _read_state(self) -> None:
+        self._is_stale = False
+        if self.target.child is not None:
+            self.work(self._judge_child, "state")
+
+    def _judge_child(self) -> None:
+        target, app = self.target, self.dashboard
+        store = app.store_under(target.prefix)
+        state = read_child_state(store, target.job_id, target.child or "", app.config.limits)
+        self.post_message(self.Judged(state))
+
+    def on_output_base_judged(self, message: Judged) -> None:
+        """Show how the child stands."""
+        self.state = message.state
+        self.draw()
+
+    def on_output_view_moved(self) -> None:
+        """Say where one is."""
+        self._draw_place()
+
+    def draw(self) -> None:
+        """Show where one is, and how the writer stands."""
+        if not self.is_mounted:
+            return
+        if self.target.child is None and (row := self._row()) is not None:
+            self.state = state_of_row(row)
+        self.draw_header()
+        self.query_one("#key", Line).show(content(Cell(self.news.key, "dim")))
+        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        self._draw_place()
+
+    def _row(self) -> JobRow | None:
+        prefix, job_id = self.target.prefix, self.target.job_id
+        key = job_id if prefix == self.dashboard.config.prefixes[0] else f"{prefix}:{job_id}"
+        return self.dashboard.jobs.catalogue.get(key)
+
+    def _draw_place(self) -> None:
+        view = self.view
+        place = Place(view.pager.cursor, view.following, self.note)
+        shown = place_line(place, self.news, self._last_at, self.dashboard.jobs.now(), self.size.width)
+        self.query_one("#place", Line).show(shown)
+
+    def say_beside(self, note: str) -> None:
+        """Say something on the line under the output until something else is said; the empty text: nothing."""
+        self.note = note
+        self._draw_place()
