@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.notifications import SeverityLevel
 
 from gnjobs.changes import FeedState
 from gnjobs.config import Config
@@ -119,4 +120,5 @@ class GnjobsApp(App[None]):
 
     def say(self, *parts: Part, is_error: bool = False) -> None:
         """Tell something for a moment; the text may be anything."""
-        self.notify(content(*parts), severity="error" if is_error else "information", markup=False)  # type: ignore[arg-type]
+        severity: SeverityLevel = "error" if is_error else "information"
+        self.notify(content(*parts).plain, severity=severity, markup=False)
