@@ -12,7 +12,7 @@ from gnjobs.rows import JobRow
 from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.output_state import OutputState, read_child_state, state_of_row, state_parts
-from gnjobs_tui.output_words import Place, place_line
+from gnjobs_tui.output_words import NARROW, Place, place_line
 from gnjobs_tui.outputs.follower import News, OutputFollower
 from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.portions import read_need
@@ -33,6 +33,16 @@ KEYS = (
     ("s", "save"),
     ("y", "copy"),
     ("K", "kill"),
+    ("esc", "back"),
+)
+NARROW_KEYS = (
+    ("f", "follow"),
+    ("/", "search"),
+    ("g G", "ends"),
+    ("w", "wrap"),
+    ("s", "save"),
+    ("K", "kill"),
+    ("?", "help"),
     ("esc", "back"),
 )
 READ_AT_ONCE = 1000
@@ -139,7 +149,7 @@ class OutputBase(WatchScreen):
         last = news.items[-1] if news.items else None
         self._last_at = getattr(last, "at", None) if last is not None else self._last_at
         self.view.arrive(news.first, news.last, news.items, news.partial)
-        self._draw_place()
+        self.draw()
 
     def on_output_view_needed(self, message: OutputView.Needed) -> None:
         """Read what is needed."""
@@ -202,7 +212,8 @@ class OutputBase(WatchScreen):
             self.state = state_of_row(row)
         self.draw_header()
         self.query_one("#key", Line).show(content(Cell(self.news.key, "dim")))
-        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        keys = NARROW_KEYS if self.size.width < NARROW else KEYS
+        self.query_one("#footer", Line).show(footer(keys, self.size.width))
         self._draw_place()
 
     def _row(self) -> JobRow | None:
@@ -212,7 +223,8 @@ class OutputBase(WatchScreen):
 
     def _draw_place(self) -> None:
         view = self.view
-        place = Place(view.pager.cursor, view.following, self.note)
+        written_at = getattr(view.pager.current, "at", None) if view.shows_times else None
+        place = Place(view.pager.cursor, view.following, written_at, self.note)
         shown = place_line(place, self.news, self._last_at, self.dashboard.jobs.now(), self.size.width)
         self.query_one("#place", Line).show(shown)
 

@@ -16,9 +16,8 @@ from gnjobs_tui.styling import CUT_MARK, GLYPHS, Palette, fit
 
 LEAST_DIGITS = 3
 SIGN_WIDTH = 2
-TIME_WIDTH = 13
+TIME_WIDTH = 10
 CURSOR_SIGN, PARTIAL_SIGN = ">", "+"
-_DAY_SECONDS = 20 * 3600
 
 
 class Layout(NamedTuple):
@@ -29,7 +28,6 @@ class Layout(NamedTuple):
     times: bool = False
     left: int = 0
     query: Query | None = None
-    now: float = 0.0
 
     @property
     def gutter(self) -> int:
@@ -42,12 +40,9 @@ class Layout(NamedTuple):
         return max(1, self.width - self.gutter - 1)
 
 
-def time_text(at: float | None, now: float) -> str:
-    """When a line was written; the date with it where that was not in the last hours."""
-    if at is None:
-        return ""
-    when = datetime.fromtimestamp(at)
-    return f"{when:%H:%M:%S}" if abs(now - at) < _DAY_SECONDS else f"{when:%d %b %H:%M}"
+def time_text(at: float | None) -> str:
+    """The time of day when a line was written."""
+    return "" if at is None else f"{datetime.fromtimestamp(at):%H:%M:%S}"
 
 
 def draw_row(row: Row, text: str, layout: Layout, palette: Palette, *, is_cursor: bool) -> Strip:
@@ -69,7 +64,7 @@ def _gutter(row: Row, layout: Layout, is_cursor: bool) -> str:
     time = ""
     if layout.times:
         at = row.item.at if isinstance(row.item, SeenLine) and row.part == 0 else None
-        time = time_text(at, layout.now).ljust(TIME_WIDTH)
+        time = time_text(at).ljust(TIME_WIDTH)
     return _number(row, layout.digits) + sign + time
 
 

@@ -3,7 +3,6 @@
 It knows no Redis: it says which lines it needs (`Needed`), and is given them (`take`, `arrive`).
 """
 
-import time
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -66,7 +65,7 @@ class OutputView(Widget, can_focus=True):
         self.pager = Pager()
         self.following = True
         self.query_text: Query | None = None
-        self._times = False
+        self.shows_times = False
         self._wraps = False
         self._left = 0
         self._asked: Need | None = None
@@ -89,7 +88,7 @@ class OutputView(Widget, can_focus=True):
     def layout_of_rows(self) -> Layout:
         """How rows are drawn now."""
         digits = max(LEAST_DIGITS, len(str(self.pager.last)))
-        return Layout(self.size.width, digits, self._times, self._left, self.query_text, time.time())
+        return Layout(self.size.width, digits, self.shows_times, self._left, self.query_text)
 
     def _lay_out(self) -> None:
         self.pager.height = max(1, self.size.height)
@@ -230,7 +229,7 @@ class OutputView(Widget, can_focus=True):
 
     def action_times(self) -> None:
         """Show times, or don't."""
-        self._times = not self._times
+        self.shows_times = not self.shows_times
         self._lay_out()
 
     def action_sideways(self, steps: int) -> None:
