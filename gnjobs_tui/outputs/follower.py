@@ -46,8 +46,12 @@ class OutputFollower:
         self._stopped = threading.Event()
         self._told = News()
 
+    def start(self) -> None:
+        """Follow in a thread that no exit waits for: it may be in a blocking read."""
+        threading.Thread(target=self.run, name="output-follower", daemon=True).start()
+
     def stop(self) -> None:
-        """End following, within about a second."""
+        """Tell nothing more; the thread ends within about a second."""
         self._stopped.set()
 
     def run(self) -> None:
@@ -58,7 +62,7 @@ class OutputFollower:
                 return
             except OutputRestarted:
                 continue
-            except (redis.RedisError, OSError, GnjobsError) as error:
+            except (redis.RedisError, OSError, GnjobsError, ValueError) as error:
                 self._tell(self._told._replace(items=(), away=str(error) or type(error).__name__))
                 self._stopped.wait(RETRY_SECONDS)
 
@@ -101,6 +105,6 @@ class OutputFollower:
         self._tell(told._replace(items=tuple(see(item) for item in stored[-NEWEST:])))
 
     def _tell(self, news: News) -> None:
-        if news != self._told:
+        if news != self._told and not self._stopped.is_set():
             self._told = news._replace(items=(), is_new=False)
             self._deliver(news)

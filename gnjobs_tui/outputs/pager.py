@@ -116,15 +116,14 @@ class Pager:
         if cursor < top or (cursor == top and self._top_part):
             self._set_top(cursor)
         else:
-            lowest = self._top_for_bottom(cursor)
+            is_taller = self._rows_of(cursor) > self.height
+            lowest = (cursor, 0) if is_taller else self._top_for_bottom(cursor)
             if lowest > (top, self._top_part):
                 self._set_top(*lowest)
 
     def _top_for_bottom(self, index: int) -> tuple[int, int]:
-        """What must be at the top for an item's last row to be at the bottom; a taller item's first row is."""
+        """What must be at the top for an item's last row to be at the bottom."""
         rows = self._rows_of(index)
-        if rows >= self.height:
-            return index, 0
         while index > 0 and rows < self.height:
             index -= 1
             rows += self._rows_of(index)

@@ -1,6 +1,7 @@
 """An output on a screen: followed and read in threads, drawn where it is seen."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
@@ -133,12 +134,14 @@ class OutputBase(WatchScreen):
         return [*names, *state_parts(self.state)]
 
     def _follow(self) -> None:
-        self._follower = OutputFollower(self.source(), self._tell)
+        follower = OutputFollower(self.source(), self._tell)
+        self._follower = follower
         if self.is_attached:
-            self._follower.run()
+            follower.start()
 
     def _tell(self, news: News) -> None:
-        self.post_message(self.Told(news))
+        with suppress(RuntimeError):  # the app may have ended meanwhile
+            self.post_message(self.Told(news))
 
     def on_output_base_told(self, message: Told) -> None:
         """Take in what became of the output."""

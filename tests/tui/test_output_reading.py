@@ -1,0 +1,237 @@
+"""Reading portions of outputs, following, searching and saving them, without a screen."""
+
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import redis
+
+from gnjobs.lines import Hole
+from gnjobs.output_reader import OutputReader
+from gnjobs.output_writer import OutputWriter
+from gnjobs.store import JobStore
+from gnjobs_tui.outputs import portions
+from gnjobs_tui.outputs.follower import News, OutputFollower
+from gnjobs_tui.outputs.saving import file_name, save_output
+from gnjobs_tui.outputs.searching import Query, search
+from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
+from gnjobs_tui.outputs.source import OutputSource
+from tests.servers import Server
+from tests.tui.records import KEYS, write_child, write_line, write_running
+from tests.waiting import wait_for
+
+JOB, CHILD = "job-1", "pheno_se.tsv"
+KEY = KEYS.child_output(JOB, CHILD)
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def reader(server: Server, client: redis.Redis) -> OutputReader:
+    """Lines 1 to 3000, a hole up to 110 000, lines to 112 000, a hole of one, a last line."""
+    for first, last in ((1, 3000), (110_001, 112_000)):
+        data = "\n".join(f"line {number}" for number in range(first, last + 1))
+        write_line(server, KEY, last, data)
+    write_line(server, KEY, 112_002, "the end")
+    return OutputReader(client, KEY)
+
+
+def covered(items: list[Item]) -> bool:
+    """Whether items follow each other without a gap."""
+    return all(last_of(one) + 1 == first_of(two) for one, two in pairwise(items))
+
+
+def test_reading_backwards_over_holes(reader: OutputReader) -> None:
+    last = portions.read_before(reader, 112_003, 5)
+    assert last[-2:] == [Hole(112_001, 112_001), see(reader.read(112_002, 1)[0])]
+    assert covered(last)
+    assert last_of(last[-1]) == 112_002
+    over = portions.read_before(reader, 110_003, 1000)
+    assert Hole(3001, 110_000) in over
+    assert covered(over)
+    assert first_of(over[0]) < 3000
+
+
+@pytest.mark.parametrize("inside", [3001, 50_000, 110_000])
+def test_reading_around_a_line_that_is_missing_gives_the_whole_hole(
+    reader: OutputReader, inside: int
+) -> None:
+    around = portions.read_around(reader, inside, 100)
+    assert Hole(3001, 110_000) in around
+    assert covered(around)
+
+
+def test_reading_forwards_ends_at_the_end(reader: OutputReader) -> None:
+    found = portions.read_after(reader, 111_990, 1000)
+    assert (first_of(found[0]), last_of(found[-1])) == (111_991, 112_002)
+    assert portions.read_after(reader, 112_002, 10) == []
+
+
+def test_portions_of_everything_both_ways(reader: OutputReader) -> None:
+    forward = [item for portion in portions.all_after(reader, 1, 112_002) for item in portion]
+    backward = [item for portion in portions.all_before(reader, 1, 112_002) for item in portion[::-1]]
+    lines = [item.number for item in forward if not isinstance(item, Hole)]
+    assert lines == [*range(1, 3001), *range(110_001, 112_001), 112_002]
+    assert [item.number for item in backward if not isinstance(item, Hole)] == lines[::-1]
+
+
+def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Redis) -> None:
+    with OutputWriter(server.url, "long") as writer:
+        writer.write_many(["x" * 1_000_000] * 40)
+        assert writer.flush(20)
+    items = portions.read_before(OutputReader(client, "long"), 41, 1000)
+    assert len(items) < 40
+    assert last_of(items[-1]) == 40
+    last = items[-1]
+    assert isinstance(last, SeenLine)
+    assert len(last.text) < LONGEST_SEEN + 100
+    assert last.text.endswith("… and 990000 characters more")
+
+
+def found_by(reader: OutputReader, text: str, start: int, *, forward: bool = True) -> tuple[int, bool] | None:
+    last = reader.extent().last
+    ends = [step for step in search(reader, Query(text), start, forward=forward, last=last) if step.is_found]
+    return (ends[0].number, ends[0].is_around) if ends else None
+
+
+def test_searching_goes_on_at_the_other_end(reader: OutputReader) -> None:
+    assert found_by(reader, "line 2999", 1) == (2999, False)
+    assert found_by(reader, "line 2999", 112_002) == (2999, True)
+    assert found_by(reader, "line 2999", 112_002, forward=False) == (2999, False)
+    assert found_by(reader, "the end", 5, forward=False) == (112_002, True)
+    assert found_by(reader, "line 2999", 2999) == (2999, True)
+    assert found_by(reader, "THE END", 5) is None
+    assert found_by(reader, "nowhere", 5) is None
+
+
+def test_sentences_are_searched_as_they_are_shown(server: Server, client: redis.Redis) -> None:
+    write_line(server, KEY, 1, '{"file": "f", "row": 12, "row_title": "BXD9", "value": "x"}', kind="fault")
+    assert found_by(OutputReader(client, KEY), 'row 12 "BXD9"', 0) == (1, False)
+    assert Query("bxd").spans("BXD bxd") == [(0, 3), (4, 7)]
+    assert Query("BXD").spans("BXD bxd") == [(0, 3)]
+
+
+def test_saving_writes_what_was_stored_and_replaces_nothing(reader: OutputReader, tmp_path: Path) -> None:
+    taken = tmp_path / "out.txt"
+    taken.write_text("mine")
+    saved = save_output(reader, tmp_path, "out.txt")
+    assert saved.path == tmp_path / "out-2.txt"
+    assert taken.read_text() == "mine"
+    assert (saved.lines, saved.missing, saved.is_whole) == (5001, 107_001, True)
+    assert saved.path.read_text().split("\n")[:2] == ["line 1", "line 2"]
+    assert stat.S_IMODE(os.stat(saved.path).st_mode) == 0o600
+    assert not save_output(reader, tmp_path, "out.txt", lambda: True).is_whole
+
+
+def test_saving_keeps_bytes_and_escapes(server: Server, client: redis.Redis, tmp_path: Path) -> None:
+    stored = "\x1b]0;owned\x07 \udcff tab\t"
+    write_line(server, KEY, 1, stored)
+    saved = save_output(OutputReader(client, KEY), tmp_path, "out.txt")
+    assert saved.path.read_bytes() == b"\x1b]0;owned\x07 \xff tab\t\n"
+
+
+def test_a_link_is_not_followed_when_saving(reader: OutputReader, tmp_path: Path) -> None:
+    (tmp_path / "out.txt").symlink_to(tmp_path / "elsewhere")
+    save_output(reader, tmp_path, "out.txt")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("parts", "name"),
+    [
+        (("QC average, July", "pheno se.tsv", "3f2a91c0"), "QC-average-July-pheno-se.tsv-3f2a91c0.txt"),
+        (("../../etc/passwd", None, "x"), "etc-passwd-x.txt"),
+        (("$(reboot)", "\x1b]0;x\x07", ""), "reboot-0-x.txt"),
+        (("", None), "output.txt"),
+        (("-rf", ".hidden"), "rf-hidden.txt"),
+    ],
+)
+def test_names_of_files_are_harmless(parts: tuple[str | None, ...], name: str) -> None:
+    assert file_name(*parts) == name
+
+
+class Following:
+    """A follower in a thread, and everything that it told."""
+
+    def __init__(self, server: Server, child: str | None = CHILD) -> None:
+        self.told: list[News] = []
+        source = OutputSource(JobStore.from_url(server.url), JOB, child)
+        self._follower = OutputFollower(source, self.told.append)
+        self._thread = threading.Thread(target=self._follower.run)
+
+    def __enter__(self) -> "Following":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._follower.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    @property
+    def texts(self) -> list[str]:
+        items = [item for news in list(self.told) for item in news.items]
+        return [item.text if isinstance(item, SeenLine) else hole_words(item) for item in items]
+
+    def wait_for(self, text: str) -> None:
+        wait_for(lambda: text in self.texts, what=text)
+
+
+def test_following_lines_holes_and_the_unended_line(server: Server) -> None:
+    write_running(server, JOB)
+    write_child(server, JOB, CHILD)
+    write_line(server, KEY, 1, "one")
+    with Following(server) as following:
+        following.wait_for("one")
+        write_line(server, KEY, 5, "five")
+        following.wait_for("five")
+        assert "lines 2 to 4 are missing" in following.texts
+        server.client().hset(KEYS.child(JOB, CHILD), "partial-line", "50 %")
+        wait_for(lambda: following.told[-1].partial == "50 %")
+
+
+def test_following_ends_with_the_child(server: Server) -> None:
+    write_running(server, JOB)
+    write_child(server, JOB, CHILD)
+    write_line(server, KEY, 1, "one")
+    with Following(server) as following:
+        following.wait_for("one")
+        write_line(server, KEY, 2, "two")
+        server.client().hset(KEYS.child(JOB, CHILD), "status", "success")
+        wait_for(lambda: following.told[-1].has_ended and not following._thread.is_alive())
+        assert following.texts == ["one", "two"]
+
+
+def test_an_output_that_begins_anew_is_read_anew(server: Server) -> None:
+    write_running(server, JOB)
+    for number in (1, 2, 3):
+        write_line(server, KEYS.output(JOB), number, f"first {number}")
+    with Following(server, child=None) as following:
+        following.wait_for("first 3")
+        server.client().delete(KEYS.output(JOB))
+        write_line(server, KEYS.output(JOB), 1, "second 1")
+        following.wait_for("second 1")
+        anew = [news for news in following.told if news.is_new]
+        assert [news.last for news in anew][-1] == 1
+
+
+def test_a_server_that_goes_away_is_told_and_waited_for(own_server: Server) -> None:
+    write_running(own_server, JOB)
+    write_line(own_server, KEYS.output(JOB), 1, "before")
+    with Following(own_server, child=None) as following:
+        following.wait_for("before")
+        own_server.kill()
+        wait_for(lambda: following.told[-1].away, limit=20)
+        own_server.start()
+        write_running(own_server, JOB)
+        write_line(own_server, KEYS.output(JOB), 1, "after")
+        following.wait_for("after")
+        assert not following.told[-1].away
