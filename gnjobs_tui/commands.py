@@ -9,11 +9,11 @@ from gnjobs_tui.keys_help import screen_keys
 
 
 class ScreenCommands(Provider):
-    """Offers the actions that the keys of the screen have."""
+    """Offers the actions that the keys of the screen have; moving about is left to the keys."""
 
     def _actions(self) -> Iterator[tuple[str, str, str]]:
         for key in screen_keys(self.screen):
-            if key.action != "command_palette":
+            if not key.is_of_widget and key.action != "command_palette":
                 yield key.about, key.keys, key.action
 
     async def discover(self) -> Hits:

@@ -21,7 +21,7 @@ ITSELF = ":itself"
 PART_COLUMNS = (
     Column("state", "State", 10, 100),
     Column("part", "Part", 20, 99, grows=True),
-    Column("progress", "Progress", BAR_WIDTH + 5, 60),
+    Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90),
     Column("percent", "%", 4, 97, "right", stands_for="progress"),
     CPU,
     SILENT,

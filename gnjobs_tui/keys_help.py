@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from textual.app import App
 from textual.screen import Screen
 
 _NAMES = {
@@ -22,6 +23,7 @@ class KeyHelp(NamedTuple):
     keys: str
     about: str
     action: str
+    is_of_widget: bool
 
 
 def key_name(key: str) -> str:
@@ -32,12 +34,15 @@ def key_name(key: str) -> str:
 
 
 def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
-    """Every action that the focused widget, the screen or the app binds, once, with all its keys."""
-    found: dict[str, tuple[list[str], str]] = {}
+    """Every action that we bind on the focused widget, the screen or the app, once, with all its keys.
+
+    Those with a tooltip are ours; Textual's own, such as scrolling sideways, have none.
+    """
+    found: dict[str, tuple[list[str], str, bool]] = {}
     for key, active in screen.active_bindings.items():
         binding = active.binding
-        about = active.tooltip or binding.tooltip or binding.description
-        if about and active.enabled:
-            found.setdefault(binding.action, ([], about))[0].append(key_name(key))
-    for action, (keys, about) in found.items():
-        yield KeyHelp(" ".join(keys), about, action)
+        if binding.tooltip and active.enabled:
+            of_widget = not isinstance(active.node, Screen | App)
+            found.setdefault(binding.action, ([], binding.tooltip, of_widget))[0].append(key_name(key))
+    for action, (keys, about, of_widget) in found.items():
+        yield KeyHelp(" ".join(keys), about, action, of_widget)

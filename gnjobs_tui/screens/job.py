@@ -24,7 +24,6 @@ from gnjobs_tui.job_parts import (
 )
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.row_lists import RowList
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.row_actions import RowActions
 from gnjobs_tui.screens.text import TextScreen
 from gnjobs_tui.styling import Cell, Part, lines
@@ -51,7 +50,7 @@ PAUSE_FACTOR = 5.0
 LOW = 30
 
 
-class JobScreen(RowActions, WatchScreen):
+class JobScreen(RowActions):
     """A job with its parts; what `K` and `enter` act on is the row of the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

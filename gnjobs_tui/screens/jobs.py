@@ -18,7 +18,6 @@ from gnjobs.sorting import DEFAULT_SORT, Sort
 from gnjobs_tui.footers import footer, jobs_keys
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
 from gnjobs_tui.job_pane import pane_lines, pane_title
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.row_actions import RowActions
 from gnjobs_tui.styling import Cell, Part, content
 from gnjobs_tui.widgets.line import Line
@@ -40,7 +39,7 @@ NARROW = 90
 MOST_JUDGED = 500
 
 
-class JobsScreen(RowActions, WatchScreen):
+class JobsScreen(RowActions):
     """The list of jobs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

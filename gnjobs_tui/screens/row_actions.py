@@ -1,20 +1,18 @@
 """What can be done with jobs of a list: kill, run again, remove, copy, and see their owner's."""
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
 from gnjobs.rows import JobRow
 from gnjobs_tui.kill_targets import Target, target_of_row
+from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.confirm import ConfirmScreen
 from gnjobs_tui.screens.text import TextScreen
 
-if TYPE_CHECKING:
-    from gnjobs_tui.screens.jobs import JobsScreen
 
-
-class RowActions:
-    """Actions on `rows_to_act_on()` or `row`; mixed into a screen that has them."""
+class RowActions(WatchScreen):
+    """A screen with a job under its cursor, and perhaps marked ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "owner", "owner", show=False, id="rows.owner", tooltip="All jobs of this one's owner"),
@@ -28,63 +26,67 @@ class RowActions:
         Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
     ]
 
-    def _screen(self) -> "JobsScreen":
-        return cast("JobsScreen", self)
+    @property
+    def row(self) -> JobRow | None:
+        """The job that the cursor is on."""
+        return None
+
+    def rows_to_act_on(self) -> list[JobRow]:
+        """The marked jobs, or else that of the cursor."""
+        return [self.row] if self.row is not None else []
+
+    def hidden_marks(self) -> int:
+        """How many marked jobs the filter hides."""
+        return 0
 
     def action_owner(self) -> None:
         """Show all jobs of the owner."""
         from gnjobs_tui.screens.jobs import JobsScreen
 
-        screen = self._screen()
-        if screen.row is not None and screen.row.user:
-            screen.app.push_screen(JobsScreen(screen.row.user))
+        if self.row is not None and self.row.user:
+            self.app.push_screen(JobsScreen(self.row.user))
 
     def action_kill(self) -> None:
         """Ask what to kill."""
         from gnjobs_tui.screens.kill import KillScreen
 
-        screen = self._screen()
-        rows = [row for row in screen.rows_to_act_on() if not row.is_final]
+        rows = [row for row in self.rows_to_act_on() if not row.is_final]
         if not rows:
-            screen.dashboard.say("nothing to kill: it has ended")
+            self.dashboard.say("nothing to kill: it has ended")
             return
         targets: list[Target] = [
-            target_of_row(row, row.prefix or screen.dashboard.config.prefixes[0]) for row in rows
+            target_of_row(row, row.prefix or self.dashboard.config.prefixes[0]) for row in rows
         ]
-        screen.app.push_screen(KillScreen(targets, hidden=screen.hidden_marks()))
+        self.app.push_screen(KillScreen(targets, hidden=self.hidden_marks()))
 
     def action_rerun(self) -> None:
         """Show the line that runs the job again."""
-        screen = self._screen()
-        row = screen.row
+        row = self.row
         if row is None:
             return
 
         def show() -> None:
-            line = screen.dashboard.store_of(row).rerun_line(row.id)
+            line = self.dashboard.store_of(row).rerun_line(row.id)
             title = "Run it again: this line, where it belongs"
-            screen.app.call_from_thread(screen.app.push_screen, TextScreen(title, line))
+            self.app.call_from_thread(self.app.push_screen, TextScreen(title, line))
 
-        screen.work(show, "rerun")
+        self.work(show, "rerun")
 
     def action_remove(self) -> None:
         """Ask, then remove a job that has ended."""
-        screen = self._screen()
-        row = screen.row
+        row = self.row
         if row is None:
             return
         question = f"Remove {row.label} ({row.id[:8]}) with all its outputs?"
-        screen.app.push_screen(
+        self.app.push_screen(
             ConfirmScreen(question, "Remove"), lambda said: self._remove(row) if said else None
         )
 
     def _remove(self, row: JobRow) -> None:
-        screen = self._screen()
-        screen.work(lambda: screen.dashboard.store_of(row).remove(row.id, screen.dashboard.actor), "remove")
+        self.work(lambda: self.dashboard.store_of(row).remove(row.id, self.dashboard.actor), "remove")
 
     def action_copy(self) -> None:
         """Copy the job's id."""
-        screen = self._screen()
-        if screen.row is not None:
-            screen.app.copy_to_clipboard(screen.row.id)
-            screen.dashboard.say(f"copied {screen.row.id}")
+        if self.row is not None:
+            self.app.copy_to_clipboard(self.row.id)
+            self.dashboard.say(f"copied {self.row.id}")

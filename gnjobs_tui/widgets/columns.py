@@ -7,7 +7,10 @@ GAP = 1
 
 
 class Column(NamedTuple):
-    """One column; the lowest `worth` goes first where room is short, `grows` takes the room that is left."""
+    """One column; the lowest `worth` goes first where room is short, `grows` takes the room that is left.
+
+    Below `from_width` it is left out in any case; `stands_for` names a column in whose absence this one is shown.
+    """
 
     id: str
     title: str
@@ -16,6 +19,7 @@ class Column(NamedTuple):
     align: Literal["left", "right"] = "left"
     grows: bool = False
     stands_for: str | None = None
+    from_width: int = 0
 
 
 class Placed(NamedTuple):
@@ -28,7 +32,8 @@ class Placed(NamedTuple):
 
 def place(columns: Sequence[Column], width: int, indent: int = 0) -> list[Placed]:
     """Choose the columns that fit a width, and place them; one that stands for another is shown in its stead."""
-    kept = [column for column in columns if column.stands_for is None]
+    out = {column.id for column in columns if width < column.from_width}
+    kept = [c for c in columns if c.id not in out and (c.stands_for is None or c.stands_for in out)]
     while len(kept) > 1 and indent + sum(column.width + GAP for column in kept) - GAP > width:
         least = min(kept, key=lambda column: column.worth)
         stand_in = next((column for column in columns if column.stands_for == least.id), None)

@@ -1,0 +1,46 @@
+"""Which columns a width has room for, and how texts are fitted."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, size_text
+from gnjobs_tui.styling import fit, safe
+from gnjobs_tui.widgets.columns import place
+
+
+def shown(width: int) -> list[str]:
+    return [placed.column.title for placed in place(ALL_USERS_COLUMNS, width, 2)]
+
+
+def test_at_80_columns_what_is_worth_least_goes() -> None:
+    assert shown(79) == ["State", "Label", "User", "%", "Silent", "Run"]
+
+
+def test_at_100_columns_the_sketch_is_met() -> None:
+    assert shown(99) == ["State", "Label", "User", "Progress", "Kids", "CPU", "Silent", "Run", "Started"]
+
+
+def test_at_160_columns_everything_is_there() -> None:
+    assert {"Id", "Type", "Host", "Memory"} <= set(shown(159))
+
+
+@given(st.integers(10, 300))
+def test_columns_never_overlap_and_fit(width: int) -> None:
+    placed = place(ALL_USERS_COLUMNS, width, 2)
+    for before, after in pairwise(placed):
+        assert before.x + before.width < after.x
+    assert len(placed) == 1 or placed[-1].x + placed[-1].width <= width
+
+
+@given(st.text(), st.integers(1, 40), st.sampled_from(["left", "right"]))
+def test_a_fitted_text_is_exactly_as_wide_as_asked(text: str, width: int, align: str) -> None:
+    assert cell_len(fit(safe(text), width, align)) == width
+
+
+@pytest.mark.parametrize(("size", "text"), [(None, ""), (0, "0 B"), (1500, "1.5 kB"), (4e7, "40 MB")])
+def test_sizes(size: float | None, text: str) -> None:
+    assert size_text(size) == text

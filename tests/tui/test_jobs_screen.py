@@ -1,0 +1,120 @@
+"""The list of jobs under Pilot: counts, filter, cursor, marks, roles."""
+
+import time
+
+from textual.widgets import Input
+
+from gnjobs.roles import Actor
+from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.widgets.virtual_table import VirtualTable
+from tests.servers import Server
+from tests.tui.dashboard import dashboard, screen_text, shows, until
+from tests.tui.records import KEYS, write_job, write_running
+
+
+def cursor(pilot) -> str:
+    return pilot.app.screen.query_one(VirtualTable).cursor_key
+
+
+async def test_counts_are_filters(server: Server) -> None:
+    write_job(server, "good-1", label="good one")
+    write_job(server, "bad-1", label="bad one", status="error", error="it broke")
+    write_running(server, "run-1", label="running one")
+    async with dashboard(server) as pilot:
+        await shows(pilot, "1 all 3   2 trouble 0   3 running 1   4 waiting 0   5 failed 1   6 done 1")
+        await pilot.press("5")
+        await until(pilot, lambda: "good one" not in screen_text(pilot))
+        assert "bad one" in screen_text(pilot)
+        assert "says  it broke" in await shows(pilot, "it broke")
+        await pilot.press("1")
+        await shows(pilot, "good one")
+
+
+async def test_the_cursor_stays_on_its_job_whatever_arrives(server: Server) -> None:
+    for number in range(5):
+        write_job(server, f"job-{number}", label=f"label {number}", created=1000 + number)
+    async with dashboard(server) as pilot:
+        await pilot.press("j", "j", "space")
+        at, marks = cursor(pilot), set(pilot.app.screen.query_one(VirtualTable).marks)
+        for number in range(5, 40):
+            write_job(server, f"job-{number}", label=f"label {number}", created=1000 + number)
+        await shows(pilot, "1 all 40")
+        assert cursor(pilot) == at
+        assert pilot.app.screen.query_one(VirtualTable).marks == marks
+        assert any(line.startswith("> ") and "label 1" in line for line in screen_text(pilot).splitlines())
+
+
+async def test_a_change_by_anybody_is_seen_and_so_is_its_end(server: Server) -> None:
+    write_job(server, "job-1", label="before")
+    async with dashboard(server) as pilot:
+        await shows(pilot, "before")
+        server.client().hset(KEYS.job("job-1"), "label", "afterwards")
+        await shows(pilot, "afterwards")
+        server.client().pexpire(KEYS.job("job-1"), 1)
+        await shows(pilot, "1 all 0")
+
+
+async def test_filter_as_it_is_typed_and_what_is_wrong_with_it(server: Server) -> None:
+    write_job(server, "job-1", label="pheno file", user_id="jsmith")
+    write_job(server, "job-2", label="geno file", user_id="agunn")
+    async with dashboard(server) as pilot:
+        await pilot.press("slash", *"user:jsmith")
+        await until(pilot, lambda: "geno file" not in screen_text(pilot).replace("pheno file", ""))
+        await pilot.press("enter")
+        assert not pilot.app.screen.query_one("#filter", Input).display
+        await pilot.press("escape")
+        await shows(pilot, "geno file")
+        await pilot.press("slash", *"age>soon")
+        await shows(pilot, "soon")
+
+
+async def test_80_columns_show_at_least_15_jobs(server: Server) -> None:
+    for number in range(30):
+        write_job(server, f"job-{number}", label=f"label {number}", user_id="jsmith")
+    async with dashboard(server, size=(80, 24)) as pilot:
+        screen = await shows(pilot, "label 0")
+        assert sum("label" in line for line in screen.splitlines()) >= 15
+        heading = next(line for line in screen.splitlines() if "Label" in line)
+        assert heading.split() == ["State", "Label", "User", "%", "Silent", "Run"]
+
+
+async def test_a_curator_sees_her_own_jobs_and_what_they_say(server: Server) -> None:
+    write_job(server, "job-1", label="hers", user_id="jsmith", faults=312)
+    write_job(server, "job-2", label="somebody else's", user_id="agunn")
+    jane = Actor("jane", "curator", ("jsmith",))
+    async with dashboard(server, actor=jane) as pilot:
+        screen = await shows(pilot, "312 faults")
+        assert "Says" in screen
+        assert "somebody" not in screen
+        assert "1 all 1" in screen
+
+
+async def test_marking_all_and_owner_and_users(server: Server) -> None:
+    for number in range(3):
+        write_running(
+            server, f"job-{number}", label=f"label {number}", user_id="jsmith" if number else "agunn"
+        )
+    async with dashboard(server) as pilot:
+        await pilot.press("a")
+        await shows(pilot, "3 marked")
+        await pilot.press("escape", "u")
+        await shows(pilot, "users")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.user)
+        await pilot.press("escape", "escape", "o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.user)
+
+
+async def test_help_and_palette_name_the_keys(server: Server) -> None:
+    async with dashboard(server) as pilot:
+        await pilot.press("question_mark")
+        screen = await shows(pilot, "Keys of this screen")
+        assert "Kill this job" in screen
+        await pilot.press("escape", "colon")
+        await shows(pilot, "Sort by the next column")
+
+
+async def test_a_running_job_far_from_its_limit_is_running(server: Server) -> None:
+    write_running(server, "job-1", label="works", last_output=time.time())
+    async with dashboard(server) as pilot:
+        await shows(pilot, "● running")

@@ -1,0 +1,106 @@
+"""The kill dialog: harmless by default, whole on a small terminal, honest about results."""
+
+import pytest
+from textual.pilot import Pilot
+
+from gnjobs.roles import Actor
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.killing import KillRun, target_lines, title_of
+from gnjobs_tui.screens.kill import KillScreen
+from tests.servers import Server
+from tests.tui.dashboard import dashboard, screen_text, shows, until
+from tests.tui.records import KEYS, write_processes, write_running
+
+
+def requests(server: Server, job_id: str) -> list[dict[bytes, bytes]]:
+    return [fields for _, fields in server.client().xrange(KEYS.control(job_id)) if b"request" in fields]
+
+
+async def open_dialog(pilot: Pilot[None]) -> str:
+    await pilot.press("K")
+    await until(pilot, lambda: isinstance(pilot.app.screen, KillScreen))
+    return await shows(pilot, "Cancel")
+
+
+async def test_both_buttons_are_visible_with_40_processes_at_80x24(server: Server) -> None:
+    write_running(server, "job-1", label="many processes", user_id="jsmith")
+    write_processes(server, "job-1", 40)
+    async with dashboard(server, size=(80, 24)) as pilot:
+        await open_dialog(pilot)
+        screen = await shows(pilot, "40 processes end")
+        assert "Cancel" in screen
+        assert "Kill: TERM, after 10 s KILL" in screen
+        assert "many processes" in screen
+        assert "on gn-web1, run as www-data" in screen
+
+
+async def test_enter_on_opening_and_enter_in_why_kill_nothing(server: Server) -> None:
+    write_running(server, "job-1", label="spared")
+    async with dashboard(server) as pilot:
+        await open_dialog(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: not isinstance(pilot.app.screen, KillScreen))
+        await open_dialog(pilot)
+        await pilot.press("tab", *"because", "enter")
+        assert isinstance(pilot.app.screen, KillScreen)
+        await pilot.press("escape")
+        assert requests(server, "job-1") == []
+
+
+async def test_a_job_of_another_host_is_told_where_to_kill_it(server: Server) -> None:
+    write_running(server, "job-1", label="far away")
+    async with dashboard(server) as pilot:
+        await open_dialog(pilot)
+        await pilot.press("tab", *"why not", "tab", "enter")
+        screen = await shows(pilot, "no agent runs there")
+        assert "gnjobs kill job-1" in screen
+        assert [request[b"by"] for request in requests(server, "job-1")] == [b"tux"]
+
+
+async def test_marked_jobs_need_their_number_typed(server: Server) -> None:
+    for number in range(3):
+        write_running(server, f"job-{number}", label=f"label {number}", supervisor_pid=1)
+    async with dashboard(server) as pilot:
+        await pilot.press("a")
+        screen = await open_dialog(pilot)
+        assert "Kill 3 jobs" in screen
+        await pilot.press("tab", "tab", "tab", "enter")
+        assert not any(requests(server, f"job-{number}") for number in range(3))
+        await pilot.press(*"3", "tab", "enter")
+        await until(pilot, lambda: all(requests(server, f"job-{number}") for number in range(3)))
+        await until(pilot, lambda: screen_text(pilot).count("no agent runs there") == 3)
+
+
+async def test_a_viewer_is_refused_with_the_reason(server: Server) -> None:
+    write_running(server, "job-1", label="watched")
+    async with dashboard(server, actor=Actor("guest", "viewer")) as pilot:
+        await open_dialog(pilot)
+        await pilot.press("tab", "tab", "enter")
+        await shows(pilot, "guest is a viewer, who can't kill")
+        assert requests(server, "job-1") == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "title"),
+    [
+        ([Target("P", "j", "label")], "Kill one job"),
+        ([Target("P", "j", "label", child="c")], "Kill one child"),
+        ([Target("P", "j", "label"), Target("P", "k", "label")], "Kill 2 jobs"),
+    ],
+)
+def test_titles(targets: list[Target], title: str) -> None:
+    assert title_of(targets) == title
+    assert target_lines(targets)
+
+
+def test_a_run_is_over_when_each_has_its_final_step() -> None:
+    def no_store(_: Target) -> object:
+        raise OSError("no connection")
+
+    told = []
+    run = KillRun([Target("P", "j", "label")], Actor.admin("tux"), "", no_store)
+    run.run(lambda: told.append(True))
+    assert run.is_over
+    assert not run.succeeded
+    assert run.summary() == "label: no connection"
+    assert told
