@@ -139,6 +139,13 @@ def assess(
     return Health(worst.verdict, tuple(evidence))
 
 
+def assess_listed(job: Job, *, now: float, limits: Limits | None = None) -> Health:
+    """Judge a job by its record alone, looking for its processes on this host when its supervisor is silent."""
+    from gnjobs.presence import look
+
+    return assess(job, now=now, limits=limits, look=look)
+
+
 def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
     waited = 0.0 if job.created is None else max(0.0, now - job.created)
     if waited <= limits.pending_after:

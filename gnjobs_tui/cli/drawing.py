@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from gnjobs.lines import Line
     from gnjobs.processing import Report
     from gnjobs.records import Child, Job
-    from gnjobs.store import JobStatus, UserSummary
+    from gnjobs.store import UserSummary
+    from gnjobs.views import JobStatus
 
 # What the table of states calls its colours, in rich's words.
 _STYLES = {
@@ -36,7 +37,7 @@ _STYLES = {
 }
 _LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
 
-_console = Console(highlight=False, markup=False, emoji=False, soft_wrap=False)
+_console = Console(highlight=False, markup=False, emoji=False)
 
 
 def _text(value: object, style: str = "") -> Text:

@@ -9,7 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from gnjobs.health import Health
     from gnjobs.records import Child, Job
-    from gnjobs.store import JobStatus
+    from gnjobs.views import JobStatus
 
 _JOB_NAMES = (
     "id",

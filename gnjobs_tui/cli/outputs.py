@@ -61,7 +61,9 @@ def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int
 
 
 def _last_number(line: "Line | Hole") -> int:
-    return getattr(line, "number", None) or getattr(line, "last", 0)
+    from gnjobs.lines import Hole
+
+    return line.last if isinstance(line, Hole) else line.number
 
 
 def _print_lines(lines: "Iterable[Line | Hole]", as_json: bool, last: int) -> int:

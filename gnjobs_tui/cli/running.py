@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _LOOK_AGAIN_AFTER = 0.5
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[float]):
     """A length of time such as `90s`, `15m`, `2h`, `7d`; the value is seconds."""
 
     name = "duration"

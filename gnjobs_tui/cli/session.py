@@ -1,5 +1,6 @@
 """What every command shares: where Redis is, whose configuration counts, and who is asking."""
 
+import os
 import sys
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gnjobs.environment import ENV_PREFIX, ENV_URL
 from gnjobs.errors import AmbiguousId, NoSuchJob
 
 if TYPE_CHECKING:
@@ -37,7 +39,9 @@ class Session:
         """The configuration, with the command line's options over it."""
         from gnjobs.config import load_config
 
-        return load_config(self.config_path).overridden(url=self.redis_url, prefixes=self.prefixes)
+        url = self.redis_url or os.environ.get(ENV_URL)
+        prefixes = self.prefixes or tuple(os.environ.get(ENV_PREFIX, "").split())
+        return load_config(self.config_path).overridden(url=url, prefixes=prefixes)
 
     @cached_property
     def actor(self) -> "Actor":
@@ -93,9 +97,9 @@ def with_session(command: Command) -> Command:
         return context.invoke(command, *args, session=session, **kwargs)
 
     options = (
-        click.option("--redis-url", metavar="URL", envvar="GNJOBS_REDIS_URL", help="Where Redis is."),
+        click.option("--redis-url", metavar="URL", help="Where Redis is.  [env: GNJOBS_REDIS_URL]"),
         click.option(
-            "--prefix", metavar="P", multiple=True, envvar="GNJOBS_PREFIX", help="Repeat for several."
+            "--prefix", metavar="P", multiple=True, help="Repeat for several.  [env: GNJOBS_PREFIX]"
         ),
         click.option("--config", metavar="FILE", help="Read this configuration alone."),
     )

@@ -12,7 +12,8 @@ from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from gnjobs.processing.qc import Fault
-    from gnjobs.store import JobStatus, JobStore
+    from gnjobs.store import JobStore
+    from gnjobs.views import JobStatus
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expected")

@@ -6,9 +6,9 @@ import sys
 
 import psutil
 import pytest
-from gnjobs.store import JobStore
 
 from gnjobs.keys import Keys
+from gnjobs.store import JobStore
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server, free_port
@@ -122,7 +122,7 @@ def test_logs_gives_into_a_pipe_what_was_stored(server: Server) -> None:
 
 
 def test_logs_follows_until_the_end(server: Server) -> None:
-    job_id = start(server, "sh", "-c", "echo first; read _ < /dev/zero; sleep 0.5; echo last")
+    job_id = start(server, "sh", "-c", "echo first; sleep 1; echo last")
     assert run(server.url, "logs", "-f", job_id).stdout == "first\nlast\n"
 
 

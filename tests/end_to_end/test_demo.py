@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from gnjobs.environment import ENV_CHILD, ENV_URL
 
+from gnjobs.environment import ENV_CHILD, ENV_URL
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.waiting import wait_for

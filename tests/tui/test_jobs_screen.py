@@ -72,7 +72,7 @@ async def test_80_columns_show_at_least_15_jobs(server: Server) -> None:
     for number in range(30):
         write_job(server, f"job-{number}", label=f"label {number}", user_id="jsmith")
     async with dashboard(server, size=(80, 24)) as pilot:
-        screen = await shows(pilot, "label 0")
+        screen = await shows(pilot, "label 15")
         assert sum("label" in line for line in screen.splitlines()) >= 15
         heading = next(line for line in screen.splitlines() if "Label" in line)
         assert heading.split() == ["State", "Label", "User", "%", "Silent", "Run"]
@@ -110,7 +110,7 @@ async def test_help_and_palette_name_the_keys(server: Server) -> None:
         await pilot.press("question_mark")
         screen = await shows(pilot, "Keys of this screen")
         assert "Kill this job" in screen
-        await pilot.press("escape", "colon")
+        await pilot.press("escape", "colon", *"sort by")
         await shows(pilot, "Sort by the next column")
 
 
