@@ -35,7 +35,7 @@ class OutputConnection:
     """One connection at a time, to one stream; after an error the next is opened, and asks for the state."""
 
     def __init__(self, url: str, key: str) -> None:
-        self._pool = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
+        self._pool: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
         self._key = key
         self._connection: Any = None
 
@@ -47,7 +47,8 @@ class OutputConnection:
     def open(self) -> StreamState:
         """Connect anew and ask what the server has."""
         self.close()
-        connection: Any = self._pool.make_connection()
+        # Not by the pool: it counts what it made, and makes no more after a hundred, however many are gone.
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
         connection.connect()
         self._connection = connection
         info, server = self._exchange([("XINFO", "STREAM", self._key), ("INFO", "server")])
