@@ -7,22 +7,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnjobs.adapters import OutputFile, OutputHandler
-    from gnjobs.child_output import ChildOutput
-    from gnjobs.children import ChildFailure, ChildResult, ThisChild
-    from gnjobs.connections import connect
-    from gnjobs.context import CurrentJob, current_job
-    from gnjobs.health import Health
-    from gnjobs.keys import Keys
-    from gnjobs.kills import KillStep, kill_job
-    from gnjobs.launch import launch
-    from gnjobs.lines import Line
-    from gnjobs.output_reader import OutputReader
-    from gnjobs.output_writer import OutputWriter
-    from gnjobs.processing import Processor, Report, register
-    from gnjobs.records import Child, Job
-    from gnjobs.safetext import safe_line, safe_text
-    from gnjobs.store import JobStore
+    from gnjobs.adapters import OutputFile as OutputFile
+    from gnjobs.adapters import OutputHandler as OutputHandler
+    from gnjobs.child_output import ChildOutput as ChildOutput
+    from gnjobs.children import ChildFailure as ChildFailure
+    from gnjobs.children import ChildResult as ChildResult
+    from gnjobs.children import ThisChild as ThisChild
+    from gnjobs.connections import connect as connect
+    from gnjobs.context import CurrentJob as CurrentJob
+    from gnjobs.context import current_job as current_job
+    from gnjobs.health import Health as Health
+    from gnjobs.keys import Keys as Keys
+    from gnjobs.kills import KillStep as KillStep
+    from gnjobs.kills import kill_job as kill_job
+    from gnjobs.launch import launch as launch
+    from gnjobs.lines import Line as Line
+    from gnjobs.output_reader import OutputReader as OutputReader
+    from gnjobs.output_writer import OutputWriter as OutputWriter
+    from gnjobs.processing import Processor as Processor
+    from gnjobs.processing import Report as Report
+    from gnjobs.processing import register as register
+    from gnjobs.records import Child as Child
+    from gnjobs.records import Job as Job
+    from gnjobs.safetext import safe_line as safe_line
+    from gnjobs.safetext import safe_text as safe_text
+    from gnjobs.store import JobStore as JobStore
 
 _HOMES = {
     "OutputFile": "adapters",

@@ -150,6 +150,10 @@ class ChildRun:
             _terminate(running.values())
 
     def _finish(self, index: int, process: "_ChildProcess") -> None:
+        self._take_end(index, process)
+        self._job.children_progress(len(self._outcomes), len(self._items))
+
+    def _take_end(self, index: int, process: "_ChildProcess") -> None:
         if process.said is not None and process.said[0]:
             self._outcomes[index] = ChildResult(self._id(index), self._labels[index], process.said[1])
             return

@@ -59,6 +59,11 @@ class CurrentJob:
         share = done if total is None else 100 * done / total if total else 0.0
         self._set({"percent": f"{min(100.0, max(0.0, share)):.2f}"})
 
+    def children_progress(self, done: int, total: int) -> None:
+        """Say how many of a job's children have ended; children of children say nothing of the job."""
+        if self._child_id is None:
+            self._set({"percent": f"{100 * done / total:.2f}", "message": f"{done} of {total} children done"})
+
     def _set(self, fields: Mapping[str, str | bytes]) -> None:
         patiently(lambda: set_fields(self.client, self.keys.job(self.id), fields))
 

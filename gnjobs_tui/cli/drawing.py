@@ -157,9 +157,9 @@ def _draw_report(report: "Report") -> None:
     for table in report.tables:
         _console.print(Text())
         _console.print(_text(table.title, "bold"))
-        drawn = Table(
-            *(_text(column) for column in table.columns), box=SIMPLE_HEAD, show_edge=False, pad_edge=False
-        )
+        drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for column in table.columns:
+            drawn.add_column(_text(column))
         for row in table.rows:
             drawn.add_row(*(_text(cell) for cell in row))
         _console.print(drawn)
