@@ -97,7 +97,8 @@ class VirtualTable(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._columns = columns
         self._source: TableSource = _NoRows()
-        self._placed: list[Placed] = []
+        self._placed_columns: list[Placed] = []
+        self._placed_width = 0
         self._palette: Palette | None = None
         self._cursor = 0
         self._drawn: dict[int, tuple[str, Cells, bool, bool]] = {}
@@ -115,12 +116,20 @@ class VirtualTable(ScrollView, can_focus=True):
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns."""
         self._columns = columns
-        self._placed = place(self._columns, self.scrollable_content_region.width, INDENT)
+        self._placed_width = 0
         self.refresh()
 
+    @property
+    def _placed(self) -> list[Placed]:
+        """The columns that the width has room for."""
+        width = self.scrollable_content_region.width
+        if self._placed_width != width:
+            self._placed_width = width
+            self._placed_columns = place(self._columns, width, INDENT)
+        return self._placed_columns
+
     def on_resize(self) -> None:
-        """Choose columns for the new width, and keep the cursor in sight."""
-        self._placed = place(self._columns, self.scrollable_content_region.width, INDENT)
+        """Keep the cursor in sight."""
         self._show_cursor()
 
     @property

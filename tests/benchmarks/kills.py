@@ -5,9 +5,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gnjobs.roles import Actor
-
 from gnjobs import JobStore, kill_job, launch
+from gnjobs.roles import Actor
 from tests.benchmarks.measure import Measurement, median, percentile, spread
 from tests.servers import running_server
 from tests.waiting import wait_for
