@@ -55,9 +55,9 @@ class ChildState:
         self._job_missed_at: float | None = None
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE
-        self._generation = process_exit.generation()
+        self._is_copy = False
         threading.Thread(target=self._run, name=f"state {self._key}", daemon=True).start()
-        process_exit.flush_at_exit(self, self.flush)
+        process_exit.watch(self)
 
     def update(self, fields: Mapping[str, Value]) -> None:
         """Set fields, soon."""
@@ -104,8 +104,12 @@ class ChildState:
             self._is_stopping = True
             self._changed.notify_all()
 
+    def refuse_copy(self) -> None:
+        """Refuse to write from now on, in a forked copy."""
+        self._is_copy = True
+
     def _check_owner(self) -> None:
-        if self._generation != process_exit.generation():
+        if self._is_copy:
             raise RuntimeError(
                 f"{self._key} is written by the process that opened it: a forked copy must not"
             )

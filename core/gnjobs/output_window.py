@@ -92,17 +92,16 @@ class OutputWindow:
     def add(self, kind: str, data: bytes, now: float) -> bool:
         """Take a piece of joined lines; returns whether there is now something new to be sent."""
         size = len(data) + 1
-        news = not self._parts
-        if self._parts and (kind != self._kind or self._size + size > BATCH_BYTES):
+        self._size += size
+        news = not self._parts or kind != self._kind or self._size > BATCH_BYTES
+        if news:
             self.close_batch()
-            news = True
-        if not self._parts:
             self._kind = kind
             self._at = now
+            self._size = size
         self._parts.append(data)
-        self._size += size
         self.pending += size
-        self.accepted += data.count(b"\n") + 1
+        self.accepted += data.count(b"\n") + 1 if b"\n" in data else 1
         return news
 
     def close_batch(self) -> None:

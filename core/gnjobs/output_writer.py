@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterable
 from itertools import islice
 from time import monotonic, time
-from typing import Final
+from typing import Any, Final
 
 from gnjobs import process_exit
 from gnjobs.errors import AnotherWriter, OutputRemoved
@@ -52,7 +52,8 @@ class OutputWriter:
         self.last_write = 0.0
         self._hash_key = hash_key
         self._buffer_bytes = buffer_bytes
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
         self._delivery = OutputDelivery(
             OutputConnection(url, key),
@@ -69,18 +70,18 @@ class OutputWriter:
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE
         self._hurry = 0
-        self._closed = False
+        self._refusal: str | None = None
+        self._is_copy = False
         self._stopping = False
-        self._generation = process_exit.generation()
         self._thread = threading.Thread(target=self._run, name=f"output {key}", daemon=True)
         self._thread.start()
-        process_exit.flush_at_exit(self, self.flush)
+        process_exit.watch(self)
 
     def __enter__(self) -> "OutputWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._generation == process_exit.generation():
+        if not self._is_copy:
             self.close()
 
     @property
@@ -99,11 +100,11 @@ class OutputWriter:
         Waits while the buffer is full. Raises `RuntimeError` when closed, or in a forked copy.
         """
         data = text if isinstance(text, bytes) else encode_text(text)
-        if len(data) <= BATCH_BYTES:
-            self._accept(data, kind)
-        else:
+        if len(data) > BATCH_BYTES:
             for piece in pieces(data):
                 self._accept(piece, kind)
+        else:
+            self._accept(data, kind)
 
     def write_many(self, lines: Iterable[str | bytes], kind: str = "out") -> None:
         """Write many lines of one kind; far faster than one by one."""
@@ -124,16 +125,17 @@ class OutputWriter:
         with self._changed:
             target = self._window.accepted
             self._hurry = max(self._hurry, target)
+            self._partial_after = 0.0
             self._changed.notify_all()
             self._changed.wait_for(
-                lambda: self._window.acknowledged >= target or self.error or self._stopping, timeout
+                lambda: self._is_stored(target) or self.error is not None or self._stopping, timeout
             )
-            return self._window.acknowledged >= target
+            return self._is_stored(target)
 
     def close(self, timeout: float | None = None) -> bool:
         """Store what is left, at most `timeout` seconds, and end; returns whether all is stored."""
         self._check_owner()
-        self._closed = True
+        self._refusal = f"the output {self.key} is closed"
         stored = self.flush(timeout)
         process_exit.forget(self)
         with self._changed:
@@ -145,23 +147,31 @@ class OutputWriter:
             self._thread.join(1.0)
         return stored
 
+    def refuse_copy(self) -> None:
+        """Refuse to write from now on, in a forked copy."""
+        self._is_copy = True
+        self._refusal = f"{self.key} is written by the process that opened it: a forked copy must not"
+
     def _check_owner(self) -> None:
-        if self._generation != process_exit.generation():
-            raise RuntimeError(f"{self.key} is written by the process that opened it: a forked copy must not")
+        if self._is_copy:
+            raise RuntimeError(self._refusal)
 
     def _accept(self, data: bytes, kind: str) -> None:
-        if self._closed or self._generation != process_exit.generation():
-            self._check_owner()
-            raise RuntimeError(f"the output {self.key} is closed")
+        if self._refusal is not None:
+            raise RuntimeError(self._refusal)
         now = time()
-        with self._changed:
-            if self._window.pending >= self._buffer_bytes:
-                self._changed.wait_for(lambda: self._window.pending < self._buffer_bytes or self._stopping)
-            if self._window.add(kind, data, now):
+        window = self._window
+        with self._lock:
+            if window.pending >= self._buffer_bytes:
+                self._changed.wait_for(lambda: window.pending < self._buffer_bytes or self._stopping)
+            if window.add(kind, data, now):
                 self._changed.notify_all()
-            if self.error:
-                self._window.discard()
+            if self.error is not None:
+                window.discard()
             self.last_write = now
+
+    def _is_stored(self, target: int) -> bool:
+        return self._window.acknowledged >= target and self._partial is None
 
     def _run(self) -> None:
         while self._wait_for_work():
@@ -231,6 +241,7 @@ class OutputWriter:
         with self._changed:
             if self._partial is text:
                 self._partial = None
+                self._changed.notify_all()
 
     def _give_up(self, error: AnotherWriter | OutputRemoved) -> None:
         self._delivery.drop()
@@ -241,7 +252,9 @@ class OutputWriter:
 
 
 def _join(lines: list[str | bytes]) -> str | bytes:
+    separator: Any = b"\n" if isinstance(lines[0], bytes) else "\n"
     try:
-        return "\n".join(lines)  # type: ignore[arg-type] # nearly always all of them are text
+        joined: str | bytes = separator.join(lines)
     except TypeError:
-        return b"\n".join(line if isinstance(line, bytes) else encode_text(line) for line in lines)
+        joined = b"\n".join(line if isinstance(line, bytes) else encode_text(line) for line in lines)
+    return joined

@@ -3,38 +3,42 @@
 import atexit
 import os
 import sys
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority first
 
-Flush = Callable[[], object]
 
-_flushes: dict[int, Flush] = {}
-_generation = 0
+class Buffered(Protocol):
+    """What holds something that is to be stored before its process ends."""
+
+    def flush(self) -> object:
+        """Store it."""
+        ...
+
+    def refuse_copy(self) -> None:
+        """Take note that this is a forked copy now, whose original goes on."""
+        ...
+
+
+_open: dict[int, Buffered] = {}
 _registered_with_children = False
 
 
-def generation() -> int:
-    """A number that differs in every forked copy of the process."""
-    return _generation
-
-
-def flush_at_exit(owner: object, flush: Flush) -> None:
-    """Call `flush` when this process ends, until `forget` is called with the same owner."""
-    _flushes[id(owner)] = flush
+def watch(buffered: Buffered) -> None:
+    """Flush this when the process ends, and tell its forked copies what they are, until `forget`."""
+    _open[id(buffered)] = buffered
     _register_with_multiprocessing()
 
 
-def forget(owner: object) -> None:
-    """Flush this owner no more."""
-    _flushes.pop(id(owner), None)
+def forget(buffered: Buffered) -> None:
+    """Let go of what was closed."""
+    _open.pop(id(buffered), None)
 
 
 def _flush_all() -> None:
-    for flush in list(_flushes.values()):
+    for buffered in list(_open.values()):
         try:
-            flush()
+            buffered.flush()
         except KeyboardInterrupt:
             return
 
@@ -49,10 +53,11 @@ def _register_with_multiprocessing() -> None:
 
 
 def _after_fork() -> None:
-    global _generation, _registered_with_children  # noqa: PLW0603 - both belong to the process
-    _generation += 1
+    global _registered_with_children  # noqa: PLW0603 - once for each process
     _registered_with_children = False
-    _flushes.clear()
+    for buffered in _open.values():
+        buffered.refuse_copy()
+    _open.clear()
 
 
 atexit.register(_flush_all)

@@ -118,7 +118,8 @@ class KillScreen(ModalScreen[None]):
         names = [name for name in ("#cancel", "#why", "#number", "#kill") if self.query(name)]
         ring = [self.query_one(name) for name in names if self.query_one(name).display]
         place = ring.index(self.focused) if self.focused in ring else -1
-        ring[(place + by) % len(ring)].focus()
+        # At once, and not in turn: what is typed ahead over a slow line belongs to the next field.
+        self.set_focus(ring[(place + by) % len(ring)])
 
     def on_button_pressed(self, message: Button.Pressed) -> None:
         """Cancel or close; kill; kill now."""
