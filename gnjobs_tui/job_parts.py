@@ -75,7 +75,7 @@ def _own_cells(picture: JobPicture, processes: Sequence[SeenProcess]) -> Cells:
     return {
         "state": state_cell(display_state(job, picture.status.health)),
         "part": Cell("the job itself", "bold"),
-        "progress": Cell(progress_text(job.percent), "accent"),
+        "progress": Cell(progress_text(job.percent), "dim" if job.is_final else "accent"),
         "percent": Cell(percent_text(job.percent)),
         "cpu": Cell("" if job.is_final else percent_text(cpu)),
         "silent": Cell(silence_text(job_silence(job)), "warning"),

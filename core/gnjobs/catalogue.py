@@ -57,6 +57,10 @@ class Catalogue:
         """The row of a key."""
         return self._rows.get(key)
 
+    def rows(self) -> list[JobRow]:
+        """The rows of all jobs."""
+        return list(self._rows.values())
+
     def unfinished(self) -> list[JobRow]:
         """The rows of all jobs that have not ended."""
         return list(self._unfinished.values())

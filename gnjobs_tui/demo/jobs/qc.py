@@ -20,7 +20,7 @@ def cell_fault(cell: str, kind: FileKind) -> str | None:
         return "a value"
     number = _NUMBER.fullmatch(cell)
     if number is None:
-        return "a number with a digit on the left of the point"
+        return "a digit left of the point" if cell.startswith(".") else "a number"
     decimals = len(number.group(1) or "")
     if kind.is_exact and decimals != kind.decimals:
         return f"exactly {kind.decimals} decimals"
