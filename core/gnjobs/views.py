@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gnjobs.errors import OutputRestarted
 from gnjobs.health import Health, Limits, assess
-from gnjobs.lines import Hole
+from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
-from gnjobs.processing import Processing, Report, Source, start_processing
+from gnjobs.processing import Processing, Report, RunningProcessor, Source, start_processing
 from gnjobs.records import Child, Job
+from gnjobs.statuses import PENDING
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -29,7 +31,8 @@ class JobStatus(msgspec.Struct, frozen=True):
 class JobView:
     """One job seen again and again: only lines that came since are processed.
 
-    An output that began anew (its last line is before the cursor) makes the view begin anew, too.
+    An output that began anew (it ends before what was read of it) makes the view begin anew, too. A view is for one
+    thread at a time; `stop` alone may be called from another.
     """
 
     def __init__(
@@ -43,43 +46,75 @@ class JobView:
         self.job_id = job_id
         self._processor = processor
         self._limits = limits
-        self._running: Any = None
-        self._cursors: dict[Source, int] = {}
+        self._running: RunningProcessor | None = None
+        self._cursors: dict[str, int] = {}
+        self._readers: dict[str, OutputReader] = {}
+        self._settled: dict[str, Child] = {}
+        self._report = Report()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """Let a report that is being made in another thread end with what it has."""
+        self._is_stopped = True
 
     def status(self, look: Callable[[Job], Any] | None = None) -> JobStatus:
         """Read the job as it is now and process what is new."""
+        seen = self.glance(look)
+        return msgspec.structs.replace(seen, report=self.report(seen.job, seen.children))
+
+    def glance(self, look: Callable[[Job], Any] | None = None) -> JobStatus:
+        """Read the job as it is now, with the report that was made last: quick however much was printed."""
         job = self.store.get(self.job_id)
         children = self.store.all_children(self.job_id)
         snapshot = None if job.is_final else self.store.processes(self.job_id)
         health = assess(
             job, now=self.store.now(), children=children, snapshot=snapshot, limits=self._limits, look=look
         )
-        return JobStatus(job, children, health, self._report(job, children))
+        return JobStatus(job, children, health, self._report)
 
-    def _report(self, job: Job, children: list[Child]) -> Report:
-        sources = [
-            (Source("job", job.id, job.label), self.store.output(job.id)),
-            *self._child_sources(children),
-        ]
-        if any(reader.extent().last < self._cursors.get(source, 0) for source, reader in sources):
-            self._running, self._cursors = None, {}
+    def report(self, job: Job, children: list[Child]) -> Report:
+        """Process what is new in the outputs of a job and its children, and report."""
+        try:
+            self._feed_all(job, children)
+        except OutputRestarted:
+            self._running = None
+            self._cursors, self._readers, self._settled = {}, {}, {}
+            self._feed_all(job, children)
+        assert self._running is not None
+        self._report = self._running.report(job, children)
+        return self._report
+
+    def _feed_all(self, job: Job, children: list[Child]) -> None:
         if self._running is None:
             self._running = start_processing(job, self._processor)
-        for source, reader in sources:
-            self._feed(source, reader)
-        report: Report = self._running.report(job, children)
-        return report
-
-    def _child_sources(self, children: list[Child]) -> list[tuple[Source, OutputReader]]:
-        found = []
+        self._feed(self._running, Source("job", job.id, job.label), self.store.output(job.id))
         for child in children:
-            if self.store.keys.owns(self.job_id, child.output_key or ""):
-                reader = OutputReader(self.store.client, child.output_key or "")
-                found.append((Source("child", child.id, child.label), reader))
-        return found
+            if self._is_stopped:
+                return
+            if self._settled.get(child.id) == child:
+                continue
+            key = child.output_key or ""
+            if self.store.keys.owns(self.job_id, key):
+                reader = self._readers.setdefault(child.id, OutputReader(self.store.client, key))
+                self._feed(self._running, Source("child", child.id, child.label), reader)
+            if child.is_final or child.status == PENDING:
+                self._settled[child.id] = child
 
-    def _feed(self, source: Source, reader: OutputReader) -> None:
-        while lines := reader.read(self._cursors.get(source, 0) + 1, _CHUNK):
-            self._running.feed(source, lines)
+    def _feed(self, running: RunningProcessor, source: Source, reader: OutputReader) -> None:
+        place = f"{source.kind} {source.id}"
+        while not self._is_stopped and (lines := self._new_lines(reader, self._cursors.get(place, 0))):
+            running.feed(source, lines)
             last = lines[-1]
-            self._cursors[source] = last.last if isinstance(last, Hole) else last.number
+            self._cursors[place] = last.last if isinstance(last, Hole) else last.number
+
+    def _new_lines(self, reader: OutputReader, cursor: int) -> list[Line | Hole]:
+        """Read on from the last line that was processed, which must still be there, or trimmed away."""
+        if not cursor:
+            return reader.read(1, _CHUNK)
+        lines = reader.read(cursor, _CHUNK)
+        if not lines and reader.extent().last < cursor:
+            raise OutputRestarted(f"{reader.key} now ends before line {cursor}")
+        first = lines[0] if lines else None
+        if isinstance(first, Hole) and first.last > cursor:
+            return [Hole(cursor + 1, first.last), *lines[1:]]
+        return lines[1:]

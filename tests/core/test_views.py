@@ -1,0 +1,140 @@
+"""Views of a job: what they process, once, and what they say of it."""
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+import redis
+
+from gnjobs.keys import CHILD_FIELD, Keys
+from gnjobs.lines import Hole, Line
+from gnjobs.processing import Report, Source
+from gnjobs.records import Child, Job
+from gnjobs.store import JobStore
+
+JOB = "job-1"
+KEYS = Keys()
+
+
+class Recorder:
+    """A processor that remembers what it was fed."""
+
+    def __init__(self) -> None:
+        self.fed: list[tuple[str, str]] = []
+
+    def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:
+        self.fed += [
+            (source.id, line.text if isinstance(line, Line) else f"{line.first}-{line.last}")
+            for line in lines
+        ]
+
+    def report(self, job: Job, children: Sequence[Child]) -> Report:
+        return Report(f"{len(self.fed)} lines")
+
+
+@pytest.fixture
+def store(fake: redis.Redis) -> JobStore:
+    store = JobStore(fake, KEYS, "redis://nowhere")
+    store.create(["true"], job_id=JOB)
+    fake.hset(KEYS.job(JOB), "status", "running")
+    return store
+
+
+def add_child(store: JobStore, child_id: str, status: str = "running") -> str:
+    output_key = KEYS.child_output(JOB, child_id)
+    store.client.hset(KEYS.job(JOB), f"{CHILD_FIELD}{child_id}", output_key)
+    store.client.hset(KEYS.child(JOB, child_id), "status", status)
+    return output_key
+
+
+def write(store: JobStore, key: str, last: int, data: str) -> None:
+    store.client.xadd(key, {"at": 1, "kind": "out", "data": data}, id=f"{last}-0")
+
+
+def test_each_line_is_processed_once(store: JobStore) -> None:
+    recorder = Recorder()
+    child = add_child(store, "a")
+    view = store.view(JOB, recorder)
+    write(store, KEYS.output(JOB), 2, "one\ntwo")
+    write(store, child, 1, "x")
+    assert view.status().report == Report("3 lines")
+    assert view.status().report == Report("3 lines")
+    write(store, KEYS.output(JOB), 3, "three")
+    write(store, child, 5, "y")
+    view.status()
+    assert recorder.fed == [(JOB, "one"), (JOB, "two"), ("a", "x"), (JOB, "three"), ("a", "2-4"), ("a", "y")]
+
+
+def test_a_child_that_gets_its_label_later_is_not_processed_twice(store: JobStore) -> None:
+    recorder = Recorder()
+    write(store, add_child(store, "a"), 1, "x")
+    view = store.view(JOB, recorder)
+    view.status()
+    store.client.hset(KEYS.child(JOB, "a"), "label", "file a")
+    view.status()
+    assert recorder.fed == [("a", "x")]
+
+
+def test_a_child_that_has_ended_is_read_again_only_when_its_record_changes(store: JobStore) -> None:
+    recorder = Recorder()
+    output = add_child(store, "a", status="success")
+    write(store, output, 1, "x")
+    view = store.view(JOB, recorder)
+    view.status()
+    write(store, output, 2, "late")
+    view.status()
+    assert recorder.fed == [("a", "x")]
+    store.client.hset(KEYS.child(JOB, "a"), "faults", 1)
+    view.status()
+    assert recorder.fed == [("a", "x"), ("a", "late")]
+
+
+def test_trimmed_lines_are_said_to_be_missing(store: JobStore) -> None:
+    recorder = Recorder()
+    view = store.view(JOB, recorder)
+    write(store, KEYS.output(JOB), 1, "one")
+    view.status()
+    write(store, KEYS.output(JOB), 2, "two")
+    write(store, KEYS.output(JOB), 3, "three")
+    store.client.xtrim(KEYS.output(JOB), minid="3-0", approximate=False)
+    view.status()
+    assert recorder.fed == [(JOB, "one"), (JOB, "2-2"), (JOB, "three")]
+
+
+def test_an_output_that_began_anew_makes_the_view_begin_anew(store: JobStore) -> None:
+    def count(lines: Iterable[Line]) -> str:
+        return " ".join(line.text for line in lines)
+
+    view = store.view(JOB, count)
+    write(store, KEYS.output(JOB), 2, "one\ntwo")
+    assert view.status().report.headline == "one two"
+    store.client.delete(KEYS.output(JOB))
+    write(store, KEYS.output(JOB), 1, "anew")
+    assert view.status().report.headline == "anew"
+
+
+def test_a_glance_reads_no_output(store: JobStore) -> None:
+    recorder = Recorder()
+    view = store.view(JOB, recorder)
+    write(store, KEYS.output(JOB), 1, "one")
+    assert view.glance().report == Report()
+    assert recorder.fed == []
+    view.status()
+    assert view.glance().report == Report("1 lines")
+
+
+def test_a_stopped_view_ends_early(store: JobStore) -> None:
+    recorder = Recorder()
+    write(store, add_child(store, "a"), 1, "x")
+    view = store.view(JOB, recorder)
+    view.stop()
+    view.status()
+    assert recorder.fed == []
+
+
+def test_a_child_outside_its_job_is_not_read(store: JobStore) -> None:
+    recorder = Recorder()
+    add_child(store, "a")
+    store.client.hset(KEYS.job(JOB), f"{CHILD_FIELD}a", KEYS.output("job-2"))
+    write(store, KEYS.output("job-2"), 1, "secret")
+    store.view(JOB, recorder).status()
+    assert recorder.fed == []
