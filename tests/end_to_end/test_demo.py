@@ -79,6 +79,11 @@ def cursor_line(text: str) -> str:
     return next((line for line in text.splitlines() if line.startswith(">")), "")
 
 
+def cursor_place(text: str) -> int:
+    """On which line of the screen the cursor is."""
+    return next((place for place, line in enumerate(text.splitlines()) if line.startswith(">")), -1)
+
+
 def move_to(terminal: Terminal, wanted: str) -> int:
     """Go to the first row, then down until the cursor is on a row with this text; return how many keys it took."""
     terminal.send("g")
@@ -86,9 +91,9 @@ def move_to(terminal: Terminal, wanted: str) -> int:
     for presses in range(1, 40):
         if wanted in cursor_line(terminal.text):
             return presses
-        before = terminal.text
+        before = cursor_place(terminal.text)
         terminal.send(DOWN)
-        terminal.wait_for(lambda text, before=before: text != before)
+        terminal.wait_for(lambda text, before=before: cursor_place(text) != before)
     raise AssertionError(f"no row {wanted!r} in\n{terminal.text}")
 
 

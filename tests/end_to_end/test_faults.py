@@ -57,7 +57,7 @@ def check_end(job: SupervisedJob, status: str, lines: list[str]) -> None:
     assert (done.status, done.error) == (status, None)
     assert job.lines("out") == lines
     assert done.lines == len(lines)
-    assert not job.client.zscore(KEYS.unfinished, job.id)
+    wait_for(lambda: job.client.zscore(KEYS.unfinished, job.id) is None, 20, "the index to be tidied")
     assert job.client.zscore(KEYS.jobs, job.id)
     assert job.alive() == []
 
