@@ -1,15 +1,19 @@
 """All faults of a job's data, every one with its place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, takewhile
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
 from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.styling import Cell, Part
+from gnjobs_tui.output_words import count_text
+from gnjobs_tui.screens.base import Failed, WatchScreen
+from gnjobs_tui.styling import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.virtual_table import Cells, VirtualTable
@@ -19,12 +23,14 @@ KEYS = (("y", "copy"), ("?", "help"), ("esc", "back"))
 MOST_FAULTS = 1_000_000
 _BATCH = 5000
 
+Fault = tuple[str, str]
+
 
 class FaultRows:
     """Faults by number, as pairs of file and sentence."""
 
     def __init__(self) -> None:
-        self.faults: list[tuple[str, str]] = []
+        self.faults: list[Fault] = []
 
     def __len__(self) -> int:
         return len(self.faults)
@@ -46,17 +52,23 @@ class FaultRows:
 class FaultsScreen(WatchScreen):
     """Reads the faults of all outputs in the background and shows those that it has."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "copy", show=False, id="faults.copy", tooltip="Copy this fault"),
+    ]
+
     class Found(Message):
         """More faults were read."""
 
-        def __init__(self, faults: list[tuple[str, str]]) -> None:
+        def __init__(self, faults: list[Fault], *, is_all: bool = False) -> None:
             super().__init__()
             self.faults = faults
+            self.is_all = is_all
 
     def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
         self._rows = FaultRows()
+        self._is_reading = True
 
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
@@ -71,29 +83,32 @@ class FaultsScreen(WatchScreen):
 
     def trail(self) -> Sequence[Part]:
         """The job's name and how many faults there are."""
-        return [self._target.label, f"   {len(self._rows)} faults"]
+        count = len(self._rows)
+        found = f"   {count_text(count)} {'fault' if count == 1 else 'faults'}"
+        return [self._target.label, found, Cell(" so far, reading" if self._is_reading else "", "dim")]
 
     def _read(self) -> None:
+        worker = get_current_worker()
+        batch: list[Fault] = []
+        for found in islice(self._faults(lambda _: not worker.is_cancelled), MOST_FAULTS):
+            batch.append(found)
+            if len(batch) >= _BATCH:
+                self.post_message(self.Found(batch))
+                batch = []
+        self.post_message(self.Found(batch, is_all=True))
+
+    def _faults(self, goes_on: Callable[[object], bool]) -> Iterator[Fault]:
         from gnjobs.faults import all_faults, sentence
 
-        worker = get_current_worker()
         store = self.dashboard.store_under(self._target.prefix)
-        batch: list[tuple[str, str]] = []
-        total = 0
-        for source, lines in store.all_lines(self._target.job_id):
-            for fault in all_faults(lines):
-                batch.append((fault.file or source, sentence(fault)))
-                total += 1
-                if worker.is_cancelled or total >= MOST_FAULTS:
-                    break
-                if len(batch) >= _BATCH:
-                    self.post_message(self.Found(batch))
-                    batch = []
-        self.post_message(self.Found(batch))
+        for source, lines in takewhile(goes_on, store.all_lines(self._target.job_id)):
+            for fault in all_faults(takewhile(goes_on, lines)):
+                yield fault.file or source, sentence(fault)
 
     def on_faults_screen_found(self, message: Found) -> None:
         """Show what was read so far."""
         self._rows.faults += message.faults
+        self._is_reading = not message.is_all
         self.draw()
 
     def draw(self) -> None:
@@ -102,3 +117,17 @@ class FaultsScreen(WatchScreen):
             self.draw_header()
             self.query_one("#table", VirtualTable).show(self._rows)
             self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+
+    def on_failed(self, message: Failed) -> None:
+        """Say why nothing more is read."""
+        self._is_reading = False
+        super().on_failed(message)
+        self.draw()
+
+    def action_copy(self) -> None:
+        """Copy the fault of the cursor with its file, made safe."""
+        key = self.query_one("#table", VirtualTable).cursor_key
+        if key is not None:
+            file, said = self._rows.faults[int(key)]
+            self.app.copy_to_clipboard(safe(f"{file}: {said}"))
+            self.dashboard.say("copied the fault")

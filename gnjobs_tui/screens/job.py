@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
+from msgspec import structs
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -12,18 +14,9 @@ from textual.widgets import Static
 from gnjobs.changes import Change
 from gnjobs.rows import JobRow
 from gnjobs_tui.footers import footer
-from gnjobs_tui.job_parts import (
-    ITSELF,
-    LONGEST_RESULT,
-    PART_COLUMNS,
-    JobPicture,
-    fact_lines,
-    part_rows,
-    result_lines,
-    verdict_lines,
-)
+from gnjobs_tui.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
+from gnjobs_tui.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
 from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.row_lists import RowList
 from gnjobs_tui.screens.row_actions import RowActions
 from gnjobs_tui.screens.text import TextScreen
 from gnjobs_tui.styling import Cell, Part, lines
@@ -44,10 +37,22 @@ KEYS = (
     ("?", "help"),
     ("esc", "back"),
 )
+NARROW_KEYS = (
+    ("enter", "output"),
+    ("e", "faults"),
+    ("o", "owner"),
+    ("K", "kill"),
+    ("y", "copy"),
+    ("x", "fields"),
+    ("?", "help"),
+    ("esc", "back"),
+)
+NARROW = 90
 SHORTEST_PAUSE = 1.0
 # A job whose reading takes long is read less often, so that reading never fills the time.
 PAUSE_FACTOR = 5.0
 LOW = 30
+LONGEST_RESULT = 5
 
 
 class JobScreen(RowActions):
@@ -102,7 +107,9 @@ class JobScreen(RowActions):
         self._read()
 
     def on_unmount(self) -> None:
-        """Nothing is open any more."""
+        """Nothing is open any more, and nothing more is to be read."""
+        if self._view is not None:
+            self._view.stop()
         self.dashboard.jobs.watcher.set_open(())
 
     def trail(self) -> Sequence[Part]:
@@ -122,19 +129,24 @@ class JobScreen(RowActions):
             self.work(self._take_picture, "job")
 
     def _take_picture(self) -> None:
+        """Read the job in a thread; first what is quickly read, then what its outputs come to."""
         from gnjobs.presence import look
 
         started = time.monotonic()
         app = self.dashboard
         try:
             store = app.store_under(self.prefix)
-            self._view = self._view or store.view(self._row.id, limits=app.config.limits)
-            status = self._view.status(look)
+            view = self._view = self._view or store.view(self._row.id, limits=app.config.limits)
+            status = view.glance(look)
             snapshot = None if status.job.is_final else store.processes(self._row.id)
-            self.post_message(self.Seen(JobPicture(status, snapshot, app.config.limits, app.jobs.now())))
+            parts = JobParts(status, snapshot, app.config.limits, app.jobs.now)
+            self.post_message(self.Seen(JobPicture(status, parts)))
+            report = view.report(status.job, status.children)
+            self.post_message(self.Seen(JobPicture(structs.replace(status, report=report), parts)))
         finally:
             pause = max(SHORTEST_PAUSE, PAUSE_FACTOR * (time.monotonic() - started))
-            app.call_from_thread(self.set_timer, pause, self._rested)
+            with suppress(RuntimeError):  # the app may have ended meanwhile
+                app.call_from_thread(self.set_timer, pause, self._rested)
 
     def _rested(self) -> None:
         self._is_reading = False
@@ -151,17 +163,19 @@ class JobScreen(RowActions):
         if not self.is_mounted:
             return
         self.draw_header()
-        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        keys = NARROW_KEYS if self.size.width < NARROW else KEYS
+        self.query_one("#footer", Line).show(footer(keys, self.size.width))
         picture = self._picture
         if picture is None:
             return
-        self._show("#verdict", verdict_lines(picture.job, picture.status.health))
-        self._show("#facts", fact_lines(picture))
-        room = LONGEST_RESULT if self.size.height >= LOW else 2
-        self._show("#result", result_lines(picture.status.report, room))
-        self.query_one("#table", VirtualTable).show(RowList(part_rows(picture)))
+        width, is_high = self.size.width, self.size.height >= LOW
+        self._show("#verdict", verdict_lines(picture.job, picture.status.health, width))
+        self._show("#facts", fact_lines(picture.job, self.dashboard.jobs.now(), width))
+        result = result_lines(picture.status.report, LONGEST_RESULT if is_high else 2, width)
+        self._show("#result", [*result, [""]] if is_high else result)
+        self.query_one("#table", VirtualTable).show(picture.parts)
 
-    def _show(self, name: str, rows: "list[list[Part]]") -> None:
+    def _show(self, name: str, rows: Rows) -> None:
         widget = self.query_one(name, Static)
         shown = lines(rows)
         if widget.content == shown:
@@ -169,10 +183,6 @@ class JobScreen(RowActions):
         if widget.styles.height is not None and widget.styles.height.value != len(rows):
             widget.styles.height = len(rows)
         widget.update(shown, layout=False)
-
-    def _child_id(self) -> str | None:
-        key = self.query_one("#table", VirtualTable).cursor_key
-        return None if key in (None, ITSELF) else key
 
     def on_virtual_table_opened(self) -> None:
         """Show the output of the row."""
@@ -182,20 +192,20 @@ class JobScreen(RowActions):
 
     def _target(self) -> Target:
         """What the cursor is on."""
-        picture, row, child_id = self._picture, self.row, self._child_id()
-        children = {child.id: child for child in picture.status.children} if picture is not None else {}
-        child = children.get(child_id or "")
+        picture, row = self._picture, self.row
+        key = self.query_one("#table", VirtualTable).cursor_key
+        child = picture.parts.child(key) if picture is not None else None
         return Target(
             self.prefix,
             row.id,
             row.label,
-            child=child_id,
+            child=None if key in (None, ITSELF) else key,
             child_label=child.label if child is not None else None,
             user=row.user,
             host=row.host,
             account=picture.job.account if picture is not None else None,
             percent=child.percent if child is not None else row.percent,
-            silence=row.silence if child is None else None,
+            silence=picture.parts.silence(child) if picture is not None else row.silence,
         )
 
     def action_kill(self) -> None:
@@ -211,18 +221,10 @@ class JobScreen(RowActions):
         self.app.push_screen(FaultsScreen(self._target()._replace(child=None)))
 
     def action_fields(self) -> None:
-        """Show every field of the record, ours and others'."""
-        if self._picture is not None:
-            job = self._picture.job
-            known = {
-                name: getattr(job, name)
-                for name in job.__struct_fields__
-                if name not in ("raw", "unreadable")
-            }
-            shown = {name: value for name, value in known.items() if value is not None} | dict(job.raw)
+        """Show every field of the record of what the cursor is on, ours and others'."""
+        picture = self._picture
+        if picture is not None:
+            child = picture.parts.child(self.query_one("#table", VirtualTable).cursor_key)
             self.app.push_screen(
-                TextScreen(
-                    "Every field of its record",
-                    "\n".join(f"{name}: {value}" for name, value in shown.items()),
-                )
+                TextScreen("Every field of its record", fields_text(child or picture.job), wide=True)
             )

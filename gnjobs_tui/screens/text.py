@@ -20,14 +20,15 @@ class TextScreen(ModalScreen[None]):
         Binding("y", "copy", "copy", show=False, id="text.copy", tooltip="Copy it"),
     ]
 
-    def __init__(self, title: str, text: str) -> None:
+    def __init__(self, title: str, text: str, *, wide: bool = False) -> None:
         super().__init__()
+        self._wide = wide
         self._title = title
         self._text = text
 
     def compose(self) -> ComposeResult:
         """Title, text, keys."""
-        with Vertical(classes="dialog"):
+        with Vertical(classes="dialog wide" if self._wide else "dialog"):
             yield Static(content(Cell(self._title, "bold")), markup=False)
             with VerticalScroll(classes="scroll"):
                 yield Static(lines([line] for line in self._text.split("\n")), markup=False)

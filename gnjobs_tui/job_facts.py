@@ -1,0 +1,102 @@
+"""What a job's screen says above its parts: the verdict with its evidence, facts, and the result."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+
+from gnjobs.durations import clock_text
+from gnjobs.health import Health
+from gnjobs.processing import Report
+from gnjobs.records import Child, Job
+from gnjobs.states import display_state
+from gnjobs_tui.job_cells import run_text, size_text
+from gnjobs_tui.job_parts import run_seconds
+from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
+
+LABEL_WIDTH = 10
+WIDEST_FIRST = 24
+VERDICT_LINES = 2
+DOT = " . " if GLYPHS.is_ascii else " · "
+
+Rows = list[list[Part]]
+
+
+def verdict_lines(job: Job, health: Health, width: int) -> Rows:
+    """The state with its evidence, in two lines."""
+    state = state_cell(display_state(job, health))
+    indent = len(state.text) + 3
+    evidence = DOT.join(health.evidence) or job.message or ""
+    first, second = _broken(safe(evidence), max(20, width - indent))
+    return [[state, "   ", first], [" " * indent, second]]
+
+
+def _broken(text: str, width: int) -> tuple[str, str]:
+    """Break a text between words so that the first line fits; between two reasons if they are about as long."""
+    if cell_len(text) <= width:
+        return text, ""
+    reason = text.rfind(DOT, 0, width + len(DOT))
+    if reason > width // 2:
+        return text[:reason], text[reason + len(DOT) :]
+    space = text.rfind(" ", 0, width + 1)
+    cut = space if space > width // 2 else width
+    return text[:cut].rstrip(), text[cut:].lstrip()
+
+
+def fact_lines(job: Job, now: float, width: int) -> Rows:
+    """Where and how long it runs, on what, as far as there is room, and its command."""
+    ran = run_text(run_seconds(job, now))
+    word = "ran" if job.is_final else "running"
+    facts = [f"{word} {ran} since {clock_text(job.started, now)}"] if ran else ["not started"]
+    facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
+    facts += [f"{job.processes} processes"] if job.processes and not job.is_final else []
+    facts += [size_text(job.rss)] if job.rss else []
+    facts += [f"wrote {size_text(job.written)}"] if job.written else []
+    facts += [f"exit code {job.exit_code}"] if job.exit_code is not None else []
+    facts += [f"signal {job.signal}"] if job.signal is not None else []
+    while len(facts) > 1 and cell_len(DOT.join(facts)) > width:
+        facts.pop()
+    return [[DOT.join(facts)], [_label("command"), job.command or ""]]
+
+
+def fields_text(record: Job | Child) -> str:
+    """Every field of a record that says something, ours as they were understood, others' as they are stored."""
+    ours = {
+        name: getattr(record, name) for name in record.__struct_fields__ if name not in ("raw", "unreadable")
+    }
+    said = {name: value for name, value in ours.items() if value is not None} | dict(record.raw)
+    return "\n".join(f"{name:18}  {_indented(str(value))}" for name, value in said.items())
+
+
+def _indented(value: str) -> str:
+    return value.replace("\n", "\n" + " " * 20)
+
+
+def _label(word: str) -> Cell:
+    return Cell(word.ljust(LABEL_WIDTH), "dim")
+
+
+def result_lines(report: Report, room: int, width: int) -> Rows:
+    """The report's headline, its notes, and the first rows of its first table with how often each occurs."""
+    found: Rows = [[_label("result"), Cell(report.headline, "bold")]]
+    found += [[_label(""), Cell(note, "warning")] for note in report.notes]
+    for table in report.tables[:1]:
+        counts = table.counts or (1,) * len(table.rows)
+        rows = [(str(row[0] or ""), str(row[-1] or "")) for row in table.rows[:room] if row]
+        found += _table_lines(rows, counts, width)
+    return found[: max(1, room)]
+
+
+def _table_lines(rows: Sequence[tuple[str, str]], counts: Sequence[int], width: int) -> Rows:
+    """Lines of a first column, what is said, and how often, under one another."""
+    firsts = [safe(first) for first, _ in rows]
+    times = [
+        f"{'x' if GLYPHS.is_ascii else '×'}{count}" if count > 1 else "" for count in counts[: len(rows)]
+    ]
+    first_width = min(WIDEST_FIRST, max((cell_len(first) for first in firsts), default=0))
+    times_width = max((len(text) for text in times), default=0)
+    longest = max((cell_len(safe(said)) for _, said in rows), default=0)
+    room = max(10, min(longest, width - first_width - times_width - 7))
+    return [
+        [f"  {fit(first, first_width)}   ", fit(safe(said), room), Cell(f"  {text:>{times_width}}", "dim")]
+        for first, (_, said), text in zip(firsts, rows, times, strict=False)
+    ]
