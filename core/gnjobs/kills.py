@@ -88,7 +88,13 @@ class _Kill:
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order."""
         target = self.child or self.job
-        if target.is_final:
+        if self.child is not None and self.job.supervisor_pid is None:
+            yield step(
+                "refused",
+                "a worker of a Pool can't be killed alone: its parent would wait for it for ever; kill the job instead",
+                final=True,
+            )
+        elif target.is_final:
             yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
         elif self.job.status == PENDING and self.job.supervisor_pid is None:
             yield from self._kill_pending()

@@ -10,6 +10,7 @@ from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
 from gnjobs.statuses import KILLED, UNFINISHED_STATUSES
 from gnjobs.supervision.child_watch import ChildWatch
+from gnjobs.supervision.mirror import mirror_output
 from gnjobs.supervision.outcome import Outcome
 from gnjobs.supervision.reaper import Exit
 from gnjobs.supervision.record_link import RecordLink
@@ -56,6 +57,7 @@ class Finishing:
         if result == "gone":
             self._on_reported(False)
             return
+        mirror_output(self._link)
         self._tidy()
         if not self._is_told:
             self._tell(stands, _as_text(fields.get("error", "")))
