@@ -9,6 +9,7 @@ from gnjobs.health import Health
 from gnjobs.processing import Report
 from gnjobs.records import Child, Job
 from gnjobs.states import display_state
+from gnjobs.statuses import PENDING
 from gnjobs_tui.job_cells import run_text, size_text
 from gnjobs_tui.job_parts import run_seconds
 from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
@@ -46,7 +47,7 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     """Where and how long it runs, on what, as far as there is room, and its command."""
     ran = run_text(run_seconds(job, now))
     word = "ran" if job.is_final else "running"
-    facts = [f"{word} {ran} since {clock_text(job.started, now)}"] if ran else ["not started"]
+    facts = [f"{word} {ran} since {clock_text(job.started, now)}"] if ran else [_unstarted(job)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
     facts += [f"{job.processes} processes"] if job.processes and not job.is_final else []
     facts += [size_text(job.rss)] if job.rss else []
@@ -56,6 +57,10 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     while len(facts) > 1 and cell_len(DOT.join(facts)) > width:
         facts.pop()
     return [[DOT.join(facts)], [_label("command"), job.command or ""]]
+
+
+def _unstarted(job: Job) -> str:
+    return "not started" if job.status == PENDING else "nothing recorded of its start"
 
 
 def fields_text(record: Job | Child) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeVar
 import redis
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.lines import Extent, ExtentKind, Hole, Line, entry_number
+from gnjobs.lines import Extent, ExtentKind, Hole, Line, encode_text, entry_number
 from gnjobs.stored_streams import ForeignStream, NumberedStream, OtherForm, is_numbered
 from gnjobs.stored_values import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 
@@ -71,6 +71,7 @@ class OutputReader:
     def __init__(self, client: redis.Redis, key: str, field: str | None = None) -> None:
         self.key = key
         self.field = field
+        self._name = encode_text(key)  # a file's name in a key may be anything but UTF-8
         self._client = client
         self._stored: Stored | None = None
 
@@ -140,7 +141,7 @@ class OutputReader:
         return question(NoLines("unreadable"))
 
     def _find(self) -> Stored:
-        found: Any = self._client.type(self.key)
+        found: Any = self._client.type(self._name)
         if found == b"none":
             return NoLines("none")
         if self.field is not None:
@@ -148,26 +149,26 @@ class OutputReader:
         if found == b"stream":
             return self._find_stream()
         if found == b"list":
-            return ListLines(self._client, self.key)
+            return ListLines(self._client, self._name)
         if found == b"string":
-            return TextLines(StringText(self._client, self.key))
+            return TextLines(StringText(self._client, self._name))
         return NoLines("unreadable")
 
     def _find_field(self, field: str) -> Stored:
-        length: Any = self._client.hstrlen(self.key, field)
+        length: Any = self._client.hstrlen(self._name, field)
         if length > LARGEST_FIELD:
             return NoLines("unreadable")
-        return TextLines(FieldText(self._client, self.key, field)) if length else NoLines("none")
+        return TextLines(FieldText(self._client, self._name, field)) if length else NoLines("none")
 
     def _find_stream(self) -> Stored:
         with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xrange(self.key, "-", "+", count=1)
-            pipeline.xrevrange(self.key, "+", "-", count=1)
-            pipeline.xinfo_stream(self.key)
+            pipeline.xrange(self._name, "-", "+", count=1)
+            pipeline.xrevrange(self._name, "+", "-", count=1)
+            pipeline.xinfo_stream(self._name)
             oldest, newest, info = pipeline.execute(raise_on_error=False)
         if isinstance(info, Exception):
             return NoLines("none")
         last_id = info["last-generated-id"]
         if is_numbered([*oldest, *newest]) and (last_id == b"0-0" or entry_number(last_id) is not None):
-            return NumberedStream(self._client, self.key)
-        return ForeignStream(self._client, self.key)
+            return NumberedStream(self._client, self._name)
+        return ForeignStream(self._client, self._name)

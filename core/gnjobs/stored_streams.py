@@ -45,7 +45,7 @@ class NumberedStream:
 
     kind: Final = "numbered"
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, key: bytes) -> None:
         self._client = client
         self._key = key
 
@@ -131,7 +131,7 @@ class ForeignStream:
 
     kind: Final = "stream"
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, key: bytes) -> None:
         self._client = client
         self._key = key
         self._marks: list[tuple[int, bytes]] = []

@@ -27,7 +27,7 @@ class ListLines:
 
     kind: Final = "list"
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, key: bytes) -> None:
         self._client = client
         self._key = key
 
@@ -83,7 +83,7 @@ class StringText:
 
     kind: Final = "string"
 
-    def __init__(self, client: redis.Redis, key: str) -> None:
+    def __init__(self, client: redis.Redis, key: bytes) -> None:
         self._client = client
         self._key = key
 
@@ -106,7 +106,7 @@ class FieldText:
 
     kind: Final = "field"
 
-    def __init__(self, client: redis.Redis, key: str, field: str) -> None:
+    def __init__(self, client: redis.Redis, key: bytes, field: str) -> None:
         self._client = client
         self._key = key
         self._field = field

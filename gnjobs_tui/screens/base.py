@@ -102,14 +102,10 @@ class WatchScreen(Screen[Any]):
         """Do something slow in a thread, in place of what the group did before; failures become a line."""
 
         def attempt() -> None:
-            from redis.exceptions import RedisError
-
-            from gnjobs.errors import GnjobsError
-
             try:
                 action()
-            except (GnjobsError, RedisError, OSError) as error:
-                self.post_message(Failed(str(error)))
+            except Exception as error:  # noqa: BLE001 - a worker that fails in silence leaves a screen that waits
+                self.post_message(Failed(str(error) or type(error).__name__))
 
         return self.run_worker(attempt, thread=True, exit_on_error=False, exclusive=True, group=group)
 

@@ -138,3 +138,12 @@ def test_a_child_outside_its_job_is_not_read(store: JobStore) -> None:
     write(store, KEYS.output("job-2"), 1, "secret")
     store.view(JOB, recorder).status()
     assert recorder.fed == []
+
+
+def test_a_file_name_in_a_key_may_be_no_utf8(store: JobStore) -> None:
+    recorder = Recorder()
+    key = f"{KEYS.job('theirs')}:geno:errors:".encode() + b"bad\xff.tsv"
+    store.client.hset(KEYS.job("theirs"), mapping={"jobid": "theirs", "status": "running"})
+    store.client.rpush(key, "one")
+    store.view("theirs", recorder).status()
+    assert [text for _, text in recorder.fed] == ["one"]
