@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from gnjobs.keys import CHILD_FIELD, Keys
+from gnjobs.lines import encode_text
 from gnjobs.processes import ProcessSnapshot, SeenProcess
 from tests.servers import Server
 
@@ -54,7 +55,7 @@ def write_child(server: Server, job_id: str, child_id: str, **fields: Any) -> No
 
 def write_line(server: Server, key: str, number: int, text: str, kind: str = "out") -> None:
     """Write one numbered line."""
-    fields = {"at": int(time.time() * 1000), "kind": kind, "data": text.encode("utf-8", "surrogateescape")}
+    fields = {"at": int(time.time() * 1000), "kind": kind, "data": encode_text(text)}
     server.client().xadd(key, fields, id=f"{number}-0")
 
 

@@ -1,0 +1,129 @@
+"""Hostile text in every field, seen on every screen of a real terminal: no byte of it acts."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from gnjobs.keys import Keys
+from tests.end_to_end.command import environment, run
+from tests.end_to_end.terminal import Terminal, gnjobs
+from tests.hostile import FORBIDDEN, TEXTS
+from tests.servers import Server
+from tests.tui.records import write_child, write_job, write_line, write_running
+
+PLACES = (
+    "label",
+    "message",
+    "error",
+    "host",
+    "account",
+    "job_type",
+    "command",
+    "stop_by",
+    "stop_reason",
+    "cwd",
+)
+CHILD_PLACES = ("label", "message", "error", "unit", "stop_by", "stop_reason")
+KEYS = Keys()
+# Several at once, since each walk through all screens takes seconds; the long one comes last and is cut.
+GROUP = 7
+NAMES = sorted(set(TEXTS) - {"long"})
+GROUPS = [NAMES[start : start + GROUP] for start in range(0, len(NAMES), GROUP)]
+COMMANDS = (
+    ("ls",),
+    ("show", "job-running"),
+    ("log",),
+    ("users",),
+    ("logs", "job-running", "--child", "child"),
+)
+# What may begin with ESC: moves, colours and modes that Textual sends, its mouse pointer's shape, nothing else.
+ALLOWED = re.compile(rb"\x1b(\[[0-9;?<>=]*[ -/]*[A-Za-ln-z@m]|\]22;[a-z]*\x07|P\+q|[=>78])")
+C1 = re.compile("[\x80-\x9f]")
+
+
+def raw(text: str) -> bytes:
+    return text.encode(
+        "utf-8", "surrogatepass" if any(0xD800 <= ord(c) < 0xDC80 for c in text) else "surrogateescape"
+    )
+
+
+def harmless(data: bytes) -> list[bytes]:
+    """What of the bytes that a terminal got could act and is not Textual's own."""
+    left = ALLOWED.sub(b"", data)
+    found = [match.encode() for match in FORBIDDEN if match.encode() in data]
+    found += [left[max(0, place.start() - 20) : place.start() + 20] for place in re.finditer(b"\x1b", left)]
+    found += [b"C1" for _ in C1.finditer(data.decode("utf-8", "replace"))]
+    return found
+
+
+@pytest.fixture(params=GROUPS, ids=lambda names: names[0])
+def text(request: pytest.FixtureRequest, server: Server) -> str:
+    """Hostile texts, written into every field of a job, a child, an output and an event."""
+    hostile = " ".join(TEXTS[name] for name in request.param)
+    fields = dict.fromkeys(PLACES, raw(hostile))
+    write_running(server, "job-running", **fields, user_id="jsmith")
+    write_job(server, "job-failed", **(fields | {"status": "error", "user_id": "jsmith"}))
+    write_child(server, "job-running", "child", **dict.fromkeys(CHILD_PLACES, raw(hostile)), started=1)
+    server.client().hset(KEYS.job("job-running"), mapping={raw(hostile) or b"x": raw(hostile)})
+    output = KEYS.child_output("job-running", "child")
+    write_line(server, output, 1, hostile.replace("\n", " "))
+    log = {"level": hostile, "logger": hostile, "message": hostile}
+    fault = dict.fromkeys(("file", "row_title", "column_title", "value", "expected"), hostile)
+    write_line(server, output, 2, json.dumps(log), "log")
+    write_line(server, output, 3, json.dumps(fault), "fault")
+    server.client().xadd(
+        KEYS.events, dict.fromkeys(("kind", "text", "by", "label", "owner", "reason"), raw(hostile))
+    )
+    return hostile
+
+
+def test_no_screen_lets_it_act(server: Server, text: str) -> None:
+    with Terminal(gnjobs(), 120, 36, environment(server.url)) as terminal:
+        terminal.wait_for("1 all 2", 30)
+        walks = (
+            ("L", "what happened", "\x1b"),
+            ("u", "Newest", "\x1b"),
+            ("R", "Run it again", "\x1b"),
+            ("D", "Remove", "\x1b"),
+            ("K", "Cancel", "\x1b"),
+            ("?", "Keys of this screen", "\x1b"),
+        )
+        for key, shows, back in walks:
+            terminal.send(key)
+            terminal.wait_for(shows, 15)
+            terminal.send(back)
+            terminal.wait_for(lambda seen, shows=shows: shows not in seen and "1 all 2" in seen, 15)
+        terminal.send("g\r")
+        terminal.wait_for("the job itself", 15)
+        terminal.send("e")
+        terminal.wait_for(lambda seen: "\n  File" in seen and "\n> " in seen, 15)
+        terminal.send("\x1b")
+        terminal.wait_for("the job itself", 15)
+        terminal.send("x")
+        terminal.wait_for("Every field", 15)
+        terminal.send("\x1b")
+        terminal.wait_for(lambda seen: "Every field" not in seen, 15)
+        terminal.send("j\r")
+        terminal.wait_for("line 3 of 3", 15)
+        assert harmless(bytes(terminal.raw)) == []
+        terminal.send("\x03")
+        assert terminal.wait_closed(15) == 0
+
+
+def test_into_a_pipe_goes_what_was_stored(server: Server, text: str) -> None:
+    command = gnjobs("logs", "job-running", "--child", "child", "--from", "1")
+    shown = subprocess.run(command, env=environment(server.url), capture_output=True).stdout
+    assert shown.startswith(raw(text.replace("\n", " ")))
+    for line in run(server.url, "ls", "--json").stdout.splitlines():
+        assert json.loads(line)["id"].startswith("job-")
+    rows = run(server.url, "show", "job-running", "--faults", "--csv").stdout
+    assert not re.search(r"(^|,)[=@]", rows)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str, command: tuple[str, ...]) -> None:
+    with Terminal(gnjobs(*command), 120, 36, environment(server.url)) as terminal:
+        assert terminal.wait_closed(30) == 0
+        assert harmless(bytes(terminal.raw)) == []
