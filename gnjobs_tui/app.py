@@ -10,7 +10,6 @@ from gnjobs.changes import FeedState
 from gnjobs.config import Config
 from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
-from gnjobs_tui.commands import ScreenCommands
 from gnjobs_tui.killing import KillRun, Stepped
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
@@ -19,9 +18,18 @@ from gnjobs_tui.styling import Part, content
 from gnjobs_tui.watch import Changed, Watch
 
 if TYPE_CHECKING:
+    from textual.command import Provider
+
     from gnjobs.store import JobStore
 
 _THEMES = {"dark": "textual-dark", "light": "textual-light", None: "textual-dark"}
+
+
+def _commands() -> "type[Provider]":
+    """The palette's commands, imported when it is opened: what it needs would delay the first frame."""
+    from gnjobs_tui.commands import ScreenCommands
+
+    return ScreenCommands
 
 
 class GnjobsApp(App[None]):
@@ -30,7 +38,7 @@ class GnjobsApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "gnjobs"
     ENABLE_COMMAND_PALETTE = True
-    COMMANDS: ClassVar = {ScreenCommands}
+    COMMANDS: ClassVar = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "quit", show=False, id="app.quit", tooltip="Quit", priority=True),
         Binding(
