@@ -51,6 +51,8 @@ class KillRun:
         from gnjobs.kills import kill_job
 
         target = self.targets[place]
+        if self._has_ended(place):
+            return
         try:
             store = self._store_of(target)
             for each in kill_job(
@@ -70,16 +72,20 @@ class KillRun:
         self.steps[place].append(step)
         tell()
 
+    def _has_ended(self, place: int) -> bool:
+        return any(step.final for step in self.steps[place])
+
     @property
     def is_over(self) -> bool:
         """Whether every kill has come to its end."""
-        return all(any(step.final for step in steps) for steps in self.steps)
+        return all(self._has_ended(place) for place in range(len(self.targets)))
 
     def result(self, place: int) -> "KillStep | None":
-        """The last step of a target's kill so far."""
+        """How a target's kill ended, or its last step so far; a hurried kill may end twice, first by what killed."""
         finals = [step for step in self.steps[place] if step.final]
-        known = finals or self.steps[place]
-        return known[-1] if known else None
+        verified = [step for step in finals if step.verified]
+        known = verified[:1] or finals[-1:] or self.steps[place][-1:]
+        return known[0] if known else None
 
     @property
     def succeeded(self) -> bool:
@@ -95,10 +101,22 @@ class KillRun:
             return f"{self.targets[0].name}: {step.text}"
         return f"{gone} of {len(self.targets)} killed, verified"
 
+    def text(self) -> str:
+        """The whole run, to be read again later."""
+        reason = f", {self.reason}" if self.reason else ""
+        lines = ["".join(_plain(part) for part in parts) for parts in self.step_lines()]
+        return "\n".join(
+            [f"{title_of(self.targets)}, asked as {self.actor.name}{reason}", *(f"  {x}" for x in lines)]
+        )
+
     def step_lines(self) -> list[list[Part]]:
-        """Every step of a single kill, with its time; of several kills, one line each with its result."""
+        """Every step of a single kill, with its time; of several kills, one line each with its result.
+
+        A kill that was hurried is told everything twice, and says it once.
+        """
         if len(self.targets) == 1:
-            return [_step_line(step) for step in self.steps[0]]
+            said = {step.text: step for step in reversed(self.steps[0])}
+            return [_step_line(step) for step in sorted(said.values(), key=lambda step: step.at)]
         lines: list[list[Part]] = []
         for place, target in enumerate(self.targets):
             step = self.result(place)
@@ -106,6 +124,10 @@ class KillRun:
                 [f"{target.name}  ", Cell(step.text, _token(step)) if step else Cell("waiting", "dim")]
             )
         return lines
+
+
+def _plain(part: Part) -> str:
+    return part.text if isinstance(part, Cell) else part
 
 
 class Stepped(Message):
@@ -152,8 +174,10 @@ def what_ends(
 ) -> list[list[Part]]:
     """Which processes end, as last reported and how long ago."""
     if is_foreign and target.child:
-        warning = "a worker of a Pool: its parent will wait for it for ever; kill the job instead?"
-        return [[Cell(warning, "warning")]]
+        return [
+            [Cell("a worker of a Pool: its parent will wait for it for ever;", "warning")],
+            [Cell("kill the job instead?  press ", "warning"), Cell("j", "accent")],
+        ]
     if snapshot is None or now - snapshot.at > SNAPSHOT_AGE:
         since = f" since {datetime.fromtimestamp(snapshot.at):%H:%M}" if snapshot is not None else ""
         return [[Cell(f"processes unknown{since}", "warning"), "; whatever carries the job's mark ends."]]

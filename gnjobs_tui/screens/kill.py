@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # On a lower terminal the list of processes makes room for the steps.
 LOW = 30
+# Title, who, what ends, buttons and the room between them.
+ROWS_AROUND_STEPS, LEAST_STEPS = 18, 6
 _ASK_LABEL = f"Kill: TERM, after {GRACE:.0f} s KILL"
 
 
@@ -34,6 +36,13 @@ class KillScreen(ModalScreen[None]):
         ),
         Binding("shift+tab", "next(-1)", "previous", show=False, id="kill.previous", priority=True),
         Binding("left,right", "next(1)", "other", show=False, id="kill.other"),
+        Binding("up", "scroll_list(-1)", "up", show=False, id="kill.up", tooltip="Scroll the list"),
+        Binding("down", "scroll_list(1)", "down", show=False, id="kill.down"),
+        Binding("pageup", "scroll_list(-6)", "page up", show=False, id="kill.page-up"),
+        Binding("pagedown", "scroll_list(6)", "page down", show=False, id="kill.page-down"),
+        Binding(
+            "j", "whole_job", "job", show=False, id="kill.job", tooltip="Kill the job instead of one child"
+        ),
     ]
 
     class Looked(Message):
@@ -81,15 +90,20 @@ class KillScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         """Focus Cancel, and look what would end."""
         dialog = self.query_one("#dialog")
-        dialog.border_title = title_of(self._targets)
         if GLYPHS.is_ascii:
             dialog.styles.border = ("ascii", "white")
         for field in self.query(Input):
             field.cursor_blink = False
         self.query_one("#steps").display = False
-        several = len(self._targets) > 1
-        self.query_one("#who", Static).update(lines([] if several else target_lines(self._targets)))
+        for scroll in self.query(VerticalScroll):
+            scroll.can_focus = False
         self.query_one("#cancel").focus()
+        self._show_targets()
+
+    def _show_targets(self) -> None:
+        several = len(self._targets) > 1
+        self.query_one("#dialog").border_title = title_of(self._targets)
+        self.query_one("#who", Static).update(lines([] if several else target_lines(self._targets)))
         if several:
             self.query_one("#processes", Static).update(lines(target_lines(self._targets)))
         else:
@@ -121,6 +135,21 @@ class KillScreen(ModalScreen[None]):
         # At once, and not in turn: what is typed ahead over a slow line belongs to the next field.
         self.set_focus(ring[(place + by) % len(ring)])
 
+    def action_scroll_list(self, by: int) -> None:
+        """Scroll what ends, or the steps."""
+        for name in ("#ends", "#steps"):
+            scroll = self.query_one(name, VerticalScroll)
+            if scroll.display:
+                scroll.scroll_relative(y=by, animate=False)
+
+    def action_whole_job(self) -> None:
+        """Aim at the job instead of one of its children."""
+        if self._run is None and len(self._targets) == 1 and self._targets[0].child is not None:
+            self._targets = [
+                self._targets[0]._replace(child=None, child_label=None, percent=None, silence=None)
+            ]
+            self._show_targets()
+
     def on_button_pressed(self, message: Button.Pressed) -> None:
         """Cancel or close; kill; kill now."""
         if message.button.id == "cancel":
@@ -143,9 +172,11 @@ class KillScreen(ModalScreen[None]):
         )
         app.kill_runs.append(run)
         self.query_one("#ends").display = len(self._targets) == 1 and self.app.size.height >= LOW
-        for row in self.query(".why-row"):
-            row.display = False
-        self.query_one("#steps").display = True
+        for answered in self.query(".why-row, .why-row Input"):
+            answered.display = False
+        steps = self.query_one("#steps")
+        steps.display = True
+        steps.styles.max_height = max(LEAST_STEPS, self.app.size.height - ROWS_AROUND_STEPS)
         self.query_one("#kill", Button).label = content("KILL now")
         self.query_one("#cancel", Button).label = content("Close")
         self.query_one("#cancel").focus()

@@ -1,8 +1,10 @@
 """What happened: ends, losses, removals, kills with who and why; newest last."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from gnjobs.changes import Change
@@ -24,13 +26,19 @@ COLUMNS = (
     Column("owner", "Owner", 9, 90),
     Column("by", "By", 9, 95),
 )
-KEYS = (("enter", "whole"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (("enter", "whole"), ("r", "results of kills"), (":", "more"), ("?", "help"), ("esc", "back"))
 SHOWN_EVENTS = 5000
 _TOKENS = {"killed": "bold", "lost": "error", "refused": "warning", "failed": "error"}
 
 
 class LogScreen(WatchScreen):
     """The stream of events, as far as the actor may see it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "r", "results", "results", show=False, id="log.results", tooltip="Results of the kills made here"
+        ),
+    ]
 
     class Read(Message):
         """Events were read."""
@@ -91,6 +99,12 @@ class LogScreen(WatchScreen):
         rows = [(str(place), _cells(event, now)) for place, event in enumerate(self._events)]
         self.query_one("#table", VirtualTable).show(RowList(rows))
         self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+
+    def action_results(self) -> None:
+        """Show again what became of every kill that this dashboard asked for."""
+        runs = self.dashboard.kill_runs
+        text = "\n\n".join(run.text() for run in runs) or "no kill was asked for here"
+        self.app.push_screen(TextScreen("Kills made here", text, wide=True))
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show one event whole."""

@@ -1,0 +1,131 @@
+"""Kills from the dialog against real supervisors, and what stays of them."""
+
+import pytest
+from textual.pilot import Pilot
+
+from gnjobs.kill_steps import KillStep
+from gnjobs.roles import Actor
+from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.killing import KillRun, what_ends
+from gnjobs_tui.screens.kill import KillScreen
+from gnjobs_tui.screens.log import LogScreen
+from tests.servers import Server
+from tests.supervised import python, supervised
+from tests.tui.dashboard import dashboard, screen_text, shows, until
+from tests.tui.records import write_child, write_processes, write_running
+
+STUBBORN = python(
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"
+)
+
+
+async def press_kill(pilot: Pilot[None]) -> None:
+    await pilot.press("K")
+    await until(pilot, lambda: isinstance(pilot.app.screen, KillScreen))
+    await pilot.press("tab", *"hangs", "tab", "enter")
+
+
+async def press_kill_now(pilot: Pilot[None]) -> None:
+    await shows(pilot, "TERM to")
+    await until(
+        pilot, lambda: not pilot.app.screen.query_one("#kill").has_class("-active"), "the button's rest"
+    )
+    await pilot.press("tab", "enter")
+
+
+async def test_a_stubborn_job_is_killed_now_and_verified(server: Server) -> None:
+    with supervised(server, STUBBORN, label="stubborn") as job:
+        job.wait_for_line("ready")
+        async with dashboard(server) as pilot:
+            await press_kill(pilot)
+            await shows(pilot, "KILL now")
+            await press_kill_now(pilot)
+            screen = await shows(pilot, 'written "killed by tux"')
+            assert "verified" in screen
+            assert "Close" in screen
+            assert "KILL now" not in screen
+            assert not job.alive()
+            record = job.read()
+            assert (record.status, record.stop_by, record.stop_reason) == ("killed", "tux", "hangs")
+            await pilot.press("enter")
+            await shows(pilot, "■ killed")
+
+
+async def test_results_can_be_read_again_from_the_log(server: Server) -> None:
+    write_running(server, "job-1", label="far away", supervisor_pid=1)
+    async with dashboard(server) as pilot:
+        await press_kill(pilot)
+        await shows(pilot, "no agent runs there")
+        await pilot.press("escape", "L")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
+        await pilot.press("r")
+        screen = await shows(pilot, "Kill one job, asked as tux, hangs")
+        assert "no agent runs there" in screen
+
+
+async def test_closing_while_it_runs_says_the_end(server: Server) -> None:
+    with supervised(server, STUBBORN, label="stubborn") as job:
+        job.wait_for_line("ready")
+        async with dashboard(server) as pilot:
+            await press_kill(pilot)
+            await shows(pilot, "TERM to")
+            await pilot.press("escape")
+            assert not isinstance(pilot.app.screen, KillScreen)
+            for process in job.alive():
+                process.kill()
+            await until(pilot, lambda: any('"killed by tux"' in n.message for n in pilot.app._notifications))
+
+
+async def test_a_pools_worker_is_warned_of_and_the_job_offered(server: Server) -> None:
+    server.client().hset(
+        "gn-uploader:jobs:theirs", mapping={"jobid": "theirs", "status": "running", "label": "pool"}
+    )
+    async with dashboard(server) as pilot:
+        pilot.app.push_screen(
+            KillScreen([Target("gn-uploader", "theirs", "pool", child="geno/errors/f.tsv")])
+        )
+        await shows(pilot, "its parent will wait for it for ever;")
+        assert "Kill one child" in screen_text(pilot)
+        await pilot.press("j")
+        await shows(pilot, "Kill one job")
+        await shows(pilot, "processes unknown")
+
+
+async def test_the_list_scrolls_by_keys(server: Server) -> None:
+    write_running(server, "job-1", label="many")
+    write_child(server, "job-1", "c")
+    write_processes(server, "job-1", 40)
+    async with dashboard(server, size=(80, 24)) as pilot:
+        await pilot.press("K")
+        await shows(pilot, "48000")
+        assert "48030" not in screen_text(pilot)
+        await pilot.press(*["pagedown"] * 6)
+        await shows(pilot, "48039")
+        assert "Kill: TERM, after 10 s KILL" in screen_text(pilot)
+
+
+def run_with(steps: list[KillStep]) -> KillRun:
+    run = KillRun([Target("P", "j", "label")], Actor.admin("tux"), "why", lambda _: pytest.fail("no store"))
+    run.steps[0] = steps
+    return run
+
+
+def test_what_killed_is_the_result_whatever_a_hurried_request_was_told() -> None:
+    gone = KillStep(1.0, "written", "2 of 2 gone", verified=True, final=True)
+    late = KillStep(2.0, "skipped", "it has already ended: killed", verified=True, final=True)
+    failed = KillStep(3.0, "left", "not killed", final=True)
+    assert run_with([gone, late]).summary() == "label: 2 of 2 gone"
+    assert run_with([failed, gone]).succeeded
+    assert not run_with([failed]).succeeded
+    assert "2 of 2 gone" in run_with([gone]).text()
+
+
+def test_what_has_ended_is_not_hurried() -> None:
+    run = run_with([KillStep(1.0, "written", "gone", verified=True, final=True)])
+    run.run(lambda: None, force=True)
+    assert len(run.steps[0]) == 1
+
+
+def test_processes_that_were_not_seen_lately_are_unknown() -> None:
+    said = "".join(str(part) for line in what_ends(Target("P", "j", "l"), None, 0.0, False) for part in line)
+    assert "processes unknown" in said
