@@ -105,6 +105,8 @@ class Terminal:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             self.wait_closed()
+        # Not before the reader has ended: the next terminal gets the same descriptor, and its bytes.
+        self._reader.join()
         with contextlib.suppress(OSError):
             os.close(self._fd)
 
