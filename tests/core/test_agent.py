@@ -112,9 +112,7 @@ def test_a_second_agent_says_why_it_does_not_work(server: Server) -> None:
     first = subprocess.Popen(command)
     try:
         wait_for(lambda: server.client().zscore(KEYS.hosts, host_name()), 20)
-        second = subprocess.run(
-            [sys.executable, "-c", script, server.url], capture_output=True, text=True, timeout=30
-        )
+        second = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert second.returncode == 1
         assert "already runs" in second.stderr
     finally:
