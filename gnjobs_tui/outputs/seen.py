@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gnjobs.line_text import line_sentence
 from gnjobs.lines import Hole, Line
-from gnjobs_tui.styling import CUT_MARK, safe
+from gnjobs_tui.styling import CUT_MARK, GLYPHS, safe
 
 LONGEST_SEEN = 10_000
 _LEVEL_TOKENS = {"WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error-bold"}
@@ -54,7 +54,8 @@ def see_partial(number: int, text: str) -> SeenLine:
 def _cut(text: str) -> tuple[str, int]:
     more = max(0, len(text) - LONGEST_SEEN)
     seen = safe(text[:LONGEST_SEEN], LONGEST_SEEN)
-    return (f"{seen}{CUT_MARK} and {more} characters more" if more else seen), more
+    mark = "..." if GLYPHS.is_ascii else CUT_MARK
+    return (f"{seen}{mark} and {more} characters more" if more else seen), more
 
 
 def _token(line: Line, sentence: str) -> str:

@@ -66,6 +66,7 @@ async def test_marked_jobs_need_their_number_typed(server: Server) -> None:
         assert "Kill 3 jobs" in screen
         await pilot.press("tab", "tab", "tab", "enter")
         assert not any(requests(server, f"job-{number}") for number in range(3))
+        await until(pilot, lambda: not pilot.app.screen.query_one("#kill").has_class("-active"), "its rest")
         await pilot.press(*"3", "tab", "enter")
         await until(pilot, lambda: all(requests(server, f"job-{number}") for number in range(3)))
         await until(pilot, lambda: screen_text(pilot).count("no agent runs there") == 3)
