@@ -4,6 +4,7 @@ import re
 import shlex
 
 from gnjobs import values
+from gnjobs.lines import encode_text
 from gnjobs.records import Job
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
@@ -18,7 +19,7 @@ def shell_word(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
+    return "".join(f"\\x{byte:02x}" for byte in encode_text(character))
 
 
 def rerun_line(job: Job) -> str:

@@ -1,0 +1,89 @@
+"""Configuration and roles."""
+
+from pathlib import Path
+
+import pytest
+
+from gnjobs import config as configuration
+from gnjobs import roles
+from gnjobs.config import Config, load_config
+from gnjobs.errors import ConfigError, NotAllowed
+from gnjobs.records import Job
+from gnjobs.roles import Actor, actor_from
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The system's file and the user's own; neither is there yet."""
+    system, own = tmp_path / "system.toml", tmp_path / "own.toml"
+    monkeypatch.setattr(configuration, "SYSTEM_FILE", system)
+    monkeypatch.setattr(configuration, "user_file", lambda: own)
+    monkeypatch.setattr(roles, "login_name", lambda trust_sudo_user=False: "jane")
+    return system, own
+
+
+def test_without_any_file_whoever_holds_the_url_is_admin(files: tuple[Path, Path]) -> None:
+    assert actor_from(load_config()).role == "admin"
+
+
+def test_a_login_named_in_users_is_a_curator_of_her_own_jobs(files: tuple[Path, Path]) -> None:
+    files[0].write_text('[users]\njane = { ids = ["jsmith"], name = "Jane Smith" }\nalan = "agunn"\n')
+    config = load_config()
+    actor = actor_from(config)
+    assert (actor.role, actor.user_ids, actor.only_user) == ("curator", ("jsmith",), "jsmith")
+    assert config.name_of("jsmith") == "Jane Smith"
+    assert config.name_of("agunn") == "agunn"
+
+
+def test_the_system_wins_and_the_own_file_can_only_lower_the_role(files: tuple[Path, Path]) -> None:
+    files[0].write_text('url = "redis://db1/0"\nrole = "viewer"\n')
+    files[1].write_text(
+        'url = "redis://mine/0"\nrole = "admin"\ntheme = "light"\n[roles]\nadmin = ["jane"]\n'
+    )
+    config = load_config()
+    assert (config.url, config.theme, config.role_of("jane")) == ("redis://db1/0", "light", "viewer")
+    files[0].write_text('role = "admin"\n')
+    files[1].write_text('role = "viewer"\n')
+    assert load_config().role_of("jane") == "viewer"
+
+
+def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("redis://:secret@db1/0\n")
+    files[0].write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n[stuck-after]\ninsert = "1h"\n')
+    config = load_config()
+    assert config.url == "redis://:secret@db1/0"
+    assert config.prefixes == ("gn-uploader", "gnqc")
+    assert config.limits.stuck_by_type == {"insert": 3600}
+    assert config.overridden(prefixes=("other",)).prefixes == ("other",)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["url = 5", "role = 'king'", "nonsense = 1", "not toml", "users = 1", "prefix = ['a*']", "url-file = 'none'",
+     "[stuck-after]\nqc = 'soon'", "[users]\njane = ['a:b']"],
+)  # fmt: skip
+def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text: str) -> None:
+    files[0].write_text(text)
+    with pytest.raises((ConfigError, ValueError)) as said:
+        load_config()
+    assert "\n" not in str(said.value)
+
+
+def test_the_check_stands_in_front_of_the_action() -> None:
+    hers, others = Job(id="a", user="jsmith"), Job(id="b", user="agunn")
+    curator = Actor("jane", "curator", ("jsmith",))
+    assert curator.may("kill", hers)
+    assert not curator.may("see", others)
+    assert Actor("guest", "viewer").may("see", others)
+    for actor in (Actor("guest", "viewer"), Actor("tux", "admin", read_only=True), curator):
+        with pytest.raises(NotAllowed):
+            actor.check("kill", others)
+    Actor.admin("tux").check("kill", others)
+
+
+def test_a_login_is_the_process_owner_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = roles.login_name()
+    monkeypatch.setenv("USER", "somebody")
+    monkeypatch.setenv("SUDO_USER", "somebody")
+    assert roles.login_name() == me
+    assert Config().role_of(me) == "admin"

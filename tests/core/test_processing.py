@@ -1,0 +1,169 @@
+"""Processing by type: what reports say, and that no processor can harm who asks."""
+
+import json
+import time
+from collections.abc import Iterable
+
+import msgspec
+import pytest
+
+from gnjobs.faults import Fault, fault_from, sentence
+from gnjobs.line_text import line_sentence
+from gnjobs.lines import Hole, Line
+from gnjobs.processing import Report, ReportTable, Source, processor_for, register, running, start_processing
+from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT
+from gnjobs.records import Child, Job
+from tests.hostile import TEXTS
+
+SOURCE = Source("child", "geno.tsv", "geno.tsv")
+
+
+def line(number: int, text: str, kind: str = "out", at: float = 0.0) -> Line:
+    return Line(number, at, kind, text)
+
+
+def report(
+    job_type: str, lines: list[Line | Hole], status: str = "running", children: tuple[Child, ...] = ()
+) -> Report:
+    job = Job(id="j", type=job_type, status=status)
+    processing = start_processing(job, None)
+    processing.feed(SOURCE, lines)
+    return processing.report(job, children)
+
+
+def fault_line(number: int, **fields: object) -> Line:
+    return line(number, json.dumps(fields), "fault")
+
+
+def test_qc_groups_equal_faults_and_shows_the_first() -> None:
+    first = fault_line(1, file="a", row=1204, row_title="BXD12", column=7, column_title="BXD32", value="12.3",
+                       expected="exactly 3 decimals")  # fmt: skip
+    more = [
+        fault_line(n, file="a", row=n, column=2, value="1", expected="exactly 3 decimals")
+        for n in range(2, 312)
+    ]
+    empty = fault_line(400, file="b", row=88, column=41, value="", kind="empty")
+    said = report("qc", [first, *more, empty])
+    assert said.headline == "312 faults in 2 files so far"
+    (table,) = said.tables
+    assert table.counts == (311, 1)
+    assert table.rows[0][-1] == 'row 1204 "BXD12", column 7 "BXD32": found "12.3", needs exactly 3 decimals'
+    assert table.rows[1][-1] == "row 88, column 41: empty cell"
+
+
+def test_qc_reads_gn_uploaders_error_objects_and_invents_no_numbers() -> None:
+    stored = {
+        "filename": "f",
+        "rowtitle": "r1",
+        "coltitle": "BXD1",
+        "cellvalue": "x",
+        "message": "Invalid value 'x'",
+    }
+    said = report("qc-rqtl2-bundle", [line(1, json.dumps(stored))], "success")
+    assert said.headline == "1 fault in 1 file"
+    assert said.tables[0].rows[0][-1] == """row "r1", column "BXD1": found "x", Invalid value 'x'"""
+    assert fault_from(stored).row is None
+
+
+def test_no_faults_and_missing_input_are_said() -> None:
+    children = (Child(id="a", output_key="k", unit="rows", done=10), Child(id="b", output_key="k"))
+    said = report("qc", [Hole(1, 500), line(501, "x")], "success", children)
+    assert said.headline == "no faults in 2 files"
+    assert "500 lines are missing" in said.notes[0]
+
+
+def test_insert_says_rows_rate_and_time_left() -> None:
+    record = {"table": "PublishData", "total": 10_000}
+    lines = [line(n, json.dumps(record | {"rows": n * 1000}), "record", at=float(n)) for n in range(1, 6)]
+    said = report("insert", lines)
+    assert said.headline == "5 000 of 10 000 rows inserted, 5 s left"
+    assert said.progress == 50
+
+
+def test_generic_tells_the_last_error_and_counts() -> None:
+    log = json.dumps({"level": "WARNING", "message": "slow"})
+    said = report("unknown", [line(1, "fine"), line(2, log, "log"), line(3, "it broke", "err")])
+    assert said.headline == "it broke"
+    assert {metric.name: metric.value for metric in said.metrics} == {
+        "lines": 3,
+        "warning lines": 1,
+        "err lines": 1,
+    }
+
+
+def test_a_plain_function_may_return_a_headline_a_mapping_or_a_report() -> None:
+    job = Job(id="j")
+
+    def ask(function: object) -> Report:
+        processing = start_processing(job, function)
+        processing.feed(SOURCE, [line(1, "a"), line(2, "b")])
+        return processing.report(job, ())
+
+    def headline(lines: Iterable[Line]) -> str:
+        return f"{len(list(lines))} lines"
+
+    assert ask(headline).headline == "2 lines"
+    assert ask(lambda lines: {"lines": len(list(lines))}).metrics[0].value == 2
+    assert ask(lambda _: Report("mine")).headline == "mine"
+
+
+def test_one_that_raises_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(lines: Iterable[Line]) -> str:
+        raise RuntimeError("no idea")
+
+    processing = start_processing(Job(id="j"), broken)
+    said = processing.report(Job(id="j"), ())
+    assert "RuntimeError: no idea" in said.notes[0]
+
+
+def test_one_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
+
+    def endless(lines: Iterable[Line]) -> str:
+        while True:
+            list(lines)
+
+    started = time.monotonic()
+    said = start_processing(Job(id="j"), endless).report(Job(id="j"), ())
+    assert time.monotonic() - started < 20
+    assert "took longer" in said.notes[0]
+
+
+def test_a_gigantic_report_is_cut_and_says_so() -> None:
+    rows = tuple(("x" * 1000,) for _ in range(3000))
+
+    def gigantic(lines: Iterable[Line]) -> Report:
+        return Report("big", tables=(ReportTable("t", ("c",), rows),))
+
+    said = start_processing(Job(id="j"), gigantic).report(Job(id="j"), ())
+    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
+    assert CUT_NOTE in said.notes
+
+
+def test_a_registered_type_is_used_and_a_name_from_redis_imports_nothing() -> None:
+    class Mine:
+        def feed(self, source: Source, lines: object) -> None:
+            return
+
+        def report(self, job: Job, children: object) -> Report:
+            return Report("mine")
+
+    register("my-type", Mine)
+    assert report("my-type", []).headline == "mine"
+    assert type(processor_for("os.system")).__name__ == "GenericProcessor"
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("kind", ["out", "err", "log", "fault", "record", "result"])
+def test_no_line_makes_saying_it_raise(text: str, kind: str) -> None:
+    assert isinstance(line_sentence(line(1, text, kind)), str)
+    assert isinstance(line_sentence(line(1, json.dumps({"message": text, "file": [text]}), kind)), str)
+
+
+def test_sentences() -> None:
+    assert sentence(Fault(value="x", expected="a number")) == 'found "x", needs a number'
+    assert sentence(Fault()) == "fault"
+    said = line_sentence(
+        line(1, json.dumps({"level": "WARNING", "logger": "gn.qc", "message": "slow read"}), "log")
+    )
+    assert said == "WARNING gn.qc: slow read"
