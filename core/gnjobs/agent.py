@@ -143,11 +143,18 @@ class Agent:
         page = self._store.page(unfinished=True, count=500)
         while True:
             for job in page.jobs:
-                self._look_at(job, now)
+                self._look_safely(job, now)
             if page.next is None:
                 break
             page = self._store.page(unfinished=True, before=page.next, count=500)
         self._tidy()
+
+    def _look_safely(self, job: Job, now: float) -> None:
+        """Look at a job; one whose keys hold something else keeps nobody from looking at the others."""
+        try:
+            self._look_at(job, now)
+        except (redis.ResponseError, OSError) as error:
+            print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _look_at(self, job: Job, now: float) -> None:
         if job.status == PENDING or not is_on_this_host(job) or job.heartbeat is None:
@@ -159,6 +166,8 @@ class Agent:
             self._orphans.discard(job.id)
             return
         present = look(job)
+        if present.kind == "gone":
+            present = look(job)  # a process that forks and ends meanwhile can escape one look
         match present.kind:
             case "gone":
                 self._write_end(job, now, f"nothing of it runs on {self._host}, and its supervisor is gone")

@@ -11,6 +11,7 @@ import pytest
 
 from gnjobs import control, events
 from gnjobs.agent import Agent
+from gnjobs.health import Presence
 from gnjobs.identity import boot_id, host_name, pid_namespace
 from gnjobs.kills import kill_job
 from gnjobs.launch import launch
@@ -124,6 +125,30 @@ def test_a_job_is_started_for_who_asks(store: JobStore, agent: Agent) -> None:
     job = store.create(["true"])
     launch(job, via="agent", store=store)
     wait_for(lambda: store.get(job.id).status == "success", 20)
+
+
+def stale(store: JobStore) -> Job:
+    """A job that ran here under a supervisor that is gone."""
+    job = store.create(["true"])
+    here = {"status": "running", "host": host_name(), "boot-id": boot_id(), "pid-namespace": pid_namespace()}
+    store.client.hset(KEYS.job(job.id), mapping=here | {"supervisor-pid": 1, "heartbeat": 1})
+    return job
+
+
+def test_a_job_that_cannot_be_written_keeps_no_other_from_its_end(store: JobStore) -> None:
+    other, broken = stale(store), stale(store)
+    store.client.hset(KEYS.job(broken.id), "child:c1", KEYS.child_output(broken.id, "c1"))
+    store.client.set(KEYS.child(broken.id, "c1"), "no hash")
+    Agent(store).look_around()
+    assert store.get(other.id).status == "lost"
+
+
+def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = stale(store)
+    seen = iter([Presence("gone"), Presence("running", "1 process runs")])
+    monkeypatch.setattr("gnjobs.agent.look", lambda _: next(seen))
+    Agent(store).look_around()
+    assert store.get(job.id).status == "running"
 
 
 def test_a_forged_record_kills_no_bystander(store: JobStore, agent: Agent) -> None:
