@@ -262,8 +262,10 @@ def test_a_line_that_still_grows_is_awaited(fake: redis.Redis) -> None:
     fake.set(KEY, "a\nb")
     reader = OutputReader(fake, KEY)
     assert shown(reader.follow(1, 0.05)) == [(2, "b")]
-    threading.Timer(0.05, lambda: fake.append(KEY, "ig\nc\n")).start()
+    later = threading.Timer(0.05, lambda: fake.append(KEY, "ig\nc\n"))
+    later.start()
     assert shown(reader.follow(1, 5)) == [(2, "big"), (3, "c")]
+    later.join()
 
 
 def test_no_such_key(fake: redis.Redis) -> None:
@@ -347,10 +349,12 @@ def test_following_a_writer(server: Server, client: redis.Redis) -> None:
 def test_a_line_is_seen_when_it_comes(client: redis.Redis) -> None:
     add(client, 1, "a")
     reader = OutputReader(client, KEY)
-    threading.Timer(0.05, lambda: add(client, 3, "b", "c")).start()
+    later = threading.Timer(0.05, lambda: add(client, 3, "b", "c"))
+    later.start()
     start = time.monotonic()
     assert shown(reader.follow(1, 20)) == [(2, "b"), (3, "c")]
     assert time.monotonic() - start < 10
+    later.join()
 
 
 def test_following_says_what_is_missing(client: redis.Redis) -> None:
