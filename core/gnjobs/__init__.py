@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from gnjobs.child_output import ChildOutput as ChildOutput
     from gnjobs.children import ChildFailure as ChildFailure
     from gnjobs.children import ChildResult as ChildResult
-    from gnjobs.children import ThisChild as ThisChild
     from gnjobs.connections import connect as connect
     from gnjobs.context import CurrentJob as CurrentJob
     from gnjobs.context import current_job as current_job
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from gnjobs.safetext import safe_line as safe_line
     from gnjobs.safetext import safe_text as safe_text
     from gnjobs.store import JobStore as JobStore
+    from gnjobs.this_child import ThisChild as ThisChild
 
 _HOMES = {
     "OutputFile": "adapters",
@@ -39,7 +39,6 @@ _HOMES = {
     "ChildOutput": "child_output",
     "ChildFailure": "children",
     "ChildResult": "children",
-    "ThisChild": "children",
     "connect": "connections",
     "CurrentJob": "context",
     "current_job": "context",
@@ -59,6 +58,7 @@ _HOMES = {
     "safe_line": "safetext",
     "safe_text": "safetext",
     "JobStore": "store",
+    "ThisChild": "this_child",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are those of the table

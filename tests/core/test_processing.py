@@ -1,8 +1,11 @@
 """Processing by type: what reports say, and that no processor can harm who asks."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +13,17 @@ import pytest
 from gnjobs.faults import Fault, fault_from, sentence
 from gnjobs.line_text import line_sentence
 from gnjobs.lines import Hole, Line
-from gnjobs.processing import Report, ReportTable, Source, processor_for, register, running, start_processing
+from gnjobs.processing import (
+    Metric,
+    Report,
+    ReportTable,
+    Source,
+    processor_for,
+    register,
+    registry,
+    running,
+    start_processing,
+)
 from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT
 from gnjobs.records import Child, Job
 from tests.hostile import TEXTS
@@ -138,6 +151,89 @@ def test_a_gigantic_report_is_cut_and_says_so() -> None:
     said = start_processing(Job(id="j"), gigantic).report(Job(id="j"), ())
     assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
     assert CUT_NOTE in said.notes
+
+
+@pytest.mark.parametrize("place", ["headline", "metric", "cell", "title", "notes", "counts"])
+def test_no_part_of_a_report_can_be_gigantic(place: str) -> None:
+    big = "\x01" * 3_000_000
+    given = {
+        "headline": Report(big),
+        "metric": Report(metrics=(Metric(big, big, big),) * 3),
+        "cell": Report(tables=(ReportTable("t", ("c",), ((big,),) * 30),)),
+        "title": Report(tables=(ReportTable(big, (big,) * 100, ()),)),
+        "notes": Report(notes=(big, big)),
+        "counts": Report(tables=(ReportTable("t", ("c",), ((1,),), (10**9,) * 200_000),)),
+    }[place]
+    said = start_processing(Job(id="j"), lambda _: given).report(Job(id="j"), ())
+    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
+    assert CUT_NOTE in said.notes
+
+
+def test_a_gigabyte_is_cut_before_it_is_copied() -> None:
+    row = ("x" * 1_000_000,)
+
+    def gigabyte(lines: Iterable[Line]) -> Report:
+        return Report("a gigabyte", tables=(ReportTable("t", ("c",), (row,) * 1000),))
+
+    said = start_processing(Job(id="j"), gigabyte).report(Job(id="j"), ())
+    assert said.headline == "a gigabyte"
+    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
+
+
+def test_a_report_of_wrong_parts_is_a_failure_that_says_so() -> None:
+    wrong: Any = 5
+    said = start_processing(Job(id="j"), lambda _: Report("x", notes=wrong)).report(Job(id="j"), ())
+    assert said.headline == "the output could not be processed"
+    said = start_processing(Job(id="j"), lambda _: {"x": [1, 2]}).report(Job(id="j"), ())
+    assert said.metrics[0].value == "[1, 2]"
+
+
+def test_one_that_catches_every_exception_is_cut_off_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
+
+    def stubborn(lines: Iterable[Line]) -> str:
+        while True:
+            with contextlib.suppress(Exception):
+                list(lines)
+
+    said = start_processing(Job(id="j"), stubborn).report(Job(id="j"), ())
+    assert "took longer" in said.notes[0]
+
+
+def test_a_step_that_ends_just_in_time_raises_nothing_later() -> None:
+    for _ in range(300):
+        with contextlib.suppress(running.TooSlow), running.time_limit(0.001):
+            end = time.monotonic() + 0.001
+            while time.monotonic() < end:
+                pass
+        for _ in range(100):
+            pass
+
+
+def test_a_processor_of_an_installed_package_is_found_by_its_entry_point(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "her_package.py").write_text(
+        "class HerProcessor:\n"
+        "    def feed(self, source, lines): pass\n"
+        "    def report(self, job, children):\n"
+        "        from gnjobs import Report\n"
+        "        return Report('hers')\n"
+    )
+    metadata = tmp_path / "her_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[gnjobs.processors]\nhers = her_package:HerProcessor\nbroken = not_there:Processor\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    registry._installed.cache_clear()
+    try:
+        assert report("hers", []).headline == "hers"
+        assert "ModuleNotFoundError" in report("broken", []).notes[0]
+    finally:
+        registry._installed.cache_clear()
+        registry._registered.pop("hers", None)
 
 
 def test_a_registered_type_is_used_and_a_name_from_redis_imports_nothing() -> None:

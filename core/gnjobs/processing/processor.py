@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from gnjobs.lines import Hole, Line
-from gnjobs.processing.report import Metric, Report
+from gnjobs.processing.report import Cell, Metric, Report
 from gnjobs.records import Child, Job
 
 
@@ -47,6 +47,10 @@ class FunctionProcessor:
         if isinstance(said, Report):
             return said
         if isinstance(said, Mapping):
-            metrics = tuple(Metric(str(name), value) for name, value in said.items())
+            metrics = tuple(Metric(str(name), _cell(value)) for name, value in said.items())
             return Report(", ".join(f"{m.value} {m.name}" for m in metrics[:3]), metrics=metrics)
         return Report(str(said))
+
+
+def _cell(value: Any) -> Cell:
+    return value if isinstance(value, str | int | float | None) else str(value)

@@ -1,5 +1,7 @@
 """What processing says of a job's outputs: plain data that becomes JSON, and is drawn by others."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 LARGEST_REPORT = 1_000_000
@@ -36,25 +38,70 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def bounded(report: Report) -> Report:
-    """Return the report, or as much of it as 1 MB holds, with a note that it was cut."""
-    encoded = msgspec.json.encode(_encodable(report))
-    if len(encoded) <= LARGEST_REPORT:
-        return report
-    kept = Report(report.headline[:1000], report.progress, report.metrics[:50], (), (CUT_NOTE,))
-    room = LARGEST_REPORT // 4
+    """Return the report, or as much of it as 1 MB holds, with a note that it was cut.
+
+    Raises `msgspec.ValidationError` for one whose parts are not what they should be.
+    """
+    if _is_huge(report):
+        return _cut(report)
+    cleaned = _encodable(report)
+    msgspec.convert(cleaned, Report)
+    return report if len(msgspec.json.encode(cleaned)) <= LARGEST_REPORT else _cut(report)
+
+
+def _is_huge(report: Report) -> bool:
+    """Whether its text alone is too large, found without making a copy of it."""
+    room = LARGEST_REPORT
+    for text in _texts(report):
+        room -= len(text) + 1
+        if room < 0:
+            return True
+    return False
+
+
+def _texts(report: Report) -> Iterator[str]:
+    yield report.headline
+    yield from report.notes
+    for metric in report.metrics:
+        yield from (metric.name, _text(metric.value), metric.unit)
+    for table in report.tables:
+        yield from (table.title, *table.columns)
+        yield from map(str, table.counts)
+        for row in table.rows:
+            yield from map(_text, row)
+
+
+def _text(cell: Cell) -> str:
+    return cell if isinstance(cell, str) else str(cell)
+
+
+def _cut(report: Report) -> Report:
+    metrics = tuple(
+        Metric(metric.name[:200], _short(metric.value), metric.unit[:50]) for metric in report.metrics[:50]
+    )
+    room = LARGEST_REPORT // 10  # characters, of which JSON makes up to six bytes each
     tables = []
     for table in report.tables[:10]:
-        rows = []
-        for row in table.rows:
-            size = sum(len(str(cell)) for cell in row) + 10
-            if size > room:
-                break
-            room -= size
-            rows.append(row)
-        tables.append(
-            ReportTable(table.title[:200], table.columns[:50], tuple(rows), table.counts[: len(rows)])
-        )
-    return msgspec.structs.replace(kept, tables=tuple(tables))
+        rows, room = _rows_that_fit(table, room)
+        columns = tuple(column[:200] for column in table.columns[:50])
+        tables.append(ReportTable(table.title[:200], columns, rows, table.counts[: len(rows)]))
+    return Report(report.headline[:1000], report.progress, metrics, tuple(tables), (CUT_NOTE,))
+
+
+def _rows_that_fit(table: ReportTable, room: int) -> tuple[tuple[tuple[Cell, ...], ...], int]:
+    rows = []
+    for row in table.rows:
+        kept = tuple(_short(cell) for cell in row[:50])
+        size = sum(len(str(cell)) for cell in kept) + 10
+        if size > room:
+            break
+        room -= size
+        rows.append(kept)
+    return tuple(rows), room
+
+
+def _short(cell: Cell) -> Cell:
+    return cell[:1000] if isinstance(cell, str) else cell
 
 
 def _encodable(report: Report) -> object:

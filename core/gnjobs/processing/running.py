@@ -15,19 +15,21 @@ from gnjobs.records import Child, Job
 STEP_SECONDS = 2.0
 
 
-class TooSlow(Exception):
-    """Raised inside a processor that took longer than a step may take."""
+class TooSlow(BaseException):
+    """Raised inside a processor that took longer than a step may take; its own `except Exception` lets it through."""
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """Raise `TooSlow` in this thread when the block takes longer; Python code alone can be interrupted so."""
     thread = threading.get_ident()
-    is_over = threading.Lock()
+    is_over = threading.Event()
+    deciding = threading.Lock()
 
     def interrupt() -> None:
-        if is_over.acquire(blocking=False):
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooSlow))
+        with deciding:
+            if not is_over.is_set():
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooSlow))
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
@@ -36,7 +38,17 @@ def time_limit(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        is_over.acquire(blocking=False)
+        _end(is_over, deciding, thread)
+
+
+def _end(is_over: threading.Event, deciding: threading.Lock, thread: int) -> None:
+    """Let nothing be raised from here on, an exception that is on its way included."""
+    try:
+        with deciding:
+            is_over.set()
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
+    except TooSlow:
+        is_over.set()
 
 
 class RunningProcessor:

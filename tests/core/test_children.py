@@ -1,0 +1,186 @@
+"""Children of a job: marked, in sessions of their own, bounded in number, and the end of each noticed and stored."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, ThisChild, current_job
+from gnjobs.errors import NoSuchJob, NotInJob
+from gnjobs.records import Child
+from tests.core import child_functions as functions
+from tests.servers import Server
+
+
+@pytest.fixture
+def store(server: Server) -> JobStore:
+    return JobStore.from_url(server.url)
+
+
+@pytest.fixture
+def job(server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[CurrentJob]:
+    """A job whose own code is this test."""
+    created = store.create(["true"])
+    monkeypatch.setenv("GNJOBS_REDIS_URL", server.url)
+    monkeypatch.setenv("GNJOBS_JOB_ID", created.id)
+    monkeypatch.setenv("GNJOBS_PREFIX", "gn-uploader")
+    monkeypatch.delenv("GNJOBS_CHILD_ID", raising=False)
+    with current_job() as found:
+        yield found
+
+
+def stored(store: JobStore, job: CurrentJob) -> dict[str, Child]:
+    return {child.id: child for child in store.all_children(job.id)}
+
+
+def failure(outcome: object) -> ChildFailure:
+    assert isinstance(outcome, ChildFailure)
+    return outcome
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_results_come_in_order_and_children_are_stored(job: CurrentJob, store: JobStore, kind: str) -> None:
+    outcomes = job.run_children(functions.square, [3, 1, 2], labels=["c", "a", "b"], kind=kind)
+    assert outcomes == [ChildResult("c", "c", 9), ChildResult("a", "a", 1), ChildResult("b", "b", 4)]
+    found = stored(store, job)
+    assert {child.status for child in found.values()} == {"success"}
+    assert (found["c"].done, found["c"].total, found["c"].unit) == (3, 10, "rows")
+    assert [getattr(line, "text", "") for line in store.output(job.id, "c").read(1, 9)] == ["squaring 3"]
+    assert store.get(job.id).percent == 100
+    assert store.get(job.id).message == "3 of 3 children done"
+
+
+def test_each_process_is_marked_and_leads_a_session(job: CurrentJob, server: Server) -> None:
+    outcomes = job.run_children(functions.say_marks, ["x", "y"])
+    for outcome, name in zip(outcomes, "xy", strict=True):
+        assert isinstance(outcome, ChildResult)
+        said = outcome.value
+        assert said["session"] == said["pid"] != os.getpid()
+        assert said["parent"] == os.getpid()
+        assert f"GNJOBS_JOB_ID={job.id}" in said["marks"]
+        assert f"GNJOBS_CHILD_ID={name}" in said["marks"]
+        assert f"GNJOBS_REDIS_URL={server.url}" in said["marks"]
+    assert "GNJOBS_CHILD_ID" not in os.environ
+
+
+def test_every_end_is_noticed_and_the_others_go_on(job: CurrentJob, store: JobStore) -> None:
+    items = ["raise", "segfault", "exit", "sys.exit", "sys.exit well", "fine"]
+    raised, crashed, exited, left, left_well, fine = job.run_children(functions.end_as_told, items)
+    assert "ValueError: cell 7 is no cell" in failure(raised).error
+    assert failure(crashed).signal == signal.SIGSEGV
+    assert "ended by signal 11 (Segmentation fault)" in failure(crashed).error
+    assert failure(exited).exit_code == 7
+    assert failure(left).exit_code == 3
+    assert isinstance(left_well, ChildResult)
+    assert isinstance(fine, ChildResult)
+    assert fine.value == "fine"
+    found = stored(store, job)
+    assert [child.status for child in found.values()].count("error") == 4
+    assert found["segfault"].signal == signal.SIGSEGV
+    assert found["exit"].exit_code == 7
+    assert "Traceback" in (found["raise"].error or "")
+
+
+def test_in_threads_exceptions_and_exits_are_outcomes(job: CurrentJob, store: JobStore) -> None:
+    items = ["raise", "sys.exit", "sys.exit well", "fine"]
+    raised, left, left_well, fine = job.run_children(functions.end_as_told, items, kind="thread")
+    assert "ValueError" in failure(raised).error
+    assert "SystemExit" in failure(left).error
+    assert isinstance(left_well, ChildResult)
+    assert isinstance(fine, ChildResult)
+    assert (
+        sorted(str(child.status) for child in stored(store, job).values()) == ["error"] * 2 + ["success"] * 2
+    )
+
+
+def test_a_dead_child_is_noticed_though_what_it_forked_lives_on(job: CurrentJob, tmp_path: Path) -> None:
+    said = tmp_path / "pid"
+    try:
+        (outcome,) = job.run_children(functions.fork_and_crash, [str(said)])
+        assert failure(outcome).signal == signal.SIGKILL
+        os.kill(int(said.read_text()), 0)
+    finally:
+        os.kill(int(said.read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_no_more_than_max_workers_are_at_work(job: CurrentJob, tmp_path: Path, kind: str) -> None:
+    outcomes = job.run_children(functions.hold_a_place, [str(tmp_path)] * 2, max_workers=1, kind=kind)
+    assert [getattr(outcome, "value", None) for outcome in outcomes] == [1, 1]
+
+
+@pytest.mark.parametrize("given", ["function", "item"])
+def test_what_cannot_be_pickled_is_refused_with_the_ways_out(
+    job: CurrentJob, store: JobStore, given: str
+) -> None:
+    def local(item: object, child: ThisChild) -> None:
+        return
+
+    with pytest.raises(TypeError, match=r"function of a module.*kind=\"thread\""):
+        job.run_children(local if given == "function" else functions.square, [threading.Lock()])
+    assert stored(store, job) == {}
+
+
+def test_called_twice_the_children_have_keys_of_their_own(job: CurrentJob, store: JobStore) -> None:
+    first = job.run_children(functions.square, [2], labels=["pheno.tsv"], kind="thread")
+    second = job.run_children(functions.square, [3], labels=["pheno.tsv"], kind="thread")
+    assert first[0].child_id != second[0].child_id
+    assert set(stored(store, job)) == {first[0].child_id, second[0].child_id}
+
+
+def test_children_may_have_children(job: CurrentJob, store: JobStore) -> None:
+    outcomes = job.run_children(functions.have_children, [1, 5], labels=["a", "b"])
+    assert [getattr(outcome, "value", None) for outcome in outcomes] == [[1, 4], [25, 36]]
+    found = stored(store, job)
+    assert len(found) == 6
+    assert {child.status for child in found.values()} == {"success"}
+    assert store.get(job.id).message == "2 of 2 children done"
+
+
+def test_on_failure_stop_ends_those_at_work_and_starts_no_more(
+    job: CurrentJob, store: JobStore, tmp_path: Path
+) -> None:
+    at_work = str(tmp_path / "at work")
+    items = [("fail", at_work), ("wait", at_work), ("wait", at_work)]
+    outcomes = job.run_children(
+        functions.fail_or_wait, items, max_workers=2, labels=["f", "w", "n"], on_failure="stop"
+    )
+    failed, stopped, not_started = map(failure, outcomes)
+    assert "the first one failed" in failed.error
+    assert stopped.error == "stopped: f failed"
+    assert not_started.error == "not started: f failed"
+    statuses = {child_id: child.status for child_id, child in stored(store, job).items()}
+    assert statuses == {"f": "error", "w": "killed", "n": "killed"}
+
+
+def test_results_that_cannot_be_sent_are_told_as_text_and_large_ones_come_whole(job: CurrentJob) -> None:
+    (outcome,) = job.run_children(functions.return_a_lock, [1])
+    assert isinstance(outcome, ChildResult)
+    assert "cannot pickle" in outcome.value
+    (large,) = job.run_children(functions.give_much, [3_000_000])
+    assert isinstance(large, ChildResult)
+    assert len(large.value) == 3_000_000
+
+
+def test_no_items_no_children(job: CurrentJob, store: JobStore) -> None:
+    assert job.run_children(functions.square, []) == []
+    assert stored(store, job) == {}
+
+
+def test_a_label_for_each_item_is_needed(job: CurrentJob) -> None:
+    with pytest.raises(ValueError, match="1 labels for 2 items"):
+        job.run_children(functions.square, [1, 2], labels=["a"])
+
+
+def test_outside_of_a_job_and_after_its_record_is_gone(
+    job: CurrentJob, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.client().flushall()
+    with pytest.raises(NoSuchJob, match="is gone"):
+        job.run_children(functions.square, [1])
+    monkeypatch.delenv("GNJOBS_JOB_ID")
+    with pytest.raises(NotInJob, match="belongs to no job"):
+        current_job()
