@@ -4,7 +4,6 @@ import contextlib
 import json
 import time
 from collections.abc import Iterable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -255,16 +254,6 @@ def test_a_registered_type_is_used_and_a_name_from_redis_imports_nothing() -> No
 def test_no_line_makes_saying_it_raise(text: str, kind: str) -> None:
     assert isinstance(line_sentence(line(1, text, kind)), str)
     assert isinstance(line_sentence(line(1, json.dumps({"message": text, "file": [text]}), kind)), str)
-
-
-def test_an_installed_package_adds_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("installed-type", "gnjobs.processing.insert:InsertProcessor", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
-    registry._installed.cache_clear()
-    first, second = processor_for("installed-type"), processor_for("installed-type")
-    registry._installed.cache_clear()
-    assert type(first).__name__ == "InsertProcessor"
-    assert first is not second
 
 
 def test_sentences() -> None:

@@ -37,5 +37,5 @@ def processor_for(job_type: str | None) -> Processor:
     """
     name = _ALIASES.get(job_type or "", job_type or "generic")
     if name not in _registered and name in _installed():
-        register(name, _installed()[name])
+        register(name, _installed()[name]())  # type: ignore[arg-type]
     return _registered.get(name, GenericProcessor)()
