@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.environment import ENV_CHILD, ENV_URL
+from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_URL
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.waiting import wait_for
@@ -22,15 +22,16 @@ START, VERDICT = 90.0, 90.0
 pytestmark = pytest.mark.timeout(300)
 
 
-def marked(directory: Path, child: str | None = None) -> list[psutil.Process]:
-    """The processes that carry the demo's mark, or one child's."""
+def marked(directory: Path, job: str = "", child: str | None = None) -> list[psutil.Process]:
+    """The processes that carry the demo's mark, or that of a job whose id begins so, or of one of its children."""
     found = []
     for process in psutil.process_iter():
         try:
             environ = process.environ()
         except psutil.Error:
             continue
-        if str(directory) in environ.get(ENV_URL, "") and child in (None, environ.get(ENV_CHILD)):
+        of_job = environ.get(ENV_JOB, "").startswith(job)
+        if str(directory) in environ.get(ENV_URL, "") and of_job and child in (None, environ.get(ENV_CHILD)):
             found.append(process)
     return found
 
@@ -109,14 +110,16 @@ def test_a_stuck_child_is_found_explained_and_killed(directory: Path) -> None:
         presses += 1 + move_to(terminal, "! STUCK    pheno")
         child = re.search(r"STUCK +(\S+)", cursor_line(terminal.text))
         assert child is not None
-        processes = marked(directory, child.group(1))
+        job = re.search(rf"{STUCK_LABEL} +([0-9a-f]{{8}})", terminal.text)
+        assert job is not None
+        processes = marked(directory, job.group(1), child.group(1))
         assert processes
         terminal.send("K")
         assert presses + 1 <= 6
         terminal.wait_for(lambda text: "Kill one child" in text and "Cancel" in text)
         terminal.wait_for(str(processes[0].pid))
         terminal.send(TAB + "runaway" + TAB + ENTER)
-        terminal.wait_for("verified")
+        terminal.wait_for("verified: 1 of 1 gone")
         assert not [process for process in processes if process.is_running() and process.status() != "zombie"]
         terminal.wait_for("Close")
         terminal.send(ENTER)
