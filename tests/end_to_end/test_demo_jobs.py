@@ -1,15 +1,22 @@
 """The demo's jobs do what they say: the quality check finds every fault and no other, the insert inserts everything."""
 
+import contextlib
 import csv
 import io
 import sqlite3
 import sys
 from pathlib import Path
 
-from gnjobs import JobStore
-from gnjobs_tui.demo.files import STRAINS, kind_of, write_file
+import pytest
+
+from gnjobs import Job, JobStore, Line
+from gnjobs.statuses import FINAL_STATUSES
+from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
+from gnjobs_tui.demo.jobs.qc import row_faults
+from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all
 from tests.end_to_end.command import run
 from tests.servers import Server
+from tests.waiting import wait_for
 
 ROWS = 3000
 NAMES = ("pheno_av.tsv", "pheno_se.tsv", "geno_av.tsv", "covar_se.tsv")
@@ -64,6 +71,96 @@ def test_the_insert_inserts_every_cell(server: Server, tmp_path: Path) -> None:
     status = JobStore.from_url(server.url).status(job_id)
     assert status.report.headline == "3 000 of 3 000 rows inserted"
     assert status.job.percent == 100
+
+
+@pytest.fixture
+def store(server: Server) -> JobStore:
+    return JobStore.from_url(server.url)
+
+
+def run_job(store: JobStore, module: str, *arguments: str) -> Job:
+    """Run one of the demo's jobs to its end."""
+    command = [sys.executable, "-m", f"gnjobs_tui.demo.jobs.{module}", *arguments]
+    return store.get(run(store.url, "run", "--", *command).stdout.split()[0])
+
+
+def test_every_kind_of_fault_is_in_the_files(tmp_path: Path) -> None:
+    for name in ("a_av.tsv", "a_se.tsv"):
+        write_file(tmp_path / name, ROWS, seed=3, bad_header=True)
+        cells = {cell for _, row, _, cell in plain_check(tmp_path / name) if row > 1}
+        assert cells == {"", "x", ".512", "12.3", "1,5", "NA"}
+        assert (name, 1, 4, "BDX6") in plain_check(tmp_path / name)
+
+
+def test_a_row_of_another_length_is_one_fault_and_not_an_error() -> None:
+    found = list(row_faults(7, ["r", "1.000000", "x", "y"], ["id", "BXD1", "BXD2"], STANDARD_ERROR))
+    assert [(fault["row"], fault["value"], fault["expected"]) for fault in found] == [
+        (7, "4 columns", "3 columns")
+    ]
+
+
+def test_the_failing_job_leaves_its_traceback(store: JobStore) -> None:
+    job = run_job(store, "failing")
+    assert job.status == "error"
+    lines = [line.text for line in store.output(job.id).tail(50) if isinstance(line, Line)]
+    assert "Traceback (most recent call last):" in lines
+    assert lines[-1] == "KeyError: 'axolotl'"
+
+
+def test_the_crashing_job_has_one_child_that_a_signal_ended(store: JobStore) -> None:
+    job = run_job(store, "crashing")
+    assert job.status == "error"
+    found = {child.label: (child.status, child.signal) for child in store.all_children(job.id)}
+    assert found == {"chr 1": ("success", None), "chr 2": ("success", None), "chr X": ("error", 9)}
+
+
+def test_the_chatty_job_prints_a_lot(store: JobStore) -> None:
+    job = run_job(store, "chatty", "1")
+    assert job.status == "success"
+    assert store.output(job.id).extent().last == 2001
+
+
+def test_the_workload_runs_for_several_users_and_its_stubborn_job_needs_force(
+    store: JobStore, tmp_path: Path
+) -> None:
+    jobs = {job.label: job for job in start_all(store, tmp_path, size=0.002)}
+    try:
+        assert {job.user for job in jobs.values()} == {"jsmith", "agunn", "mhall", "tux"}
+        stuck = jobs[STUCK_LABEL]
+        assert (stuck.user, stuck.stuck_after) == ("jsmith", STUCK_AFTER)
+        done = wait_for(lambda: has_ended(store, jobs["QC average, July"]), 60)
+        assert done.status == "success"
+        assert done.faults
+        wait_for(lambda: is_silent(store, stuck), 60, "the child that hangs, and siblings that go on")
+        stubborn = jobs["QC runaway test"]
+        wait_for(lambda: store.output(stubborn.id).extent().last >= 1, 30)
+        killed = run(store.url, "kill", stubborn.id, "--grace", "0.5", "--reason", "runaway")
+        assert killed.returncode == 0, killed.stdout + killed.stderr
+        assert "KILL to" in killed.stdout
+        assert store.get(stubborn.id).status == "killed"
+    finally:
+        for job in jobs.values():
+            with contextlib.suppress(AssertionError):
+                run(store.url, "kill", job.id, "--force")
+
+
+def has_ended(store: JobStore, job: Job) -> Job | None:
+    found = store.get(job.id)
+    return found if found.status in FINAL_STATUSES else None
+
+
+def is_silent(store: JobStore, job: Job) -> bool:
+    """Whether the child that hangs has got to where it waits, and the others are further."""
+    found = {child.label: child for child in store.all_children(job.id)}
+    hanging = found.pop("pheno_se.tsv", None)
+    if hanging is None or hanging.percent is None:
+        return False
+    others = [child.percent or 0.0 for child in found.values()]
+    return (
+        hanging.status == "running"
+        and hanging.last_output is not None
+        and min(others) > hanging.percent > 11.5
+    )
 
 
 def test_files_are_the_same_for_the_same_seed(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def header_faults(header: list[str]) -> Iterator[dict[str, Any]]:
 
 def row_faults(number: int, cells: list[str], header: list[str], kind: FileKind) -> Iterator[dict[str, Any]]:
     """Find the cells of a row that are not as they should be."""
+    if len(cells) != len(header):
+        place = {"row": number, "row_title": cells[0], "value": f"{len(cells)} columns"}
+        yield {**place, "expected": f"{len(header)} columns", "kind": "number of columns"}
+        return
     for column, cell in enumerate(cells[1:], start=2):
         expected = cell_fault(cell, kind)
         if expected is not None:
