@@ -8,7 +8,7 @@ from redis.retry import Retry
 
 from gnjobs.urls import DEFAULT_URL, describe
 
-__all__ = ["DEFAULT_URL", "connect", "describe"]
+__all__ = ["DEFAULT_URL", "connect", "describe", "is_wrong_type", "readable"]
 
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -42,3 +42,17 @@ def connect(
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
         **options,
     )
+
+
+def is_wrong_type(error: object) -> bool:
+    """Whether this is how the server says that a key holds something of another type."""
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
+
+
+def readable(reply: Any) -> Any:
+    """Return one reply of a pipeline, None where its key is of another type; any other error in it is raised."""
+    if is_wrong_type(reply):
+        return None
+    if isinstance(reply, Exception):
+        raise reply
+    return reply

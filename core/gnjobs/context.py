@@ -14,7 +14,7 @@ from gnjobs.connections import DEFAULT_URL, connect
 from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_PREFIX, ENV_URL
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
-from gnjobs.lines import encode_json
+from gnjobs.lines import encode_json, encode_text
 from gnjobs.patience import patiently
 from gnjobs.scripts import add_children, set_fields
 from gnjobs.statuses import PENDING
@@ -52,7 +52,7 @@ class CurrentJob:
 
     def message(self, text: str) -> None:
         """Say in a few words what the job is doing."""
-        self._set({"message": text.encode("utf-8", "surrogateescape")})
+        self._set({"message": encode_text(text)})
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Say how far the job is: a percentage, or `done` of `total`."""
@@ -132,7 +132,7 @@ class CurrentJob:
         for child_id, label in children:
             key = self.keys.child(self.id, child_id)
             pipe.hsetnx(key, "status", PENDING)
-            pipe.hset(key, "label", label.encode("utf-8", "surrogateescape"))
+            pipe.hset(key, "label", encode_text(label))
             pipe.expire(key, _MONTH)
         pipe.execute()
 

@@ -4,19 +4,28 @@ import re
 from datetime import datetime
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+LONGEST = 100 * 365 * DAY
 _UNITS = {"s": 1.0, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
-_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhdw])")
+_NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[smhdw])", re.ASCII)
 
 
 def parse_duration(text: str) -> float:
-    """Read `90s`, `15m`, `2h`, `1h30m`, `7d` as seconds; a plain number is seconds. Raises `ValueError`."""
+    """Read `90s`, `15m`, `2h`, `1h30m`, `7d` as seconds; a plain number is seconds.
+
+    Raises `ValueError` for anything else, and beyond a hundred years.
+    """
     wanted = text.strip().lower()
-    if re.fullmatch(r"\d+(\.\d+)?", wanted):
-        return float(wanted)
     parts = list(_PART.finditer(wanted))
-    if not parts or _PART.sub("", wanted).strip():
+    if _NUMBER.fullmatch(wanted):
+        seconds = float(wanted)
+    elif parts and not _PART.sub("", wanted).strip():
+        seconds = sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
+    else:
         raise ValueError(f"{text!r:.80} is not a length of time such as 90s, 15m, 2h or 7d")
-    return sum(float(part.group(1)) * _UNITS[part.group(2)] for part in parts)
+    if seconds > LONGEST:
+        raise ValueError(f"{text!r:.80} is a length of time beyond a hundred years")
+    return seconds
 
 
 def age_text(seconds: float) -> str:

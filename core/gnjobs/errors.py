@@ -2,6 +2,7 @@
 
     GnjobsError
       ├ InvalidName        an id or a prefix that could reach other keys
+      ├ InvalidJob         no command, or a length of time that is none
       ├ JobExists          an id that is taken
       ├ NoSuchJob          no record under this id
       │   └ NoSuchChild    the job has no such child
@@ -20,6 +21,8 @@ Errors of the connection are redis-py's own (`redis.exceptions.RedisError`) and 
 Each message is one line that a person can act on.
 """
 
+MOST_NAMED = 10
+
 
 class GnjobsError(Exception):
     """Base of everything that gnjobs raises on purpose."""
@@ -27,6 +30,10 @@ class GnjobsError(Exception):
 
 class InvalidName(GnjobsError, ValueError):
     """An id, user id or prefix that is refused since it could reach other keys."""
+
+
+class InvalidJob(GnjobsError, ValueError):
+    """What is asked for makes no job: a command without words, or a length of time that is none."""
 
 
 class JobExists(GnjobsError):
@@ -45,7 +52,10 @@ class AmbiguousId(GnjobsError, LookupError):
     """A shortened id begins more than one job's id; `candidates` holds them."""
 
     def __init__(self, beginning: str, candidates: list[str]) -> None:
-        super().__init__(f"{beginning} begins {len(candidates)} ids: {', '.join(candidates)}")
+        more = ", …" if len(candidates) > MOST_NAMED else ""
+        super().__init__(
+            f"{beginning} begins {len(candidates)} ids: {', '.join(candidates[:MOST_NAMED])}{more}"
+        )
         self.candidates = candidates
 
 

@@ -3,18 +3,22 @@
 Label and owner are copied in, so that an event can be read when its job is gone. A log, not proof against forgery.
 """
 
+import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 import redis
 
 from gnjobs import values
+from gnjobs.connections import is_wrong_type
 from gnjobs.keys import Keys
+from gnjobs.lines import encode_text
 from gnjobs.records import Job
 
 KEPT = 100_000
+LONGEST_TEXT = 2000
 _CHUNK = 1000
 
 
@@ -54,18 +58,24 @@ def record_event(
         "reason": reason,
     }
     said = {
-        name: value.encode("utf-8", "surrogateescape")
-        for name, value in fields.items()
-        if value not in (None, "")
+        name: encode_text(value[:LONGEST_TEXT]) for name, value in fields.items() if value not in (None, "")
     }
     client.xadd(keys.events, said, maxlen=KEPT, approximate=True)
 
 
+def record_refusal(
+    client: redis.Redis, keys: Keys, action: str, job: Job, refusal: object, *, by: str, reason: str = ""
+) -> None:
+    """Append that an action on a job was refused, unless this account may not even say so."""
+    with contextlib.suppress(redis.ResponseError):
+        record_event(client, keys, "refused", job, text=f"{action} refused: {refusal}", by=by, reason=reason)
+
+
 def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> Iterator[Event]:
     """Read events, oldest first, from a time on (unix seconds); whatever an entry holds, reading does not raise."""
-    start = "-" if since is None else f"{int(since * 1000)}-0"
+    start = "-" if since is None else f"{int(min(max(since, 0.0), values.LATEST_TIME) * 1000)}-0"
     while True:
-        entries: Any = client.xrange(keys.events, min=start, count=_CHUNK)
+        entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
         for entry_id, fields in entries:
             yield read_event(entry_id, fields)
         if len(entries) < _CHUNK:
@@ -75,13 +85,22 @@ def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> 
 
 def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]:
     """Read the newest events, oldest of them first."""
-    entries: Any = client.xrevrange(keys.events, count=count)
+    entries = _entries(client.xrevrange, keys.events, count=count)
     return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
+
+
+def _entries(command: Callable[..., Any], key: str, **options: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    try:
+        return list(command(key, **options))
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return []
 
 
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     """Read one entry."""
     known = {name: values.text(fields.get(name.encode())) for name in Event.__struct_fields__ if name != "at"}
-    milliseconds = values.number(entry_id.partition(b"-")[0]) or 0.0
+    milliseconds = values.number(entry_id.partition(b"-")[0], 0.0, values.LATEST_TIME * 1000) or 0.0
     said = known | {"kind": known["kind"] or "?", "text": known["text"] or ""}
     return Event(at=milliseconds / 1000, **said)  # type: ignore[arg-type]

@@ -3,18 +3,22 @@
 Each file has a list of errors, a list of log lines, and a hash with its progress; names come from the keys.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
 
 from gnjobs import values
+from gnjobs.connections import readable
+from gnjobs.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.keys import ForeignKey, Keys
-from gnjobs.records import Child, Job
+from gnjobs.records import MIRROR_FIELD, Child, Job
 from gnjobs.statuses import ERROR, RUNNING, STATUSES, SUCCESS
 
 MOST_CHILDREN = 10_000
-_SCANNED_AT_ONCE = 1000
+SHORTEST_REST = 10.0
+REST_FACTOR = 20
 _SEPARATOR = "/"
 STDERR_CHILD = "field/stderr"
 _STATUS_WORDS = {
@@ -27,8 +31,8 @@ _STATUS_WORDS = {
 
 
 def is_foreign(job: Job) -> bool:
-    """Whether somebody else wrote this record: no supervisor ever beat in it, and no creator of ours dated it."""
-    return job.heartbeat is None and job.created is None
+    """Whether gn-uploader wrote this record: nobody of ours created it, though a supervisor of ours may run it."""
+    return (job.heartbeat is None and job.created is None) or MIRROR_FIELD in job.raw
 
 
 def child_id_of(part: ForeignKey) -> str:
@@ -45,35 +49,61 @@ def part_of(child_id: str) -> ForeignKey | None:
             return None
 
 
-def find_parts(client: redis.Redis, keys: Keys, job_id: str) -> list[ForeignKey]:
-    """Find gn-uploader's keys inside a job, in small steps of SCAN so that no other client waits."""
-    found: set[ForeignKey] = set()
-    for name in client.scan_iter(keys.scan_pattern(job_id), count=_SCANNED_AT_ONCE):
-        part = keys.parse_foreign(job_id, values.text(name) or "")
-        if part is not None:
-            found.add(part)
-        if len(found) >= MOST_CHILDREN:
-            break
-    return sorted(found)
+class PartFinder:
+    """Finds gn-uploader's keys inside a job among the first 5 000 000 of the server, and remembers them.
+
+    A search takes from milliseconds to seconds: between two of them there are 10 s, or 20 times what the last one took.
+    """
+
+    def __init__(
+        self, client: redis.Redis, keys: Keys, job_id: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._keys = keys
+        self._job_id = job_id
+        self._monotonic = monotonic
+        self._found: list[ForeignKey] = []
+        self._due = float("-inf")
+
+    def parts(self) -> Sequence[ForeignKey]:
+        """The parts of the keys that are known, in order, once it is time searched for anew."""
+        started = self._monotonic()
+        if started >= self._due:
+            self._found = sorted(self._search())
+            took = self._monotonic() - started
+            self._due = started + took + max(SHORTEST_REST, REST_FACTOR * took)
+        return self._found
+
+    def _search(self) -> set[ForeignKey]:
+        found: set[ForeignKey] = set()
+        for names in scan_steps(self._client, self._keys.scan_pattern(self._job_id), MOST_KEYS_SCANNED):
+            parts = (self._keys.parse_foreign(self._job_id, values.text(name) or "") for name in names)
+            found.update(part for part in parts if part is not None)
+            if len(found) >= MOST_CHILDREN:
+                break
+        return found
 
 
-def read_children(client: redis.Redis, keys: Keys, job: Job) -> Iterator[Child]:
+def read_children(
+    client: redis.Redis, keys: Keys, job: Job, finder: PartFinder | None = None
+) -> Iterator[Child]:
     """Read the children of a job of gn-uploader's: errors by file with progress, log lines by file, and its stderr."""
     job_id = job.id
-    if job.raw.get("stderr"):
+    if job.heartbeat is None and job.raw.get("stderr"):
         yield Child(id=STDERR_CHILD, label="stderr")
-    parts = find_parts(client, keys, job_id)
+    parts = (finder or PartFinder(client, keys, job_id)).parts()
+    known = frozenset(parts)
     files = sorted({(part.section, part.file) for part in parts})
     pipe = client.pipeline(transaction=False)
     for section, file in files:
         pipe.hgetall(_raw(keys.foreign(job_id, ForeignKey(section, "metadata", file))))
         pipe.llen(_raw(keys.foreign(job_id, ForeignKey(section, "errors", file))))
-    replies = iter(pipe.execute(raise_on_error=False))
+    replies = iter([readable(reply) for reply in pipe.execute(raise_on_error=False)])
     for section, file in files:
         metadata, errors = next(replies), next(replies)
         yield _child(keys, job_id, ForeignKey(section, "errors", file), metadata, errors)
         log = ForeignKey(section, "logs", file)
-        if log in parts:
+        if log in known:
             yield Child(
                 id=child_id_of(log), output_key=keys.foreign(job_id, log), label=f"{section}: {file} (log)"
             )

@@ -1,17 +1,20 @@
-"""The indexes of jobs: filled by creators, read by page, newest first, and tidied of what is gone."""
+"""The indexes of jobs: filled by creators, and read by page, newest first."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple
 
 import redis
 
 from gnjobs import values
+from gnjobs.connections import is_wrong_type
 from gnjobs.keys import Keys, is_id
 from gnjobs.records import Job
 
 Cursor = tuple[float, str]
-_TIDIED_AT_ONCE = 100
-_SCANNED_AT_ONCE = 500
+
+MOST_KEYS_SCANNED: Final = 5_000_000
+_SCANNED_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 500
 
 
 class Entry(NamedTuple):
@@ -21,36 +24,43 @@ class Entry(NamedTuple):
     created: float
 
 
+class Page(NamedTuple):
+    """Some jobs, newest first, and the cursor of the page after them (None: there is none)."""
+
+    jobs: list[Job]
+    next: Cursor | None
+
+
 def add_to_indexes(pipe: Any, keys: Keys, job: Job) -> None:
-    """Add an unfinished job to every index that lists it; `pipe` may be a pipeline or a client."""
+    """Add a job to every index that lists it; `pipe` may be a pipeline or a client."""
     created = job.created or 0.0
     pipe.zadd(keys.jobs, {job.id: created})
-    pipe.zadd(keys.unfinished, {job.id: created})
+    if not job.is_final:
+        pipe.zadd(keys.unfinished, {job.id: created})
     if job.user is not None and is_id(job.user):
         pipe.zadd(keys.users, {job.user: created}, gt=True)
         pipe.zadd(keys.user_jobs(job.user), {job.id: created})
 
 
-def remove_from_indexes(pipe: Any, keys: Keys, job_ids: Iterable[str], user: str | None) -> None:
-    """Remove jobs from every index that may list them."""
-    ids = list(job_ids)
-    indexes = [keys.jobs, keys.unfinished]
-    if user is not None and is_id(user):
-        indexes.append(keys.user_jobs(user))
-    for index in indexes:
-        pipe.zrem(index, *ids)
+def remove_from_indexes(pipe: Any, keys: Keys, job: Job) -> None:
+    """Remove a job from every index that may list it; `pipe` may be a pipeline or a client."""
+    pipe.zrem(keys.jobs, job.id)
+    pipe.zrem(keys.unfinished, job.id)
+    if job.user is not None and is_id(job.user):
+        pipe.zrem(keys.user_jobs(job.user), job.id)
 
 
 def read_index(client: redis.Redis, index: str, before: Cursor | None, count: int) -> list[Entry]:
     """Read the entries of an index that come before a cursor, newest first; members that are no ids are left out.
 
-    Entries of the same score are ordered by id, so that a cursor never loses or repeats one.
+    Entries of the same score are ordered by id, so that a cursor never loses or repeats one. A key that is no sorted
+    set has no entries.
     """
     highest: float | str = "+inf" if before is None else before[0]
     found: list[Entry] = []
     offset = 0
     while len(found) < count:
-        chunk: Any = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
+        chunk = _members(client, index, highest, offset, count)
         for member, score in chunk:
             job_id = values.text(member) or ""
             if is_id(job_id) and (before is None or (score, job_id) < before):
@@ -61,31 +71,81 @@ def read_index(client: redis.Redis, index: str, before: Cursor | None, count: in
     return found[:count]
 
 
-def tidy(client: redis.Redis, keys: Keys, user: str | None) -> None:
-    """Remove entries whose record is gone from the old ends of the indexes that a creator has just written to."""
-    indexes = [keys.jobs, keys.unfinished] + ([keys.user_jobs(user)] if user else [])
-    for index in indexes:
-        oldest: Any = client.zrange(index, 0, _TIDIED_AT_ONCE - 1)
-        ids = [values.text(member) or "" for member in oldest]
-        pipe = client.pipeline(transaction=False)
-        for job_id in ids:
-            pipe.exists(keys.job(job_id) if is_id(job_id) else keys.jobs)
-        gone = [member for member, exists in zip(oldest, pipe.execute(), strict=True) if not exists]
-        if gone:
-            client.zrem(index, *gone)
+def _members(
+    client: redis.Redis, index: str, highest: float | str, offset: int, count: int
+) -> list[tuple[bytes, float]]:
+    try:
+        found: Any = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return []
+    return [(member, float(score)) for member, score in found]
+
+
+def read_page(
+    client: redis.Redis,
+    index: str,
+    fetch: Callable[[list[str]], list[Job | None]],
+    *,
+    before: Cursor | None = None,
+    count: int = 50,
+    is_listed: Callable[[Job], bool] = lambda _: True,
+) -> Page:
+    """Read a page of an index; entries without a record, and jobs that are not to be listed, are passed over."""
+    jobs: list[Job] = []
+    chunk = count
+    while True:
+        entries = read_index(client, index, before, chunk)
+        found = fetch([entry.job_id for entry in entries])
+        for entry, job in zip(entries, found, strict=True):
+            before = (entry.created, entry.job_id)
+            if job is not None and is_listed(job):
+                jobs.append(job)
+            if len(jobs) == count:
+                return Page(jobs, before)
+        if len(entries) < chunk:
+            return Page(jobs, None)
+        chunk = min(2 * chunk, max(count, _READ_AT_ONCE))
 
 
 def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    """Find the ids of all jobs, indexed or not, that begin so."""
+    """Find the ids of jobs that begin so: all that are indexed, then the others among the first 5 000 000 keys."""
     seen: set[str] = set()
-    pattern = f"{keys.jobs_namespace}{beginning}*"
-    for member, _ in client.zscan_iter(keys.jobs, match=f"{beginning}*", count=_SCANNED_AT_ONCE):
-        job_id = values.text(member) or ""
-        if is_id(job_id) and job_id not in seen:
-            seen.add(job_id)
-            yield job_id
-    for key in client.scan_iter(pattern, count=_SCANNED_AT_ONCE):
-        parsed = keys.parse(values.text(key) or "")
-        if parsed is not None and parsed.kind == "record" and parsed.job_id not in seen:
-            seen.add(parsed.job_id)
-            yield parsed.job_id
+    for name in (
+        *_indexed_beginning(client, keys, beginning),
+        *_unindexed_beginning(client, keys, beginning),
+    ):
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
+    try:
+        for member, _ in client.zscan_iter(keys.jobs, match=f"{beginning}*", count=_SCANNED_AT_ONCE):
+            job_id = values.text(member) or ""
+            if is_id(job_id):
+                yield job_id
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+
+
+def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
+    for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*", MOST_KEYS_SCANNED):
+        for name in names:
+            parsed = keys.parse(values.text(name) or "")
+            if parsed is not None and parsed.kind == "record":
+                yield parsed.job_id
+
+
+def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:
+    """The keys that match, found in small steps of SCAN that keep no other client waiting, among the first of all."""
+    cursor = 0
+    for _ in range(max(1, most_keys // _SCANNED_AT_ONCE)):
+        reply: Any = client.scan(cursor, match=pattern, count=_SCANNED_AT_ONCE)
+        cursor, names = reply
+        yield names
+        if cursor == 0:
+            return

@@ -58,8 +58,7 @@ def _check(store: "JobStore", job: Job, actor: "Actor", reason: str) -> None:
     try:
         actor.check("kill", job)
     except NotAllowed as refused:
-        text = f"kill refused: {refused}"
-        events.record_event(store.client, store.keys, "refused", job, text=text, by=actor.name, reason=reason)
+        events.record_refusal(store.client, store.keys, "kill", job, refused, by=actor.name, reason=reason)
         raise
 
 

@@ -180,6 +180,8 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "children": values.integer,
     "children-summary": children_summary,
 }
+TOKEN_FIELD: Final = "transition-token"
+MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a supervisor of ours runs
 ALIASES: Final = {"user_id": "user-id", "job_type": "job-type"}
 _ATTRIBUTES: Final = {"job-type": "type", "user-id": "user"}
 
@@ -196,7 +198,7 @@ def _read(readers: Mapping[str, Reader], fields: Iterable[tuple[str, bytes | str
     raw: dict[str, str] = {}
     unreadable: list[str] = []
     for name, value in fields:
-        if value is None or name.startswith(CHILD_FIELD):
+        if value is None or name == TOKEN_FIELD or name.startswith(CHILD_FIELD):
             continue
         known = ALIASES.get(name, name)
         reader = readers.get(known)

@@ -1,41 +1,40 @@
 """Removing a job: outputs, children, control and processes, then the record, then the indexes."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import redis
 
-from gnjobs import indexes, values
+from gnjobs import values
+from gnjobs.indexes import MOST_KEYS_SCANNED, remove_from_indexes, scan_steps
 from gnjobs.keys import Keys
+from gnjobs.reading import output_keys
 from gnjobs.records import Job
-
-_CHUNK = 500
 
 
 def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
-    """Remove every key of a job in an order that leaves it listed until all below it is gone."""
+    """Remove every key of a job, in an order that leaves it listed, and this to be done again, until the last.
+
+    What the record does not name, as gn-uploader's children, is looked for among the first 5 000 000 keys.
+    """
     _unlink(client, [keys.output(job.id)])
-    for chunk in _keys_inside(client, keys, job.id):
-        _unlink(client, chunk)
+    for chunk in output_keys(client, keys, job.id):
+        standard = [keys.child_output(job.id, child_id) for child_id in chunk]
+        named = [key for key in chunk.values() if keys.owns(job.id, key)]
+        _unlink(client, {*standard, *named})
+    for chunk in output_keys(client, keys, job.id):
+        _unlink(client, [keys.child(job.id, child_id) for child_id in chunk])
+    for names in scan_steps(client, keys.scan_pattern(job.id), MOST_KEYS_SCANNED):
+        inside = [values.text(name) or "" for name in names]
+        _unlink(client, [name for name in inside if keys.owns(job.id, name)])
     _unlink(client, [keys.control(job.id), keys.processes(job.id)])
     _unlink(client, [keys.job(job.id)])
     pipe = client.pipeline(transaction=False)
-    indexes.remove_from_indexes(pipe, keys, [job.id], job.user)
+    remove_from_indexes(pipe, keys, job)
     pipe.execute()
 
 
-def _keys_inside(client: redis.Redis, keys: Keys, job_id: str) -> Any:
-    """Keys in chunks, found by SCAN: also children that the record does not name, and what others left there."""
-    chunk: list[str] = []
-    for key in client.scan_iter(keys.scan_pattern(job_id), count=_CHUNK):
-        name = values.text(key) or ""
-        if keys.owns(job_id, name):
-            chunk.append(name)
-        if len(chunk) >= _CHUNK:
-            yield chunk
-            chunk = []
-    yield chunk
-
-
-def _unlink(client: redis.Redis, names: list[str]) -> None:
-    if names:
-        client.unlink(*(name.encode("utf-8", "surrogateescape") for name in names))
+def _unlink(client: redis.Redis, names: Iterable[str]) -> None:
+    pipe = client.pipeline(transaction=False)
+    for name in names:
+        pipe.unlink(name.encode("utf-8", "surrogateescape"))
+    pipe.execute()

@@ -1,4 +1,4 @@
-"""The Lua scripts that write with a condition: changes of status, additions of children, other fields."""
+"""The Lua scripts that write with a condition: new records, changes of status, additions of children, other fields."""
 
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
@@ -7,6 +7,15 @@ import redis
 
 from gnjobs import values
 from gnjobs.keys import CHILD_FIELD
+
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.call('TYPE', KEYS[1]).ok == 'hash' and redis.call('HGET', KEYS[1], 'transition-token') == ARGV[1]
+end
+redis.call('HSET', KEYS[1], 'transition-token', ARGV[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return true
+"""
 
 # The token of the last transition makes a retry after a lost reply a success instead of a refusal.
 _TRANSITION = """
@@ -35,10 +44,27 @@ redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
 """
 
+_ADD_FIELDS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+for i = 1, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
 _CHILDREN_PER_CALL = 2000
 
 Outcome = Literal["done", "refused", "gone"]
 Value = str | bytes | int | float
+
+
+def create_record(
+    client: redis.Redis, key: str, token: str, lifetime: int, fields: Mapping[str, Value]
+) -> bool:
+    """Make a record that expires in `lifetime` seconds; False where the key is taken.
+
+    Called again with the same token (after a lost reply) it is True and writes nothing.
+    """
+    pairs = [part for pair in fields.items() for part in pair]
+    return bool(client.eval(_CREATE, 1, key, token, lifetime, *pairs))
 
 
 def transition(
@@ -86,6 +112,11 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
             return count
         added += count
     return added
+
+
+def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:
+    """Set those fields of the hash at `key` that it has not yet; False where there is no such hash."""
+    return bool(client.eval(_ADD_FIELDS, 1, key, *(part for pair in fields.items() for part in pair)))
 
 
 def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> Any:

@@ -1,49 +1,33 @@
 """The store of jobs: creating, listing, reading and removing them, over one Redis and one prefix."""
 
-import shlex
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import redis
 
-from gnjobs import events, foreign, indexes, removal, values
-from gnjobs.connections import connect
-from gnjobs.errors import AmbiguousId, InvalidName, JobExists, NoSuchChild, NoSuchJob, NotFinished
-from gnjobs.indexes import Cursor
+from gnjobs import values
+from gnjobs.connections import connect, readable
+from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob, NotAllowed, NotFinished
+from gnjobs.indexes import Cursor, Page, ids_beginning, read_page
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id, new_job_id
-from gnjobs.origins import remember_origin
-from gnjobs.records import LIST_FIELDS, Child, Job, read_child, read_job, read_job_list
-from gnjobs.statuses import PENDING
+from gnjobs.reading import fetch_child_hashes, fetch_children, fetch_job, fetch_listed
+from gnjobs.records import Child, Job
 
 if TYPE_CHECKING:
+    from gnjobs.creation import Word
     from gnjobs.events import Event
+    from gnjobs.foreign import PartFinder
     from gnjobs.health import Limits
     from gnjobs.lines import Hole, Line
     from gnjobs.output_reader import OutputReader
     from gnjobs.processes import ProcessSnapshot
     from gnjobs.processing import Processing
     from gnjobs.roles import Actor
+    from gnjobs.user_counts import UserSummary
     from gnjobs.views import JobStatus, JobView
 
-MONTH = 30 * 86400
 SHORTEST_BEGINNING = 4
-_CHUNK = 500
-_COUNTED_JOBS = 1000
-
-
-class Page(NamedTuple):
-    """Some jobs, newest first, and the cursor of the page after them (None: there is none)."""
-
-    jobs: list[Job]
-    next: Cursor | None
-
-
-class UserSummary(NamedTuple):
-    """A user, how many of her newest jobs have which status, and when the newest was created (unix seconds)."""
-
-    user: str
-    counts: dict[str, int]
-    newest: float | None
+_MOST_CANDIDATES = 1000
 
 
 class JobStore:
@@ -66,7 +50,7 @@ class JobStore:
 
     def create(
         self,
-        command: Sequence[str],
+        command: "Iterable[Word]",
         *,
         job_type: str = "generic",
         user_id: str | None = None,
@@ -77,75 +61,58 @@ class JobStore:
         cwd: str | None = None,
         parent_job: str | None = None,
     ) -> Job:
-        """Create a pending job; `keep` and `stuck_after` in seconds. Raises `JobExists` and `InvalidName`."""
-        if isinstance(command, str) or not command:
-            raise InvalidName("a command is a list of words, the first the program")
+        """Create a pending job; `keep` and `stuck_after` in seconds.
+
+        Raises `JobExists`, `InvalidName` for an id, `InvalidJob` for a command or a length of time.
+        """
+        from gnjobs import creation
+
         chosen = check_id(job_id, "job id") if job_id is not None else new_job_id()
-        if user_id is not None:
-            check_id(user_id, "user id")
         fields = {
             "jobid": chosen,
-            "command": shlex.join(command),
+            "command": creation.command_line(command),
             "percent": 0,
             "job-type": job_type,
-            "user-id": user_id,
+            "user-id": None if user_id is None else check_id(user_id, "user id"),
             "label": label,
             "created": f"{self.now():.6f}",
             "cwd": cwd,
-            "stuck-after": stuck_after,
-            "keep": keep,
-            "parent-job": parent_job,
+            "stuck-after": creation.check_length(stuck_after, "stuck-after"),
+            "keep": creation.check_length(keep, "keep"),
+            "parent-job": None if parent_job is None else check_id(parent_job, "job id"),
         }
-        self._store_new(chosen, {name: _stored(value) for name, value in fields.items() if value is not None})
-        return self.adopt(chosen)
-
-    def _store_new(self, job_id: str, fields: dict[str, bytes]) -> None:
-        key = self.keys.job(job_id)
-        if not self.client.hsetnx(key, "status", PENDING):
-            raise JobExists(f"there is already a job {job_id}")
-        self.client.hset(key, mapping=fields)  # type: ignore[arg-type]
+        creation.store_record(self.client, self.keys, chosen, fields, keep)
+        return self._indexed(chosen)
 
     def adopt(self, job_id: str) -> Job:
         """Put an existing record, whoever made it, into the indexes, and make it expire late enough."""
-        key = self.keys.job(job_id)
-        if self.client.exists(key):
-            self.client.hsetnx(key, "created", f"{self.now():.6f}")
+        from gnjobs import creation
+
+        creation.add_created(self.client, self.keys, job_id, self.now())
+        job = self._indexed(job_id)
+        if not job.is_final:
+            creation.renew(self.client, self.keys, job)
+        return job
+
+    def _indexed(self, job_id: str) -> Job:
+        from gnjobs.creation import index
+        from gnjobs.origins import remember_origin
+
         job = self.get(job_id)
         remember_origin(job_id, self.url, self.keys.prefix)
-        self.client.expire(key, int(max(job.keep or 0, MONTH)))
-        pipe = self.client.pipeline(transaction=False)
-        indexes.add_to_indexes(pipe, self.keys, job)
-        pipe.execute()
-        indexes.tidy(self.client, self.keys, job.user if job.user and is_id(job.user) else None)
+        index(self.client, self.keys, job)
         return job
 
     def get(self, job_id: str) -> Job:
         """Read a whole record; raises `NoSuchJob`. A key that is no hash is a job of which nothing is known."""
-        try:
-            fields: Any = self.client.hgetall(self.keys.job(job_id))
-        except redis.ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return Job(id=job_id)
-        if not fields:
+        job = fetch_job(self.client, self.keys, job_id)
+        if job is None:
             raise NoSuchJob(f"there is no job {job_id}")
-        return read_job(job_id, fields)
+        return job
 
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""
-        pipe = self.client.pipeline(transaction=False)
-        for job_id in job_ids:
-            pipe.hmget(self.keys.job(job_id), LIST_FIELDS)
-        replies = pipe.execute(raise_on_error=False)
-        return [self._listed(job_id, reply) for job_id, reply in zip(job_ids, replies, strict=True)]
-
-    @staticmethod
-    def _listed(job_id: str, reply: Any) -> Job | None:
-        if not isinstance(reply, Exception):
-            return read_job_list(job_id, reply)
-        if isinstance(reply, redis.ResponseError) and str(reply).startswith("WRONGTYPE"):
-            return Job(id=job_id)
-        raise reply
+        return fetch_listed(self.client, self.keys, job_ids)
 
     def page(
         self,
@@ -156,17 +123,14 @@ class JobStore:
         count: int = 50,
     ) -> Page:
         """Read jobs newest first: all, one user's, or the unfinished. Entries whose record is gone are skipped."""
-        index = self.keys.unfinished if unfinished else self.keys.jobs
-        index = self.keys.user_jobs(user) if user is not None else index
-        jobs: list[Job] = []
-        while len(jobs) < count:
-            entries = indexes.read_index(self.client, index, before, count)
-            found = self.many([entry.job_id for entry in entries])
-            jobs += [job for job in found if job is not None and not (unfinished and job.is_final)]
-            if len(entries) < count:
-                return Page(jobs, None)
-            before = (entries[-1].created, entries[-1].job_id)
-        return Page(jobs, before)
+        index = self.keys.jobs if user is None else self.keys.user_jobs(user)
+        if unfinished and user is None:
+            index = self.keys.unfinished
+
+        def is_listed(job: Job) -> bool:
+            return not (unfinished and job.is_final)
+
+        return read_page(self.client, index, self.many, before=before, count=count, is_listed=is_listed)
 
     def resolve(self, beginning: str) -> str:
         """Find the one id that begins so; raises `NoSuchJob`, `AmbiguousId`, `InvalidName`."""
@@ -177,52 +141,51 @@ class JobStore:
             raise InvalidName(
                 f"{beginning} is too short: give at least {SHORTEST_BEGINNING} characters of an id"
             )
-        found = sorted(indexes.ids_beginning(self.client, self.keys, beginning))
-        existing = [job_id for job_id in found if self.client.exists(self.keys.job(job_id))]
+        existing = self._existing_beginning(beginning)
         if not existing:
             raise NoSuchJob(f"no job's id begins with {beginning}")
         if len(existing) > 1:
             raise AmbiguousId(beginning, existing)
         return existing[0]
 
+    def _existing_beginning(self, beginning: str) -> list[str]:
+        existing: list[str] = []
+        for job_id in ids_beginning(self.client, self.keys, beginning):
+            if self.client.exists(self.keys.job(job_id)):
+                existing.append(job_id)
+            if len(existing) >= _MOST_CANDIDATES:
+                break
+        return sorted(existing)
+
     def children(self, job_id: str) -> Iterator[Child]:
         """Read a job's children in chunks, as they were recorded; one whose hash is gone has no status."""
-        chunk: dict[str, str] = {}
-        scanned: Any = self.client.hscan_iter(self.keys.job(job_id), match=f"{CHILD_FIELD}*", count=_CHUNK)
-        for field, output_key in scanned:
-            child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
-            if is_id(child_id):
-                chunk[child_id] = values.text(output_key) or ""
-            if len(chunk) >= _CHUNK:
-                yield from self._read_children(job_id, chunk)
-                chunk = {}
-        yield from self._read_children(job_id, chunk)
+        return fetch_children(self.client, self.keys, job_id)
 
-    def _read_children(self, job_id: str, output_keys: dict[str, str]) -> Iterator[Child]:
-        pipe = self.client.pipeline(transaction=False)
-        for child_id in output_keys:
-            pipe.hgetall(self.keys.child(job_id, child_id))
-        replies = pipe.execute(raise_on_error=False)
-        for (child_id, output_key), fields in zip(output_keys.items(), replies, strict=True):
-            yield read_child(child_id, fields if isinstance(fields, dict) else {}, output_key)
+    def all_children(self, job_id: str, finder: "PartFinder | None" = None) -> list[Child]:
+        """Read all children of a job; of one that gn-uploader wrote, also what its workers left below its key.
 
-    def all_children(self, job_id: str) -> list[Child]:
-        """Read all children of a job; of one that somebody else wrote, what its workers left below its key."""
+        A `finder` that is passed again searches the server less often.
+        """
+        from gnjobs import foreign
+
         children = sorted(self.children(job_id), key=lambda child: child.id)
         if not children and foreign.is_foreign(job := self.get(job_id)):
-            return list(foreign.read_children(self.client, self.keys, job))
+            return list(foreign.read_children(self.client, self.keys, job, finder))
         return children
 
     def child(self, job_id: str, child_id: str) -> Child:
         """Read one child; raises `NoSuchChild`."""
         if not is_id(child_id):
             return self._foreign_child(job_id, child_id)
-        output_key = self.client.hget(self.keys.job(job_id), f"{CHILD_FIELD}{child_id}")
-        if output_key is None:
+        found = self._read(self.client.hget, self.keys.job(job_id), f"{CHILD_FIELD}{child_id}")
+        if found is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
-        return next(self._read_children(job_id, {child_id: values.text(output_key) or ""}))
+        output_key = values.text(found) or ""
+        return next(fetch_child_hashes(self.client, self.keys, job_id, {child_id: output_key}))
 
     def _foreign_child(self, job_id: str, child_id: str) -> Child:
+        from gnjobs import foreign
+
         part = foreign.part_of(child_id)
         if part is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
@@ -230,46 +193,40 @@ class JobStore:
 
     def output(self, job_id: str, child_id: str | None = None) -> "OutputReader":
         """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
+        from gnjobs.foreign import STDERR_CHILD
         from gnjobs.output_reader import OutputReader
 
+        record = self.keys.job(job_id)
+        if child_id == STDERR_CHILD:
+            return OutputReader(self.client, record, "stderr")
         if child_id is None:
             key = self.keys.output(job_id)
-            if not self.client.exists(key) and self.client.hexists(self.keys.job(job_id), "stdout"):
-                return OutputReader(self.client, self.keys.job(job_id), "stdout")
-            return OutputReader(self.client, key)
-        if child_id == foreign.STDERR_CHILD:
-            return OutputReader(self.client, self.keys.job(job_id), "stderr")
+            is_field = not self.client.exists(key) and self._read(self.client.hexists, record, "stdout")
+            return OutputReader(self.client, record, "stdout") if is_field else OutputReader(self.client, key)
         key = self.child(job_id, child_id).output_key or ""
         if not self.keys.owns(job_id, key):
             raise NoSuchChild(f"the output of child {child_id} lies outside its job, so it is not opened")
         return OutputReader(self.client, key)
 
+    @staticmethod
+    def _read(command: Callable[..., Any], *arguments: str) -> Any:
+        """Run one read command; None where the key is of another type."""
+        try:
+            return command(*arguments)
+        except redis.ResponseError as error:
+            return readable(error)
+
     def processes(self, job_id: str) -> "ProcessSnapshot | None":
         """Read the job's processes as its supervisor last saw them."""
         from gnjobs.processes import read_snapshot
 
-        return read_snapshot(self._get_text(self.keys.processes(job_id)))
+        return read_snapshot(self._read(self.client.get, self.keys.processes(job_id)))
 
-    def _get_text(self, key: str) -> bytes | None:
-        try:
-            return self.client.get(key)  # type: ignore[return-value]
-        except redis.ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
-                raise
-            return None
+    def users(self) -> "list[UserSummary]":
+        """All users who have jobs, the one with the newest first, with counts over the newest 1000 jobs of each."""
+        from gnjobs.user_counts import count_users
 
-    def users(self) -> list[UserSummary]:
-        """All users, the one with the newest job first, with counts over the newest 1000 jobs of each."""
-        found: Any = self.client.zrevrange(self.keys.users, 0, -1, withscores=True)
-        named = [(values.text(member) or "", score) for member, score in found]
-        return [self._summary(user, score) for user, score in named if is_id(user)]
-
-    def _summary(self, user: str, newest: float) -> UserSummary:
-        counts: dict[str, int] = {}
-        for job in self.page(user=user, count=_COUNTED_JOBS).jobs:
-            status = job.status or "unknown"
-            counts[status] = counts.get(status, 0) + 1
-        return UserSummary(user, counts, newest)
+        return count_users(self.client, self.keys)
 
     def status(
         self, job_id: str, processor: "Processing | None" = None, limits: "Limits | None" = None
@@ -287,8 +244,14 @@ class JobStore:
 
     def remove(self, job_id: str, actor: "Actor") -> None:
         """Remove a job that has ended, with everything below it; raises `NotFinished`, `NotAllowed`, `NoSuchJob`."""
+        from gnjobs import events, removal
+
         job = self.get(job_id)
-        actor.check("remove", job)
+        try:
+            actor.check("remove", job)
+        except NotAllowed as refusal:
+            events.record_refusal(self.client, self.keys, "removal", job, refusal, by=actor.name)
+            raise
         if not job.is_final:
             raise NotFinished(
                 f"job {job_id} is {job.status or 'unknown'}: only jobs that have ended are removed"
@@ -300,14 +263,18 @@ class JobStore:
         """The shell line that runs the job again, for a person to run where it belongs; nothing runs it here."""
         from gnjobs.rerun import rerun_line
 
-        return rerun_line(self.get(job_id))
+        return rerun_line(self.get(job_id), self.keys.prefix)
 
     def events(self, since: float | None = None) -> "Iterator[Event]":
         """Read what happened, oldest first, from a time on (unix seconds)."""
+        from gnjobs import events
+
         return events.read_events(self.client, self.keys, since)
 
     def last_events(self, count: int) -> "list[Event]":
         """The newest events, oldest of them first."""
+        from gnjobs import events
+
         return events.read_last_events(self.client, self.keys, count)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
@@ -315,7 +282,3 @@ class JobStore:
         yield job_id, self.output(job_id).iterate()
         for child in self.all_children(job_id):
             yield child.label or child.id, self.output(job_id, child.id).iterate()
-
-
-def _stored(value: object) -> bytes:
-    return str(value).encode("utf-8", "surrogateescape")

@@ -2,9 +2,8 @@
 
 from gnjobs.errors import InvalidName
 from gnjobs.launch import Via, launch
-from gnjobs.records import Job
+from gnjobs.records import MIRROR_FIELD, Job
 from gnjobs.store import JobStore
-from gnjobs.supervision.mirror import MIRROR_FIELD
 
 _JOBS = ":jobs"
 

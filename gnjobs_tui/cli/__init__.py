@@ -11,6 +11,7 @@ from gnjobs.errors import (
     ConfigError,
     FilterError,
     GnjobsError,
+    InvalidJob,
     InvalidName,
     NoSuchJob,
     NotAllowed,
@@ -26,6 +27,7 @@ _EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
     (NotAllowed, NOT_ALLOWED),
     (AmbiguousId, WRONG_USE),
     (InvalidName, WRONG_USE),
+    (InvalidJob, WRONG_USE),
     (FilterError, WRONG_USE),
     (ConfigError, WRONG_USE),
 )

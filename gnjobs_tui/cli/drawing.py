@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gnjobs.lines import Line
     from gnjobs.processing import Report
     from gnjobs.records import Child, Job
-    from gnjobs.store import UserSummary
+    from gnjobs.user_counts import UserSummary
     from gnjobs.views import JobStatus
 
 # What the table of states calls its colours, in rich's words.

@@ -1,5 +1,6 @@
 """Commands that start jobs, wait for them and clear them away: `run`, `wait`, `rm`, `rerun`."""
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -69,12 +70,21 @@ def run(
         job_id=job_id,
         keep=keep,
         stuck_after=stuck_after,
+        cwd=_working_directory(),
     )
     click.echo(job.id)
     if detach:
         launch(job, store=session.store)
         return 0
     return run_and_wait(job, session.store)
+
+
+def _working_directory() -> str | None:
+    """Where we are, unless that was removed; `rerun` names it."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
 
 
 @click.command()

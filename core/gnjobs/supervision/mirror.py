@@ -2,10 +2,10 @@
 
 from gnjobs.lines import Line, encode_text
 from gnjobs.output_reader import OutputReader
+from gnjobs.records import MIRROR_FIELD
 from gnjobs.scripts import set_fields
 from gnjobs.supervision.record_link import RecordLink
 
-MIRROR_FIELD = "mirror-output"
 _LINES = 10_000
 _LARGEST = 1_000_000
 _FIELDS = {"out": "stdout", "err": "stderr"}
