@@ -52,9 +52,14 @@ class Actor(msgspec.Struct, frozen=True):
         return cls(name, "admin")
 
     @property
+    def own_users(self) -> tuple[str, ...] | None:
+        """The users whose jobs are all that this actor sees, or None for one who sees everything."""
+        return self.user_ids if self.role == "curator" else None
+
+    @property
     def only_user(self) -> str | None:
         """The one user whose jobs are all that this actor sees, or None."""
-        return self.user_ids[0] if self.role == "curator" and self.user_ids else None
+        return self.user_ids[0] if self.role == "curator" and len(self.user_ids) == 1 else None
 
     def may_see_owner(self, owner: str | None) -> bool:
         """Whether this actor sees jobs of this owner."""

@@ -50,9 +50,11 @@ def _matching(session: Session, user: str | None, query: str | None, limit: int)
 
     from gnjobs.health import assess_listed
 
-    wanted = user or session.actor.only_user
+    own = session.actor.own_users
+    wanted = [user] if user or own is None else own
+    count = limit if query is None else _PAGE
     found = merge(
-        *(_newest_first(store, wanted, limit if query is None else _PAGE) for store in session.stores),
+        *(_newest_first(store, each, count) for store in session.stores for each in wanted),
         key=lambda listed: listed[1].created or 0.0,
         reverse=True,
     )

@@ -101,7 +101,7 @@ def with_session(command: Command) -> Command:
         click.option(
             "--prefix", metavar="P", multiple=True, help="Repeat for several.  [env: GNJOBS_PREFIX]"
         ),
-        click.option("--config", metavar="FILE", help="Read this configuration alone."),
+        click.option("--config", metavar="FILE", help="Read this file in place of your own."),
     )
     wrapped: Any = update_wrapper(run, command)
     for option in reversed(options):
