@@ -89,8 +89,11 @@ class OutputWindow:
         """When the first line of the open batch came, in unix seconds."""
         return self._at
 
-    def add(self, kind: str, data: bytes, now: float) -> bool:
-        """Take a piece of joined lines; returns whether there is now something new to be sent."""
+    def add(self, kind: str, data: bytes, now: float, lines: int | None = None) -> bool:
+        """Take a piece of joined lines; returns whether there is now something new to be sent.
+
+        `lines` is how many there are, where that is known already.
+        """
         size = len(data) + 1
         self._size += size
         news = not self._parts or kind != self._kind or self._size > BATCH_BYTES
@@ -101,7 +104,9 @@ class OutputWindow:
             self._size = size
         self._parts.append(data)
         self.pending += size
-        self.accepted += data.count(b"\n") + 1 if b"\n" in data else 1
+        if lines is None:
+            lines = data.count(b"\n") + 1 if b"\n" in data else 1
+        self.accepted += lines
         return news
 
     def close_batch(self) -> None:

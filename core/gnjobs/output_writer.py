@@ -23,7 +23,8 @@ _PARTIAL_CHARACTERS: Final = 4096
 _WATCH_EVERY: Final = 0.25
 _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 2.0
-_LINES_AT_ONCE: Final = 1000
+_LINES_AT_FIRST: Final = 100
+_LINES_AT_ONCE: Final = 2000
 
 
 class OutputWriter:
@@ -109,8 +110,14 @@ class OutputWriter:
     def write_many(self, lines: Iterable[str | bytes], kind: str = "out") -> None:
         """Write many lines of one kind; far faster than one by one."""
         source = iter(lines)
-        while chunk := list(islice(source, _LINES_AT_ONCE)):
-            self.write(_join(chunk), kind)
+        at_once = _LINES_AT_FIRST
+        while chunk := list(islice(source, at_once)):
+            data, count = _join(chunk)
+            if len(data) > BATCH_BYTES:
+                self.write(data, kind)
+            else:
+                self._accept(data, kind, count)
+            at_once = max(1, min(_LINES_AT_ONCE, len(chunk) * BATCH_BYTES // (len(data) + 1) * 31 // 32))
 
     def partial(self, text: str) -> None:
         r"""Show what follows the last `\r` of an unfinished line, at most once a second; `""` removes it."""
@@ -156,7 +163,7 @@ class OutputWriter:
         if self._is_copy:
             raise RuntimeError(self._refusal)
 
-    def _accept(self, data: bytes, kind: str) -> None:
+    def _accept(self, data: bytes, kind: str, lines: int | None = None) -> None:
         if self._refusal is not None:
             raise RuntimeError(self._refusal)
         now = time()
@@ -164,7 +171,7 @@ class OutputWriter:
         with self._lock:
             if window.pending >= self._buffer_bytes:
                 self._changed.wait_for(lambda: window.pending < self._buffer_bytes or self._stopping)
-            if window.add(kind, data, now):
+            if window.add(kind, data, now, lines):
                 self._changed.notify_all()
             if self.error is not None:
                 window.discard()
@@ -251,10 +258,16 @@ class OutputWriter:
             self._changed.notify_all()
 
 
-def _join(lines: list[str | bytes]) -> str | bytes:
-    separator: Any = b"\n" if isinstance(lines[0], bytes) else "\n"
+def _join(lines: list[str | bytes]) -> tuple[bytes, int | None]:
+    """Join lines of one batch or so; also returns how many they are, if none of them has newlines inside.
+
+    Joining them once more to look for a newline takes a third of the time of counting all newlines.
+    """
+    is_bytes = isinstance(lines[0], bytes)
+    newline: Any = b"\n" if is_bytes else "\n"
     try:
-        joined: str | bytes = separator.join(lines)
+        joined: Any = newline.join(lines)
+        count = None if newline in newline[:0].join(lines) else len(lines)
     except TypeError:
-        joined = b"\n".join(line if isinstance(line, bytes) else encode_text(line) for line in lines)
-    return joined
+        return b"\n".join(line if isinstance(line, bytes) else encode_text(line) for line in lines), None
+    return (joined if is_bytes else encode_text(joined)), count

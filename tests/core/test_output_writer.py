@@ -87,6 +87,21 @@ def test_many_lines_go_into_few_entries(writer: OutputWriter, client: redis.Redi
     assert all(len(fields[b"data"]) <= BATCH_BYTES for _, fields in entries)
 
 
+def test_lines_of_any_length_keep_their_numbers(writer: OutputWriter, client: redis.Redis) -> None:
+    lines = ["x" * (number * number % 3001) + "\ny" * (number % 7 == 0) for number in range(3000)]
+    writer.write_many(lines)
+    writer.write_many([line.encode() for line in lines])
+    writer.write_many([*lines[:10], b"\xff", *lines[10:20]])
+    writer.write_many([])
+    assert writer.close(30)
+    expected = "\n".join([*lines, *lines, *lines[:10], "\udcff", *lines[10:20]])
+    assert stored_lines(client) == expected.encode("utf-8", "surrogateescape").split(b"\n")
+    number = 0
+    for entry_id, fields in client.xrange(KEY):
+        number += fields[b"data"].count(b"\n") + 1
+        assert entry_id == b"%d-0" % number
+
+
 def test_lines_written_one_by_one_are_gathered(writer: OutputWriter, client: redis.Redis) -> None:
     for number in range(20_000):
         writer.write(f"line {number}")
