@@ -41,7 +41,10 @@ _ENDED_STATES = frozenset("ZX")
 
 
 class SeenProcess(msgspec.Struct, frozen=True):
-    """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes."""
+    """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes.
+
+    `idle_since` is when it last read or wrote anything, as far as that was watched (unix seconds).
+    """
 
     pid: int
     started: int
@@ -51,6 +54,7 @@ class SeenProcess(msgspec.Struct, frozen=True):
     rss: int | None = None
     command: str = ""
     account: str | None = None
+    idle_since: float | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
