@@ -1,6 +1,7 @@
 """Which processes are a job's: by the mark that they carry, and by descent, where a mark was lost."""
 
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
@@ -37,7 +38,7 @@ __all__ = [
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
 WORKER_MODULE = "scripts.worker"
-_ENDED_STATES = frozenset("ZX")
+ENDED_STATES: Final = frozenset("ZX")
 
 
 class SeenProcess(msgspec.Struct, frozen=True):
@@ -124,7 +125,7 @@ def _is_worker(command: list[str], job_id: str) -> bool:
 def is_supervisor(pid: int, started: int | None, job_id: str) -> bool:
     """Whether this is the living supervisor of the job: the start, the command and the mark must all agree."""
     entry = read_entry(pid)
-    if entry is None or entry.state in _ENDED_STATES or entry.started != started:
+    if entry is None or entry.state in ENDED_STATES or entry.started != started:
         return False
     mark = read_mark(pid)
     return SUPERVISOR_MODULE in read_command(pid) and mark is not None and mark.job == job_id
@@ -145,7 +146,7 @@ class _Search:
 
     def __init__(self, job_id: str, table: dict[int, TableEntry], supervisor: tuple[int, int] | None) -> None:
         self.job_id = job_id
-        self.table = {pid: entry for pid, entry in table.items() if entry.state not in _ENDED_STATES}
+        self.table = {pid: entry for pid, entry in table.items() if entry.state not in ENDED_STATES}
         self.spared: Collection[int] = ancestors_and_self()
         self.marks: dict[int, Mark | None] = {}
         self.supervisor = self._verified(supervisor)
