@@ -123,12 +123,15 @@ def _is_worker(command: list[str], job_id: str) -> bool:
 
 
 def is_supervisor(pid: int, started: int | None, job_id: str) -> bool:
-    """Whether this is the living supervisor of the job: the start, the command and the mark must all agree."""
+    """Whether this is the living supervisor of the job: the start, the command and the mark must all agree.
+
+    The mark of another account's process can't be read; the start alone is that of no other process.
+    """
     entry = read_entry(pid)
     if entry is None or entry.state in ENDED_STATES or entry.started != started:
         return False
     mark = read_mark(pid)
-    return SUPERVISOR_MODULE in read_command(pid) and mark is not None and mark.job == job_id
+    return SUPERVISOR_MODULE in read_command(pid) and (mark is None or mark.job == job_id)
 
 
 def supervisor_process(supervisor: tuple[int, int], job_id: str) -> Found:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gnjobs import presence, processes
+from gnjobs import hidden_processes, presence, processes
 from gnjobs.environment import ENV_JOB
 from gnjobs.identity import account_name, boot_id, host_name, pid_namespace
 from gnjobs.presence import look
@@ -69,7 +69,7 @@ def test_what_cannot_be_inspected_counts_as_running(
     def unreadable(pid: int) -> Mark | None:
         return None if pid == process.pid else read_mark(pid)
 
-    for module in (presence, processes):
+    for module in (hidden_processes, processes):
         monkeypatch.setattr(module, "read_mark", unreadable)
     started = process_start(process.pid)
     job = job_here(pid=process.pid, process_started=started)
@@ -87,7 +87,7 @@ def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
     def unreadable(pid: int) -> Mark | None:
         return None if pid == process.pid else read_mark(pid)
 
-    for module in (presence, processes):
+    for module in (hidden_processes, processes):
         monkeypatch.setattr(module, "read_mark", unreadable)
     job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
     assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")
@@ -100,3 +100,7 @@ def test_a_process_that_proc_conceals_counts_as_running(monkeypatch: pytest.Monk
     monkeypatch.setattr("os.kill", not_permitted)
     assert look(job_here(pid=2**22 + 1, process_started=1)).kind == "hidden"
     assert look(job_here(pid=os.getpid(), process_started=1)).kind == "gone"
+
+
+def test_no_pid_that_a_record_holds_is_a_problem() -> None:
+    assert look(job_here(pid=2**63, supervisor_pid=2**40, process_started=1)).kind == "gone"
