@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnjobs.keys import Keys as Keys
     from gnjobs.kills import KillStep as KillStep
     from gnjobs.kills import kill_job as kill_job
-    from gnjobs.launch import launch as launch
+    from gnjobs.launching import launch as launch
     from gnjobs.lines import Line as Line
     from gnjobs.output_reader import OutputReader as OutputReader
     from gnjobs.output_writer import OutputWriter as OutputWriter
@@ -46,7 +46,7 @@ _HOMES = {
     "Keys": "keys",
     "KillStep": "kills",
     "kill_job": "kills",
-    "launch": "launch",
+    "launch": "launching",
     "Line": "lines",
     "OutputReader": "output_reader",
     "OutputWriter": "output_writer",

@@ -27,7 +27,7 @@ from gnjobs.health import beat_overdue_after
 from gnjobs.identity import host_name, is_on_this_host
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.kills import kill_job
-from gnjobs.launch import launch
+from gnjobs.launching import launch
 from gnjobs.presence import look
 from gnjobs.processes import is_supervisor
 from gnjobs.records import Job

@@ -1,7 +1,7 @@
 """The first step from gn-uploader's code of today: its jobs under a supervisor, with nothing else changed."""
 
 from gnjobs.errors import InvalidName
-from gnjobs.launch import Via, launch
+from gnjobs.launching import Via, launch
 from gnjobs.records import MIRROR_FIELD, Job
 from gnjobs.store import JobStore
 

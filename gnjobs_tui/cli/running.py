@@ -59,7 +59,7 @@ def run(
 
     Waits for the end and exits as the command did, unless --detach is given.
     """
-    from gnjobs.launch import launch, run_and_wait
+    from gnjobs.launching import launch, run_and_wait
 
     session.actor.check("run")
     job = session.store.create(

@@ -14,7 +14,7 @@ from gnjobs.agent import Agent
 from gnjobs.health import Presence
 from gnjobs.identity import boot_id, host_name, pid_namespace
 from gnjobs.kills import kill_job
-from gnjobs.launch import launch
+from gnjobs.launching import launch
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore

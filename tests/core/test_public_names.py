@@ -1,5 +1,6 @@
 """The library's public names, and what importing it costs."""
 
+import pkgutil
 import subprocess
 import sys
 
@@ -47,3 +48,9 @@ def test_importing_the_library_imports_no_other() -> None:
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == "[]"
     )
+
+
+def test_no_public_name_is_a_modules_too() -> None:
+    """Whoever imports such a module would find it in place of what is public."""
+    modules = {module.name for module in pkgutil.iter_modules(gnjobs.__path__)}
+    assert not modules & set(gnjobs.__all__)

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gnjobs import ThisChild, current_job
+from gnjobs import ChildResult, ThisChild, current_job
 from gnjobs_tui.demo.files import STRAINS, FileKind, kind_of
 
-_NUMBER = re.compile(r"-?\d+(?:\.(\d+))?")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.([0-9]+))?")
 _KNOWN = frozenset(STRAINS)
 _ROWS_BETWEEN_REPORTS = 2000
 
@@ -86,8 +86,11 @@ def main(paths: list[str]) -> None:
     """Check files in processes of their own."""
     with current_job() as job:
         job.message(f"checking {len(paths)} files")
-        results = job.run_children(check_file, paths)
-        job.message(f"{len(results)} of {len(paths)} files done")
+        outcomes = job.run_children(check_file, paths)
+        done = sum(isinstance(outcome, ChildResult) for outcome in outcomes)
+        job.message(f"{done} of {len(paths)} files checked")
+        if done < len(paths):
+            raise SystemExit(f"{len(paths) - done} of {len(paths)} files could not be checked")
 
 
 if __name__ == "__main__":
