@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import redis
 
+from gnjobs.errors import AmbiguousId
 from gnjobs.indexes import read_index
 from gnjobs.keys import Keys
 from gnjobs.run_times import usual_run
@@ -126,6 +127,17 @@ def test_users_without_any_job_are_forgotten_after_a_month(store: JobStore) -> N
     assert sorted(store.client.zrange(KEYS.users, 0, -1)) == [b"at-work", b"of-today"]
     assert [(user.user, user.counts) for user in store.users()] == [("at-work", {"pending": 1})]
     assert store.page(user="at-work").jobs[0].id == job.id
+
+
+def test_an_ambiguous_beginning_names_some_and_holds_all(store: JobStore) -> None:
+    for number in range(30):
+        store.create(["true"], job_id=f"same-{number:02}")
+    store.client.zadd(KEYS.jobs, {"same-gone": 1.0})
+    with pytest.raises(AmbiguousId) as refused:
+        store.resolve("same")
+    assert len(refused.value.candidates) == 30
+    assert str(refused.value).endswith("same-09, …")
+    assert store.resolve("same-29") == "same-29"
 
 
 def test_users_are_counted_by_status_over_their_newest_jobs(store: JobStore) -> None:
