@@ -15,14 +15,13 @@ from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.styling import Part, content
+from gnjobs_tui.themes import DARK, OUR_THEMES, theme_named
 from gnjobs_tui.watch import Changed, Watch
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
     from gnjobs.store import JobStore
-
-_THEMES = {"dark": "textual-dark", "light": "textual-light", None: "textual-dark"}
 
 
 def _commands() -> "type[Provider]":
@@ -59,7 +58,11 @@ class GnjobsApp(App[None]):
         self.config = config
         self.actor = actor
         self._first_user = user or actor.only_user
-        self._wanted_theme = theme or config.theme
+        for each in OUR_THEMES:
+            self.register_theme(each)
+        found = theme_named(theme or config.theme, self.available_themes)
+        self._unknown_theme = None if found else theme or config.theme
+        self.theme = found or DARK.name
         users = frozenset(actor.user_ids) if actor.role == "curator" else None
         self.jobs = Watch(self, config, users, self._draw)
         self._stores: dict[str, JobStore] = {}
@@ -67,10 +70,10 @@ class GnjobsApp(App[None]):
 
     def on_mount(self) -> None:
         """Show the first screen, then begin to watch."""
-        wanted = _THEMES.get(self._wanted_theme, self._wanted_theme)
-        self.theme = wanted if wanted in self.available_themes else "textual-dark"
         self.push_screen(JobsScreen(self._first_user))
         self.call_after_refresh(self.jobs.start)
+        if self._unknown_theme:
+            self.say(f"there is no theme {self._unknown_theme}", is_error=True)
 
     def on_unmount(self) -> None:
         """End watching."""

@@ -23,9 +23,11 @@ _ALL_JOBS_KEYS: Keys = (
 _SHORT_KEYS = frozenset({"enter", "/", "space", "K", "?", "q"})
 
 
-def jobs_keys(is_narrow: bool) -> Keys:
-    """The keys of a list of jobs."""
-    return [key for key in _ALL_JOBS_KEYS if key[0] in _SHORT_KEYS] if is_narrow else _ALL_JOBS_KEYS
+def jobs_keys(*, is_narrow: bool, is_first: bool, of_user: bool) -> Keys:
+    """The keys of a list of jobs; in one user's there are no others to go to, and from a later screen one goes back."""
+    keys = [key for key in _ALL_JOBS_KEYS if key[0] in _SHORT_KEYS] if is_narrow else list(_ALL_JOBS_KEYS)
+    keys = [key for key in keys if not (of_user and key[0] in {"o", "u"})]
+    return keys if is_first else [*keys[:-1], ("esc", "back")]
 
 
 def footer(keys: Keys, width: int) -> Content:

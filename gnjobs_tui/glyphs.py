@@ -13,6 +13,8 @@ class Glyphs(NamedTuple):
     rule: str
     into: str
     none: str
+    up: str
+    down: str
     is_ascii: bool
 
     def bar(self, percent: float, width: int) -> str:
@@ -21,8 +23,13 @@ class Glyphs(NamedTuple):
         return self.full * filled + self.empty * (width - filled)
 
 
-UNICODE = Glyphs("█", "·", "─", "›", "–", is_ascii=False)
-ASCII = Glyphs("#", "-", "-", ">", "-", is_ascii=True)
+UNICODE = Glyphs("█", "·", "─", "›", "–", "▲", "▼", is_ascii=False)
+ASCII = Glyphs("#", "-", "-", ">", "-", "^", "v", is_ascii=True)
+
+# What our own words use besides ASCII.
+ASCII_FORMS = str.maketrans(
+    {"·": "-", "…": "..", "–": "-", "─": "-", "›": ">", "×": "x", "→": "->", "█": "#"}
+)
 
 
 def glyphs_of_terminal() -> Glyphs:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 
 from gnjobs.durations import MINUTE, age_text, clock_text, silence_text
+from gnjobs.health import beat_overdue_after
 from gnjobs.listing import Listing
 from gnjobs.rows import JobRow
 from gnjobs.statuses import SUCCESS
 from gnjobs_tui.styling import GLYPHS, Cell, state_cell, state_named
 from gnjobs_tui.widgets.columns import Column
-from gnjobs_tui.widgets.virtual_table import Cells
+from gnjobs_tui.widgets.table_drawing import Cells
 
 BAR_WIDTH = 8
 
@@ -74,6 +75,14 @@ def _says(row: JobRow) -> str:
     return ", ".join(part for part in (faults, row.says) if part)
 
 
+def shown_silence(row: JobRow, now: float) -> float | None:
+    """Seconds without a line or progress: up to the last beat, or up to now where the supervisor is silent too."""
+    if row.job is None or row.silence is None or row.heartbeat is None:
+        return row.silence
+    beat_age = now - row.heartbeat
+    return row.silence + (beat_age if beat_age > beat_overdue_after(row.job) else 0.0)
+
+
 def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> Cells:
     """The cells of a job's row at a time (unix seconds)."""
     return {
@@ -85,7 +94,7 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "percent": Cell(percent_text(_percent(row))),
         "children": Cell(_children(row)),
         "cpu": Cell(percent_text(row.cpu)),
-        "silent": Cell(silence_text(row.silence), "warning"),
+        "silent": Cell(silence_text(shown_silence(row, now)), "warning"),
         "run": Cell(run_text(row.run_seconds(now))),
         "started": Cell(clock_text(row.started, now), "dim"),
         "id": Cell(row.id[:8], "dim"),

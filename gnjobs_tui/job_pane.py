@@ -4,41 +4,84 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
+from gnjobs.durations import clock_text, duration_words
+from gnjobs.groups import ALL, GROUPS
 from gnjobs.health import Health
 from gnjobs.rows import JobRow
-from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content, lines
+from gnjobs.statuses import ERROR, KILLED, LOST, SUCCESS
+from gnjobs.tally import Counts
+from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content
+
+_ENDS = {
+    SUCCESS: "ran to its end",
+    ERROR: "failed",
+    KILLED: "killed",
+    LOST: "lost: nobody will report on it any more;",
+}
 
 
-def pane_title(row: JobRow | None, width: int, marked: str) -> Content:
-    """The rule above the pane, with the job's id, type, host and user."""
-    if row is None:
-        return content(GLYPHS.rule * width)
-    words = "  ".join(word for word in (row.id[:8], row.type, row.host, row.user) if word)
-    title = f"{GLYPHS.rule * 2} {words} "
-    rest = max(0, width - len(title) - len(marked) - 2)
-    return content(
-        Cell(title, "dim"),
-        Cell(GLYPHS.rule * rest, "dim"),
-        Cell(marked, "accent"),
-        Cell(GLYPHS.rule * 2, "dim"),
+def count_parts(counts: Counts, shown: str, is_narrow: bool) -> Parts:
+    """The groups with their digits and counts, that which is shown in reverse."""
+    parts: list[Part] = []
+    for number, group in enumerate(GROUPS, 1):
+        token = "reverse" if group == shown else "plain" if counts[group] else "dim"
+        count = _short(counts[group]) if is_narrow else str(counts[group])
+        parts += [Cell(f"{number} {group} {count}", token), "  " if is_narrow else "   "]
+    return parts
+
+
+def _short(count: int) -> str:
+    return str(count) if count < 10_000 else f"{count // 1000}k" if count < 1e6 else f"{count / 1e6:.1f}M"
+
+
+def pane_title(row: JobRow | None, width: int, notes: Sequence[str]) -> Content:
+    """The rule above the pane, with the job's id, type, host and user, and notes at its right end."""
+    words = "  ".join(word for word in (row.id[:8], row.type, row.host, row.user) if word) if row else ""
+    title = content(Cell(f"{GLYPHS.rule * 2} {words} " if words else "", "dim"))
+    said = content(Cell("".join(f" {note} " for note in notes), "accent"))
+    rest = max(0, width - title.cell_length - said.cell_length - 2)
+    return Content.assemble(
+        title, content(Cell(GLYPHS.rule * rest, "dim")), said, content(Cell(GLYPHS.rule * 2, "dim"))
     )
 
 
-def pane_lines(row: JobRow | None, health: Health | None, causes: Sequence[str], height: int) -> Content:
+def pane_lines(
+    row: JobRow | None, health: Health | None, causes: Sequence[str], height: int, now: float
+) -> list[Content]:
     """Why and what, in so many lines."""
-    if row is None:
-        return content("")
-    evidence = list(health.evidence) if health is not None else []
-    why: list[Sequence[Part]] = []
+    why: list[list[Part]] = []
     if causes:
         why.append([Cell("all   ", "dim"), Cell("; ".join(causes), "warning")])
+    if row is None:
+        return [content(*parts) for parts in why]
+    evidence = list(health.evidence) if health is not None and not row.is_final else [ended_words(row, now)]
     if evidence:
         why.append([Cell("why   ", "dim"), evidence[0]])
-        if len(evidence) > 1:
-            why.append([Cell("      ", "dim"), " · ".join(evidence[1:])])
-    says: Parts = [Cell("says  ", "dim"), row.says or _faults(row) or "nothing yet"]
-    return lines([*why[: height - 1], says])
+    if len(evidence) > 1:
+        why.append([Cell("      ", "dim"), " · ".join(evidence[1:])])
+    says = row.says or ("nothing" if row.is_final else "nothing yet")
+    shown: list[list[Part]] = [*why[: height - 1], [Cell("says  ", "dim"), says]]
+    return [content(*parts) for parts in shown]
 
 
-def _faults(row: JobRow) -> str:
-    return f"{row.faults} faults in its data" if row.faults else ""
+def ended_words(row: JobRow, now: float) -> str:
+    """How, when and after how long a job ended; what its data were like."""
+    if row.status not in _ENDS:
+        return f"its stored status is {row.status!r}, which means nothing to us"
+    run = row.run_seconds(now)
+    words = [_ENDS[row.status]]
+    words += [f"after {duration_words(run)}"] if run is not None else []
+    words += [f"at {clock_text(row.finished, now)}"] if row.finished else []
+    faults = f"; {row.faults} fault{'' if row.faults == 1 else 's'} in its data" if row.faults else ""
+    return " ".join(words) + faults
+
+
+def empty_words(filter_text: str, group: str, progress: float | None) -> str:
+    """Why a list is empty."""
+    if progress is None or progress < 1:
+        return "looking for jobs"
+    if filter_text:
+        return f"no job passes {filter_text}; esc clears the filter"
+    if group != ALL:
+        return f"none is in the group {group}; 1 shows all"
+    return "no jobs yet; `gnjobs run -- COMMAND` makes one"

@@ -13,7 +13,7 @@ from gnjobs.views import JobStatus
 from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
 from gnjobs_tui.styling import Cell, state_cell
 from gnjobs_tui.widgets.columns import Column
-from gnjobs_tui.widgets.virtual_table import Cells
+from gnjobs_tui.widgets.table_drawing import Cells
 
 # No id of a child has a colon, so this key is free.
 ITSELF = ":itself"

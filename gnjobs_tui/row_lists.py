@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gnjobs_tui.widgets.virtual_table import Cells
+from gnjobs_tui.widgets.table_drawing import Cells
 
 
 class RowList:

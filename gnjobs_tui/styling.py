@@ -11,7 +11,7 @@ from textual.content import Content
 
 from gnjobs.safetext import safe_line
 from gnjobs.states import STATES, State
-from gnjobs_tui.glyphs import Glyphs, glyphs_of_terminal
+from gnjobs_tui.glyphs import ASCII_FORMS, Glyphs, glyphs_of_terminal
 
 LONGEST_CELL = 2000
 CUT_MARK = "…"
@@ -49,7 +49,12 @@ def safe(text: str, longest: int = LONGEST_CELL) -> str:
     """One line of harmless text, cut where nobody could read on."""
     cut = text[:longest] + CUT_MARK if len(text) > longest else text
     line = safe_line(cut)
-    return line.encode("ascii", "replace").decode() if GLYPHS.is_ascii else line
+    return to_ascii(line) if GLYPHS.is_ascii else line
+
+
+def to_ascii(text: str) -> str:
+    """The text for a terminal that knows nothing else."""
+    return text.translate(ASCII_FORMS).encode("ascii", "replace").decode()
 
 
 def content(*parts: Part) -> Content:

@@ -36,7 +36,8 @@ class ChildOutput:
             raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         self.key = key
         self.url = found
-        self.writer = OutputWriter(found, key, hash_key=keys.child(self.job_id, self.id))
+        hash_key = keys.child(self.job_id, self.id)
+        self.writer = OutputWriter(found, key, hash_key=hash_key, on_write=self._note_line)
         self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
         self._has_ended = False
 
@@ -108,6 +109,8 @@ class ChildOutput:
 
     def _write(self, data: bytes, kind: str) -> None:
         self.writer.write(data, kind)
+
+    def _note_line(self) -> None:
         self._state.touch()
 
     def _finish(self, status: str, fields: dict[str, Value], timeout: float | None) -> bool:

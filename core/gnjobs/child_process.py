@@ -1,45 +1,82 @@
 """The process of one child: how it is started, what it says, and how its end is noticed."""
 
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from gnjobs.environment import ENV_CHILD, ENV_URL
+from gnjobs import this_child
+from gnjobs.environment import ENV_CHILD, ENV_LINES_FD, ENV_URL
 from gnjobs.scripts import Value
 from gnjobs.this_child import ThisChild
 
 _TERMINATION_SECONDS = 10.0
 _KILL_SECONDS = 5.0
-_MARKING = multiprocessing.RLock()
+_BEGUN = "begun"
+_marking = threading.Lock()
+_WAYS_OUT = (
+    "children are started by spawn, so the function and its items must be picklable: use a function of a module, "
+    'under an `if __name__ == "__main__"` guard if the module is the script, or kind="thread"'
+)
+
+
+def cannot_be_child(function: Callable[..., Any], why: object) -> TypeError:
+    """The error for a function that can't be run in a process of its own, with the ways out."""
+    return TypeError(f"{getattr(function, '__qualname__', function)!s:.100}: {why}; {_WAYS_OUT}")
+
+
+def pickled(value: Any, function: Callable[..., Any]) -> bytes:
+    """Pickle the function of a child, or an item for it; raises `TypeError` with the ways out."""
+    try:
+        return bytes(ForkingPickler.dumps(value))
+    except (pickle.PicklingError, TypeError, ValueError, AttributeError) as error:
+        raise cannot_be_child(function, error) from error
+
+
+def refuse_in_bootstrap() -> None:
+    """Raise `TypeError` in a child that runs its parent's whole script, since it must only import it."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise TypeError(
+            "a child that imports this script would start children of its own: put what starts them "
+            'under an `if __name__ == "__main__"` guard'
+        )
+
+
+@contextlib.contextmanager
+def _marks(child_id: str) -> Iterator[None]:
+    """Give a process that is started now its mark; the descriptor of the job's lines stays with the job."""
+    with _marking:
+        before = {name: os.environ.pop(name, None) for name in (ENV_CHILD, ENV_LINES_FD)}
+        os.environ[ENV_CHILD] = child_id
+        try:
+            yield
+        finally:
+            del os.environ[ENV_CHILD]
+            os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 class ChildProcess:
     """One child's process and the pipe by which it says its result."""
 
-    def __init__(self, key: str, child_id: str, payload: bytes, url: str) -> None:
+    def __init__(self, key: str, child_id: str, function: bytes, item: bytes, url: str) -> None:
         self._pipe, theirs = connection.Pipe(duplex=False)
         self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=run_child, args=(key, url, payload, theirs), name=child_id
+            target=run_child, args=(key, url, function, item, theirs), name=child_id
         )
         self._is_open = True
+        self.has_begun = False
         self.said: tuple[bool, Any] | None = None
-        with _MARKING:
-            before = os.environ.get(ENV_CHILD)
-            os.environ[ENV_CHILD] = child_id
-            try:
-                self._process.start()
-            finally:
-                if before is None:
-                    del os.environ[ENV_CHILD]
-                else:
-                    os.environ[ENV_CHILD] = before
+        with _marks(child_id):
+            self._process.start()
         theirs.close()
         self._end: int | None = _end_handle(self._process)
 
@@ -49,20 +86,26 @@ class ChildProcess:
         return [self._end, *([self._pipe] if self._is_open else [])]
 
     def has_ended(self) -> bool:
-        """Take its result if there is one; returns whether the process is over."""
-        if self._is_open and self._pipe.poll():
-            try:
-                self.said = self._pipe.recv()
-            except Exception:  # noqa: BLE001 - EOF, or a result that can't be unpickled here
-                self._is_open = False
-            self._is_open = self._is_open and self.said is None
-        if not self._is_over(0):
-            return False
-        self._process.join()
-        if self._is_open and self._pipe.poll():
-            return self.has_ended()
-        self.close()
-        return True
+        """Take what it says; returns whether the process is over."""
+        is_over = self._is_over(0)
+        while self._is_open and self._pipe.poll():
+            self._hear()
+        if is_over:
+            self._process.join()
+            self.close()
+        return is_over
+
+    def _hear(self) -> None:
+        try:
+            message = self._pipe.recv()
+        except Exception:  # noqa: BLE001 - EOF, or a result that can't be unpickled here
+            self._is_open = False
+            return
+        if message == _BEGUN:
+            self.has_begun = True
+        else:
+            self.said = message
+            self._is_open = False
 
     def _is_over(self, seconds: float) -> bool:
         return self._end is None or bool(connection.wait([self._end], seconds))
@@ -126,25 +169,36 @@ def terminate_all(processes: Iterable[ChildProcess]) -> None:
         process.kill_after(deadline)
 
 
-def run_child(key: str, url: str, payload: bytes, pipe: connection.Connection) -> None:
+def run_child(key: str, url: str, function: bytes, item: bytes, pipe: connection.Connection) -> None:
     """Be a child: in a session of its own, run the function, store how it ended, then say the result."""
     os.setsid()
     os.environ[ENV_URL] = url
-    child = ThisChild(key, url)
+    try:
+        called = pickle.loads(function)
+    except Exception:  # noqa: BLE001 - whatever importing somebody's module raises is told
+        _say(pipe, (False, traceback.format_exc()))
+        raise SystemExit(1) from None
+    pipe.send(_BEGUN)
+    said = _run(called, item, ThisChild(key, url), pipe)
+    _say(pipe, said)
+    raise SystemExit(0 if said[0] else 1)
+
+
+def _run(
+    function: Callable[..., Any], item: bytes, child: ThisChild, pipe: connection.Connection
+) -> tuple[bool, Any]:
+    this_child.of_this_process = child
     try:
         with child:
-            function, item = pickle.loads(payload)
-            value = function(item, child)
-        said = (True, value)
+            value = function(pickle.loads(item), child)
     except SystemExit as error:
         if error.code not in (None, 0):
             pipe.send((False, traceback.format_exc()))
             raise
-        said = (True, None)
+        return True, None
     except BaseException:  # noqa: BLE001 - a child's exception is its outcome
-        said = (False, traceback.format_exc())
-    _say(pipe, said)
-    raise SystemExit(0 if said[0] else 1)
+        return False, traceback.format_exc()
+    return True, value
 
 
 def _say(pipe: connection.Connection, said: tuple[bool, Any]) -> None:

@@ -1,33 +1,25 @@
 """Children of a job: a process or a thread each, with a key each, and the end of each noticed."""
 
+import contextlib
 import os
-import pickle
 import threading
-import time
 import traceback
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection, resource_tracker
-from multiprocessing.reduction import ForkingPickler
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import redis
 
-from gnjobs.child_process import ChildProcess, terminate_all
+from gnjobs.child_ends import ChildEnd, write_ends
+from gnjobs.child_process import ChildProcess, cannot_be_child, pickled, terminate_all
 from gnjobs.keys import child_id_of_output
-from gnjobs.patience import patiently
-from gnjobs.scripts import Value, transition
-from gnjobs.statuses import ERROR, KILLED, PENDING, RUNNING
+from gnjobs.statuses import ERROR, KILLED
 from gnjobs.this_child import ThisChild
 
 if TYPE_CHECKING:
     from gnjobs.context import CurrentJob
-
-_WAYS_OUT = (
-    "children are started by spawn, so the function and its items must be picklable: use a function of a module, "
-    'under an `if __name__ == "__main__"` guard if the module is the script, or kind="thread"'
-)
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -65,123 +57,149 @@ class ChildRun:
     ) -> None:
         if len(labels) != len(items):
             raise ValueError(f"{len(labels)} labels for {len(items)} items")
+        if max_workers is not None and max_workers < 1:
+            raise ValueError(f"max_workers must be at least 1, not {max_workers}")
+        if on_failure not in ("continue", "stop"):
+            raise ValueError(f'on_failure is "continue" or "stop", not {on_failure!r:.100}')
         self._job = job
         self._function = function
         self._items = items
         self._labels = labels
-        self._workers = max(1, max_workers or len(os.sched_getaffinity(0)))
+        self._workers = max_workers or _cores()
         self._stops = on_failure == "stop"
         self._outcomes: dict[int, Outcome] = {}
         self._keys: list[str] = []
         self._telling = threading.Lock()
+        self._first_failed: str | None = None
         self._stopped: set[int] = set()
+        self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:
         """Run each child in a thread of this process."""
         self._keys = self._job.allocate_children(self._labels)
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
-            list(pool.map(self._run_in_thread, range(len(self._items))))
+        try:
+            with ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
+                list(pool.map(self._run_in_thread, range(len(self._items))))
+        except BaseException as error:
+            self._abandon({}, error)
+            raise
+        self._skip_rest()
         return self._in_order()
 
     def _run_in_thread(self, index: int) -> None:
-        if self._has_failed():
-            self._skip(index)
+        if self._is_over:
             return
         child = ThisChild(self._keys[index], self._job.url)
         try:
             with child:
                 value = self._function(self._items[index], child)
         except SystemExit as error:
-            self._outcomes[index] = self._after_exit(index, error)
+            self._take(index, self._after_exit(index, error))
         except BaseException:  # noqa: BLE001 - a child's exception is its outcome
-            self._outcomes[index] = self._failure(index, traceback.format_exc())
+            self._take(index, self._failure(index, traceback.format_exc()))
         else:
-            self._outcomes[index] = ChildResult(self._id(index), self._labels[index], value)
-        self._tell_progress()
+            self._take(index, ChildResult(self._id(index), self._labels[index], value))
 
     def _after_exit(self, index: int, error: SystemExit) -> Outcome:
         if error.code in (None, 0):
             return ChildResult(self._id(index), self._labels[index], None)
         return self._failure(index, traceback.format_exc())
 
-    def _tell_progress(self) -> None:
-        with self._telling:
-            self._job.children_progress(len(self._outcomes), len(self._items))
-
     def in_processes(self) -> list[Outcome]:
         """Run each child in a process and a session of its own."""
-        payloads = [_pickled(self._function, item) for item in self._items]
+        function = pickled(self._function, self._function)
+        for item in self._items:
+            pickled(item, self._function)
         self._keys = self._job.allocate_children(self._labels)
         resource_tracker.ensure_running()
         running: dict[int, ChildProcess] = {}
         try:
-            for index, payload in enumerate(payloads):
-                while len(running) >= self._workers:
-                    self._collect(running)
-                if self._has_failed():
-                    self._skip(index)
-                    continue
-                running[index] = ChildProcess(self._keys[index], self._id(index), payload, self._job.url)
-            while running:
-                self._collect(running)
-        finally:
-            terminate_all(running.values())
-            for process in running.values():
-                process.close()
+            self._run_all(function, running)
+        except BaseException as error:
+            self._abandon(running, error)
+            raise
+        self._skip_rest()
         return self._in_order()
 
+    def _run_all(self, function: bytes, running: dict[int, ChildProcess]) -> None:
+        """Keep the workers busy; items are pickled when their turn comes, so that few are held twice."""
+        for index, item in enumerate(self._items):
+            while len(running) >= self._workers:
+                self._collect(running)
+            if self._is_over:
+                break
+            key, payload = self._keys[index], pickled(item, self._function)
+            running[index] = ChildProcess(key, self._id(index), function, payload, self._job.url)
+        while running:
+            self._collect(running)
+
     def _collect(self, running: dict[int, ChildProcess]) -> None:
-        """Wait until at least one child has said its result or ended, and take what has ended."""
+        """Wait until at least one child has said something or ended, and take what has ended."""
         waited = {handle: index for index, process in running.items() for handle in process.handles}
         for index in {waited[handle] for handle in connection.wait(list(waited))}:
             if running[index].has_ended():
-                self._finish(index, running.pop(index))
-        if self._has_failed() and running:
+                self._take_end(index, running[index])
+                del running[index]
+        if self._is_over and running:
             self._stopped.update(running)
             terminate_all(running.values())
 
-    def _finish(self, index: int, process: ChildProcess) -> None:
-        self._take_end(index, process)
-        self._tell_progress()
-
     def _take_end(self, index: int, process: ChildProcess) -> None:
+        self._has_begun = self._has_begun or process.has_begun
         if process.said is not None and process.said[0]:
-            self._outcomes[index] = ChildResult(self._id(index), self._labels[index], process.said[1])
+            self._take(index, ChildResult(self._id(index), self._labels[index], process.said[1]))
             return
         error = process.said[1] if process.said is not None else process.how_it_ended
         was_stopped = index in self._stopped and process.said is None
         if was_stopped:
             error = f"stopped: {self._first_failed} failed"
-        self._write_end(index, KILLED if was_stopped else ERROR, error, process.exit_fields)
+        self._write([ChildEnd(self._id(index), KILLED if was_stopped else ERROR, error, process.exit_fields)])
         code = process.exit_code
-        self._outcomes[index] = self._failure(
-            index, error, code if code >= 0 else None, -code if code < 0 else None
+        self._take(
+            index, self._failure(index, error, code if code >= 0 else None, -code if code < 0 else None)
         )
+        if code > 0 and not self._has_begun:
+            raise cannot_be_child(self._function, f"a child could not get it: {error.strip()}")
+
+    def _take(self, index: int, outcome: Outcome) -> None:
+        with self._telling:
+            self._outcomes[index] = outcome
+            if isinstance(outcome, ChildFailure):
+                self._first_failed = self._first_failed or outcome.label
+            self._job.children_progress(len(self._outcomes), len(self._items))
 
     def _failure(
         self, index: int, error: str, exit_code: int | None = None, number: int | None = None
     ) -> ChildFailure:
         return ChildFailure(self._id(index), self._labels[index], error, exit_code, number)
 
-    def _skip(self, index: int) -> None:
+    def _skip_rest(self) -> None:
+        """Give those that were not started their end."""
+        rest = [index for index in range(len(self._items)) if index not in self._outcomes]
         error = f"not started: {self._first_failed} failed"
-        self._write_end(index, KILLED, error, {})
-        self._outcomes[index] = self._failure(index, error)
+        self._write(ChildEnd(self._id(index), KILLED, error, {}) for index in rest)
+        self._outcomes |= {index: self._failure(index, error) for index in rest}
 
-    def _write_end(self, index: int, status: str, error: str, fields: Mapping[str, Value]) -> None:
-        """Write how a child ended, unless it or its killer said so first."""
-        key = self._job.keys.child(self._job.id, self._id(index))
-        text = error.encode("utf-8", "surrogateescape")
-        said: dict[str, Value] = {"error": text, "finished": f"{time.time():.3f}", **fields}
-        token = uuid.uuid4().hex
-        patiently(lambda: transition(self._job.client, key, (PENDING, RUNNING), status, token, said))
+    def _abandon(self, running: dict[int, ChildProcess], error: BaseException) -> None:
+        """End what runs and say of every child why it has no outcome, for the job itself was interrupted."""
+        terminate_all(running.values())
+        why = type(error).__name__
+        ends = []
+        for index in range(len(self._keys)):
+            if (process := running.get(index)) is not None:
+                process.close()
+                ends.append(ChildEnd(self._id(index), KILLED, f"stopped by {why}", process.exit_fields))
+            elif index not in self._outcomes:
+                ends.append(ChildEnd(self._id(index), KILLED, f"not started: {why}", {}))
+        with contextlib.suppress(redis.RedisError):
+            self._write(ends)
+
+    def _write(self, ends: Iterable[ChildEnd]) -> None:
+        write_ends(self._job, list(ends))
 
     @property
-    def _first_failed(self) -> str:
-        return next(each.label for each in self._outcomes.values() if isinstance(each, ChildFailure))
-
-    def _has_failed(self) -> bool:
-        return self._stops and any(isinstance(each, ChildFailure) for each in self._outcomes.values())
+    def _is_over(self) -> bool:
+        return self._stops and self._first_failed is not None
 
     def _id(self, index: int) -> str:
         return child_id_of_output(self._keys[index])[2]
@@ -190,10 +208,6 @@ class ChildRun:
         return [self._outcomes[index] for index in range(len(self._items))]
 
 
-def _pickled(function: Callable[..., Any], item: Any) -> bytes:
-    try:
-        return bytes(ForkingPickler.dumps((function, item)))
-    except (pickle.PicklingError, TypeError, ValueError, AttributeError) as error:
-        raise TypeError(
-            f"{getattr(function, '__qualname__', function)!s:.100}: {error}; {_WAYS_OUT}"
-        ) from error
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,5 @@
 """A job seen from inside: what its own code says of it, and the children that it starts."""
 
-import json
 import os
 import threading
 import zlib
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gnjobs import values
 from gnjobs.connections import DEFAULT_URL, connect
-from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_PREFIX, ENV_URL
+from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
 from gnjobs.lines import encode_json, encode_text
@@ -26,6 +25,7 @@ _MONTH = 30 * 86400
 _LONGEST_NESTED_PREFIX = 24
 _CHUNK = 500
 _allocating = threading.Lock()
+_writing = threading.Lock()
 
 
 class CurrentJob:
@@ -84,21 +84,30 @@ class CurrentJob:
         self._write("result", value)
 
     def _write(self, kind: str, value: Any) -> None:
-        line = kind.encode() + b" " + encode_json(value) + b"\n"
-        descriptor = os.environ.get(ENV_LINES_FD, "")
-        if not descriptor.isdigit():
-            print(json.dumps(value, default=str), flush=True)  # noqa: T201 - without a supervisor it is seen all the same
+        from gnjobs import this_child
+
+        if this_child.of_this_process is not None:
+            this_child.of_this_process.write(kind, value)
             return
-        while line:
-            line = line[os.write(int(descriptor), line) :]
+        descriptor = lines_descriptor(os.environ)
+        if descriptor is None:
+            print(encode_json(value).decode(), flush=True)  # noqa: T201 - without a supervisor it is seen all the same
+            return
+        line = kind.encode() + b" " + encode_json(value) + b"\n"
+        with _writing:
+            while line:
+                line = line[os.write(descriptor, line) :]
 
     def allocate_children(self, labels: Iterable[str]) -> list[str]:
         """Build and record the output keys of children that are to be started; returns them in order.
 
         Call it before any of them starts. Each then writes by `ChildOutput(key)`. Raises `NoSuchJob` where the
-        job's record is gone.
+        job's record is gone, and `TypeError` in a child that runs its parent's script for want of a guard.
         """
+        from gnjobs.child_process import refuse_in_bootstrap
+
         names = [str(label) for label in labels]
+        refuse_in_bootstrap()
         with _allocating:
             ids = self._free_ids(names)
             output_keys = {child_id: self.keys.child_output(self.id, child_id) for child_id in ids}
@@ -153,6 +162,8 @@ class CurrentJob:
         """
         from gnjobs.children import ChildRun
 
+        if kind not in ("process", "thread"):
+            raise ValueError(f'kind is "process" or "thread", not {kind!r:.100}')
         given = list(items)
         names = (
             [str(label) for label in labels] if labels is not None else [_label_of(item) for item in given]

@@ -59,10 +59,12 @@ def duration_words(seconds: float) -> str:
 
 
 def clock_text(at: float | None, now: float) -> str:
-    """Say a time for a column: `02:31` within the last 20 hours, else `Mon 21:40` or `12 Jul 2026`."""
+    """Say a time for a column: `02:31` within the last 20 hours, else `Mon 21:40`, `12 Jul` or `Jul 2025`."""
     if at is None:
         return "–"
     when = datetime.fromtimestamp(at)
     if abs(now - at) < 20 * HOUR:
         return f"{when:%H:%M}"
-    return f"{when:%a %H:%M}" if abs(now - at) < 6 * DAY else f"{when:%d %b %Y}"
+    if abs(now - at) < 6 * DAY:
+        return f"{when:%a %H:%M}"
+    return f"{when:%d %b}" if abs(now - at) < 300 * DAY else f"{when:%b %Y}"

@@ -36,8 +36,11 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def what(self) -> str:
-        """What is wrong, the same for equal faults."""
-        return self.kind or self.expected or self.message or "fault"
+        """What is wrong, the same for equal faults: a message is taken without the value that it quotes."""
+        message = self.message
+        if message and self.value:
+            message = message.replace(self.value, "…")
+        return self.kind or self.expected or message or "fault"
 
 
 def read_fault(line: Line) -> Fault | None:
@@ -106,7 +109,8 @@ def _complaint(fault: Fault) -> str:
     if fault.value == "" and not fault.message:
         return "empty cell"
     found = f'found "{fault.value}"' if fault.value is not None else ""
-    needs = f"needs {fault.expected}" if fault.expected else fault.message or ""
+    expected = (fault.expected or "").removeprefix("needs ")
+    needs = f"needs {expected}" if expected else fault.message or ""
     return ", ".join(part for part in (found, needs) if part) or fault.what
 
 

@@ -13,6 +13,7 @@ from gnjobs import control, events
 from gnjobs.control import DEFAULT_GRACE, ControlRequest
 from gnjobs.ending import KILL_SECONDS, end_processes
 from gnjobs.errors import NotAllowed
+from gnjobs.hidden_processes import uninspected
 from gnjobs.identity import host_name, is_on_this_host, pids_count_here
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.processes import Found, is_supervisor, processes_of, supervisor_process, worker_processes_of
@@ -184,7 +185,9 @@ class _Kill:
         child_id = self.child.id if self.child else None
 
         def find() -> Found:
-            return processes_of(self.job.id, child_id, supervisor=supervisor)
+            found = processes_of(self.job.id, child_id, supervisor=supervisor)
+            unseen = None if found else uninspected(self.job)
+            return found if unseen is None else Found(hidden=(unseen,))
 
         last = yield from _relay(end_processes(find, grace=self.grace))
         if supervisor is not None and self.child is None:

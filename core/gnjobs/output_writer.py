@@ -1,7 +1,7 @@
 """Writes one output: numbered lines into one stream, from any thread, and never fails the job for it."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from time import monotonic, time
 from typing import Any, Final
@@ -33,7 +33,8 @@ class OutputWriter:
     raised here: an output that can't be stored any more says so in `error`. A process that ends stores
     everything first. A forked copy refuses to write (`RuntimeError`). The oldest lines are trimmed beyond
     `max_bytes` (0: never), and the stream expires `expire_seconds` after it was begun unless somebody
-    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line.
+    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line;
+    `on_write` is called after each write.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OutputWriter:
         expire_seconds: float = KEEP_SECONDS,
         max_bytes: int = MAX_BYTES,
         buffer_bytes: int = BUFFER_BYTES,
+        on_write: Callable[[], object] | None = None,
     ) -> None:
         self.key = key
         self.error: AnotherWriter | OutputRemoved | None = None
@@ -52,6 +54,7 @@ class OutputWriter:
         self.last_write = 0.0
         self._hash_key = hash_key
         self._buffer_bytes = buffer_bytes
+        self._on_write = on_write
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
@@ -169,6 +172,8 @@ class OutputWriter:
             if self.error is not None:
                 window.discard()
             self.last_write = now
+        if self._on_write is not None:
+            self._on_write()
 
     def _is_stored(self, target: int) -> bool:
         return self._window.acknowledged >= target and self._partial is None

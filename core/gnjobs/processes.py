@@ -1,6 +1,7 @@
 """Which processes are a job's: by the mark that they carry, and by descent, where a mark was lost."""
 
 from collections.abc import Collection
+from typing import Final
 
 import msgspec
 
@@ -37,11 +38,14 @@ __all__ = [
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
 WORKER_MODULE = "scripts.worker"
-_ENDED_STATES = frozenset("ZX")
+ENDED_STATES: Final = frozenset("ZX")
 
 
 class SeenProcess(msgspec.Struct, frozen=True):
-    """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes."""
+    """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes.
+
+    `idle_since` is when it last read or wrote anything, as far as that was watched (unix seconds).
+    """
 
     pid: int
     started: int
@@ -51,6 +55,7 @@ class SeenProcess(msgspec.Struct, frozen=True):
     rss: int | None = None
     command: str = ""
     account: str | None = None
+    idle_since: float | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -118,12 +123,15 @@ def _is_worker(command: list[str], job_id: str) -> bool:
 
 
 def is_supervisor(pid: int, started: int | None, job_id: str) -> bool:
-    """Whether this is the living supervisor of the job: the start, the command and the mark must all agree."""
+    """Whether this is the living supervisor of the job: the start, the command and the mark must all agree.
+
+    The mark of another account's process can't be read; the start alone is that of no other process.
+    """
     entry = read_entry(pid)
-    if entry is None or entry.state in _ENDED_STATES or entry.started != started:
+    if entry is None or entry.state in ENDED_STATES or entry.started != started:
         return False
     mark = read_mark(pid)
-    return SUPERVISOR_MODULE in read_command(pid) and mark is not None and mark.job == job_id
+    return SUPERVISOR_MODULE in read_command(pid) and (mark is None or mark.job == job_id)
 
 
 def supervisor_process(supervisor: tuple[int, int], job_id: str) -> Found:
@@ -141,7 +149,7 @@ class _Search:
 
     def __init__(self, job_id: str, table: dict[int, TableEntry], supervisor: tuple[int, int] | None) -> None:
         self.job_id = job_id
-        self.table = {pid: entry for pid, entry in table.items() if entry.state not in _ENDED_STATES}
+        self.table = {pid: entry for pid, entry in table.items() if entry.state not in ENDED_STATES}
         self.spared: Collection[int] = ancestors_and_self()
         self.marks: dict[int, Mark | None] = {}
         self.supervisor = self._verified(supervisor)

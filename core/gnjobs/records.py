@@ -57,6 +57,8 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     quietest_since: float | None = None
     quietest_cpu: float | None = None
     quietest_pid: int | None = None
+    quietest_state: str | None = None
+    quietest_idle_since: float | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     finished: float | None = None
     heartbeat: float | None = None
     heartbeat_every: float | None = None
+    clock_shift: float | None = None
     host: str | None = None
     account: str | None = None
     pid: int | None = None
@@ -164,6 +167,7 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "parent-job": values.text,
     "heartbeat": values.seconds,
     "heartbeat-every": values.number,
+    "clock-shift": values.difference,
     "host": values.text,
     "account": values.text,
     "supervisor-pid": values.integer,

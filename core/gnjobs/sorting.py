@@ -28,6 +28,11 @@ def _run(row: JobRow) -> float | None:
     return row.run_seconds(row.heartbeat or 0.0)
 
 
+def _silence(row: JobRow) -> float | None:
+    # The order of silences, which all grow alike, without a clock that would have to sort them again.
+    return None if row.silence is None or row.silent_since is None else -row.silent_since
+
+
 def _children(row: JobRow) -> float | None:
     return None if not row.children else (row.children_done or 0) / row.children
 
@@ -44,7 +49,7 @@ SORT_COLUMNS: Final[dict[str, Value]] = {
     "children": _children,
     "cpu": lambda row: row.cpu,
     "memory": lambda row: row.rss,
-    "silent": lambda row: row.silence,
+    "silent": _silence,
     "run": _run,
     "created": lambda row: row.created or None,
     "started": lambda row: row.started,

@@ -47,6 +47,11 @@ def seconds(value: bytes | str | None) -> float | None:
     return number(value, 0.0, LATEST_TIME)
 
 
+def difference(value: bytes | str | None) -> float | None:
+    """Read a difference of two clocks in seconds, which may be negative, else None."""
+    return number(value, -LATEST_TIME, LATEST_TIME)
+
+
 def percentage(value: bytes | str | None) -> float | None:
     """Read a percentage from 0 to 100, else None."""
     return number(value, 0.0, 100.0)

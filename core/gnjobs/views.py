@@ -1,22 +1,28 @@
 """A job's status with its report, and views that process only what is new."""
 
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.health import Health, Limits, assess
+from gnjobs.foreign import PartFinder
+from gnjobs.health import BeatClock, Health, Limits, Presence, assess
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
 from gnjobs.processing import Processing, Report, RunningProcessor, Source, start_processing
 from gnjobs.records import Child, Job
-from gnjobs.statuses import PENDING
+from gnjobs.run_times import usual_run
+from gnjobs.statuses import PENDING, RUNNING
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 _CHUNK = 10_000
+_LONG_RUN = 600.0
+
+Look = Callable[[Job], Presence]
 
 
 class JobStatus(msgspec.Struct, frozen=True):
@@ -41,6 +47,7 @@ class JobView:
         job_id: str,
         processor: "Processing | None" = None,
         limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.job_id = job_id
@@ -50,6 +57,9 @@ class JobView:
         self._cursors: dict[str, int] = {}
         self._readers: dict[str, OutputReader] = {}
         self._settled: dict[str, Child] = {}
+        self._beats = BeatClock(monotonic)
+        self._parts = PartFinder(store.client, store.keys, job_id, monotonic)
+        self._usual_run: float | None = None
         self._report = Report()
         self._is_stopped = False
 
@@ -57,20 +67,45 @@ class JobView:
         """Let a report that is being made in another thread end with what it has."""
         self._is_stopped = True
 
-    def status(self, look: Callable[[Job], Any] | None = None) -> JobStatus:
-        """Read the job as it is now and process what is new."""
+    def status(self, look: Look | None = None) -> JobStatus:
+        """Read the job as it is now and process what is new.
+
+        `look` finds its processes when its supervisor is silent, by default those on this host.
+        """
         seen = self.glance(look)
         return msgspec.structs.replace(seen, report=self.report(seen.job, seen.children))
 
-    def glance(self, look: Callable[[Job], Any] | None = None) -> JobStatus:
+    def glance(self, look: Look | None = None) -> JobStatus:
         """Read the job as it is now, with the report that was made last: quick however much was printed."""
         job = self.store.get(self.job_id)
-        children = self.store.all_children(self.job_id)
-        snapshot = None if job.is_final else self.store.processes(self.job_id)
-        health = assess(
-            job, now=self.store.now(), children=children, snapshot=snapshot, limits=self._limits, look=look
+        children = self.store.all_children(self.job_id, self._parts)
+        return JobStatus(job, children, self._assess(job, children, look), self._report)
+
+    def _assess(self, job: Job, children: list[Child], look: Look | None) -> Health:
+        from gnjobs.presence import look as look_here
+
+        now = self.store.now()
+        return assess(
+            job,
+            now=now,
+            beat_age=self._beats.age(job, now),
+            children=children,
+            snapshot=None if job.is_final else self.store.processes(self.job_id),
+            limits=self._limits,
+            look=look or look_here,
+            usual_run=self._usual(job, now),
         )
-        return JobStatus(job, children, health, self._report)
+
+    def _usual(self, job: Job, now: float) -> float | None:
+        """How long jobs like a long one usually run; looked for once."""
+        if (
+            self._usual_run is None
+            and job.status == RUNNING
+            and job.started
+            and now - job.started > _LONG_RUN
+        ):
+            self._usual_run = usual_run(self.store.client, self.store.keys, job.type) or 0.0
+        return self._usual_run
 
     def report(self, job: Job, children: list[Child]) -> Report:
         """Process what is new in the outputs of a job and its children, and report."""

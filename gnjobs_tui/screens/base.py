@@ -58,7 +58,6 @@ class WatchScreen(Screen[Any]):
         ),
         Binding("L", "log", "log", show=False, id="screen.log", tooltip="What happened"),
     ]
-    TRAIL: ClassVar[int] = 0
 
     @property
     def dashboard(self) -> "GnjobsApp":
@@ -113,17 +112,22 @@ class WatchScreen(Screen[Any]):
         """Say what could not be done."""
         self.dashboard.say(message.text, is_error=True)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether there is no screen to go back to; the app's own, empty one lies below."""
+        return len(self.app.screen_stack) > 1 and self.app.screen_stack[1] is self
+
     def action_back(self) -> None:
         """Go back, unless this is the first screen."""
-        if len(self.app.screen_stack) > 2:
+        if not self.is_first:
             self.app.pop_screen()
 
     def action_leave(self) -> None:
         """Go back, or quit from the first screen."""
-        if len(self.app.screen_stack) > 2:
-            self.app.pop_screen()
-        else:
+        if self.is_first:
             self.app.exit()
+        else:
+            self.app.pop_screen()
 
     def action_help(self) -> None:
         """Show every key."""

@@ -16,7 +16,8 @@ from gnjobs_tui.screens.base import Failed, WatchScreen
 from gnjobs_tui.styling import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.virtual_table import Cells, VirtualTable
+from gnjobs_tui.widgets.table_drawing import Cells
+from gnjobs_tui.widgets.virtual_table import VirtualTable
 
 COLUMNS = (Column("file", "File", 20, 90), Column("fault", "Fault", 30, 100, grows=True))
 KEYS = (("y", "copy"), ("?", "help"), ("esc", "back"))

@@ -1,42 +1,32 @@
 """All jobs, or one user's: the counts, the table, and why the job of the cursor is as it is."""
 
+import time
 from collections.abc import Sequence
 from typing import ClassVar
 
+import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Input, Static
 
-from gnjobs.errors import FilterError
-from gnjobs.filters import Filter, parse_filter
-from gnjobs.groups import ALL, GROUPS
-from gnjobs.health import Health, common_causes
-from gnjobs.listing import Listing
-from gnjobs.records import Job
+from gnjobs.changes import Change
+from gnjobs.common_causes import common_causes
+from gnjobs.groups import GROUPS
 from gnjobs.rows import RANK_TROUBLED, JobRow
-from gnjobs.sorting import DEFAULT_SORT, Sort
+from gnjobs.sorting import Sort
 from gnjobs_tui.footers import footer, jobs_keys
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
-from gnjobs_tui.job_pane import pane_lines, pane_title
+from gnjobs_tui.job_pane import count_parts, empty_words, pane_lines, pane_title
 from gnjobs_tui.screens.row_actions import RowActions
-from gnjobs_tui.styling import Cell, Part, content
-from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.shown_list import Choice, ShownList
+from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.widgets.filter_bar import FilterBar
+from gnjobs_tui.widgets.line import Line, Lines
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 
-SORTS = (
-    DEFAULT_SORT,
-    Sort("created", descending=True),
-    Sort("silent", descending=True),
-    Sort("run", descending=True),
-    Sort("cpu", descending=True),
-    Sort("progress"),
-    Sort("label"),
-    Sort("user"),
-    Sort("state"),
-)
 NARROW = 90
-# What many jobs have in common shows in fewer than all of them.
+# What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
 MOST_JUDGED = 500
+CAUSES_EVERY = 2.0
 
 
 class JobsScreen(RowActions):
@@ -62,7 +52,7 @@ class JobsScreen(RowActions):
             id="jobs.filter",
             tooltip="Filter by words, state:, user: …",
         ),
-        Binding("s", "sort", "sort", show=False, id="jobs.sort", tooltip="Sort by the next column"),
+        Binding("s", "sort", "sort", show=False, id="jobs.sort", tooltip="Sort by a column"),
         Binding(
             "u", "users", "users", show=False, id="jobs.users", tooltip="Users, with counts of their jobs"
         ),
@@ -73,45 +63,47 @@ class JobsScreen(RowActions):
             "mark all",
             show=False,
             id="jobs.mark-all",
-            tooltip="Mark all that the filter shows",
+            tooltip="Mark all that the filter shows, or unmark them",
         ),
     ]
 
     def __init__(self, user: str | None = None) -> None:
         super().__init__()
         self.user = user
-        self._group = ALL
-        self._filter: Filter | None = None
-        self._sort = DEFAULT_SORT
-        self._listing: Listing | None = None
-        self._next_listing: Listing | None = None
+        self._list: ShownList | None = None
+        self._filter_error = ""
+        self._causes: list[str] = []
+        self._causes_until = 0.0
 
     def compose(self) -> ComposeResult:
         """Header, counts, table, pane, footer."""
         yield self.header()
-        yield Line(id="counts", classes="counts")
+        yield Line(id="counts")
         yield VirtualTable(ONE_USER_COLUMNS if self.user else ALL_USERS_COLUMNS, id="table")
         yield Line(id="rule", classes="rule")
-        yield Static(id="pane", classes="pane", markup=False)
+        yield Lines(id="pane")
         yield Line(id="footer", classes="footer")
-        yield Input(
-            id="filter",
-            placeholder="words, state:stuck, user:, type:, host:, label:, age>2h",
-            select_on_focus=False,
-        )
+        yield FilterBar(id="filter")
 
     def on_mount(self) -> None:
         """Open the list."""
-        field = self.query_one("#filter", Input)
-        field.cursor_blink = False
-        field.display = False
-        self._open_listing()
+        self._list = ShownList(self.dashboard.jobs.catalogue, self._users)
         self.table.focus()
+        self.draw()
+
+    @property
+    def _users(self) -> frozenset[str] | None:
+        return frozenset({self.user}) if self.user else None
 
     @property
     def table(self) -> VirtualTable:
         """The table of jobs."""
         return self.query_one("#table", VirtualTable)
+
+    @property
+    def filter_bar(self) -> FilterBar:
+        """Where a filter is typed."""
+        return self.query_one("#filter", FilterBar)
 
     @property
     def row(self) -> JobRow | None:
@@ -123,70 +115,61 @@ class JobsScreen(RowActions):
         """The marked rows, or else the row of the cursor."""
         found = (self.dashboard.jobs.catalogue.get(key) for key in sorted(self.table.marks))
         marked = [row for row in found if row is not None]
-        return marked or ([self.row] if self.row is not None else [])
+        return marked or super().rows_to_act_on()
 
     def hidden_marks(self) -> int:
         """How many marked rows the filter hides."""
-        listing = self._listing
+        listing = self._list.current if self._list else None
         return 0 if listing is None else sum(1 for key in self.table.marks if listing.index_of(key) is None)
 
     def trail(self) -> Sequence[Part]:
         """The user whose jobs these are."""
         return [self.dashboard.config.name_of(self.user)] if self.user else []
 
-    def _open_listing(self) -> None:
-        catalogue = self.dashboard.jobs.catalogue
-        users = frozenset({self.user}) if self.user else None
-        if self._next_listing is not None:
-            catalogue.close(self._next_listing)
-        self._next_listing = catalogue.listing(
-            filter=self._filter, group=self._group, users=users, sort=self._sort
-        )
-        self.dashboard.jobs.work()
-        self.draw()
+    @property
+    def choice(self) -> Choice:
+        """What is listed, and in which order."""
+        return self._list.choice if self._list else Choice()
+
+    def _choose(self, choice: Choice) -> None:
+        if self._list is not None and choice != self._list.choice:
+            self._list.choose(choice)
+            self.dashboard.jobs.work()
+            self.draw()
 
     def on_unmount(self) -> None:
         """Close the lists."""
-        for listing in (self._listing, self._next_listing):
-            if listing is not None:
-                self.dashboard.jobs.catalogue.close(listing)
+        if self._list is not None:
+            self._list.close()
 
-    def _take_next_listing(self) -> None:
-        following = self._next_listing
-        if following is None or not (following.ready or self._listing is None or self._sort == DEFAULT_SORT):
-            return
-        if self._listing is not None:
-            self.dashboard.jobs.catalogue.close(self._listing)
-        self._listing, self._next_listing = following, None
+    def changed(self, change: Change) -> None:
+        """Unmark what is gone."""
+        if change.removed and self.table.marks:
+            self.table.set_marks(self.table.marks.difference(change.removed))
 
     def draw(self) -> None:
         """Show the list as it is now."""
-        if not self.is_mounted:
+        if self._list is None:
             return
-        self._take_next_listing()
-        app = self.dashboard
+        app, choice, listing = self.dashboard, self.choice, self._list.take()
         self.draw_header()
         self._draw_counts()
-        if self._listing is not None:
-            self.table.show(JobsSource(self._listing, app.jobs.now, app.config.name_of))
-            rows = self.table.visible_rows
-            app.jobs.watcher.set_visible([row.key for row in self._listing.visible(rows.start, rows.stop)])
+        empty = empty_words(str(choice.filter or ""), choice.group, app.jobs.progress)
+        order = (choice.sort.column, choice.sort.descending) if choice.sort.column else None
+        source = JobsSource(listing, app.jobs.now, app.config.name_of)
+        self.table.show(source, empty=empty, order=order)
+        rows = self.table.visible_rows
+        app.jobs.watcher.set_visible([row.key for row in listing.visible(rows.start, rows.stop)])
 
     def _draw_counts(self) -> None:
-        app = self.dashboard
-        counts = app.jobs.catalogue.counts(frozenset({self.user}) if self.user else None)
-        parts: list[Part] = []
-        for number, group in enumerate(GROUPS, 1):
-            token = "reverse" if group == self._group else "plain" if counts[group] else "dim"
-            parts += [
-                Cell(f"{number} {group} {counts[group]}", token),
-                "   " if self.size.width >= NARROW else "  ",
-            ]
-        progress = app.jobs.progress
-        notes = [f"loading {progress:.0%}"] if progress is not None and progress < 1 else []
-        notes += [f"/{self._filter}"] if self._filter else []
-        notes += [f"by {self._sort.column}"] if self._sort.column else []
-        self.query_one("#counts", Line).show(content(*parts), content(Cell("  ".join(notes), "accent")))
+        jobs, line = self.dashboard.jobs, self.query_one("#counts", Line)
+        if self._filter_error:
+            line.show(content(Cell(self._filter_error, "error")))
+            return
+        parts = count_parts(jobs.catalogue.counts(self._users), self.choice.group, self.size.width < NARROW)
+        is_loading = jobs.progress is not None and jobs.progress < 1
+        loading = [Cell(f"loading {jobs.progress:.0%}", "accent")] if is_loading else []
+        line.show(content(*parts), content(*loading))
 
     def on_virtual_table_moved(self) -> None:
         """Say why the job of the cursor is as it is."""
@@ -194,27 +177,39 @@ class JobsScreen(RowActions):
 
     def on_resize(self) -> None:
         """Lay out for the new width."""
-        self.query_one("#pane").styles.height = 2 if self.size.width < NARROW else 3
+        self.query_one("#pane").styles.height = self._pane_height
         self._draw_pane()
         self.draw()
 
-    def _draw_pane(self) -> None:
-        app, row, width = self.dashboard, self.row, self.size.width
-        health = app.jobs.judge.health(row, app.jobs.now()) if row is not None else None
-        marked = f" {len(self.table.marks)} marked " if self.table.marks else ""
-        self.query_one("#rule", Line).show(pane_title(row, width, marked))
-        height = 2 if width < NARROW else 3
-        causes = common_causes(self._troubled())
-        shown = pane_lines(row, health, causes, height)
-        pane = self.query_one("#pane", Static)
-        if pane.content != shown:
-            pane.update(shown, layout=False)
-        self.query_one("#footer", Line).show(footer(jobs_keys(width < NARROW), width))
+    @property
+    def _pane_height(self) -> int:
+        return 2 if self.size.width < NARROW else 3
 
-    def _troubled(self) -> list[tuple[Job, Health]]:
-        jobs = self.dashboard.jobs
-        rows = [row for row in jobs.catalogue.unfinished()[:MOST_JUDGED] if row.rank == RANK_TROUBLED]
-        return [(row.job, jobs.judge.health(row, jobs.now())) for row in rows if row.job is not None]
+    def _draw_pane(self) -> None:
+        jobs, row, width = self.dashboard.jobs, self.row, self.size.width
+        now = jobs.now()
+        health = jobs.judge.health(row, now) if row is not None else None
+        self.query_one("#rule", Line).show(pane_title(row, width, self._notes()))
+        shown = pane_lines(row, health, self._common_causes(), self._pane_height, now)
+        self.query_one("#pane", Lines).show_lines(shown)
+        keys = jobs_keys(is_narrow=width < NARROW, is_first=self.is_first, of_user=self.user is not None)
+        self.query_one("#footer", Line).show(footer(keys, width))
+
+    def _notes(self) -> list[str]:
+        choice, marks = self.choice, self.table.marks
+        notes = [f"/{choice.filter}"[: self.size.width // 3]] if choice.filter else []
+        arrow = GLYPHS.down if choice.sort.descending else GLYPHS.up
+        notes += [f"by {choice.sort.column} {arrow}"] if choice.sort.column else []
+        return notes + ([f"{len(marks)} marked"] if marks else [])
+
+    def _common_causes(self) -> list[str]:
+        if time.monotonic() >= self._causes_until:
+            self._causes_until = time.monotonic() + CAUSES_EVERY
+            jobs = self.dashboard.jobs
+            rows = [row for row in jobs.catalogue.unfinished() if row.rank == RANK_TROUBLED][:MOST_JUDGED]
+            judged = [(row.job, jobs.judge.health(row, jobs.now())) for row in rows if row.job is not None]
+            self._causes = common_causes(judged)
+        return self._causes
 
     def on_virtual_table_opened(self) -> None:
         """Open a job."""
@@ -225,13 +220,17 @@ class JobsScreen(RowActions):
 
     def action_group(self, group: str) -> None:
         """Show one group of jobs."""
-        self._group = group
-        self._open_listing()
+        self._choose(msgspec.structs.replace(self.choice, group=group))
 
     def action_sort(self) -> None:
-        """Sort by the next column."""
-        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
-        self._open_listing()
+        """Ask for an order."""
+        from gnjobs_tui.screens.sort import SortScreen
+
+        self.app.push_screen(SortScreen(self.choice.sort), self._sort_by)
+
+    def _sort_by(self, sort: Sort | None) -> None:
+        if sort is not None:
+            self._choose(msgspec.structs.replace(self.choice, sort=sort))
 
     def action_users(self) -> None:
         """Show users."""
@@ -246,46 +245,49 @@ class JobsScreen(RowActions):
             self.table.action_move(1)
 
     def action_mark_all(self) -> None:
-        """Mark all that the list shows; again: none."""
-        keys = set(self._listing.keys()) if self._listing is not None else set()
-        self.table.set_marks(set() if keys <= self.table.marks else self.table.marks | keys)
+        """Mark all that the list shows, or unmark them when all of them are marked."""
+        keys = set(self._list.current.keys()) if self._list is not None else set()
+        marks = self.table.marks
+        self.table.set_marks(marks - keys if keys <= marks else marks | keys)
 
     def action_filter(self) -> None:
         """Type a filter."""
-        field = self.query_one("#filter", Input)
-        field.display = True
         self.query_one("#footer").display = False
-        field.focus()
+        self.filter_bar.open()
 
-    def on_input_changed(self, message: Input.Changed) -> None:
+    def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
         """Filter by what is typed so far; say what can't be understood."""
-        try:
-            typed = parse_filter(message.value) if message.value.strip() else None
-        except FilterError as error:
-            self.query_one("#counts", Line).show(content(Cell(str(error), "error")))
-            return
-        self._filter = typed
-        self._open_listing()
+        self._filter_error = message.error
+        if message.error:
+            self._draw_counts()
+        else:
+            self._show_filter(message)
 
-    def on_input_submitted(self) -> None:
-        """Keep the filter and go back to the table."""
-        self._close_filter()
+    def _show_filter(self, message: FilterBar.Typed) -> None:
+        self._choose(msgspec.structs.replace(self.choice, filter=message.filter))
+        self._draw_counts()
 
-    def _close_filter(self) -> None:
-        self.query_one("#filter", Input).display = False
+    def on_filter_bar_kept(self) -> None:
+        """Give the keys back to the table."""
+        self._filter_error = ""
+        self._leave_filter()
+
+    def _leave_filter(self) -> None:
+        self.filter_bar.close()
         self.query_one("#footer").display = True
         self.table.focus()
+        self._draw_counts()
 
     def action_back(self) -> None:
-        """Give up the filter, else the marks, else go back."""
-        field = self.query_one("#filter", Input)
-        if field.display or self._filter is not None:
-            self._close_filter()
-            with self.prevent(Input.Changed):
-                field.value = ""
-            self._filter = None
-            self._open_listing()
+        """Give up the filter, else the marks, else the group and the order, else go back."""
+        if self.filter_bar.is_open or self.choice.filter is not None:
+            self._filter_error = ""
+            self.filter_bar.clear()
+            self._leave_filter()
+            self._choose(msgspec.structs.replace(self.choice, filter=None))
         elif self.table.marks:
             self.table.set_marks(set())
+        elif self.is_first and self.choice != Choice():
+            self._choose(Choice())
         else:
             super().action_back()

@@ -17,7 +17,8 @@ from gnjobs_tui.screens.text import TextScreen
 from gnjobs_tui.styling import Cell, Part
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.virtual_table import Cells, VirtualTable
+from gnjobs_tui.widgets.table_drawing import Cells
+from gnjobs_tui.widgets.virtual_table import VirtualTable
 
 COLUMNS = (
     Column("at", "When", 10, 100),

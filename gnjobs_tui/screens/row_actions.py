@@ -1,14 +1,20 @@
 """What can be done with jobs of a list: kill, run again, remove, copy, and see their owner's."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 
+from gnjobs.errors import GnjobsError
+from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
 from gnjobs_tui.kill_targets import Target, target_of_row
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.confirm import ConfirmScreen
 from gnjobs_tui.screens.text import TextScreen
+
+if TYPE_CHECKING:
+    from gnjobs.store import JobStore
 
 
 class RowActions(WatchScreen):
@@ -21,7 +27,12 @@ class RowActions(WatchScreen):
             "R", "rerun", "re-run", show=False, id="rows.rerun", tooltip="Show the line that runs it again"
         ),
         Binding(
-            "D", "remove", "remove", show=False, id="rows.remove", tooltip="Remove this job, which has ended"
+            "D",
+            "remove",
+            "remove",
+            show=False,
+            id="rows.remove",
+            tooltip="Remove this job, or the marked ones, which have ended",
         ),
         Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
     ]
@@ -73,20 +84,43 @@ class RowActions(WatchScreen):
         self.work(show, "rerun")
 
     def action_remove(self) -> None:
-        """Ask, then remove a job that has ended."""
-        row = self.row
-        if row is None:
+        """Ask, then remove the jobs that have ended."""
+        chosen = self.rows_to_act_on()
+        rows = [row for row in chosen if row.is_final]
+        if not rows:
+            if chosen:
+                self.dashboard.say("nothing to remove: only jobs that have ended are removed")
             return
-        question = f"Remove {row.label} ({row.id[:8]}) with all its outputs?"
+        running = len(chosen) - len(rows)
+        kept = f" {running} that have not ended stay." if running else ""
+        one = f"{rows[0].label} ({rows[0].id[:8]}) with all its outputs"
+        what = one if len(rows) == 1 else f"{len(rows)} jobs with all their outputs"
         self.app.push_screen(
-            ConfirmScreen(question, "Remove"), lambda said: self._remove(row) if said else None
+            ConfirmScreen(f"Remove {what}?{kept}", "Remove"),
+            lambda said: self._remove(rows) if said else None,
         )
 
-    def _remove(self, row: JobRow) -> None:
-        self.work(lambda: self.dashboard.store_of(row).remove(row.id, self.dashboard.actor), "remove")
+    def _remove(self, rows: Sequence[JobRow]) -> None:
+        app = self.dashboard
+
+        def remove() -> None:
+            refused = [said for row in rows if (said := _removed(app.store_of(row), row, app.actor))]
+            if refused:
+                raise GnjobsError(f"{len(rows) - len(refused)} of {len(rows)} removed; {refused[0]}")
+
+        self.work(remove, "remove")
 
     def action_copy(self) -> None:
         """Copy the job's id."""
         if self.row is not None:
             self.app.copy_to_clipboard(self.row.id)
             self.dashboard.say(f"copied {self.row.id}")
+
+
+def _removed(store: "JobStore", row: JobRow, actor: Actor) -> str | None:
+    """Remove a job; why it could not be done, or None."""
+    try:
+        store.remove(row.id, actor)
+    except GnjobsError as error:
+        return str(error)
+    return None

@@ -7,7 +7,6 @@ stay on their keys, whatever arrived, and the cursor's line stays where it is on
 from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -15,14 +14,11 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gnjobs_tui.styling import Cell, Palette, fit, safe
-from gnjobs_tui.widgets.columns import Column, Placed, place
+from gnjobs_tui.styling import Palette
+from gnjobs_tui.widgets.columns import Column, Placed
+from gnjobs_tui.widgets.table_drawing import Cells, Order, TableDrawing
 
-CURSOR_SIGN, MARK_SIGN = ">", "*"
-INDENT = 2
 HEADER_LINES = 1
-
-Cells = dict[str, Cell]
 
 
 class TableSource(Protocol):
@@ -97,9 +93,10 @@ class VirtualTable(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._columns = columns
         self._source: TableSource = _NoRows()
-        self._placed_columns: list[Placed] = []
-        self._placed_width = 0
-        self._palette: Palette | None = None
+        self._empty = ""
+        self._order: Order | None = None
+        self._drawing: TableDrawing | None = None
+        self._drawing_width = -1
         self._cursor = 0
         self._drawn: dict[int, tuple[str, Cells, bool, bool]] = {}
         self.cursor_key: str | None = None
@@ -107,26 +104,26 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def on_mount(self) -> None:
         """Take the theme's colours, now and when it changes."""
-        self.watch(self.app, "theme", self._take_colors)
+        self.watch(self.app, "theme", self._forget_drawing)
 
-    def _take_colors(self) -> None:
-        self._palette = Palette(self.app.get_css_variables())
+    def _forget_drawing(self) -> None:
+        self._drawing = None
         self.refresh()
 
     def set_columns(self, columns: Sequence[Column]) -> None:
         """Show other columns."""
-        self._columns = columns
-        self._placed_width = 0
-        self.refresh()
+        if columns != self._columns:
+            self._columns = columns
+            self._forget_drawing()
 
     @property
-    def _placed(self) -> list[Placed]:
-        """The columns that the width has room for."""
+    def drawing(self) -> TableDrawing:
+        """How rows look in the width and the theme of now."""
         width = self.scrollable_content_region.width
-        if self._placed_width != width:
-            self._placed_width = width
-            self._placed_columns = place(self._columns, width, INDENT)
-        return self._placed_columns
+        if self._drawing is None or self._drawing_width != width:
+            self._drawing = TableDrawing(self._columns, width, Palette(self.app.get_css_variables()))
+            self._drawing_width = width
+        return self._drawing
 
     def on_resize(self) -> None:
         """Keep the cursor in sight."""
@@ -136,35 +133,53 @@ class VirtualTable(ScrollView, can_focus=True):
     def visible_rows(self) -> range:
         """The positions of the rows on screen."""
         first = self.scroll_offset.y
-        return range(first, min(len(self._source), first + max(0, self.size.height - HEADER_LINES)))
+        return range(first, min(len(self._source), first + self.page_rows))
 
-    def show(self, source: TableSource) -> None:
-        """Show these rows, or the same ones as they are now; redraws only what differs."""
-        offset = self._cursor - self.scroll_offset.y
-        length_before = self.virtual_size.height
+    def show(self, source: TableSource, *, empty: str = "", order: Order | None = None) -> None:
+        """Show these rows, or the same ones as they are now; redraws only what differs.
+
+        `empty` is said where there are none, `order` is the column that sorts and whether the highest comes first.
+        """
+        top, offset = self.scroll_offset.y, self._cursor - self.scroll_offset.y
         self._source = source
+        self._say_around(empty, order)
         found = source.index_of(self.cursor_key) if self.cursor_key is not None else None
         self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
-        if found is None or self.cursor_key is None:
+        if found is None:
             self.cursor_key = source.key_at(self._cursor) if len(source) else None
-        if length_before != len(source) + HEADER_LINES:
+        if self.virtual_size.height != len(source) + HEADER_LINES:
             self.virtual_size = Size(self.size.width, len(source) + HEADER_LINES)
-        if self._cursor - self.scroll_offset.y != offset:
+        # At the top, what is new pushes the rest down and is seen; elsewhere the cursor keeps its line.
+        if self._cursor - top != offset and (top > 0 or self._cursor >= self.page_rows):
             self.scroll_to(y=max(0, self._cursor - offset), animate=False, immediate=True)
         self._redraw_changes()
         self.post_message(self.Moved())
 
+    def _say_around(self, empty: str, order: Order | None) -> None:
+        if order != self._order:
+            self._order = order
+            self.refresh(Region(0, 0, self.size.width, HEADER_LINES))
+        if empty != self._empty:
+            self._empty = empty
+            self.refresh(Region(0, HEADER_LINES, self.size.width, 1))
+
+    @property
+    def page_rows(self) -> int:
+        """How many rows there is room for."""
+        return max(1, self.size.height - HEADER_LINES)
+
     def _redraw_changes(self) -> None:
         for line, index in enumerate(self.visible_rows, HEADER_LINES):
             if (before := self._drawn.get(line)) is None:
-                self._refresh_cells(line, self._placed)
+                self._refresh_cells(line, None)
                 continue
             now = self._look(index)
             if now[0] != before[0] or now[2:] != before[2:]:
                 self._refresh_cells(line, None)
             elif now[1] != before[1]:
                 self._refresh_cells(
-                    line, [p for p in self._placed if now[1].get(p.column.id) != before[1].get(p.column.id)]
+                    line,
+                    [p for p in self.drawing.placed if now[1].get(p.column.id) != before[1].get(p.column.id)],
                 )
         for line in [line for line in self._drawn if line - HEADER_LINES >= len(self.visible_rows)]:
             del self._drawn[line]
@@ -172,7 +187,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def _refresh_cells(self, line: int, changed: list[Placed] | None) -> None:
         if changed is None:
-            self.refresh(Region(0, line, self.size.width, 1))
+            self.refresh(Region(0, line, self.scrollable_content_region.width - 1, 1))
         elif changed:
             x, end = changed[0].x, changed[-1].x + changed[-1].width
             self.refresh(Region(x, line, end - x, 1))
@@ -183,36 +198,14 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw the heading, a row, or nothing."""
-        palette = self._palette or Palette(self.app.get_css_variables())
-        width = self.size.width
         if y < HEADER_LINES:
-            return self._heading(palette, width)
+            return self.drawing.heading(self._order)
         index = self.scroll_offset.y + y - HEADER_LINES
         if index >= len(self._source):
             self._drawn.pop(y, None)
-            return Strip([Segment(" " * width, palette.style("plain"))], width)
+            return self.drawing.blank(self._empty if index == 0 else "")
         self._drawn[y] = looked = self._look(index)
-        return self._row(palette, width, *looked[1:])
-
-    def _heading(self, palette: Palette, width: int) -> Strip:
-        text = " " * INDENT
-        for placed in self._placed:
-            text = text.ljust(placed.x) + fit(placed.column.title, placed.width, placed.column.align)
-        return Strip([Segment(fit(text, width), palette.header)], width)
-
-    def _row(self, palette: Palette, width: int, cells: Cells, is_cursor: bool, is_marked: bool) -> Strip:
-        plain = palette.style("plain", is_cursor=is_cursor)
-        signs = (CURSOR_SIGN if is_cursor else " ") + (MARK_SIGN if is_marked else " ")
-        segments, x = [Segment(signs, palette.style("bold", is_cursor=is_cursor))], INDENT
-        for placed in self._placed:
-            cell = cells.get(placed.column.id, Cell(""))
-            if placed.x > x:
-                segments.append(Segment(" " * (placed.x - x), plain))
-            text = fit(safe(cell.text), placed.width, placed.column.align)
-            segments.append(Segment(text, palette.style(cell.token, is_cursor=is_cursor)))
-            x = placed.x + placed.width
-        segments.append(Segment(" " * max(0, width - x), plain))
-        return Strip(segments).adjust_cell_length(width, plain)
+        return self.drawing.row(*looked[1:])
 
     def move_to(self, index: int) -> None:
         """Put the cursor on the row at a position."""
@@ -234,12 +227,11 @@ class VirtualTable(ScrollView, can_focus=True):
             self.move_to(index)
 
     def _show_cursor(self) -> None:
-        height = max(1, self.size.height - HEADER_LINES)
-        top = self.scroll_offset.y
+        top, rows = self.scroll_offset.y, self.page_rows
         if self._cursor < top:
             self.scroll_to(y=self._cursor, animate=False, immediate=True)
-        elif self._cursor >= top + height:
-            self.scroll_to(y=self._cursor - height + 1, animate=False, immediate=True)
+        elif self._cursor >= top + rows:
+            self.scroll_to(y=self._cursor - rows + 1, animate=False, immediate=True)
 
     def set_marks(self, keys: set[str]) -> None:
         """Mark the rows of these keys, and no other."""
@@ -253,7 +245,7 @@ class VirtualTable(ScrollView, can_focus=True):
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by pages."""
-        self.move_to(self._cursor + int(pages * max(1, self.size.height - HEADER_LINES - 1)))
+        self.move_to(self._cursor + int(pages * max(1, self.page_rows - 1)))
 
     def action_first(self) -> None:
         """Move the cursor to the first row."""

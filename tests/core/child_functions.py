@@ -1,5 +1,6 @@
 """What children of tests do: functions of a module, since a spawned process imports them."""
 
+import logging
 import os
 import signal
 import sys
@@ -8,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gnjobs import ThisChild
+from gnjobs import ThisChild, current_job
 
 
 def square(item: int, child: ThisChild) -> int:
@@ -82,3 +83,28 @@ def return_a_lock(item: int, child: ThisChild) -> object:
 
 def give_much(item: int, child: ThisChild) -> str:
     return "x" * item
+
+
+class BrokenItem:
+    """An item that can be pickled, and not be made again."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def wait_for_ever(item: str, child: ThisChild) -> None:
+    Path(item, child.id).touch()
+    threading.Event().wait()
+
+
+def speak_as_the_job(item: int, child: ThisChild) -> None:
+    with current_job() as job:
+        job.fault({"row": item})
+        job.log("as the job")
+
+
+def print_and_log(item: int, child: ThisChild) -> None:
+    with child.capture():
+        print("printed", item)
+        print("to stderr", file=sys.stderr)
+        logging.getLogger("gn.qc").info("logged %d", item)

@@ -1,16 +1,19 @@
 """Children that something else starts: their output, their state, and how they end."""
 
+import logging
 import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import pytest
 import redis
 
+from gnjobs.adapters import OutputFile, OutputHandler
 from gnjobs.child_output import ChildOutput
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import InvalidName, NotInJob
@@ -150,12 +153,22 @@ def test_progress_is_stored_a_few_times_a_second_and_the_last_one_always(
         assert calls <= 2 + 4 * (time.monotonic() - start)
 
 
-def test_lines_alone_keep_the_child_from_looking_silent(server: Server, client: redis.Redis) -> None:
+@pytest.mark.parametrize("through", ["child", "logging", "print"])
+def test_lines_alone_keep_the_child_from_looking_silent(
+    server: Server, client: redis.Redis, through: str
+) -> None:
     with ChildOutput(KEY, server.url) as child:
+        logger = logging.Logger("rows")
+        logger.addHandler(OutputHandler(child.writer))
+        say = {
+            "child": child.print,
+            "logging": logger.warning,
+            "print": partial(print, file=OutputFile(child.writer)),
+        }[through]
         wait_for(lambda: state(client).status == "running")
         for _ in range(2):
             start = time.time()
-            child.print("a")
+            say("a")
             wait_for(lambda start=start: (state(client).last_output or 0) >= start)
 
 

@@ -5,14 +5,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, ThisChild, current_job
+from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, Line, ThisChild, current_job
+from gnjobs.environment import ENV_LINES_FD, ENV_LINES_PIPE, lines_descriptor, pipe_identity
 from gnjobs.errors import NoSuchJob, NotInJob
+from gnjobs.line_text import line_sentence
 from gnjobs.records import Child
 from tests.core import child_functions as functions
 from tests.servers import Server
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -154,6 +158,84 @@ def test_on_failure_stop_ends_those_at_work_and_starts_no_more(
     assert not_started.error == "not started: f failed"
     statuses = {child_id: child.status for child_id, child in stored(store, job).items()}
     assert statuses == {"f": "error", "w": "killed", "n": "killed"}
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_of_thousands_that_are_not_started_each_says_so(job: CurrentJob, store: JobStore, kind: str) -> None:
+    items = ["raise"] + ["fine"] * 2000
+    outcomes = job.run_children(functions.end_as_told, items, max_workers=1, kind=kind, on_failure="stop")
+    assert [failure(outcome).error for outcome in outcomes[1:]] == ["not started: raise failed"] * 2000
+    statuses = [child.status for child in store.all_children(job.id)]
+    assert (statuses.count("error"), statuses.count("killed")) == (1, 2000)
+
+
+def test_an_interrupted_job_ends_its_children_and_says_so_of_each(
+    job: CurrentJob, store: JobStore, tmp_path: Path
+) -> None:
+    def interrupt() -> None:
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, 30)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        job.run_children(functions.wait_for_ever, [str(tmp_path)] * 3, labels=["a", "b", "c"], max_workers=2)
+    found = stored(store, job)
+    assert {child_id: (child.status, child.error, child.signal) for child_id, child in found.items()} == {
+        "a": ("killed", "stopped by KeyboardInterrupt", signal.SIGTERM),
+        "b": ("killed", "stopped by KeyboardInterrupt", signal.SIGTERM),
+        "c": ("killed", "not started: KeyboardInterrupt", None),
+    }
+    for child in (found["a"], found["b"]):
+        with pytest.raises(ProcessLookupError):
+            os.kill(child.pid or 0, 0)
+
+
+def test_an_item_that_cannot_be_made_again_fails_its_own_child_only(job: CurrentJob) -> None:
+    broken, fine = job.run_children(functions.square, [functions.BrokenItem(), 3], labels=["a", "b"])
+    assert "invalid literal" in failure(broken).error
+    assert isinstance(fine, ChildResult)
+
+
+def test_what_a_child_says_by_its_job_is_stored_as_its_own(job: CurrentJob, store: JobStore) -> None:
+    job.run_children(functions.speak_as_the_job, [7], labels=["a"])
+    lines = store.output(job.id, "a").read(1, 9)
+    assert [getattr(line, "kind", "") for line in lines] == ["fault", "log"]
+    assert stored(store, job)["a"].faults == 1
+
+
+def test_what_a_child_prints_and_logs_can_be_captured(job: CurrentJob, store: JobStore) -> None:
+    job.run_children(functions.print_and_log, [7], labels=["a"])
+    lines = [line for line in store.output(job.id, "a").read(1, 9) if isinstance(line, Line)]
+    assert [(line.kind, line_sentence(line)) for line in lines] == [
+        ("out", "printed 7"),
+        ("err", "to stderr"),
+        ("log", "INFO gn.qc: logged 7"),
+    ]
+
+
+def test_only_the_pipe_that_was_inherited_is_written_to() -> None:
+    read_end, write_end = os.pipe()
+    marks = {ENV_LINES_FD: str(write_end), ENV_LINES_PIPE: pipe_identity(write_end)}
+    assert lines_descriptor(marks) == write_end
+    os.close(write_end)
+    assert lines_descriptor(marks) is None
+    other_read, other_write = os.pipe()
+    os.dup2(other_write, write_end)
+    assert lines_descriptor(marks) is None
+    for descriptor in {read_end, write_end, other_read, other_write}:
+        os.close(descriptor)
+    assert lines_descriptor({}) is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"kind": "fibre"}, {"on_failure": "panic"}, {"max_workers": 0}, {"max_workers": -1}]
+)
+def test_options_that_mean_nothing_are_refused(
+    job: CurrentJob, store: JobStore, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match="|".join(options)):
+        job.run_children(functions.square, [1], **options)
+    assert stored(store, job) == {}
 
 
 def test_results_that_cannot_be_sent_are_told_as_text_and_large_ones_come_whole(job: CurrentJob) -> None:

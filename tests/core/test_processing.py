@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,10 +15,12 @@ from gnjobs.faults import Fault, fault_from, sentence
 from gnjobs.line_text import line_sentence
 from gnjobs.lines import Hole, Line
 from gnjobs.processing import (
+    FunctionProcessor,
     Metric,
     Report,
     ReportTable,
     Source,
+    processor,
     processor_for,
     register,
     registry,
@@ -78,6 +81,58 @@ def test_qc_reads_gn_uploaders_error_objects_and_invents_no_numbers() -> None:
     assert fault_from(stored).row is None
 
 
+@pytest.mark.parametrize(
+    ("job_status", "child_status", "headline"),
+    [
+        ("running", "running", "no faults in 2 files so far"),
+        ("success", "success", "no faults in 2 files"),
+        ("success", "error", "no faults in 2 files, 1 file not checked to the end"),
+        ("error", "error", "no faults in 2 files before it failed, 1 file not checked to the end"),
+        ("killed", "killed", "no faults in 2 files before it was killed, 1 file not checked to the end"),
+        ("lost", "success", "no faults in 2 files before it was lost"),
+    ],
+)
+def test_no_faults_is_not_said_of_what_was_not_checked(
+    job_status: str, child_status: str, headline: str
+) -> None:
+    children = (
+        Child(id="a", output_key="k", status="success"),
+        Child(id="b", output_key="k", status=child_status),
+    )
+    assert report("qc", [], job_status, children).headline == headline
+
+
+def test_messages_that_quote_their_values_are_one_kind() -> None:
+    lines: list[Line | Hole] = [
+        line(n, json.dumps({"filename": "f", "cellvalue": f"{n}.x", "message": f"Invalid value '{n}.x'"}))
+        for n in range(1, 1001)
+    ]
+    said = report("qc", lines)
+    assert said.tables[0].counts == (1000,)
+    assert said.tables[0].rows[0][-1] == """found "1.x", Invalid value '1.x'"""
+
+
+def test_faults_of_ever_new_kinds_are_counted_and_not_kept() -> None:
+    lines: list[Line | Hole] = [
+        fault_line(n, file=f"f{n}" * 1000, kind="k" * 10_000, value="v" * 10_000) for n in range(1, 801)
+    ]
+    said = report("qc", lines)
+    assert said.headline == "800 faults in 800 files so far"
+    assert len(said.tables[0].rows) == 500
+    assert said.notes == ("and 300 faults of more kinds than the 500 shown",)
+    assert len(msgspec.json.encode(said)) < LARGEST_REPORT
+    assert CUT_NOTE not in said.notes
+
+
+def test_faults_whose_lines_were_trimmed_are_counted_by_the_job() -> None:
+    job = Job(id="j", type="qc", status="running", faults=90)
+    processing = start_processing(job, None)
+    processing.feed(SOURCE, [Hole(1, 80), fault_line(81, file="f", kind="empty")])
+    said = processing.report(job, ())
+    assert said.headline == "90 faults in 1 file so far"
+    assert "and 89 faults whose lines are missing" in said.notes
+
+
 def test_no_faults_and_missing_input_are_said() -> None:
     children = (Child(id="a", output_key="k", unit="rows", done=10), Child(id="b", output_key="k"))
     said = report("qc", [Hole(1, 500), line(501, "x")], "success", children)
@@ -91,6 +146,44 @@ def test_insert_says_rows_rate_and_time_left() -> None:
     said = report("insert", lines)
     assert said.headline == "5 000 of 10 000 rows inserted, 5 s left"
     assert said.progress == 50
+
+
+def test_what_several_children_insert_into_one_table_is_added_up() -> None:
+    job = Job(id="j", type="insert", status="running")
+    processing = start_processing(job, None)
+    for name, rows in (("a", 100), ("b", 30)):
+        record = json.dumps({"table": "T", "rows": rows, "total": 200})
+        processing.feed(Source("child", name), [line(1, record, "record")])
+    said = processing.report(job, ())
+    assert said.headline == "130 of 400 rows inserted"
+    assert said.tables[0].rows == (("T", 130, 400),)
+
+
+def test_a_million_records_a_minute_are_quickly_read_and_their_rate_is_right() -> None:
+    records: list[Line | Hole] = [
+        line(n, f'{{"table": "T", "rows": {n}}}', "record", at=n / 1000) for n in range(1, 100_001)
+    ]
+    metrics = {metric.name: metric.value for metric in report("insert", records).metrics}
+    assert metrics["rows"] == 100_000
+    rate = metrics["rate"]
+    assert isinstance(rate, float)
+    assert 990 < rate < 1010
+
+
+def test_ever_new_tables_are_not_all_kept() -> None:
+    records: list[Line | Hole] = [
+        line(n, f'{{"table": "T{n}", "rows": 1}}', "record") for n in range(1, 1501)
+    ]
+    said = report("insert", records)
+    assert len(said.tables[0].rows) == 1000
+    assert said.notes == ("and more tables than the 1000 counted",)
+
+
+def test_kinds_and_levels_that_nobody_defined_are_counted_together() -> None:
+    lines: list[Line | Hole] = [line(n, "x", f"kind{n}") for n in range(1, 100)]
+    lines += [line(n, json.dumps({"level": f"L{n}", "message": "m"}), "log") for n in range(100, 200)]
+    metrics = {metric.name: metric.value for metric in report("generic", lines).metrics}
+    assert metrics == {"lines": 199, "other lines": 99}
 
 
 def test_generic_tells_the_last_error_and_counts() -> None:
@@ -118,6 +211,63 @@ def test_a_plain_function_may_return_a_headline_a_mapping_or_a_report() -> None:
     assert ask(headline).headline == "2 lines"
     assert ask(lambda lines: {"lines": len(list(lines))}).metrics[0].value == 2
     assert ask(lambda _: Report("mine")).headline == "mine"
+
+
+def test_a_plain_function_is_called_again_only_for_new_lines() -> None:
+    calls = []
+
+    def count(lines: Iterable[Line]) -> str:
+        calls.append(1)
+        return f"{len(list(lines))} lines"
+
+    processing = start_processing(Job(id="j"), count)
+    for expected in (1, 1, 2):
+        if expected > len(calls):
+            processing.feed(SOURCE, [line(expected, "x")])
+        assert processing.report(Job(id="j"), ()).headline == f"{expected} lines"
+    processing.report(Job(id="j"), ())
+    assert len(calls) == 2
+
+
+def test_a_plain_function_is_given_no_more_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "LARGEST_INPUT", 1000)
+    processing = start_processing(Job(id="j"), lambda lines: [each.number for each in lines])
+    processing.feed(SOURCE, [line(n, "x" * 50) for n in range(1, 100)])
+    said = processing.report(Job(id="j"), ())
+    assert said.headline == "[95, 96, 97, 98, 99]"
+    assert said.notes == ("the function was given the last 5 lines, without 94 before",)
+
+
+def test_a_plain_function_may_take_longer_for_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "STEP_SECONDS", 0.1)
+    monkeypatch.setattr(running, "SECONDS_PER_LINE", 10.0)
+
+    def busy(lines: Iterable[Line]) -> str:
+        end = time.thread_time() + 0.3
+        while time.thread_time() < end:
+            pass
+        return "done"
+
+    processor = FunctionProcessor(busy)
+    processor.feed(SOURCE, [line(1, "x")])
+    assert start_processing(Job(id="j"), processor).report(Job(id="j"), ()).headline == "done"
+
+
+def test_a_processor_that_waits_is_not_accused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
+
+    def wait(lines: Iterable[Line]) -> str:
+        threading.Event().wait(0.4)
+        return "done"
+
+    assert start_processing(Job(id="j"), wait).report(Job(id="j"), ()).headline == "done"
+
+    def wait_for_ever(lines: Iterable[Line]) -> str:
+        while True:
+            threading.Event().wait(0.01)
+
+    said = start_processing(Job(id="j"), wait_for_ever).report(Job(id="j"), ())
+    assert "took longer" in said.notes[0]
 
 
 def test_one_that_raises_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,6 +408,7 @@ def test_no_line_makes_saying_it_raise(text: str, kind: str) -> None:
 
 def test_sentences() -> None:
     assert sentence(Fault(value="x", expected="a number")) == 'found "x", needs a number'
+    assert sentence(Fault(value="x", expected="needs a number")) == 'found "x", needs a number'
     assert sentence(Fault()) == "fault"
     said = line_sentence(
         line(1, json.dumps({"level": "WARNING", "logger": "gn.qc", "message": "slow read"}), "log")

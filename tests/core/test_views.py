@@ -5,11 +5,15 @@ from collections.abc import Iterable, Sequence
 import pytest
 import redis
 
+from gnjobs.foreign import SHORTEST_REST
+from gnjobs.health import Presence
+from gnjobs.identity import boot_id, host_name, pid_namespace
 from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.lines import Hole, Line
 from gnjobs.processing import Report, Source
 from gnjobs.records import Child, Job
 from gnjobs.store import JobStore
+from gnjobs.views import JobView
 
 JOB = "job-1"
 KEYS = Keys()
@@ -147,3 +151,54 @@ def test_a_file_name_in_a_key_may_be_no_utf8(store: JobStore) -> None:
     store.client.rpush(key, "one")
     store.view("theirs", recorder).status()
     assert [text for _, text in recorder.fed] == ["one"]
+
+
+def run_here(store: JobStore, **fields: object) -> None:
+    """Make the job one whose supervisor on this host is silent."""
+    here = {"host": host_name(), "boot-id": boot_id() or "", "pid-namespace": pid_namespace() or ""}
+    store.client.hset(KEYS.job(JOB), mapping=here | {"heartbeat": store.now() - 600} | fields)
+
+
+def test_a_job_whose_processes_are_gone_is_dead_unless_told_otherwise(store: JobStore) -> None:
+    run_here(store)
+    assert store.status(JOB).health.verdict == "dead"
+    seen = store.view(JOB).status(lambda _: Presence("running", "3 processes run"))
+    assert seen.health.verdict == "stuck"
+    assert seen.health.evidence[0].endswith("yet 3 processes run")
+
+
+def test_a_view_counts_the_age_of_a_beat_by_its_own_clock(store: JobStore) -> None:
+    now = [1000.0]
+    view = JobView(store, JOB, monotonic=lambda: now[0])
+    store.client.hset(KEYS.job(JOB), "heartbeat", store.now())
+    assert view.glance().health.verdict == "ok"
+    store.client.hset(KEYS.job(JOB), "heartbeat", store.now() - 100_000)
+    assert view.glance().health.verdict == "ok"
+    now[0] += 60
+    assert view.glance().health.verdict != "ok"
+
+
+def test_a_run_far_longer_than_usual_is_told_and_no_verdict(store: JobStore) -> None:
+    now = store.now()
+    for number, minutes in enumerate((4, 5, 6)):
+        job = store.create(["true"], job_type="qc")
+        ended = {"status": "success", "started": 1000, "finished": 1000 + 60 * minutes}
+        store.client.hset(KEYS.job(job.id), mapping=ended | {"label": number})
+    ours = {"job-type": "qc", "heartbeat": now, "last-output": now, "started": now - 7200}
+    store.client.hset(KEYS.job(JOB), mapping=ours)
+    health = store.status(JOB).health
+    assert health.verdict == "ok"
+    assert "runs for 2 h, earlier jobs of its type took 5 min" in health.evidence
+
+
+def test_gn_uploaders_keys_are_searched_for_now_and_then(store: JobStore) -> None:
+    now = [1000.0]
+    store.client.hset(KEYS.job("theirs"), mapping={"jobid": "theirs", "status": "running"})
+    store.client.rpush(f"{KEYS.job('theirs')}:geno:errors:a.tsv", "{}")
+    view = JobView(store, "theirs", monotonic=lambda: now[0])
+    assert [child.label for child in view.glance().children] == ["geno: a.tsv"]
+    store.client.rpush(f"{KEYS.job('theirs')}:geno:errors:b.tsv", "{}")
+    store.client.rpush(f"{KEYS.job('theirs')}:geno:errors:a.tsv", "{}")
+    assert [(child.label, child.faults) for child in view.glance().children] == [("geno: a.tsv", 2)]
+    now[0] += SHORTEST_REST
+    assert len(view.glance().children) == 2

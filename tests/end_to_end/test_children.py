@@ -1,14 +1,17 @@
 """A job with children, whole: its keys in Redis, its ends, its kills, as the design promises them."""
 
+import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import pytest
 
 from gnjobs import JobStore, Line
 from gnjobs.keys import Keys
 from gnjobs.statuses import FINAL_STATUSES
-from tests.end_to_end.command import run
+from tests.end_to_end.command import environment, run
+from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server
 from tests.waiting import wait_for
 
@@ -81,6 +84,49 @@ def test_a_crash_leaves_a_child_with_its_signal_and_siblings_that_finish(
     assert found["crashes"].signal == 9
     assert "Traceback" in found["raises"].error
     assert "ValueError: raises cannot go on" in found["raises"].error
+
+
+SCRIPT = """
+from gnjobs import current_job
+
+def check(item, child):
+    return item
+
+with current_job() as job:
+    job.run_children(check, ["a", "b"], max_workers=1)
+"""
+
+
+@pytest.mark.parametrize("how", ["file", "-c", "stdin"])
+def test_a_script_that_children_cannot_import_is_told_the_ways_out(
+    server: Server, store: JobStore, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "unguarded.py"
+    path.write_text(SCRIPT)
+    words = {"file": [str(path)], "-c": ["-c", SCRIPT], "stdin": ["-"]}[how]
+    with path.open() as file:
+        ended = subprocess.run(
+            gnjobs("run", "--", sys.executable, *words),
+            stdin=file,
+            env=environment(server.url),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert ended.returncode == 1
+    assert "TypeError: check: a child could not get it" in ended.stderr
+    assert '__name__ == "__main__"' in ended.stderr
+    job = store.get(ended.stdout.split()[0])
+    assert (job.status, job.children) == ("error", 2)
+    found = children(store, job.id)
+    assert {child_id: child.status for child_id, child in found.items()} == {"a": "error", "b": "killed"}
+
+
+def test_what_ends_by_itself_with_the_job_is_not_called_left_running(server: Server, store: JobStore) -> None:
+    code = "import os; os.fork()"
+    for _ in range(3):
+        ended = run(server.url, "run", "--", sys.executable, "-c", code)
+        assert store.get(ended.stdout.split()[0]).error is None
 
 
 def test_a_killed_child_makes_its_job_say_by_whom_and_why(server: Server, store: JobStore) -> None:

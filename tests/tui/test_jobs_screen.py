@@ -2,10 +2,9 @@
 
 import time
 
-from textual.widgets import Input
-
 from gnjobs.roles import Actor
 from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, screen_text, shows, until
@@ -61,7 +60,7 @@ async def test_filter_as_it_is_typed_and_what_is_wrong_with_it(server: Server) -
         await pilot.press("slash", *"user:jsmith")
         await until(pilot, lambda: "geno file" not in screen_text(pilot).replace("pheno file", ""))
         await pilot.press("enter")
-        assert not pilot.app.screen.query_one("#filter", Input).display
+        assert not pilot.app.screen.query_one(FilterBar).is_open
         await pilot.press("escape")
         await shows(pilot, "geno file")
         await pilot.press("slash", *"age>soon")
@@ -111,7 +110,7 @@ async def test_help_and_palette_name_the_keys(server: Server) -> None:
         screen = await shows(pilot, "Keys of this screen")
         assert "Kill this job" in screen
         await pilot.press("escape", "colon", *"sort by")
-        await shows(pilot, "Sort by the next column")
+        await shows(pilot, "Sort by a column")
 
 
 async def test_a_running_job_far_from_its_limit_is_running(server: Server) -> None:

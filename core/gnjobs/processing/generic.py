@@ -6,12 +6,13 @@ from collections.abc import Sequence
 import msgspec
 
 from gnjobs.line_text import line_sentence
-from gnjobs.lines import Hole, Line
+from gnjobs.lines import KINDS, Hole, Line
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report
 from gnjobs.records import Child, Job
 
 _LONGEST_WORDS = 200
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class _LogLevel(msgspec.Struct):
@@ -53,7 +54,7 @@ class GenericProcessor:
         self._input.look(lines)
         for line in lines:
             if isinstance(line, Line):
-                self._kinds[line.kind] += 1
+                self._kinds[line.kind if line.kind in KINDS else "other"] += 1
                 self._last_line = line.text[:_LONGEST_WORDS] if line.kind == "out" else self._last_line
                 if line.kind == "err":
                     self._last_error = line.text[:_LONGEST_WORDS]
@@ -65,7 +66,7 @@ class GenericProcessor:
             level = msgspec.json.decode(line.text, type=_LogLevel).level.upper()
         except (msgspec.DecodeError, UnicodeError):
             return
-        self._levels[level] += 1
+        self._levels[level if level in _LEVELS else "OTHER"] += 1
         if level in ("ERROR", "CRITICAL"):
             self._last_error = line_sentence(line)[:_LONGEST_WORDS]
 
@@ -77,9 +78,11 @@ class GenericProcessor:
         metrics += [
             Metric(f"{level.lower()} lines", count)
             for level, count in self._levels.items()
-            if level != "INFO"
+            if level in ("WARNING", "ERROR", "CRITICAL")
         ]
         metrics += [
-            Metric(f"{kind} lines", count) for kind, count in self._kinds.items() if kind in ("err", "fault")
+            Metric(f"{kind} lines", count)
+            for kind, count in self._kinds.items()
+            if kind not in ("out", "log")
         ]
         return Report(headline, job.percent, tuple(metrics), notes=self._input.notes)

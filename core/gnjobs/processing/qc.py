@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from gnjobs.faults import Fault, all_faults, read_fault, sentence
 from gnjobs.lines import Hole, Line
 from gnjobs.processing.generic import InputWatch
@@ -12,6 +14,10 @@ from gnjobs.records import Child, Job
 __all__ = ["Fault", "QcProcessor", "all_faults", "sentence"]
 
 MOST_GROUPS = 500
+_MOST_FILES = 100_000
+_LONGEST_NAME = 500
+_LONGEST_VALUE = 200
+_ENDS = {"error": " before it failed", "killed": " before it was killed", "lost": " before it was lost"}
 FAULT_COLUMNS = ("file", "row", "row title", "column", "column title", "value", "expected", "fault")
 
 
@@ -33,37 +39,52 @@ class QcProcessor:
                 self._add(fault, source)
 
     def _add(self, fault: Fault, source: Source) -> None:
-        file = fault.file or source.label or source.id
+        file = (fault.file or source.label or source.id)[:_LONGEST_NAME]
         self._total += 1
-        self._files.add(file)
-        group = (file, fault.what)
+        if len(self._files) < _MOST_FILES:
+            self._files.add(file)
+        group = (file, fault.what[:_LONGEST_NAME])
         if group in self._counts:
             self._counts[group] += 1
         elif len(self._counts) < MOST_GROUPS:
             self._counts[group] = 1
-            self._first[group] = fault
+            self._first[group] = _short(fault)
 
     def report(self, job: Job, children: Sequence[Child]) -> Report:
         """Say how many faults there are in how many files, and show the first of each group."""
         checked = sum(child.done or 0 for child in children if child.unit in ("rows", "lines"))
-        metrics = [Metric("faults", self._total)] + (
-            [Metric("rows checked", int(checked))] if checked else []
-        )
+        total = self._all_faults(job)
+        metrics = [Metric("faults", total)] + ([Metric("rows checked", int(checked))] if checked else [])
         notes = list(self._input.notes)
-        hidden = self._total - sum(self._counts.values())
+        hidden = total - sum(self._counts.values())
         if hidden:
-            notes.append(f"and {hidden} faults of more kinds than the {MOST_GROUPS} shown")
+            notes.append(f"and {_number(hidden, 'fault')} {self._why_hidden}")
         tables = (self._table(),) if self._counts else ()
         return Report(self._headline(job, children), job.percent, tuple(metrics), tables, tuple(notes))
 
+    def _all_faults(self, job: Job) -> int:
+        """How many there are; where lines are missing, the job's own count knows of more."""
+        return max(self._total, job.faults or 0) if self._input.missing else self._total
+
+    @property
+    def _why_hidden(self) -> str:
+        of_more_kinds = self._total > sum(self._counts.values())
+        reasons = [f"of more kinds than the {MOST_GROUPS} shown"] if of_more_kinds else []
+        return " or ".join(reasons + (["whose lines are missing"] if self._input.missing else []))
+
     def _headline(self, job: Job, children: Sequence[Child]) -> str:
-        so_far = "" if job.is_final else " so far"
-        files = sum(1 for child in children if child.output_key and not (child.label or "").endswith("(log)"))
-        total = max(files, len(self._files))
-        if not self._total:
-            return f"no faults in {_number(total, 'file')}{so_far}" if total else f"no faults{so_far}"
-        within = f"{len(self._files)} of {_number(total, 'file')}" if total > len(self._files) else ""
-        return f"{_number(self._total, 'fault')} in {within or _number(len(self._files), 'file')}{so_far}"
+        when = _ENDS.get(job.status or "", "" if job.is_final else " so far")
+        parts = [
+            child for child in children if child.output_key and not (child.label or "").endswith("(log)")
+        ]
+        files, bad = max(len(parts), len(self._files)), len(self._files)
+        unsound = sum(1 for child in parts if child.status in _ENDS)
+        rest = f", {_number(unsound, 'file')} not checked to the end" if unsound else ""
+        total = self._all_faults(job)
+        if not total:
+            return f"no faults in {_number(files, 'file')}{when}{rest}" if files else f"no faults{when}"
+        within = f"{bad} of {_number(files, 'file')}" if files > bad else _number(bad, "file")
+        return f"{_number(total, 'fault')} in {within}{when}{rest}"
 
     def _table(self) -> ReportTable:
         groups = sorted(self._counts, key=lambda group: (-self._counts[group], group))
@@ -71,6 +92,16 @@ class QcProcessor:
         return ReportTable(
             "faults, the first of each kind", FAULT_COLUMNS, rows, tuple(self._counts[g] for g in groups)
         )
+
+
+def _short(fault: Fault) -> Fault:
+    """Keep as much of a fault as a report shows, so that many gigantic ones fit into memory."""
+    shortened = {
+        name: value[:_LONGEST_VALUE]
+        for name, value in msgspec.structs.asdict(fault).items()
+        if isinstance(value, str) and len(value) > _LONGEST_VALUE
+    }
+    return msgspec.structs.replace(fault, **shortened)
 
 
 def _row(file: str, fault: Fault) -> tuple[str | int | None, ...]:

@@ -2,8 +2,10 @@
 
 import ctypes
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from gnjobs.lines import Hole, Line
@@ -13,6 +15,9 @@ from gnjobs.processing.report import Report, bounded
 from gnjobs.records import Child, Job
 
 STEP_SECONDS = 2.0
+SECONDS_PER_LINE = 50e-6  # more, for a function of all lines
+_PATIENCE = 10
+_SHORTEST_PAUSE = 0.01
 
 
 class TooSlow(BaseException):
@@ -21,24 +26,41 @@ class TooSlow(BaseException):
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise `TooSlow` in this thread when the block takes longer; Python code alone can be interrupted so."""
+    """Raise `TooSlow` in this thread when the block takes longer; Python code alone can be interrupted so.
+
+    What counts is the processor's time: a machine that is busy or was asleep accuses nobody. Of a block that mostly
+    waits, the time is over after ten times as long.
+    """
     thread = threading.get_ident()
     is_over = threading.Event()
     deciding = threading.Lock()
+    left = _time_left(seconds)
 
-    def interrupt() -> None:
+    def guard() -> None:
+        try:
+            while (pause := left()) > 0:
+                if is_over.wait(max(pause, _SHORTEST_PAUSE)):
+                    return
+        except OSError:  # the thread whose clock this is has ended
+            return
         with deciding:
             if not is_over.is_set():
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(TooSlow))
 
-    timer = threading.Timer(seconds, interrupt)
-    timer.daemon = True
-    timer.start()
+    threading.Thread(target=guard, name="time limit", daemon=True).start()
     try:
         yield
     finally:
-        timer.cancel()
         _end(is_over, deciding, thread)
+
+
+def _time_left(seconds: float) -> Callable[[], float]:
+    """What tells, in any thread, how long this thread may go on from now on."""
+    busy = time.monotonic
+    if hasattr(time, "pthread_getcpuclockid"):
+        busy = partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
+    busy_until, latest = busy() + seconds, time.monotonic() + _PATIENCE * seconds
+    return lambda: min(busy_until - busy(), latest - time.monotonic())
 
 
 def _end(is_over: threading.Event, deciding: threading.Lock, thread: int) -> None:
@@ -78,11 +100,14 @@ class RunningProcessor:
         )
 
     def _attempt(self, work: Callable[[], Any]) -> Any:
+        seconds = STEP_SECONDS
+        if isinstance(self._processor, FunctionProcessor):
+            seconds += SECONDS_PER_LINE * self._processor.lines
         try:
-            with time_limit(STEP_SECONDS):
+            with time_limit(seconds):
                 return work()
         except TooSlow:
-            self._failure = f"its processor took longer than {STEP_SECONDS:.0f} s for a step and was cut off"
+            self._failure = f"its processor took longer than {seconds:.0f} s for a step and was cut off"
         except Exception as error:  # noqa: BLE001 - whatever somebody's code raises is told, not raised
             self._failure = f"its processor failed: {type(error).__name__}: {str(error)[:500]}"
         return None

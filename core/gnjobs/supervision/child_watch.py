@@ -16,6 +16,14 @@ _READ = ("status", "last-output", "started", "faults", "label", "pid", "stop-by"
 _WAITING_READ_AT_ONCE = 200
 
 
+class ChildUse(NamedTuple):
+    """What a child's processes use: CPU of all; state and begin of idleness of the one that was at work last."""
+
+    cpu: float
+    state: str
+    idle_since: float | None
+
+
 class WatchedChild(NamedTuple):
     """The part of a child's hash that the job's record depends on."""
 
@@ -112,7 +120,7 @@ class ChildWatch:
             (self.children[child_id].last_output or 0.0 for child_id in self.unfinished()), default=0.0
         )
 
-    def summary(self, cpu_by_child: Mapping[str, float], clock_shift: float = 0.0) -> str | None:
+    def summary(self, use_by_child: Mapping[str, ChildUse], clock_shift: float = 0.0) -> str | None:
         """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
         if not self.children:
             return None
@@ -122,13 +130,16 @@ class ChildWatch:
         said = ChildrenSummary(counts=dict(counts))
         if quietest is not None:
             child = self.children[quietest]
+            use = use_by_child.get(quietest)
             said = ChildrenSummary(
                 counts=dict(counts),
                 quietest_id=quietest,
                 quietest_label=_valid(child.label),
                 quietest_since=round(child.last_sign + clock_shift, 3) if child.last_sign else None,
-                quietest_cpu=cpu_by_child.get(quietest),
+                quietest_cpu=None if use is None else use.cpu,
                 quietest_pid=child.pid,
+                quietest_state=None if use is None else use.state,
+                quietest_idle_since=None if use is None else use.idle_since,
             )
         return msgspec.json.encode(said).decode()
 

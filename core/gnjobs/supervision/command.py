@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
-from gnjobs.environment import ENV_LINES_FD
+from gnjobs.environment import ENV_LINES_FD, ENV_LINES_PIPE, pipe_identity
 
 NOT_FOUND = 127
 NOT_EXECUTABLE = 126
@@ -36,8 +36,9 @@ def start_command(
     if cwd is not None and not os.path.isdir(cwd):
         return FailedStart(NOT_EXECUTABLE, f"the working directory {cwd} is not there")
     read_end, write_end = os.pipe()
+    lines = {ENV_LINES_FD: str(write_end), ENV_LINES_PIPE: pipe_identity(write_end)}
     try:
-        process = _start(words, cwd, dict(environment) | {ENV_LINES_FD: str(write_end)}, stdin, write_end)
+        process = _start(words, cwd, {**environment, **lines}, stdin, write_end)
     except (OSError, ValueError) as problem:
         os.close(read_end)
         return _explain(words[0], problem)

@@ -2,13 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
 from gnjobs.processes import ProcessSnapshot, SeenProcess
 from gnjobs.scripts import Value
+from gnjobs.supervision.child_watch import ChildUse
 from gnjobs.supervision.reporter import BEAT_SECONDS, Measured
 from gnjobs.supervision.usage import UsageMeter
 
@@ -43,10 +44,10 @@ class Measuring:
         is_scan = time.monotonic() >= self._scan_after
         if is_scan:
             self._scan_after = time.monotonic() + _SCAN_SECONDS - BEAT_SECONDS / 2
-        self._seen = self._meter.measure(self._find() if is_scan else self._seen)
+        self._seen = self._meter.measure(self._find() if is_scan else self._seen, now)
         return Measured(
             fields=self._fields(),
-            cpu_by_child=_cpu_by_child(self._seen),
+            use_by_child=_use_by_child(self._seen),
             faults=self._count_faults(),
             last_output=self._output.last_write,
             snapshot=self._snapshot(now) if is_scan else None,
@@ -65,9 +66,14 @@ class Measuring:
         return msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(self._seen)))
 
 
-def _cpu_by_child(processes: Iterable[SeenProcess]) -> dict[str, float]:
-    cpu: defaultdict[str, float] = defaultdict(float)
+def _use_by_child(processes: Iterable[SeenProcess]) -> dict[str, ChildUse]:
+    by_child: defaultdict[str, list[SeenProcess]] = defaultdict(list)
     for process in processes:
         if process.child is not None:
-            cpu[process.child] += process.cpu or 0.0
-    return dict(cpu)
+            by_child[process.child].append(process)
+    return {child_id: _use_of(seen) for child_id, seen in by_child.items()}
+
+
+def _use_of(processes: Sequence[SeenProcess]) -> ChildUse:
+    last = max(processes, key=lambda process: process.idle_since or 0.0)
+    return ChildUse(sum(process.cpu or 0.0 for process in processes), last.state, last.idle_since)

@@ -78,8 +78,10 @@ class Outcome(NamedTuple):
 
     def _remnants(self) -> list[str]:
         notes = []
-        if self.ended_after and self.stop is None:
-            notes.append(f"left running by the command and ended: {_names(self.ended_after)}")
+        # One without a command line was ending by itself when it was seen.
+        left = [process for process in self.ended_after if process.command]
+        if left and self.stop is None:
+            notes.append(f"left running by the command and ended: {_names(left)}")
         if self.survivors:
             notes.append(f"could not be ended: {_names(self.survivors)}")
         if self.output_trouble:

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gnjobs.connections import DEFAULT_URL
-from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_PREFIX, ENV_URL
+from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_LINES_PIPE, ENV_PREFIX, ENV_URL
 from gnjobs.keys import DEFAULT_PREFIX
 from gnjobs.supervision.reports import REPORT_FD
 
 ECHO = "GNJOBS_ECHO"
 
-_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_CHILD})
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD})
 
 
 class Settings(NamedTuple):

@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from gnjobs import values
 from gnjobs.scripts import Value
 from gnjobs.statuses import FINAL_STATUSES
-from gnjobs.supervision.child_watch import ChildWatch
+from gnjobs.supervision.child_watch import ChildUse, ChildWatch
 from gnjobs.supervision.record_link import RecordLink
 
 BEAT_SECONDS = 5.0
@@ -24,13 +24,13 @@ _LONGEST_PAUSE = 2.0
 
 
 class Measured(NamedTuple):
-    """What one beat has to say: fields of the record, CPU by child, at times a snapshot of the processes.
+    """What one beat has to say: fields of the record, what each child uses, at times a snapshot of the processes.
 
     `last_output` is when the job itself last printed a line, by this host's clock; 0 for never.
     """
 
     fields: Mapping[str, Value]
-    cpu_by_child: Mapping[str, float]
+    use_by_child: Mapping[str, ChildUse]
     faults: int
     last_output: float
     snapshot: bytes | None = None
@@ -141,10 +141,11 @@ class Reporter(threading.Thread):
         fields["heartbeat"] = round(self._link.now(), 3)
         fields["faults"] = measured.faults + self._watch.faults
         clock_shift = self._link.now() - time.time()  # lines and children are timed by this host's clock
+        fields["clock-shift"] = round(clock_shift)
         last_output = max(measured.last_output, self._watch.last_output)
         if last_output:
             fields["last-output"] = round(last_output + clock_shift, 3)
-        summary = self._watch.summary(measured.cpu_by_child, clock_shift)
+        summary = self._watch.summary(measured.use_by_child, clock_shift)
         if summary is not None:
             fields["children-summary"] = summary
         return fields

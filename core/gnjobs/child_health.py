@@ -1,0 +1,75 @@
+"""The health of children: of each by its record and processes, or of the quietest by what its supervisor sums up."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from gnjobs.durations import MINUTE
+from gnjobs.records import Child, Job
+from gnjobs.silences import child_silence, cpu_of, idle_cpu, judge_silence, process_words, summary_words
+from gnjobs.statuses import RUNNING
+from gnjobs.verdicts import OK, Health, Limits
+
+if TYPE_CHECKING:
+    from gnjobs.processes import ProcessSnapshot, SeenProcess
+
+_OLDEST_SNAPSHOT: Final = MINUTE
+
+
+def judge_child(
+    job: Job, child: Child, processes: "Sequence[SeenProcess] | None" = None, limits: Limits | None = None
+) -> Health:
+    """Judge one child by its silence and the CPU of its processes (None or empty where they were not seen)."""
+    if child.status != RUNNING:
+        return Health()
+    name = child.label or child.id
+    verdict = judge_silence(job, child_silence(job, child), cpu_of(job, processes), limits or Limits(), name)
+    if verdict.verdict == OK or not processes:
+        return verdict
+    return Health(verdict.verdict, (*verdict.evidence, process_words(processes, job.heartbeat)))
+
+
+def judge_children(
+    job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None", limits: Limits
+) -> Iterator[Health]:
+    """Judge all children: a verdict for those that are as bad as each other, told by the one silent longest."""
+    by_child = _processes_by_child(job, snapshot)
+    troubled: dict[str, list[tuple[float, Health]]] = defaultdict(list)
+    for child in children:
+        health = judge_child(job, child, by_child.get(child.id), limits)
+        if health.verdict != OK:
+            troubled[health.verdict].append((child_silence(job, child) or 0.0, health))
+    for verdict, found in troubled.items():
+        _, longest = max(found, key=lambda pair: pair[0])
+        yield _one_for_all(verdict, longest, len(found), len(children))
+
+
+def _processes_by_child(
+    job: Job, snapshot: "ProcessSnapshot | None"
+) -> "Mapping[str | None, Sequence[SeenProcess]]":
+    """Processes as a supervisor that still beats saw them a moment ago."""
+    found: dict[str | None, list[SeenProcess]] = defaultdict(list)
+    if snapshot is not None and (job.heartbeat or 0.0) - snapshot.at < _OLDEST_SNAPSHOT:
+        for process in snapshot.processes:
+            found[process.child].append(process)
+    return found
+
+
+def judge_summary(job: Job, limits: Limits) -> Iterator[Health]:
+    """Judge the child that has been silent longest, by the supervisor's summary."""
+    summary = job.children_summary
+    if summary is None or summary.quietest_since is None or job.heartbeat is None:
+        return
+    silence = max(0.0, job.heartbeat - summary.quietest_since)
+    name = summary.quietest_label or summary.quietest_id or "a child"
+    cpu = summary.quietest_cpu if summary.quietest_cpu is not None else idle_cpu(job)
+    health = judge_silence(job, silence, cpu, limits, name)
+    if health.verdict != OK:
+        said = Health(health.verdict, (*health.evidence, *summary_words(summary, job.heartbeat)))
+        yield _one_for_all(health.verdict, said, 1, sum(summary.counts.values()))
+
+
+def _one_for_all(verdict: str, told: Health, count: int, total: int) -> Health:
+    first, *rest = told.evidence
+    longest = "the longest " if count > 1 else ""
+    return Health(verdict, (f"{count} of {total} children: {longest}{first}", *rest))
