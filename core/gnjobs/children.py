@@ -14,6 +14,7 @@ import redis
 
 from gnjobs.child_ends import ChildEnd, write_ends
 from gnjobs.child_process import ChildProcess, cannot_be_child, pickled, terminate_all
+from gnjobs.children_progress import ChildrenProgress
 from gnjobs.keys import child_id_of_output
 from gnjobs.statuses import ERROR, KILLED
 from gnjobs.this_child import ThisChild
@@ -69,7 +70,8 @@ class ChildRun:
         self._stops = on_failure == "stop"
         self._outcomes: dict[int, Outcome] = {}
         self._keys: list[str] = []
-        self._telling = threading.Lock()
+        self._progress = ChildrenProgress(job, len(items))
+        self._taking = threading.Lock()
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
         self._has_begun = False
@@ -78,7 +80,7 @@ class ChildRun:
         """Run each child in a thread of this process."""
         self._keys = self._job.allocate_children(self._labels)
         try:
-            with ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
+            with self._progress, ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
                 list(pool.map(self._run_in_thread, range(len(self._items))))
         except BaseException as error:
             self._abandon({}, error)
@@ -89,6 +91,7 @@ class ChildRun:
     def _run_in_thread(self, index: int) -> None:
         if self._is_over:
             return
+        self._progress.started(self._id(index))
         child = ThisChild(self._keys[index], self._job.url)
         try:
             with child:
@@ -114,7 +117,8 @@ class ChildRun:
         resource_tracker.ensure_running()
         running: dict[int, ChildProcess] = {}
         try:
-            self._run_all(function, running)
+            with self._progress:
+                self._run_all(function, running)
         except BaseException as error:
             self._abandon(running, error)
             raise
@@ -130,6 +134,7 @@ class ChildRun:
                 break
             key, payload = self._keys[index], pickled(item, self._function)
             running[index] = ChildProcess(key, self._id(index), function, payload, self._job.url)
+            self._progress.started(self._id(index))
         while running:
             self._collect(running)
 
@@ -162,11 +167,12 @@ class ChildRun:
             raise cannot_be_child(self._function, f"a child could not get it: {error.strip()}")
 
     def _take(self, index: int, outcome: Outcome) -> None:
-        with self._telling:
+        has_failed = isinstance(outcome, ChildFailure)
+        with self._taking:
             self._outcomes[index] = outcome
-            if isinstance(outcome, ChildFailure):
+            if has_failed:
                 self._first_failed = self._first_failed or outcome.label
-            self._job.children_progress(len(self._outcomes), len(self._items))
+        self._progress.ended(outcome.child_id, failed=has_failed)
 
     def _failure(
         self, index: int, error: str, exit_code: int | None = None, number: int | None = None

@@ -40,7 +40,7 @@ class CurrentJob:
         self.url = url
         self.keys = Keys(prefix)
         self.client = connect(url)
-        self._child_id = child_id
+        self.child_id = child_id
 
     def __enter__(self) -> "CurrentJob":
         return self
@@ -59,10 +59,10 @@ class CurrentJob:
         share = done if total is None else 100 * done / total if total else 0.0
         self._set({"percent": f"{min(100.0, max(0.0, share)):.2f}"})
 
-    def children_progress(self, done: int, total: int) -> None:
-        """Say how many of a job's children have ended; children of children say nothing of the job."""
-        if self._child_id is None:
-            self._set({"percent": f"{100 * done / total:.2f}", "message": f"{done} of {total} children done"})
+    def children_progress(self, percent: float, message: str | None = None) -> None:
+        """Say how far the job's children are together."""
+        said = {} if message is None else {"message": message}
+        self._set({"percent": f"{percent:.2f}", **said})
 
     def _set(self, fields: Mapping[str, str | bytes]) -> None:
         patiently(lambda: set_fields(self.client, self.keys.job(self.id), fields))
@@ -130,11 +130,11 @@ class CurrentJob:
         return [prefix + child_id for child_id in child_ids(labels, ours)]
 
     def _nested_prefix(self) -> str:
-        if self._child_id is None:
+        if self.child_id is None:
             return ""
-        if len(self._child_id) <= _LONGEST_NESTED_PREFIX:
-            return f"{self._child_id}."
-        return f"{zlib.crc32(self._child_id.encode()):08x}."
+        if len(self.child_id) <= _LONGEST_NESTED_PREFIX:
+            return f"{self.child_id}."
+        return f"{zlib.crc32(self.child_id.encode()):08x}."
 
     def _make_hashes(self, children: Sequence[tuple[str, str]]) -> None:
         pipe = self.client.pipeline(transaction=False)

@@ -114,8 +114,8 @@ def _complaint(fault: Fault) -> str:
     return ", ".join(part for part in (found, needs) if part) or fault.what
 
 
-def all_faults(lines: Iterable[Line | Hole]) -> Iterator[Fault]:
-    """Every fault among lines."""
+def all_faults(lines: Iterable[Line | Hole], file: str | None = None) -> Iterator[Fault]:
+    """Every fault among lines; those that name no file are about `file`."""
     for line in lines:
         if isinstance(line, Line) and (fault := read_fault(line)) is not None:
-            yield fault
+            yield fault if fault.file is not None else msgspec.structs.replace(fault, file=file)

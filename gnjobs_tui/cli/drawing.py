@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnjobs.events import Event
     from gnjobs.health import Health
     from gnjobs.lines import Line
-    from gnjobs.processing import Report
+    from gnjobs.processing import Report, ReportTable
     from gnjobs.records import Child, Job
     from gnjobs.user_counts import UserSummary
     from gnjobs.views import JobStatus
@@ -35,6 +35,8 @@ _STYLES = {
     "error-bold": "bold red",
     "success": "green",
 }
+_NUMBERS = frozenset({"%", "Run", "Faults", "Lines"})
+_GROWING = frozenset({"Label", "What", "Child", "Says"})  # what gives way on a narrow terminal
 _LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
 
 _console = Console(highlight=False, markup=False, emoji=False)
@@ -51,10 +53,16 @@ def _state_text(state: State) -> Text:
 def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(
-            column, justify="right" if column in {"%", "Run", "Faults", "Lines"} else "left", no_wrap=True
-        )
+        side: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
+        table.add_column(column, justify=side, no_wrap=column not in _GROWING)
     return table
+
+
+def _one_line(value: object) -> Text:
+    """A cell that is cut where there is no room, rather than wrapped."""
+    text = _text(value)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def _percent(value: float | None) -> str:
@@ -75,7 +83,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
     for job, health in jobs:
         table.add_row(
             _state_text(display_state(job, health)),
-            _text(job.name),
+            _one_line(job.name),
             _text(job.user),
             _text(_percent(job.percent)),
             _text(_run_time(job, now)),
@@ -111,8 +119,10 @@ def draw_line(line: "Line") -> None:
     _console.print(_text(line_sentence(line), _LINE_STYLES.get(line.kind, "")), soft_wrap=True)
 
 
-def draw_status(status: "JobStatus", lines: Sequence[int | None], now: float) -> None:
-    """Draw all that is known of one job."""
+def draw_status(
+    status: "JobStatus", verdicts: Sequence[str], lines: Sequence[int | None], now: float
+) -> None:
+    """Draw all that is known of one job; verdicts and numbers of lines are its children's."""
     job = status.job
     head = Text.assemble(_state_text(display_state(job, status.health)), "  ", _text(job.name, "bold"))
     _console.print(head, soft_wrap=True)
@@ -121,7 +131,7 @@ def draw_status(status: "JobStatus", lines: Sequence[int | None], now: float) ->
     _draw_facts(job, now)
     _draw_report(status.report)
     if status.children:
-        _draw_children(status.children, lines, now)
+        _draw_children(status.children, verdicts, lines, now)
 
 
 def _draw_facts(job: "Job", now: float) -> None:
@@ -157,19 +167,31 @@ def _draw_report(report: "Report") -> None:
     for table in report.tables:
         _console.print(Text())
         _console.print(_text(table.title, "bold"))
-        drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        for column in table.columns:
-            drawn.add_column(_text(column))
-        for row in table.rows:
-            drawn.add_row(*(_text(cell) for cell in row))
-        _console.print(drawn)
+        _draw_table(table)
 
 
-def _draw_children(children: "Sequence[Child]", lines: Sequence[int | None], now: float) -> None:
+def _draw_table(table: "ReportTable") -> None:
+    """Draw a table; of grouped cases what it is about, what is said last, and how many there are."""
+    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    shown = (0, -1) if table.counts and len(table.columns) > 1 else range(len(table.columns))
+    for place in shown:
+        drawn.add_column(_text(table.columns[place]))
+    if table.counts:
+        drawn.add_column("", justify="right", no_wrap=True, style="dim")
+    for index, row in enumerate(table.rows):
+        cells = [_text(row[place]) for place in shown if place < len(row)]
+        count = table.counts[index] if index < len(table.counts) else 1
+        drawn.add_row(*cells, *([_text(f"×{count}" if count > 1 else "")] if table.counts else []))
+    _console.print(drawn)
+
+
+def _draw_children(
+    children: "Sequence[Child]", verdicts: Sequence[str], lines: Sequence[int | None], now: float
+) -> None:
     table = _table("State", "Child", "%", "Run", "Faults", "Lines", "Says")
-    for child, count in zip(children, lines, strict=True):
+    for child, verdict, count in zip(children, verdicts, lines, strict=True):
         table.add_row(
-            _state_text(child_state(child)),
+            _state_text(child_state(child, verdict)),
             _text(child.label or child.id),
             _text(_percent(child.percent)),
             _text(_run_time(child, now)),

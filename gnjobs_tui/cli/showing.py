@@ -11,6 +11,8 @@ from gnjobs_tui.cli.json_output import print_json, status_object
 from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
+    from gnjobs.health import Limits
+    from gnjobs.processes import SeenProcess
     from gnjobs.processing.qc import Fault
     from gnjobs.store import JobStore
     from gnjobs.views import JobStatus
@@ -41,8 +43,21 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
         return 0
     from gnjobs_tui.cli.drawing import draw_status
 
-    draw_status(status, _line_counts(store, status), store.now())
+    verdicts = _verdicts(store, status, session.config.limits)
+    draw_status(status, verdicts, _line_counts(store, status), store.now())
     return 0
+
+
+def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[str]:
+    """The verdict on each child."""
+    from gnjobs.health import judge_child
+
+    snapshot = store.processes(status.job.id)
+    seen: dict[str | None, list[SeenProcess]] = {}
+    for process in snapshot.processes if snapshot is not None else ():
+        seen.setdefault(process.child, []).append(process)
+    judged = (judge_child(status.job, child, seen.get(child.id), limits) for child in status.children)
+    return [health.verdict for health in judged]
 
 
 def _line_counts(store: "JobStore", status: "JobStatus") -> list[int | None]:
@@ -54,7 +69,7 @@ def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
 
     yield from all_faults(store.output(job_id).iterate())
     for child in store.all_children(job_id):
-        yield from all_faults(store.output(job_id, child.id).iterate())
+        yield from all_faults(store.output(job_id, child.id).iterate(), child.label)
 
 
 def spreadsheet_cell(value: object) -> str:
@@ -72,11 +87,17 @@ def spreadsheet_cell(value: object) -> str:
     return text
 
 
+def _csv_row(fault: "Fault") -> list[object]:
+    """What is expected is in a fault of gn-uploader's part of its message."""
+    row = {name: getattr(fault, name) for name in _CSV_COLUMNS}
+    return list((row | {"expected": fault.expected or fault.message}).values())
+
+
 def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> None:
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_CSV_COLUMNS)
-        writer.writerows([spreadsheet_cell(getattr(fault, c)) for c in _CSV_COLUMNS] for fault in faults)
+        writer.writerows([spreadsheet_cell(value) for value in _csv_row(fault)] for fault in faults)
     elif as_json:
         import msgspec
 

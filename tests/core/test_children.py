@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, Line, ThisChild, current_job
+from gnjobs import (
+    ChildFailure,
+    ChildResult,
+    CurrentJob,
+    JobStore,
+    Line,
+    ThisChild,
+    children_progress,
+    current_job,
+)
 from gnjobs.environment import ENV_LINES_FD, ENV_LINES_PIPE, lines_descriptor, pipe_identity
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.line_text import line_sentence
@@ -160,6 +169,24 @@ def test_on_failure_stop_ends_those_at_work_and_starts_no_more(
     assert statuses == {"f": "error", "w": "killed", "n": "killed"}
 
 
+def test_the_job_says_how_far_its_children_are_while_they_work(
+    job: CurrentJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children_progress, "_LOOK_EVERY", 0.05)
+
+    def work(item: str, child: ThisChild) -> None:
+        if item == "fails":
+            raise ValueError("at once")
+        child.progress(5, 10)
+        wait_for(lambda: (store.get(job.id).percent, store.get(job.id).message) == expected, 20)
+
+    expected = (75.0, "1 of 2 children done, 1 failed")
+    good, bad = job.run_children(work, ["works", "fails"], kind="thread", max_workers=2)
+    assert isinstance(good, ChildResult)
+    assert isinstance(bad, ChildFailure)
+    assert (store.get(job.id).percent, store.get(job.id).message) == (100, "2 of 2 children done, 1 failed")
+
+
 @pytest.mark.parametrize("kind", ["process", "thread"])
 def test_of_thousands_that_are_not_started_each_says_so(job: CurrentJob, store: JobStore, kind: str) -> None:
     items = ["raise"] + ["fine"] * 2000
@@ -169,16 +196,14 @@ def test_of_thousands_that_are_not_started_each_says_so(job: CurrentJob, store: 
     assert (statuses.count("error"), statuses.count("killed")) == (1, 2000)
 
 
-def test_an_interrupted_job_ends_its_children_and_says_so_of_each(
-    job: CurrentJob, store: JobStore, tmp_path: Path
-) -> None:
+def test_an_interrupted_job_ends_its_children_and_says_so_of_each(job: CurrentJob, store: JobStore) -> None:
     def interrupt() -> None:
-        wait_for(lambda: len(list(tmp_path.iterdir())) == 2, 30)
+        wait_for(lambda: [child.status for child in stored(store, job).values()].count("running") == 2, 30)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        job.run_children(functions.wait_for_ever, [str(tmp_path)] * 3, labels=["a", "b", "c"], max_workers=2)
+        job.run_children(functions.wait_for_ever, ["a", "b", "c"], max_workers=2)
     found = stored(store, job)
     assert {child_id: (child.status, child.error, child.signal) for child_id, child in found.items()} == {
         "a": ("killed", "stopped by KeyboardInterrupt", signal.SIGTERM),
@@ -186,8 +211,9 @@ def test_an_interrupted_job_ends_its_children_and_says_so_of_each(
         "c": ("killed", "not started: KeyboardInterrupt", None),
     }
     for child in (found["a"], found["b"]):
+        assert child.pid is not None
         with pytest.raises(ProcessLookupError):
-            os.kill(child.pid or 0, 0)
+            os.kill(child.pid, 0)
 
 
 def test_an_item_that_cannot_be_made_again_fails_its_own_child_only(job: CurrentJob) -> None:

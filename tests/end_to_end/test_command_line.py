@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -190,3 +191,58 @@ def test_ls_imports_nothing_of_the_dashboard(server: Server) -> None:
     )
     done = subprocess.run([PYTHON, "-c", script], env=environment(server.url), capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+QC_JOB = """
+from gnjobs import current_job
+
+def check(name, child):
+    child.progress(3, 10, unit="rows")
+    for row in range(1, 4):
+        child.fault({"row": row, "column": 2, "value": "=x", "expected": "a number"})
+    child.fault({"filename": "old.tsv", "rowtitle": "r", "cellvalue": "y", "message": "Invalid value"})
+
+if __name__ == "__main__":
+    with current_job() as job:
+        job.run_children(check, ["a.tsv"])
+"""
+
+
+def test_faults_are_shown_grouped_and_listed_with_their_file(server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "qc_job.py"
+    script.write_text(QC_JOB)
+    job_id = run(server.url, "run", "--type", "qc", "--", PYTHON, str(script)).stdout.split()[0]
+    shown = run(server.url, "show", job_id).stdout
+    assert "4 faults in 2 files" in shown
+    assert [line.split() for line in shown.splitlines() if "needs a number" in line] == [
+        ["a.tsv", "row", "1,", "column", "2:", "found", '"=x",', "needs", "a", "number", "×3"]
+    ]
+    rows = run(server.url, "show", job_id, "--faults", "--csv").stdout.splitlines()
+    assert rows[1:] == [
+        *(f"a.tsv,{row},,2,,'=x,a number" for row in (1, 2, 3)),
+        "old.tsv,,r,,,y,Invalid value",
+    ]
+
+
+def test_the_stuck_child_is_told_from_its_siblings(server: Server, store: JobStore) -> None:
+    code = (
+        "import threading\nfrom gnjobs import ChildOutput, current_job\n"
+        "with current_job() as job:\n"
+        "    keys = job.allocate_children(['fine', 'hangs'])\n"
+        "    fine, hangs = (ChildOutput(key) for key in keys)\n"
+        "    while True:\n        fine.print('alive'); threading.Event().wait(0.2)"
+    )
+    job_id = start(server, PYTHON, "-c", code, options=("--stuck-after", "4"))
+    try:
+        expected = {"hangs": "! STUCK", "fine": "● running"}
+        wait_for(lambda: child_states(server, job_id) == expected, 90, "one child alone to be called stuck")
+    finally:
+        run(server.url, "kill", job_id, "--force")
+
+
+def child_states(server: Server, job_id: str) -> dict[str, str]:
+    """The state of each child as `show` draws it."""
+    lines = [line.split() for line in run(server.url, "show", job_id).stdout.splitlines()]
+    return {
+        words[2]: " ".join(words[:2]) for words in lines if len(words) > 2 and words[2] in ("fine", "hangs")
+    }
