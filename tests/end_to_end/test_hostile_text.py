@@ -88,8 +88,8 @@ def test_no_screen_lets_it_act(server: Server, text: str) -> None:
             ("L", "what happened", "\x1b"),
             ("u", "Newest", "\x1b"),
             ("R", "Run it again", "\x1b"),
-            ("D", "Remove", "\x1b"),
-            ("K", "Cancel", "\x1b"),
+            ("GD", "Remove", "\x1b"),
+            ("gK", "Cancel", "\x1b"),
             ("?", "Keys of this screen", "\x1b"),
         )
         for key, shows, back in walks:
