@@ -4,6 +4,8 @@ The demo's jobs really run while it draws, so it takes about a minute.
 """
 
 import asyncio
+import html
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +24,9 @@ HERE = Path(__file__).parent
 SIZE = 0.1
 WIDE, NARROW = (100, 30), (80, 24)
 LIMIT = 120.0
-USUAL_PYTHON = "/usr/local/bin/python"
+USUAL_PYTHON = "python3"
+CELL = 12.2
+_TEXT = re.compile(r'x="([\d.]+)" y="([\d.]+)" textLength="[\d.]+"([^>]*)>((?:&#160;)*)([^<]*)<')
 _LOOK_EVERY = 0.05
 
 
@@ -41,11 +45,18 @@ def text(pilot: Pilot[None]) -> str:
     return "\n".join(strip.text for strip in pilot.app.screen._compositor.render_strips())
 
 
+def place_text(found: re.Match[str]) -> str:
+    """A piece of text without leading blanks, which some programs drop and so draw the rest too far left."""
+    x, y, others, blanks, words = found.groups()
+    start = float(x) + len(html.unescape(blanks)) * CELL
+    width = len(html.unescape(words)) * CELL
+    return f'x="{start:.1f}" y="{y}" textLength="{width:.1f}"{others}>{words}<'
+
+
 def save(pilot: Pilot[None], name: str) -> None:
-    """Write a picture of the screen, in which the interpreter of this machine has a path as anybody's."""
-    drawn = pilot.app.export_screenshot(title="gnjobs")
-    stand_in = USUAL_PYTHON[: len(sys.executable)].ljust(len(sys.executable), "n")
-    (HERE / f"{name}.svg").write_text(drawn.replace(sys.executable, stand_in), encoding="utf-8")
+    """Write a picture of the screen, in which the interpreter of this machine has a name as anybody's."""
+    drawn = pilot.app.export_screenshot(title="gnjobs").replace(sys.executable, USUAL_PYTHON)
+    (HERE / f"{name}.svg").write_text(_TEXT.sub(place_text, drawn), encoding="utf-8")
     print(f"drew {name}.svg")
 
 
