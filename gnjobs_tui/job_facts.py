@@ -27,11 +27,11 @@ def verdict_lines(job: Job, health: Health, width: int) -> Rows:
     state = state_cell(display_state(job, health))
     indent = len(state.text) + 3
     evidence = DOT.join(health.evidence) or job.message or ""
-    first, second = _broken(safe(evidence), max(20, width - indent))
+    first, second = break_line(safe(evidence), max(20, width - indent))
     return [[state, "   ", first], [" " * indent, second]]
 
 
-def _broken(text: str, width: int) -> tuple[str, str]:
+def break_line(text: str, width: int) -> tuple[str, str]:
     """Break a text between words so that the first line fits; between two reasons if they are about as long."""
     if cell_len(text) <= width:
         return text, ""

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from gnjobs.durations import clock_text, duration_words
+from gnjobs.durations import duration_words, moment_words
 from gnjobs.groups import ALL, GROUPS
 from gnjobs.health import Health
-from gnjobs.rows import JobRow
+from gnjobs.rows import RANK_TROUBLED, JobRow
 from gnjobs.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.tally import Counts
-from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content
+from gnjobs_tui.job_facts import DOT, break_line
+from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content, safe
 
+LABEL_WIDTH = 6
 _ENDS = {
     SUCCESS: "ran to its end",
     ERROR: "failed",
@@ -46,9 +48,10 @@ def pane_title(row: JobRow | None, width: int, notes: Sequence[str]) -> Content:
 
 
 def pane_lines(
-    row: JobRow | None, health: Health | None, causes: Sequence[str], height: int, now: float
+    row: JobRow | None, health: Health | None, causes: Sequence[str], size: tuple[int, int], now: float
 ) -> list[Content]:
-    """Why and what, in so many lines."""
+    """Why and what, in a width and so many lines; the reasons for trouble go before what the job says."""
+    width, height = size
     why: list[list[Part]] = []
     if causes:
         why.append([Cell("all   ", "dim"), Cell("; ".join(causes), "warning")])
@@ -56,12 +59,12 @@ def pane_lines(
         return [content(*parts) for parts in why]
     evidence = list(health.evidence) if health is not None and not row.is_final else [ended_words(row, now)]
     if evidence:
-        why.append([Cell("why   ", "dim"), evidence[0]])
-    if len(evidence) > 1:
-        why.append([Cell("      ", "dim"), " · ".join(evidence[1:])])
-    says = row.says or ("nothing" if row.is_final else "nothing yet")
-    shown: list[list[Part]] = [*why[: height - 1], [Cell("says  ", "dim"), says]]
-    return [content(*parts) for parts in shown]
+        first, second = break_line(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH))
+        why.append([Cell("why   ", "dim"), first])
+        why += [[Cell(" " * LABEL_WIDTH, "dim"), second]] if second else []
+    says: list[Part] = [Cell("says  ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
+    reasons = height if row.rank == RANK_TROUBLED else height - 1
+    return [content(*parts) for parts in [*why[:reasons], says][:height]]
 
 
 def ended_words(row: JobRow, now: float) -> str:
@@ -71,7 +74,7 @@ def ended_words(row: JobRow, now: float) -> str:
     run = row.run_seconds(now)
     words = [_ENDS[row.status]]
     words += [f"after {duration_words(run)}"] if run is not None else []
-    words += [f"at {clock_text(row.finished, now)}"] if row.finished else []
+    words += [moment_words(row.finished, now)] if row.finished else []
     faults = f"; {row.faults} fault{'' if row.faults == 1 else 's'} in its data" if row.faults else ""
     return " ".join(words) + faults
 

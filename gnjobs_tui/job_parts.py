@@ -19,13 +19,13 @@ from gnjobs_tui.widgets.table_drawing import Cells
 ITSELF = ":itself"
 PART_COLUMNS = (
     Column("state", "State", 10, 100),
-    Column("part", "Part", 20, 99, grows=True),
+    Column("part", "Part", 18, 99, grows=True),
     Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90),
     Column("percent", "%", 4, 97, "right", stands_for="progress"),
     CPU,
     SILENT,
     RUN,
-    Column("says", "Says", 18, 94, grows=True),
+    Column("says", "Says", 20, 94, grows=True),
 )
 
 

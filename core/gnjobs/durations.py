@@ -68,3 +68,9 @@ def clock_text(at: float | None, now: float) -> str:
     if abs(now - at) < 6 * DAY:
         return f"{when:%a %H:%M}"
     return f"{when:%d %b}" if abs(now - at) < 300 * DAY else f"{when:%b %Y}"
+
+
+def moment_words(at: float, now: float) -> str:
+    """Say a time in a sentence: `at 02:31` within the last 20 hours, else `on 12 Jul 2026 at 21:40`."""
+    when = datetime.fromtimestamp(at)
+    return f"at {when:%H:%M}" if abs(now - at) < 20 * HOUR else f"on {when.day} {when:%b %Y at %H:%M}"

@@ -190,7 +190,7 @@ class JobsScreen(RowActions):
         now = jobs.now()
         health = jobs.judge.health(row, now) if row is not None else None
         self.query_one("#rule", Line).show(pane_title(row, width, self._notes()))
-        shown = pane_lines(row, health, self._common_causes(), self._pane_height, now)
+        shown = pane_lines(row, health, self._common_causes(), (width, self._pane_height), now)
         self.query_one("#pane", Lines).show_lines(shown)
         keys = jobs_keys(is_narrow=width < NARROW, is_first=self.is_first, of_user=self.user is not None)
         self.query_one("#footer", Line).show(footer(keys, width))

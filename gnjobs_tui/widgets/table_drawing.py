@@ -26,7 +26,7 @@ class TableDrawing:
     """Draws for one set of columns, one width and one theme."""
 
     def __init__(self, columns: Sequence[Column], width: int, palette: Palette) -> None:
-        self.placed = place(columns, width, INDENT)
+        self.placed = place(columns, width - 1, INDENT)
         self._width = width
         self._palette = palette
 

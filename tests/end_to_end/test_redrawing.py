@@ -1,0 +1,47 @@
+"""What is redrawn piece by piece, only where something changed, adds up to what a whole redraw shows."""
+
+import random
+
+import pytest
+
+from gnjobs.keys import Keys
+from tests.end_to_end.terminal import Terminal, gnjobs
+from tests.servers import Server
+from tests.tui.records import write_running
+
+JOBS = 12
+CHANGES = 150
+TABLE = slice(3, 3 + JOBS)
+CHANGING = {
+    "rss": ("", "0", "33000000", "185000000", "12345678901"),
+    "cpu": ("", "0", "7", "340"),
+    "percent": ("", "0", "9", "61", "100"),
+    "label": ("", "QC", "insert of a very long name indeed " * 5, "データ", "a\u0301e\u0301"),
+    "user-id": ("", "tux", "jsmith"),
+    "children": ("", "4", "12345"),
+    "host": ("", "gn-web1", "a-host-with-a-long-name.example.org"),
+    "status": ("running", "running", "running", "stopping", "success", "error"),
+}
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(160, 50), (100, 30), (80, 24)])
+def test_changes_leave_nothing_behind(server: Server, columns: int, rows: int) -> None:
+    keys, chance = Keys(), random.Random(columns)
+    jobs = [write_running(server, f"job-{number}", label=f"job {number}", rss=1e8) for number in range(JOBS)]
+    client = server.client()
+    with Terminal(gnjobs("--redis-url", server.url), columns, rows) as terminal:
+        terminal.wait_for(lambda text: f"all {JOBS}" in text and "job 11" in text)
+        for number in range(CHANGES):
+            field = chance.choice(list(CHANGING))
+            client.hset(keys.job(chance.choice(jobs[1:])), field, chance.choice(CHANGING[field]))
+            if number % 10 == 0:
+                client.hset(keys.job(jobs[0]), "label", f"change {number}")
+                terminal.wait_for(f"change {number} ")
+        client.hset(keys.job(jobs[0]), "label", "the last change")
+        terminal.wait_for("the last change")
+        piecewise = terminal.lines[TABLE]
+        terminal.send("?")
+        terminal.wait_for(lambda text: "the last change" not in text)
+        terminal.send("\x1b")
+        terminal.wait_for("the last change")
+        assert piecewise == terminal.lines[TABLE]
