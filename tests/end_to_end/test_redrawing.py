@@ -39,9 +39,16 @@ def test_changes_leave_nothing_behind(server: Server, columns: int, rows: int) -
                 terminal.wait_for(f"change {number} ")
         client.hset(keys.job(jobs[0]), "label", "the last change")
         terminal.wait_for("the last change")
-        piecewise = terminal.lines[TABLE]
+        piecewise = rows_after(terminal, "G", -1)
         terminal.send("?")
         terminal.wait_for(lambda text: "the last change" not in text)
         terminal.send("\x1b")
         terminal.wait_for("the last change")
-        assert piecewise == terminal.lines[TABLE]
+        assert piecewise == rows_after(terminal, "g", 0)
+
+
+def rows_after(terminal: Terminal, key: str, cursor: int) -> list[str]:
+    """The rows without their signs when the cursor has moved, by when all that was sent before is on the screen."""
+    terminal.send(key)
+    terminal.wait_for(lambda text: text.split("\n")[TABLE][cursor].startswith(">"))
+    return [line[2:] for line in terminal.lines[TABLE]]
