@@ -56,7 +56,15 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     facts += [f"signal {job.signal}"] if job.signal is not None else []
     while len(facts) > 1 and cell_len(DOT.join(facts)) > width:
         facts.pop()
-    return [[DOT.join(facts)], [_label("command"), job.command or ""]]
+    command = job.command or ""
+    shown = command if cell_len(safe(command)) <= width - LABEL_WIDTH else without_directory(command)
+    return [[DOT.join(facts)], [_label("command"), shown]]
+
+
+def without_directory(command: str) -> str:
+    """A command line whose program is named alone, since where it lies takes the room of what it does."""
+    program, space, arguments = command.partition(" ")
+    return program.rpartition("/")[2] + space + arguments
 
 
 def _unstarted(job: Job) -> str:

@@ -11,6 +11,7 @@ from gnjobs.durations import duration_words
 from gnjobs.processes import ProcessSnapshot, SeenProcess
 from gnjobs.roles import Actor
 from gnjobs_tui.job_cells import percent_text
+from gnjobs_tui.job_facts import without_directory
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.styling import Cell, Part
 
@@ -22,6 +23,8 @@ GRACE = 10.0
 AT_ONCE = 16
 # Older than this, what a supervisor saw is no longer what is there.
 SNAPSHOT_AGE = 60.0
+# How Python starts a child of its own; its command line says no more.
+SPAWNED = "multiprocessing.spawn"
 
 
 StoreOf = Callable[[Target], "JobStore"]
@@ -190,4 +193,7 @@ def what_ends(
 
 def _process_line(process: SeenProcess) -> list[Part]:
     cpu = "" if process.cpu is None else f"{process.cpu:.0f}%"
-    return [f"  {process.pid} {process.state} {cpu:>4}  {process.command}"]
+    command = without_directory(process.command)
+    if process.child and SPAWNED in command:
+        command = f"{command.partition(' ')[0]}, at work on {process.child}"
+    return [f"  {process.pid} {process.state} {cpu:>4}  {command}"]

@@ -23,7 +23,7 @@ _CHUNK = 1000
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened; `at` in unix seconds, `kind` a word such as `ended`, `lost`, `killed`, `refused`."""
+    """One thing that happened; `at` in unix seconds, `kind` a word: `ended`, `failed`, `lost`, `killed`, `refused`."""
 
     at: float
     kind: str

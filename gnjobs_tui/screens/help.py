@@ -33,7 +33,9 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """Keys, then states."""
         with Vertical(classes="dialog wide"):
-            yield Static(content(Cell("Keys of this screen", "bold"), "   esc closes"), markup=False)
+            yield Static(
+                content(Cell("Keys of this screen", "bold"), "   esc closes, down shows more"), markup=False
+            )
             with VerticalScroll(classes="scroll"):
                 yield Static(lines(self._keys), markup=False)
                 yield Static(content(""), markup=False)

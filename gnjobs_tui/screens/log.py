@@ -23,8 +23,8 @@ from gnjobs_tui.widgets.virtual_table import VirtualTable
 COLUMNS = (
     Column("at", "When", 10, 100),
     Column("text", "What", 24, 99, grows=True),
-    Column("label", "Job", 16, 98, grows=True),
-    Column("owner", "Owner", 9, 90),
+    Column("label", "Job", 18, 98),
+    Column("owner", "Owner", 9, 90, from_width=90),
     Column("by", "By", 9, 95),
 )
 KEYS = (("enter", "whole"), ("r", "results of kills"), (":", "more"), ("?", "help"), ("esc", "back"))

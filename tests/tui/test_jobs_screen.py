@@ -129,3 +129,12 @@ async def test_at_80_columns_all_reasons_for_trouble_are_read(server: Server) ->
         screen = await shows(pilot, "why")
         assert "no line and no progress for 3 h" in screen
         assert "beat" in screen.splitlines()[-2]
+
+
+async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
+    write_job(server, "job-1")
+    async with dashboard(server) as pilot:
+        await pilot.press("question_mark")
+        screen = await shows(pilot, "Keys of this screen")
+        places = [screen.index(words) for words in ("Kill this job", "What happened", "One row down")]
+        assert places == sorted(places)

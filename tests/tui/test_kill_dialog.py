@@ -3,9 +3,10 @@
 import pytest
 from textual.pilot import Pilot
 
+from gnjobs.processes import ProcessSnapshot, SeenProcess
 from gnjobs.roles import Actor
 from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.killing import KillRun, target_lines, title_of
+from gnjobs_tui.killing import KillRun, target_lines, title_of, what_ends
 from gnjobs_tui.screens.kill import KillScreen
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, screen_text, shows, until
@@ -105,3 +106,18 @@ def test_a_run_is_over_when_each_has_its_final_step() -> None:
     assert not run.succeeded
     assert run.summary() == "label: no connection"
     assert told
+
+
+@pytest.mark.parametrize(
+    ("command", "child", "shown"),
+    [
+        ("/opt/venv/bin/python3 -m scripts.qc f.zip", None, "python3 -m scripts.qc f.zip"),
+        ("/usr/bin/python3 -c from multiprocessing.spawn import", "geno.tsv", "python3, at work on geno.tsv"),
+        ("gzip -dc pheno.gz", "pheno", "gzip -dc pheno.gz"),
+        ("", None, ""),
+    ],
+)
+def test_a_process_is_named_by_what_it_does(command: str, child: str | None, shown: str) -> None:
+    snapshot = ProcessSnapshot(0.0, (SeenProcess(7, 1, child, command=command),))
+    target = Target("P", "job-1", "label", child)
+    assert what_ends(target, snapshot, 0.0, is_foreign=False)[1] == [f"  7 S       {shown}"]

@@ -8,7 +8,7 @@ from gnjobs.events import record_event
 from gnjobs.lines import entry_number
 from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
-from gnjobs.statuses import KILLED, UNFINISHED_STATUSES
+from gnjobs.statuses import ERROR, KILLED, UNFINISHED_STATUSES
 from gnjobs.supervision.child_watch import ChildWatch
 from gnjobs.supervision.mirror import mirror_output
 from gnjobs.supervision.outcome import Outcome
@@ -16,6 +16,7 @@ from gnjobs.supervision.reaper import Exit
 from gnjobs.supervision.record_link import RecordLink
 from gnjobs.supervision.settling import settle_children
 
+_EVENT_KINDS = {KILLED: "killed", ERROR: "failed"}
 _FLUSH_SECONDS = 1.0
 _RESENDING_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
@@ -99,15 +100,15 @@ class Finishing:
     def _tell(self, status: str, error: str) -> None:
         """Say in the log of events how it ended, and for a kill by whom, why and how long it took."""
         stop = self._outcome.stop
-        words = [status]
+        faults = self._own_faults + self._watch.faults
+        words = [status] + ([f"{faults} fault{'' if faults == 1 else 's'} in its data"] if faults else [])
         if stop is not None:
             words.append(f"everything gone {self._outcome.ending_took:.1f} s after the request")
-        kind = "killed" if status == KILLED else "ended"
         text = ": ".join(filter(None, [", ".join(words), error]))
         record_event(
             self._link.client,
             self._link.keys,
-            kind,
+            _EVENT_KINDS.get(status, "ended"),
             self._link.job,
             text=text,
             by=stop.by if stop else None,
