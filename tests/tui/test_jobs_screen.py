@@ -136,5 +136,5 @@ async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
     async with dashboard(server) as pilot:
         await pilot.press("question_mark")
         screen = await shows(pilot, "Keys of this screen")
-        places = [screen.index(words) for words in ("Kill this job", "What happened", "One row down")]
+        places = [screen.index(words) for words in ("Kill this job", "What happened", "One row up")]
         assert places == sorted(places)
