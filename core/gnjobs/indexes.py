@@ -1,18 +1,18 @@
 """The indexes of jobs: filled by creators, and read by page, newest first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import redis
 
 from gnjobs import values
-from gnjobs.connections import is_wrong_type
+from gnjobs.connections import is_wrong_type, readable
 from gnjobs.keys import Keys, is_id
 from gnjobs.records import Job
 
 Cursor = tuple[float, str]
 
-MOST_KEYS_SCANNED: Final = 5_000_000
+MOST_KEYS_SCANNED: Final = 10_000_000
 _SCANNED_AT_ONCE: Final = 1000
 _READ_AT_ONCE: Final = 500
 
@@ -110,7 +110,7 @@ def read_page(
 
 
 def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    """Find the ids of jobs that begin so: all that are indexed, then the others among the first 5 000 000 keys."""
+    """Find the ids of jobs that begin so: all that are indexed, then the others among the first 10 000 000 keys."""
     seen: set[str] = set()
     for name in (
         *_indexed_beginning(client, keys, beginning),
@@ -134,10 +134,33 @@ def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Itera
 
 def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
     for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*", MOST_KEYS_SCANNED):
-        for name in names:
-            parsed = keys.parse(values.text(name) or "")
-            if parsed is not None and parsed.kind == "record":
-                yield parsed.job_id
+        yield from record_ids(keys, names)
+
+
+def unindexed_ids(client: redis.Redis, keys: Keys) -> Iterator[list[str]]:
+    """Find the jobs that no index lists, in steps among the first 10 000 000 keys; each once."""
+    seen: set[str] = set()
+    for names in scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED):
+        ids = [job_id for job_id in record_ids(keys, names) if job_id not in seen]
+        seen.update(ids)
+        yield without_index(client, keys, ids)
+
+
+def record_ids(keys: Keys, names: Sequence[bytes]) -> list[str]:
+    """The ids of the jobs whose records are among these keys."""
+    parsed = (keys.parse(values.text(name) or "") for name in names)
+    return [key.job_id for key in parsed if key is not None and key.kind == "record"]
+
+
+def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[str]:
+    """Those of these jobs that are not in the index of all jobs; a key that is no sorted set lists none."""
+    if not job_ids:
+        return []
+    pipe = client.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipe.zscore(keys.jobs, job_id)
+    scores = map(readable, pipe.execute(raise_on_error=False))
+    return [job_id for job_id, score in zip(job_ids, scores, strict=True) if score is None]
 
 
 def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:

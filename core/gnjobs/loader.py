@@ -7,11 +7,12 @@ import redis
 
 from gnjobs import values
 from gnjobs.changes import Change
+from gnjobs.indexes import record_ids, without_index
 from gnjobs.keys import is_id
 from gnjobs.source import READ_AT_ONCE, Source
 
 FIRST_PAGE = 100
-_SCANNED_AT_ONCE = 500
+_SCANNED_AT_ONCE = 1000
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
 
@@ -87,15 +88,8 @@ class Loader:
 
     def _unindexed_ids(self, source: Source, seen: set[str], names: Sequence[bytes]) -> list[str]:
         """The ids of the records among these keys that no index has; other users' jobs are in one that was not read."""
-        parsed = [source.keys.parse(values.text(name) or "") for name in names]
-        ids = [key.job_id for key in parsed if key is not None and key.kind == "record"]
-        unseen = [job_id for job_id in ids if job_id not in seen]
-        if source.users is None or not unseen:
-            return unseen
-        pipe = source.client.pipeline(transaction=False)
-        for job_id in unseen:
-            pipe.zscore(source.keys.jobs, job_id)
-        return [job_id for job_id, score in zip(unseen, pipe.execute(), strict=True) if score is None]
+        unseen = [job_id for job_id in record_ids(source.keys, names) if job_id not in seen]
+        return unseen if source.users is None else without_index(source.client, source.keys, unseen)
 
     def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[Any, ...]:
         unseen = [job_id for job_id in ids if job_id not in seen and is_id(job_id)]

@@ -8,7 +8,7 @@ import redis
 from gnjobs import values
 from gnjobs.connections import connect, readable
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob, NotAllowed, NotFinished
-from gnjobs.indexes import Cursor, Page, ids_beginning, read_page
+from gnjobs.indexes import Cursor, Page, ids_beginning, read_page, unindexed_ids
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id, new_job_id
 from gnjobs.reading import fetch_child_hashes, fetch_children, fetch_job, fetch_listed
 from gnjobs.records import Child, Job
@@ -131,6 +131,12 @@ class JobStore:
             return not (unfinished and job.is_final)
 
         return read_page(self.client, index, self.many, before=before, count=count, is_listed=is_listed)
+
+    def unindexed(self, user: str | None = None) -> Iterator[Job]:
+        """Find the jobs that no index lists, as gn-uploader makes them, in no order, searching the whole server."""
+        for job_ids in unindexed_ids(self.client, self.keys):
+            found = self.many(job_ids) if job_ids else []
+            yield from (job for job in found if job is not None and user in (None, job.user))
 
     def resolve(self, beginning: str) -> str:
         """Find the one id that begins so; raises `NoSuchJob`, `AmbiguousId`, `InvalidName`."""

@@ -30,7 +30,7 @@ Judged = tuple["Job", "Health"]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:
-    """List jobs, newest first."""
+    """List jobs, newest first; those that no index lists, such as gn-uploader's own, after all others."""
     listed = list(islice(_matching(session, user, query, limit), limit))
     if as_json:
         for job, health in listed:
@@ -47,6 +47,7 @@ def ls(session: Session, user: str | None, query: str | None, limit: int, as_jso
 
 def _matching(session: Session, user: str | None, query: str | None, limit: int) -> Iterator[Judged]:
     from heapq import merge
+    from itertools import chain
 
     from gnjobs.health import assess_listed
 
@@ -59,7 +60,9 @@ def _matching(session: Session, user: str | None, query: str | None, limit: int)
         reverse=True,
     )
     now = session.store.now()
-    judged = ((job, assess_listed(job, now=now, limits=session.config.limits)) for _, job in found)
+    unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each))
+    jobs = chain((job for _, job in found), unindexed)
+    judged = ((job, assess_listed(job, now=now, limits=session.config.limits)) for job in jobs)
     visible = ((job, health) for job, health in judged if session.actor.may("see", job))
     if query is None:
         yield from visible

@@ -9,7 +9,7 @@ from gnjobs.keys import ForeignKey, Keys
 from gnjobs.lines import Line
 from gnjobs.store import JobStore
 from tests.servers import Server
-from tests.uploader_double.web import EXPIRY, create_qc, start_worker
+from tests.uploader_double.web import EXPIRY, create_job, create_qc, start_worker
 
 FILES = {"pheno: av 1.tsv": "1.5\tx", "geno é.tsv": "2\t3"}
 
@@ -59,3 +59,18 @@ def test_keys_of_files_with_any_name_are_split_and_joined() -> None:
         assert keys.parse_foreign("j", keys.foreign("j", part)) == part
     assert keys.parse_foreign("j", "gn-uploader:jobs:other:geno:errors:f") is None
     assert keys.parse_foreign("j", keys.child_output("j", "errors")) is None
+
+
+def test_jobs_that_no_index_lists_are_found_once_among_other_keys(server: Server) -> None:
+    client, store = server.client(), JobStore.from_url(server.url)
+    client.mset({f"session:{number}": "x" for number in range(5000)})
+    ours = store.create(["true"], user_id="jsmith").id
+    theirs = {create_job(client, ["true"], "qc", user_id=user) for user in ("jsmith", "agunn", "jsmith")}
+    client.rpush(f"gn-uploader:jobs:{min(theirs)}:geno:errors:f", "{}")
+    found = [job.id for job in store.unindexed()]
+    assert sorted(found) == sorted(theirs)
+    assert ours not in found
+    assert {job.user for job in store.unindexed("jsmith")} == {"jsmith"}
+    client.delete(Keys().jobs)
+    client.set(Keys().jobs, "of another type")
+    assert {job.id for job in store.unindexed()} == theirs | {ours}

@@ -13,6 +13,7 @@ from gnjobs.store import JobStore
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server, free_port
+from tests.uploader_double.web import create_job
 from tests.waiting import wait_for
 
 JOB_NAMES = (
@@ -99,6 +100,15 @@ def test_ls_filters_and_limits(server: Server) -> None:
     assert [json.loads(line)["label"] for line in found] == ["pheno two", "pheno one"]
     assert len(run(server.url, "ls", "--limit", "2", "--json").stdout.splitlines()) == 2
     assert run(server.url, "ls", "--filter", "age>soon").returncode == 2
+
+
+def test_ls_lists_after_the_indexed_jobs_those_that_no_index_has(server: Server) -> None:
+    theirs = create_job(server.client(), ["true"], "qc", user_id="jsmith", filename="bundle.zip")
+    ours = run(server.url, "run", "--user", "jsmith", "--", "true").stdout.split()[0]
+    for arguments in ((), ("--user", "jsmith"), ("--filter", "user:jsmith")):
+        listed = run(server.url, "ls", "--json", *arguments).stdout.splitlines()
+        assert [json.loads(line)["id"] for line in listed] == [ours, theirs]
+    assert len(run(server.url, "ls", "--json", "--limit", "1").stdout.splitlines()) == 1
 
 
 def test_show_tells_all_in_json(server: Server) -> None:
