@@ -126,7 +126,8 @@ class GnjobsApp(App[None]):
         from gnjobs.store import JobStore
 
         if prefix not in self._stores:
-            self._stores[prefix] = JobStore.from_url(self.config.url, prefix)
+            lifetime = self.config.expires_after.get(prefix)
+            self._stores[prefix] = JobStore.from_url(self.config.url, prefix, lifetime=lifetime)
         return self._stores[prefix]
 
     def say(self, *parts: Part, is_error: bool = False) -> None:

@@ -7,11 +7,10 @@ from rich.cells import cell_len
 from gnjobs.durations import clock_text
 from gnjobs.health import Health
 from gnjobs.processing import Report
-from gnjobs.records import Child, Job
+from gnjobs.records import Child, Job, run_seconds
 from gnjobs.states import display_state
 from gnjobs.statuses import PENDING
 from gnjobs_tui.job_cells import run_text, size_text
-from gnjobs_tui.job_parts import run_seconds
 from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
 
 LABEL_WIDTH = 10
@@ -45,9 +44,7 @@ def break_line(text: str, width: int) -> tuple[str, str]:
 
 def fact_lines(job: Job, now: float, width: int) -> Rows:
     """Where and how long it runs, on what, as far as there is room, and its command."""
-    ran = run_text(run_seconds(job, now))
-    word = "ran" if job.is_final else "running"
-    facts = [f"{word} {ran} since {clock_text(job.started, now)}"] if ran else [_unstarted(job)]
+    facts = [_when(job, now)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
     facts += [f"{job.processes} processes"] if job.processes and not job.is_final else []
     facts += [size_text(job.rss)] if job.rss else []
@@ -67,8 +64,16 @@ def without_directory(command: str) -> str:
     return program.rpartition("/")[2] + space + arguments
 
 
-def _unstarted(job: Job) -> str:
-    return "not started" if job.status == PENDING else "nothing recorded of its start"
+def _when(job: Job, now: float) -> str:
+    if job.status == PENDING:
+        return "not started"
+    if job.began is None:
+        return "nothing recorded of its start"
+    word = "ran" if job.is_final else "running"
+    about = "" if job.started else "about "
+    return " ".join(
+        filter(None, [word, run_text(run_seconds(job, now)), f"since {about}{clock_text(job.began, now)}"])
+    )
 
 
 def fields_text(record: Job | Child) -> str:

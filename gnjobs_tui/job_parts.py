@@ -7,7 +7,7 @@ from typing import NamedTuple
 from gnjobs.durations import silence_text
 from gnjobs.health import Limits, child_silence, job_silence, judge_child
 from gnjobs.processes import ProcessSnapshot, SeenProcess
-from gnjobs.records import Child, Job
+from gnjobs.records import Child, Job, run_seconds
 from gnjobs.states import State, child_state, display_state
 from gnjobs.views import JobStatus
 from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
@@ -176,8 +176,3 @@ def _count(number: float) -> str:
 
 def _last_line(text: str | None) -> str:
     return (text or "").strip().rpartition("\n")[2]
-
-
-def run_seconds(part: Job | Child, now: float) -> float | None:
-    """How long a job or child has run, or ran."""
-    return None if part.started is None else max(0.0, (part.finished or now) - part.started)

@@ -36,7 +36,14 @@ class Watch:
     ) -> None:
         self._app = app
         self._draw = draw
-        self.watcher = Watcher(config.url, self._deliver, prefixes=config.prefixes, users=users, look=_look)
+        self.watcher = Watcher(
+            config.url,
+            self._deliver,
+            prefixes=config.prefixes,
+            users=users,
+            lifetimes=config.expires_after,
+            look=_look,
+        )
         self.judge = Judge(config.limits)
         self.catalogue = Catalogue(self.judge, self.watcher.now)
         self.state = FeedState("connecting")

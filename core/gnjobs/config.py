@@ -17,6 +17,9 @@
     [stuck-after]                     # by job type
     insert = "1h"
 
+    [expires-after]                   # by prefix: what gn-uploader gives its jobs; tells their start
+    gn-uploader = "1d"
+
 Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, and
 each of its settings wins. The user's own file can only lower her role.
 """
@@ -47,6 +50,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
+    expires_after: Mapping[str, float] = {}
     trust_sudo_user: bool = False
 
     def role_of(self, login: str) -> Role:
@@ -92,6 +96,7 @@ def load_config(path: str | Path | None = None) -> Config:
         users=who.users,
         theme=system.theme or own.theme,
         stuck_after={**own.stuck_after, **system.stuck_after},
+        expires_after={**own.expires_after, **system.expires_after},
         trust_sudo_user=system.trust_sudo_user,
     )
 

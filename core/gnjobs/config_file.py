@@ -14,6 +14,7 @@ from gnjobs.keys import check_id, check_prefix
 from gnjobs.roles import ROLES, Role, UserEntry
 
 KNOWN: Final = (
+    "expires-after",
     "prefix",
     "role",
     "roles",
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
+    expires_after: Mapping[str, float] = {}
     trust_sudo_user: bool = False
 
 
@@ -79,7 +81,8 @@ class _Reader:
             roles=_roles(self._table("roles")),
             users={login: _user(login, entry) for login, entry in self._table("users").items()},
             theme=_text("theme", self._found["theme"]) if "theme" in self._found else None,
-            stuck_after={kind: _length(kind, limit) for kind, limit in self._table("stuck-after").items()},
+            stuck_after=self._lengths("stuck-after"),
+            expires_after=self._lengths("expires-after"),
             trust_sudo_user=self._flag("trust-sudo-user"),
         )
 
@@ -88,6 +91,9 @@ class _Reader:
         if not isinstance(table, dict):
             raise ValueError(f"[{name}] must be a table")
         return table
+
+    def _lengths(self, table: str) -> dict[str, float]:
+        return {name: _length(f"{table}.{name}", length) for name, length in self._table(table).items()}
 
     def _flag(self, name: str) -> bool:
         value = self._found.get(name, False)
@@ -157,10 +163,10 @@ def _user(login: str, entry: object) -> UserEntry:
     return UserEntry(tuple(check_id(each, f"user id of {login}") for each in ids), name)
 
 
-def _length(job_type: str, limit: object) -> float:
-    if isinstance(limit, bool) or not isinstance(limit, str | int | float):
-        raise ValueError(f"stuck-after.{job_type} must be a length of time such as 15m")
-    seconds = parse_duration(str(limit))
+def _length(name: str, length: object) -> float:
+    if isinstance(length, bool) or not isinstance(length, str | int | float):
+        raise ValueError(f"{name} must be a length of time such as 15m")
+    seconds = parse_duration(str(length))
     if not seconds:
-        raise ValueError(f"stuck-after.{job_type} must be more than 0 seconds")
+        raise ValueError(f"{name} must be more than 0 seconds")
     return seconds

@@ -143,7 +143,8 @@ def assess_listed(job: Job, *, now: float, limits: Limits | None = None) -> Heal
 
 
 def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
-    waited = 0.0 if job.created is None else max(0.0, now - job.created)
+    created = job.created or job.estimated_start
+    waited = 0.0 if created is None else max(0.0, now - created)
     if waited <= limits.pending_after:
         return Health()
     return Health(STUCK, (f"waiting to be started for {duration_words(waited)}: no supervisor took it",))

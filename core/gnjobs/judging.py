@@ -43,8 +43,9 @@ class Judge:
         if job is None:
             return None
         if job.status == PENDING:
-            limit = (job.created or now) + self._limits.pending_after
-            return limit if job.created and limit >= now else None
+            created = job.created or job.estimated_start
+            limit = (created or now) + self._limits.pending_after
+            return limit if created and limit >= now else None
         age = self._beats.age(job, now)
         if age is None:
             return None

@@ -7,7 +7,7 @@ import msgspec
 
 from gnjobs import values
 from gnjobs.keys import CHILD_FIELD
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.statuses import FINAL_STATUSES, PENDING
 
 Fields = Mapping[bytes, bytes]
 
@@ -62,7 +62,10 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job's record; times in unix seconds, sizes in bytes, None where nothing readable is stored."""
+    """One job's record; times in unix seconds, sizes in bytes, None where nothing readable is stored.
+
+    `estimated_start` is stored nowhere: see `expiry_dates`.
+    """
 
     id: str
     type: str | None = None
@@ -107,6 +110,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     children: int | None = None
     children_summary: ChildrenSummary | None = None
     partial_line: str | None = None
+    estimated_start: float | None = None
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
 
@@ -116,9 +120,21 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
     @property
+    def began(self) -> float | None:
+        """When the job started, as recorded or else as estimated; None while it waits."""
+        return self.started or (None if self.status == PENDING else self.estimated_start)
+
+    @property
     def name(self) -> str:
         """What to call the job: its label, else the file it is about, else its command, else its id."""
         return self.label or self.raw.get("filename") or self.command or self.id
+
+
+def run_seconds(part: "Job | Child", now: float) -> float | None:
+    """How long a job or child has run, or ran; None where its start, or its end, is not known."""
+    began = part.began if isinstance(part, Job) else part.started
+    end = part.finished or (None if part.is_final else now)
+    return None if began is None or end is None else max(0.0, end - began)
 
 
 def children_summary(value: bytes | str | None) -> ChildrenSummary | None:

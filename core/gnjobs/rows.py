@@ -141,7 +141,7 @@ def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str =
     state = state_of(job.status, verdict, job.faults)
     return JobRow(
         rank=rank_of(state),
-        created=job.created or 0.0,
+        created=job.created or job.estimated_start or 0.0,
         key=key or job.id,
         prefix=prefix,
         label=job.name[:LONGEST_TEXT],
@@ -154,7 +154,7 @@ def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str =
         faults=job.faults or 0,
         children=job.children,
         children_done=ended_children(job.children_summary),
-        started=job.started,
+        started=job.began,
         finished=job.finished,
         says=_says(job),
         job=None if job.is_final else job,

@@ -1,13 +1,14 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import redis
 
+from gnjobs.expiry_dates import dated
 from gnjobs.keys import Keys
 from gnjobs.record_pipeline import RecordPipeline
-from gnjobs.records import LIST_FIELDS, Job
+from gnjobs.records import LIST_FIELDS, Job, read_job_list
 from gnjobs.row_reader import ROW_FIELDS, RowReader
 from gnjobs.rows import JobRow, row_of
 from gnjobs.statuses import FINAL_STATUSES
@@ -24,15 +25,25 @@ class Found(NamedTuple):
 
 
 class Source:
-    """Reads rows of the jobs under one prefix; `users` limits them to those of some users."""
+    """Reads rows of the jobs under one prefix; `users` limits them to those of some users.
+
+    `lifetime` is the expiry in seconds of jobs that record no time, where it is known.
+    """
 
     def __init__(
-        self, client: redis.Redis, keys: Keys, *, key_prefix: str = "", users: frozenset[str] | None = None
+        self,
+        client: redis.Redis,
+        keys: Keys,
+        *,
+        key_prefix: str = "",
+        users: frozenset[str] | None = None,
+        lifetime: float | None = None,
     ) -> None:
         self.client = client
         self.keys = keys
         self.events = keys.events.encode()
         self.users = users
+        self._lifetime = lifetime
         self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
         self._brief = RecordPipeline(client, keys, ROW_FIELDS)
         self._whole = RecordPipeline(client, keys, LIST_FIELDS)
@@ -51,27 +62,34 @@ class Source:
         found = Found([], [])
         for start in range(0, len(job_ids), READ_AT_ONCE):
             ids = job_ids[start : start + READ_AT_ONCE]
-            for job_id, reply in zip(ids, self._whole.read(ids), strict=True):
-                self._keep(found, job_id, self._whole_row(job_id, reply))
+            jobs = [
+                self._job(job_id, reply) for job_id, reply in zip(ids, self._whole.read(ids), strict=True)
+            ]
+            known = [job for job in jobs if job is not None]
+            rows = {job.id: self._row(job) for job in dated(self.client, self.keys, known, self._lifetime)}
+            for job_id in ids:
+                self._keep(found, job_id, rows.get(job_id))
         return found
 
     def read_mostly_finished(self, job_ids: Sequence[str]) -> Found:
-        """Read jobs of which most have ended: in brief, and only the others whole."""
-        found, unfinished = Found([], []), []
+        """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole."""
+        found, whole = Found([], []), []
         for job_id, reply in zip(job_ids, self._brief.read(job_ids), strict=True):
-            if isinstance(reply, list) and reply[0] in _FINAL:
-                self._keep(found, job_id, self._rows.read(job_id, reply))
+            row = self._rows.read(job_id, reply) if isinstance(reply, list) and reply[0] in _FINAL else None
+            if row is None or (self._lifetime and not row.created and row.started is None):
+                whole.append(job_id)
             else:
-                unfinished.append(job_id)
-        others = self.read(unfinished)
+                self._keep(found, job_id, row)
+        others = self.read(whole)
         return Found(found.rows + others.rows, found.gone + others.gone)
 
-    def _whole_row(self, job_id: str, reply: Any) -> JobRow | None:
+    def _job(self, job_id: str, reply: Any) -> Job | None:
         if isinstance(reply, list):
-            return self._rows.read_whole(job_id, reply)
-        if str(reply).startswith("WRONGTYPE"):
-            return row_of(Job(id=job_id), prefix=self.keys.prefix, key=self.key(job_id))
-        return None
+            return read_job_list(job_id, reply)
+        return Job(id=job_id) if str(reply).startswith("WRONGTYPE") else None
+
+    def _row(self, job: Job) -> JobRow:
+        return row_of(job, prefix=self.keys.prefix, key=self.key(job.id))
 
     def _keep(self, found: Found, job_id: str, row: JobRow | None) -> None:
         if row is not None and (self.users is None or row.user in self.users):
@@ -81,11 +99,20 @@ class Source:
 
 
 def make_sources(
-    client: redis.Redis, prefixes: Iterable[str], users: frozenset[str] | None = None
+    client: redis.Redis,
+    prefixes: Iterable[str],
+    users: frozenset[str] | None = None,
+    lifetimes: Mapping[str, float] | None = None,
 ) -> list[Source]:
     """Make a source for each prefix; only the rows of the first are named by their ids alone."""
     every = [Keys(prefix) for prefix in prefixes]
     return [
-        Source(client, keys, key_prefix=f"{keys.prefix}:" if number else "", users=users)
+        Source(
+            client,
+            keys,
+            key_prefix=f"{keys.prefix}:" if number else "",
+            users=users,
+            lifetime=(lifetimes or {}).get(keys.prefix),
+        )
         for number, keys in enumerate(every)
     ]

@@ -31,17 +31,21 @@ _MOST_CANDIDATES = 1000
 
 
 class JobStore:
-    """All jobs under one prefix. Errors of the connection are redis-py's and pass through."""
+    """All jobs under one prefix. Errors of the connection are redis-py's and pass through.
 
-    def __init__(self, client: redis.Redis, keys: Keys, url: str) -> None:
+    `lifetime` is the expiry in seconds that another program gives its jobs, where it is known: see `expiry_dates`.
+    """
+
+    def __init__(self, client: redis.Redis, keys: Keys, url: str, lifetime: float | None = None) -> None:
         self.client = client
         self.keys = keys
         self.url = url
+        self._lifetime = lifetime
 
     @classmethod
-    def from_url(cls, url: str, prefix: str = DEFAULT_PREFIX) -> "JobStore":
+    def from_url(cls, url: str, prefix: str = DEFAULT_PREFIX, *, lifetime: float | None = None) -> "JobStore":
         """Make a store for a `redis://`, `rediss://` or `unix://` URL; connects when it is first used."""
-        return cls(connect(url), Keys(prefix), url)
+        return cls(connect(url), Keys(prefix), url, lifetime)
 
     def now(self) -> float:
         """The server's time in unix seconds."""
@@ -108,11 +112,20 @@ class JobStore:
         job = fetch_job(self.client, self.keys, job_id)
         if job is None:
             raise NoSuchJob(f"there is no job {job_id}")
-        return job
+        return self._dated([job])[0]
 
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""
-        return fetch_listed(self.client, self.keys, job_ids)
+        found = fetch_listed(self.client, self.keys, job_ids)
+        known = {job.id: job for job in self._dated([job for job in found if job is not None])}
+        return [known.get(job_id) for job_id in job_ids]
+
+    def _dated(self, jobs: list[Job]) -> list[Job]:
+        if self._lifetime is None:
+            return jobs
+        from gnjobs.expiry_dates import dated
+
+        return dated(self.client, self.keys, jobs, self._lifetime)
 
     def page(
         self,

@@ -37,12 +37,14 @@ class Watcher:
         *,
         prefixes: Iterable[str] = (DEFAULT_PREFIX,),
         users: Collection[str] | None = None,
+        lifetimes: Mapping[str, float] | None = None,
         look: "Look | None" = None,
     ) -> None:
         self._url = url
         self._deliver = deliver
         self._prefixes = tuple(check_prefix(prefix) for prefix in prefixes)
         self._users = None if users is None else frozenset(users)
+        self._lifetimes = lifetimes
         self._look = look
         self._requests = WatchRequests()
         self._server_time = time.time() - time.monotonic()
@@ -89,7 +91,7 @@ class Watcher:
         self._tell(FeedState("connecting", "", time.time()))
         try:
             with connect(self._url, reply_timeout=REPLY_TIMEOUT, retries=0) as client:
-                self._watch(client, make_sources(client, self._prefixes, self._users))
+                self._watch(client, make_sources(client, self._prefixes, self._users, self._lifetimes))
         except ValueError as error:
             self._tell(FeedState("away", str(error), time.time()))
         finally:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from gnjobs.durations import age_text
 from gnjobs.line_text import line_sentence
+from gnjobs.records import run_seconds
 from gnjobs.safetext import safe_line
 from gnjobs.states import State, child_state, display_state
 
@@ -74,7 +75,8 @@ def _clock(at: float | None) -> str:
 
 
 def _run_time(job: "Job | Child", now: float) -> str:
-    return "" if job.started is None else age_text((job.finished or now) - job.started)
+    seconds = run_seconds(job, now)
+    return "" if seconds is None else age_text(seconds)
 
 
 def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
@@ -87,7 +89,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
             _text(job.user),
             _text(_percent(job.percent)),
             _text(_run_time(job, now)),
-            _text(_clock(job.started)),
+            _text(_clock(job.began)),
             _text(job.id[:8], "dim"),
         )
     _console.print(table)
@@ -137,12 +139,13 @@ def draw_status(
 def _draw_facts(job: "Job", now: float) -> None:
     where = " as ".join(word for word in (job.host, job.account) if word)
     ended = "" if job.finished is None else f", ended {_clock(job.finished)}"
+    about = "" if job.started else "about "
     facts = {
         "id": job.id,
         "type": job.type,
         "user": job.user,
         "status": job.status,
-        "run": f"{_run_time(job, now)} since {_clock(job.started)}{ended}" if job.started else None,
+        "run": f"{_run_time(job, now)} since {about}{_clock(job.began)}{ended}" if job.began else None,
         "where": where,
         "command": job.command,
         "says": job.message,

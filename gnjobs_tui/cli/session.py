@@ -56,7 +56,10 @@ class Session:
         from gnjobs.store import JobStore
 
         try:
-            return tuple(JobStore.from_url(self.config.url, prefix) for prefix in self.config.prefixes)
+            return tuple(
+                JobStore.from_url(self.config.url, prefix, lifetime=self.config.expires_after.get(prefix))
+                for prefix in self.config.prefixes
+            )
         except ValueError as error:
             raise click.UsageError(f"this Redis URL can't be used: {error}") from error
 

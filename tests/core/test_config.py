@@ -49,11 +49,13 @@ def test_the_system_wins_and_the_own_file_can_only_lower_the_role(files: tuple[P
 
 def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://:secret@db1/0\n")
-    files[0].write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n[stuck-after]\ninsert = "1h"\n')
+    lengths = '[stuck-after]\ninsert = "1h"\n[expires-after]\ngnqc = "1d"\n'
+    files[0].write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n' + lengths)
     config = load_config()
     assert config.url == "redis://:secret@db1/0"
     assert config.prefixes == ("gn-uploader", "gnqc")
     assert config.limits.stuck_by_type == {"insert": 3600}
+    assert config.expires_after == {"gnqc": 86400}
     assert config.overridden(prefixes=("other",)).prefixes == ("other",)
 
 
