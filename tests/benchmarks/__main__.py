@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import foreign, kills, outputs, startup, watching
+from tests.benchmarks import foreign, kills, outputs, startup, terminal, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
@@ -17,6 +17,7 @@ SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "foreign": foreign.measure,
     "kills": lambda directory, _: kills.measure(directory),
     "startup": startup.measure,
+    "terminal": terminal.measure,
     "watching": watching.measure,
 }
 
@@ -46,7 +47,7 @@ def main(suites: tuple[str, ...], jobs: tuple[int, ...], as_json: bool) -> None:
     """Measure SUITES (all of them unless named), those that depend on the number of jobs at each size."""
     measured: list[Measurement] = []
     for suite in suites or sorted(SUITES):
-        for count in jobs if suite in {"foreign", "startup", "watching"} else jobs[:1]:
+        for count in jobs if suite in {"foreign", "startup", "terminal", "watching"} else jobs[:1]:
             with tempfile.TemporaryDirectory(prefix="gnjobs-benchmark-") as directory:
                 for measurement in SUITES[suite](Path(directory) / "server", count):
                     measured.append(measurement)

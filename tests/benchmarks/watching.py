@@ -153,7 +153,8 @@ def _beating(client: redis.Redis, watched: _Watched) -> Measurement:
     return Measurement(name=f"{BEATING_JOBS} jobs beating", value=pipelines, unit="pipelines/s", budget=15)
 
 
-def _commands(client: redis.Redis) -> int:
+def commands(client: redis.Redis) -> int:
+    """How many commands the server has run for others than INFO."""
     return sum(
         stats["calls"]
         for name, stats in client.info("commandstats").items()
@@ -163,9 +164,9 @@ def _commands(client: redis.Redis) -> int:
 
 def _idle(client: redis.Redis) -> Measurement:
     time.sleep(SETTLE_SECONDS)
-    before = _commands(client)
+    before = commands(client)
     time.sleep(IDLE_SECONDS)
-    each = (_commands(client) - before) * 10.0 / IDLE_SECONDS
+    each = (commands(client) - before) * 10.0 / IDLE_SECONDS
     return Measurement(name="nothing running: Redis commands", value=each, unit="in 10 s", budget=1.0)
 
 
