@@ -4,13 +4,21 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gnjobs.connections import DEFAULT_URL
-from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_LINES_PIPE, ENV_PREFIX, ENV_URL
+from gnjobs.environment import (
+    ENV_CHILD,
+    ENV_JOB,
+    ENV_LINES_FD,
+    ENV_LINES_PIPE,
+    ENV_MARK,
+    ENV_PREFIX,
+    ENV_URL,
+)
 from gnjobs.keys import DEFAULT_PREFIX
 from gnjobs.supervision.reports import REPORT_FD
 
 ECHO = "GNJOBS_ECHO"
 
-_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD})
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK})
 
 
 class Settings(NamedTuple):
@@ -43,6 +51,6 @@ def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job_id: str)
     return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
-def for_command(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+def for_command(outer: Mapping[str, str], url: str, prefix: str, job_id: str, mark: str) -> dict[str, str]:
     """The environment of a job's command; Python does not hold back there what it prints."""
-    return {"PYTHONUNBUFFERED": "1"} | for_supervisor(outer, url, prefix, job_id)
+    return {"PYTHONUNBUFFERED": "1", **for_supervisor(outer, url, prefix, job_id), ENV_MARK: mark}
