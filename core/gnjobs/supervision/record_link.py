@@ -41,7 +41,6 @@ class RecordLink:
         self.job_id = job_id
         self.key = keys.job(job_id)
         self.client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
-        self.mark = uuid.uuid4().hex
         self.steps: list[Step] = []
         self.said: dict[str, Value] = {}
         self.child_keys: Mapping[str, str] = {}
@@ -90,8 +89,7 @@ class RecordLink:
         return read_job(self.job_id, found)
 
     def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
-        """Make the job ours: `pending` becomes `running`, for one supervisor only, whose `mark` its processes carry."""
-        fields = {**fields, "mark": self.mark}
+        """Make the job ours: `pending` becomes `running`, for one supervisor only."""
         if not self.steps:
             self.steps.append(Step({PENDING}, RUNNING, uuid.uuid4().hex, fields))
         outcome, status = self._take(self.steps[0])

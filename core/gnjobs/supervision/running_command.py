@@ -52,10 +52,10 @@ class RunningCommand:
         """The last line on its standard error that says something."""
         return "" if self._err is None else self._err.last_words.decode("utf-8", "replace").strip()
 
-    def start(self, job: Job, settings: Settings, mark: str) -> None:
-        """Start it with the `mark` of our claim; a command that can't be started has `failure` and `exit` at once."""
+    def start(self, job: Job, settings: Settings) -> None:
+        """Start it; a command that can't be started has `failure` and `exit` at once."""
         words = values.command_words(job.command)
-        environment = for_command(os.environ, settings.url, settings.prefix, job.id, mark)
+        environment = for_command(os.environ, settings)
         stdin = 0 if settings.is_foreground else subprocess.DEVNULL
         started = start_command(words, job.cwd, environment, stdin)
         if settings.is_foreground:

@@ -86,7 +86,7 @@ class Supervision:
 
     def run(self) -> int:
         """Run the job; returns its command's exit code as a shell says it."""
-        self._command.start(self._job, self._settings, self._link.mark)
+        self._command.start(self._job, self._settings)
         os.chdir("/")
         self._reporter.say(self._command.fields)
         self._reporter.start()
@@ -107,7 +107,7 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None) -> Found:
-        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._link.mark)
+        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark)
 
     def _handle(self, event: object) -> None:
         match event:
