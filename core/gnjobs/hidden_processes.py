@@ -6,7 +6,7 @@ Redis says of pids is enough to call nothing gone, and never enough to kill.
 
 import os
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from gnjobs.identity import account_name, login_name, user_id
 from gnjobs.process_table import TableEntry, owners_of, read_command, read_entry
@@ -15,29 +15,38 @@ from gnjobs.records import Child, Job
 
 Identity = tuple[int, int]
 
+
+class Trace(NamedTuple):
+    """A process that may be the job's, and why; `is_certain` where it is surely the one that was seen as such."""
+
+    pid: int
+    why: str
+    is_certain: bool
+
+
 _SUPER_USER: Final = 0
 _INIT: Final = 1
 _WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its mark"
 
 
-def traces_of(job: Job, view: ProcessView, known: Collection[Identity] = ()) -> Iterator[tuple[int, str]]:
-    """Yield pid and reason of what may be the job's, best known first; pids of its record must count here.
+def traces_of(job: Job, view: ProcessView, known: Collection[Identity] = ()) -> Iterator[Trace]:
+    """Yield what may be the job's, best known first; pids of its record must count here.
 
     `known` are pids and starts that were seen as the job's earlier.
     """
     for pid, started in (*_of_record(job), *known):
         if view.has(pid, started) and not _is_others(pid, job, view):
-            yield pid, _reason(pid, view, _WITHOUT_MARK)
+            yield _trace(pid, view, _WITHOUT_MARK)
     yield from _of_session(job, view)
     yield from _named_as_left(job, view)
     yield from _uninspected(job, view)
     yield from _concealed(job, view)
 
 
-def traces_of_child(job: Job, child: Child, view: ProcessView) -> Iterator[tuple[int, str]]:
-    """Yield pid and reason of what may be one child's, though the child has no marked process."""
+def traces_of_child(job: Job, child: Child, view: ProcessView) -> Iterator[Trace]:
+    """Yield what may be one child's, though the child has no marked process."""
     if child.process_started is not None and view.has(child.pid, child.process_started):
-        yield child.pid or 0, _reason(child.pid or 0, view, _WITHOUT_MARK)
+        yield _trace(child.pid or 0, view, _WITHOUT_MARK)
     yield from _uninspected(job, view)
     yield from _concealed(job, view)
 
@@ -53,7 +62,7 @@ def _is_others(pid: int, job: Job, view: ProcessView) -> bool:
     return pid in view.spared or (mark is not None and not mark.is_of(job.id, job.mark))
 
 
-def _of_session(job: Job, view: ProcessView) -> Iterator[tuple[int, str]]:
+def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Processes of the session that the job's main process led: its pid is no other's while one of them lives."""
     for entry in view.table.values():
         if (
@@ -62,32 +71,33 @@ def _of_session(job: Job, view: ProcessView) -> Iterator[tuple[int, str]]:
             and entry.started >= _earliest(job)
             and not _is_others(entry.pid, job, view)
         ):
-            yield entry.pid, _reason(entry.pid, view, "which is in the session of the job's main process")
+            yield _trace(entry.pid, view, "which is in the session of the job's main process")
 
 
-def _named_as_left(job: Job, view: ProcessView) -> Iterator[tuple[int, str]]:
+def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
     for word in (job.left_running or "").split():
         entry = view.table.get(int(word)) if word.isascii() and word.isdigit() else None
         if entry is not None and entry.started >= _earliest(job) and not _is_others(entry.pid, job, view):
-            yield entry.pid, _reason(entry.pid, view, "which outlived an earlier kill")
+            yield _trace(entry.pid, view, "which outlived an earlier kill")
 
 
-def _uninspected(job: Job, view: ProcessView) -> Iterator[tuple[int, str]]:
+def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Processes no older than the job's supervisor, of an account that its processes may have, unreadable to us."""
     for pid, mark in view.marks.items():
         entry = view.table[pid]
         if mark is None and entry.started >= _earliest(job) and not _is_others(pid, job, view):
             owners = owners_of(pid)
             if owners and _may_have(owners, job.account) and not _is_of_the_kernel(entry):
-                yield pid, _reason(pid, view, "")
+                yield _trace(pid, view, "")
 
 
-def _reason(pid: int, view: ProcessView, why: str) -> str:
+def _trace(pid: int, view: ProcessView, why: str) -> Trace:
     """Whose process it is, and why it may be the job's."""
     owners = owners_of(pid)
     account = account_name(owners[0]) if owners else "an account"
-    reason = why if view.marks.get(pid) is not None else "which can't be inspected"
-    return f"of {account} runs, {reason}"
+    is_readable = view.marks.get(pid) is not None
+    reason = why if is_readable else "which can't be inspected"
+    return Trace(pid, f"of {account} runs, {reason}", is_readable)
 
 
 def _earliest(job: Job) -> int:
@@ -104,13 +114,15 @@ def _is_of_the_kernel(entry: TableEntry) -> bool:
     return not read_command(entry.pid)
 
 
-def _concealed(job: Job, view: ProcessView) -> Iterator[tuple[int, str]]:
+def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Where `/proc` does not show us other accounts' processes (`hidepid`): what is there all the same."""
     for pid in (job.supervisor_pid, job.pid):
         if pid and read_entry(pid) is None and _is_there(pid):
-            yield pid, "of another account runs, which can't be seen"
+            yield Trace(pid, "of another account runs, which can't be seen", False)
     if _INIT not in view.table and job.account != login_name():
-        yield job.pid or 0, f"may run: processes of {job.account or 'other accounts'} are not shown to us"
+        yield Trace(
+            job.pid or 0, f"may run: those of {job.account or 'other accounts'} are not shown to us", False
+        )
 
 
 def _is_there(pid: int) -> bool:

@@ -233,7 +233,7 @@ class _Kill:
         view, child_id = ProcessView(), child.id if child is not None else None
         found = processes_of(self.job.id, child_id, supervisor=supervisor, token=self.job.mark, view=view)
         hidden = None if found else unseen(self.job, view, known, child)
-        return found if hidden is None else Found(hidden=(hidden,))
+        return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _end_here(self) -> Iterator[KillStep]:
         """Do the supervisor's work, and end the supervisor, too, if it is frozen and the whole job goes."""

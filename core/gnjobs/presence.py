@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gnjobs.health import Presence
-from gnjobs.hidden_processes import Identity, traces_of, traces_of_child
+from gnjobs.hidden_processes import Identity, Trace, traces_of, traces_of_child
 from gnjobs.identity import boot_id, is_of_this_boot, is_on_this_host, pids_count_here, sees_all_namespaces
 from gnjobs.process_view import ProcessView
 from gnjobs.processes import processes_of
@@ -34,8 +34,8 @@ def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] 
 
 def unseen(
     job: Job, view: ProcessView, known: Collection[Identity] = (), child: Child | None = None
-) -> tuple[int, str] | None:
-    """Name a process, by pid and why, that may be the job's, or one child's, though it is not known to be.
+) -> Trace | None:
+    """Name a process that may be the job's, or one child's, though it is not known to be.
 
     None where everything is seen.
     """
@@ -46,7 +46,7 @@ def unseen(
         return None
     if is_of_this_boot(job) and not _may_have_processes(job.pid_namespace, view):
         return None
-    return job.pid or 0, "is in another pid namespace, whose processes cannot be seen from here"
+    return Trace(job.pid or 0, "is in another pid namespace, which cannot be seen from here", False)
 
 
 def _look_here(job: Job, view: ProcessView, known: Collection[Identity]) -> Presence:
@@ -64,7 +64,7 @@ def _look_here(job: Job, view: ProcessView, known: Collection[Identity]) -> Pres
         return Presence(
             "elsewhere", "its processes are in another pid namespace and cannot be seen from here"
         )
-    return Presence("hidden", f"process {hidden[0]} {hidden[1]}")
+    return Presence("running" if hidden.is_certain else "hidden", f"process {hidden.pid} {hidden.why}")
 
 
 def _may_have_processes(namespace: str | None, view: ProcessView) -> bool:

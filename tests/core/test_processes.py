@@ -100,7 +100,7 @@ def test_a_job_without_a_mark_is_not_gone_and_not_called_killed(
     store: JobStore, orphaned: SupervisedJob
 ) -> None:
     record = orphaned.read()
-    assert look(record).kind == "hidden"
+    assert look(record).kind == "running"
     last = kill(store, orphaned.id, grace=0.1)[-1]
     assert not last.verified, last
     assert str(record.pid) in last.text

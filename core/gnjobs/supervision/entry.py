@@ -10,10 +10,11 @@ from gnjobs.processes import boot_id, host_name, login_name, pid_namespace, proc
 from gnjobs.scripts import Value
 from gnjobs.supervision.claiming import GivenUp, claim
 from gnjobs.supervision.private_environment import Settings, read_settings
+from gnjobs.supervision.process_setup import STOP_SIGNALS, hear_stop_signals
 from gnjobs.supervision.record_link import RecordLink
 from gnjobs.supervision.reporter import BEAT_SECONDS
 from gnjobs.supervision.reports import ReportPipe
-from gnjobs.supervision.supervision import STOP_SIGNALS, Supervision
+from gnjobs.supervision.supervision import Supervision
 from gnjobs.supervision.wakeups import Wakeups
 
 _WRONG_USE = 2
@@ -23,6 +24,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     """Supervise the job that the environment names; returns an exit code, after one line where it gave up."""
     wakeups = Wakeups()
     wakeups.hear_signals((signal.SIGCHLD, *STOP_SIGNALS))
+    hear_stop_signals()
     try:
         settings, link = _open()
         job = claim(link, wakeups, {**identity(), "mark": settings.mark})

@@ -29,7 +29,6 @@ from gnjobs.supervision.wakeups import Wakeups
 
 GRACE_SECONDS = 10.0
 _REMOVED = "its record was removed; nothing more is stored"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Reported(NamedTuple):
