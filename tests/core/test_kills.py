@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gnjobs import hidden_processes, processes
+from gnjobs import process_view, processes
 from gnjobs.kills import kill_job
 from gnjobs.process_table import Mark, read_mark
 from gnjobs.roles import Actor
@@ -39,7 +39,7 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def unreadable(pid: int) -> Mark | None:
             return None if pid in pids else read_mark(pid)
 
-        for module in (hidden_processes, processes):
+        for module in (process_view, processes):
             monkeypatch.setattr(module, "read_mark", unreadable)
 
     return conceal_pids
