@@ -147,6 +147,30 @@ def test_an_agent_that_sees_little_calls_nothing_lost_and_beats_for_nothing(serv
         assert job.read().status == "lost"
 
 
+def seeing_nothing(*command: str) -> list[str]:
+    """As nobody, where `/proc` shows no other account's processes."""
+    script = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "sh", *by_nobody(*command)]
+
+
+@needs_accounts
+@needs_hosts
+def test_where_proc_conceals_processes_the_supervisor_is_asked_and_orphans_are_not_called_killed(
+    server: Server,
+) -> None:
+    with running(server, SLEEP) as job:
+        code, said = kill(job, seeing_nothing)
+        assert code == 0, said
+        assert job.read().status == "killed"
+    with running(server, SLEEP) as job:
+        job.processes[0].kill()
+        job.processes[0].wait()
+        code, said = kill(job, seeing_nothing)
+        assert code == 1, said
+        assert "can't be seen" in said
+        assert (job.read().status, is_alive(job.read().pid)) == ("running", True)
+
+
 @needs_hosts
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
 def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals) -> None:
