@@ -117,7 +117,7 @@ def _is_of_the_kernel(entry: TableEntry) -> bool:
 def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Where `/proc` does not show us other accounts' processes (`hidepid`): what is there all the same."""
     for pid in (job.supervisor_pid, job.pid):
-        if pid and read_entry(pid) is None and _is_there(pid):
+        if pid and is_concealed(pid):
             yield Trace(pid, "of another account runs, which can't be seen", False)
     if _INIT not in view.table and job.account != login_name():
         yield Trace(
@@ -125,7 +125,10 @@ def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
         )
 
 
-def _is_there(pid: int) -> bool:
+def is_concealed(pid: int | None) -> bool:
+    """Whether there is a process of this pid though `/proc` does not show it to us."""
+    if not pid or read_entry(pid) is not None:
+        return False
     try:
         os.kill(pid, 0)
     except PermissionError:

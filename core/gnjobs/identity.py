@@ -3,11 +3,13 @@
 import os
 import pwd
 import socket
+import time
 from pathlib import Path
 
 from gnjobs.records import Job
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CLOCK_SLACK = 60.0
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the same on every Linux
 
 
@@ -72,6 +74,18 @@ def sees_all_namespaces() -> bool:
 def is_of_this_boot(job: Job) -> bool:
     """Whether the job runs on this very machine, in whatever namespace, since it was started last."""
     return is_on_this_host(job) and job.boot_id is not None and job.boot_id == boot_id()
+
+
+def restarted_since(job: Job) -> bool:
+    """Whether this host was started again after the job last beat.
+
+    A job of another boot that beat after we were started runs on another machine of the same name.
+    """
+    here = boot_id()
+    if not is_on_this_host(job) or here is None or job.boot_id in (None, here):
+        return False
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return (job.heartbeat or job.started or 0.0) < began + _CLOCK_SLACK
 
 
 def pids_count_here(job: Job) -> bool:

@@ -15,7 +15,7 @@ from gnjobs.child_processes import why_not_alone
 from gnjobs.control import DEFAULT_GRACE, ControlRequest
 from gnjobs.ending import KILL_SECONDS, end_processes
 from gnjobs.errors import NotAllowed
-from gnjobs.hidden_processes import Identity
+from gnjobs.hidden_processes import Identity, is_concealed
 from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.presence import unseen
@@ -114,7 +114,9 @@ class _Kill:
             yield from self._ask(self.store.keys.control(self.job.id), supervisor_timeout, self._unanswered)
 
     def _supervisor_lives(self) -> bool:
-        return is_supervisor(self.job.supervisor_pid, self.job.supervisor_started, self.job.id)
+        """Whether it is there; one that is not shown to us is asked, too."""
+        pid = self.job.supervisor_pid
+        return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
 
     def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
         """Nothing is to be done for what has ended, unless something of it runs all the same."""

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 from gnjobs.connections import connect
 from gnjobs.control import ControlRequest, read_answers, send_request
 from gnjobs.errors import LaunchError
-from gnjobs.identity import host_name, login_name
+from gnjobs.identity import host_name, login_name, pid_namespace
 from gnjobs.keys import Keys
 from gnjobs.origins import origin_of
 from gnjobs.scripts import set_fields
@@ -87,7 +87,8 @@ def _note_launch(job_id: str, url: str, prefix: str) -> None:
     client = connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS)
     try:
         seconds, _ = client.time()
-        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, "launch-host": host_name()})
+        where = {"launch-host": host_name(), "launch-namespace": pid_namespace() or ""}
+        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where})
     except (RedisError, ValueError):
         return
     finally:

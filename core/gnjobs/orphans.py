@@ -9,7 +9,7 @@ import redis
 
 from gnjobs import events
 from gnjobs.health import BEAT_SECONDS, Presence, beat_overdue_after
-from gnjobs.identity import host_name, is_on_this_host
+from gnjobs.identity import host_name, is_on_this_host, pid_namespace
 from gnjobs.indexes import Cursor, read_index
 from gnjobs.known_processes import known_identities
 from gnjobs.presence import look
@@ -99,7 +99,7 @@ class Rounds:
 
     def _needs_look(self, job: Job) -> bool:
         if job.status == PENDING:
-            return job.launch_host == host_name()
+            return (job.launch_host, job.launch_namespace) == (host_name(), pid_namespace())
         return not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id)
 
     def _is_gone(self, job: Job, now: float, view: ProcessView) -> bool:

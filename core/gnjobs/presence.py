@@ -7,7 +7,13 @@ from typing import Final
 
 from gnjobs.health import Presence
 from gnjobs.hidden_processes import Identity, Trace, traces_of, traces_of_child
-from gnjobs.identity import boot_id, is_of_this_boot, is_on_this_host, pids_count_here, sees_all_namespaces
+from gnjobs.identity import (
+    is_of_this_boot,
+    is_on_this_host,
+    pids_count_here,
+    restarted_since,
+    sees_all_namespaces,
+)
 from gnjobs.process_view import ProcessView
 from gnjobs.processes import processes_of
 from gnjobs.records import Child, Job
@@ -27,8 +33,10 @@ def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] 
         )
     if not _PROCESSES.exists():
         return Presence("elsewhere", "this system does not show its processes")
-    if job.boot_id is not None and job.boot_id != boot_id():
+    if restarted_since(job):
         return Presence("restarted")
+    if job.boot_id is not None and not is_of_this_boot(job):
+        return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
     return _look_here(job, view or ProcessView(), known)
 
 
@@ -42,8 +50,10 @@ def unseen(
     if pids_count_here(job):
         traces = traces_of(job, view, known) if child is None else traces_of_child(job, child, view)
         return next(traces, None)
-    if job.boot_id is not None and job.boot_id != boot_id():
+    if restarted_since(job):
         return None
+    if job.boot_id is not None and not is_of_this_boot(job):
+        return Trace(job.pid or 0, f"runs on another machine that is called {job.host}", False)
     if is_of_this_boot(job) and not _may_have_processes(job.pid_namespace, view):
         return None
     return Trace(job.pid or 0, "is in another pid namespace, which cannot be seen from here", False)

@@ -97,6 +97,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     mark: str | None = None
     launched: float | None = None
     launch_host: str | None = None
+    launch_namespace: str | None = None
     orphaned: float | None = None
     cpu: float | None = None
     rss: int | None = None
@@ -197,6 +198,7 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "mark": values.text,
     "launched": values.seconds,
     "launch-host": values.text,
+    "launch-namespace": values.text,
     "orphaned": values.seconds,
     "cpu": values.number,
     "rss": values.integer,
@@ -213,7 +215,16 @@ MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a sup
 ALIASES: Final = {"user_id": "user-id", "job_type": "job-type"}
 _ATTRIBUTES: Final = {"job-type": "type", "user-id": "user"}
 
-_NOT_LISTED: Final = {"cwd", "parent-job", "partial-line", "mark", "launched", "launch-host", "orphaned"}
+_NOT_LISTED: Final = {
+    "cwd",
+    "parent-job",
+    "partial-line",
+    "mark",
+    "launched",
+    "launch-host",
+    "launch-namespace",
+    "orphaned",
+}
 # What lists read by HMGET: every field of a record but those that only the job's own screen or an agent needs.
 LIST_FIELDS: Final = (
     *(f for f in JOB_FIELDS if f not in _NOT_LISTED),

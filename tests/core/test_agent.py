@@ -242,7 +242,8 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
     then = store.now() - 100
     dead, waiting, elsewhere = (store.create(["true"]).id for _ in range(3))
     for job_id, host in ((dead, host_name()), (waiting, host_name()), (elsewhere, "elsewhere")):
-        store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, "launch-host": host})
+        where = {"launch-host": host, "launch-namespace": pid_namespace()}
+        store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, **where})
     supervisor = subprocess.Popen(["sleep", "1000"], env=os.environ | {"GNJOBS_JOB_ID": waiting})
     try:
         wait_for(lambda: (mark := read_mark(supervisor.pid)) is not None and mark.job == waiting)

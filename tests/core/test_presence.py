@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,11 @@ def test_another_host_boot_or_namespace() -> None:
         "elsewhere",
         "its processes on elsewhere cannot be seen from here",
     )
-    assert look(job_here(boot_id="an earlier one")).kind == "restarted"
+    assert look(job_here(boot_id="an earlier one", heartbeat=1.0)).kind == "restarted"
+    assert look(job_here(boot_id="another's", heartbeat=time.time())) == (
+        "elsewhere",
+        f"it runs on another machine that is called {host_name()}",
+    )
     assert look(job_here(pid_namespace="pid:[1]")).kind == "elsewhere"
     assert look(Job(id=JOB)).kind == "elsewhere"
 

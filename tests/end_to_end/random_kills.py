@@ -34,6 +34,7 @@ from tests.servers import Server
 from tests.supervised import python
 
 LATEST_END = 45.0
+INDEX_SECONDS = 15.0
 LONGEST_JOB = 8.0
 # Holds the lock, as everything does that it starts; what it starts goes on when it ends, and so on.
 JOB = """
@@ -193,8 +194,10 @@ class Victim:
         for act in (launcher, *acts):
             act.join()
         job, free_at, lost_alive = self._wait_for_end()
+        late = time.monotonic() - free_at
+        is_indexed = self._stays_indexed()
         with guard:
-            self._judge(ledger, job, free_at, lost_alive)
+            self._judge(ledger, job, late, lost_alive, is_indexed)
 
     def _launch(self) -> None:
         try:
@@ -263,12 +266,20 @@ class Victim:
         """Whether it ended long ago while something of it goes on."""
         return job.finished is not None and self._store.now() - job.finished > 5.0
 
-    def _judge(self, ledger: Ledger, job: Job, free_at: float, lost_alive: bool) -> None:
+    def _stays_indexed(self) -> bool:
+        """Whether it is among the unfinished for longer than an agent needs to tidy up."""
+        limit = time.monotonic() + INDEX_SECONDS
+        while self._store.client.zscore(self._store.keys.unfinished, self.id) is not None:
+            if time.monotonic() > limit:
+                return True
+            time.sleep(0.1)
+        return False
+
+    def _judge(self, ledger: Ledger, job: Job, late: float, lost_alive: bool, is_indexed: bool) -> None:
         ledger.jobs += 1
         ledger.kinds[self.plan.kind] += 1
         ledger.supervisor_kills += self.was_killed
         ledger.ends[job.status or "?"] += 1
-        late = max(0.0, time.monotonic() - free_at)
         if job.is_final:
             ledger.delays.append(late)
         what = f"{self.id} {self.plan}: {job.status}, {job.error}"
@@ -284,7 +295,7 @@ class Victim:
         if lost_alive:
             ledger.lost_alive += 1
             ledger.notes.append(f"lost alive: {what}")
-        if self._store.client.zscore(self._store.keys.unfinished, self.id) is not None:
+        if is_indexed:
             ledger.wrong += 1
             ledger.notes.append(f"still in the index: {what}")
 
