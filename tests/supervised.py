@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import redis
@@ -15,7 +15,6 @@ import redis
 from gnjobs.keys import Keys, new_job_id
 from gnjobs.records import Child, Job, read_child, read_job
 from gnjobs.statuses import FINAL_STATUSES
-from tests.servers import Server
 from tests.waiting import wait_for
 
 KEYS = Keys()
@@ -26,10 +25,20 @@ def python(code: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, *arguments]
 
 
+class Reachable(Protocol):
+    """A server by the address that its clients know."""
+
+    url: str
+
+    def client(self, **options: Any) -> redis.Redis:
+        """A plain client with bytes as replies."""
+        ...
+
+
 class SupervisedJob:
     """One job of a test; `end` leaves no process of it behind."""
 
-    def __init__(self, server: Server, command: Sequence[str], **fields: str) -> None:
+    def __init__(self, server: Reachable, command: Sequence[str], **fields: str) -> None:
         self.server = server
         self.id = new_job_id()
         self.client = server.client(socket_timeout=5.0)
@@ -114,7 +123,7 @@ class SupervisedJob:
 
 
 @contextlib.contextmanager
-def supervised(server: Server, command: Sequence[str], **fields: str) -> Iterator[SupervisedJob]:
+def supervised(server: Reachable, command: Sequence[str], **fields: str) -> Iterator[SupervisedJob]:
     """A job with a supervisor, for the time of a with block."""
     job = SupervisedJob(server, command, **fields)
     try:
