@@ -95,6 +95,17 @@ class ChildProcess:
             self.close()
         return is_over
 
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it has said its result; it stays for a moment to see that its output lasts."""
+        return self.said is not None and bool(self.said[0])
+
+    def wait_for_end(self) -> None:
+        """Wait until the process is over."""
+        if self._end is not None:
+            connection.wait([self._end])
+        self.has_ended()
+
     def _hear(self) -> None:
         try:
             message = self._pipe.recv()
@@ -179,8 +190,10 @@ def run_child(key: str, url: str, function: bytes, item: bytes, pipe: connection
         _say(pipe, (False, traceback.format_exc()))
         raise SystemExit(1) from None
     pipe.send(_BEGUN)
-    said = _run(called, item, ThisChild(key, url), pipe)
+    child = ThisChild(key, url)
+    said = _run(called, item, child, pipe)
     _say(pipe, said)
+    child.outlast()
     raise SystemExit(0 if said[0] else 1)
 
 

@@ -84,9 +84,20 @@ class ChildState:
         self._check_owner()
         with self._changed:
             self._end = self._end or _End(status, fields)
-        done = self.flush(timeout)
-        self.stop()
-        return done
+        return self.flush(timeout)
+
+    def restate(self) -> None:
+        """Say everything again: the server may have forgotten what it had confirmed."""
+        with self._changed:
+            self._start.is_done = False
+            if self._end is not None:
+                self._end.is_done = False
+            self._dirty.update(self._fields)
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Store everything, since the process ends."""
+        self.flush()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything is stored, at most `timeout` seconds; returns whether it is."""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import redis
 
 from tests.servers import Server
+from tests.waiting import wait_for
 
 FORGOTTEN_BYTES = 20_000
 LASTING = ("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes")
@@ -56,6 +57,48 @@ def _full(server: Server) -> Callable[[], None]:
     return lambda: _command(server, "CONFIG", "SET", "maxmemory", "0")
 
 
+def _unable_to_save(server: Server) -> Callable[[], None]:
+    """Writes are refused with MISCONF, since a snapshot could not be saved."""
+    in_the_way = Path(server.directory) / "dump.rdb"
+    in_the_way.unlink(missing_ok=True)
+    in_the_way.mkdir()
+    _command(server, "CONFIG", "SET", "save", "3600 1")
+    _command(server, "CONFIG", "SET", "stop-writes-on-bgsave-error", "yes")
+    with server.client() as client:
+        _save_and_fail(client)
+
+    def heal() -> None:
+        _command(server, "CONFIG", "SET", "save", "")
+        in_the_way.rmdir()
+
+    return heal
+
+
+def _save_and_fail(client: redis.Redis) -> None:
+    def has_failed() -> bool:
+        with contextlib.suppress(redis.ResponseError):  # the journal may be being rewritten at this moment
+            client.bgsave(schedule=True)
+        return bool(client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+    wait_for(has_failed, 20, "a snapshot that could not be saved")
+
+
+def _load(server: Server) -> Callable[[], None]:
+    """It answers LOADING for a while after a restart."""
+    server.kill()
+    before = server.options
+    server.options = (*before, "--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024")
+    server.launch()
+    server.options = before
+
+    def heal() -> None:
+        server.wait_until_ready(60)
+        server.kill()  # what was slow to load is slow to go on
+        server.start()
+
+    return heal
+
+
 def _disconnect(server: Server) -> Callable[[], None]:
     _command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     return lambda: None
@@ -76,6 +119,8 @@ FAULTS = (
     Fault("forgets", _forget),
     Fault("read-only", _read_only),
     Fault("full", _full),
+    Fault("unable-to-save", _unable_to_save),
+    Fault("loading", _load),
     Fault("disconnects", _disconnect),
 )
 
@@ -89,4 +134,4 @@ def broken(server: Server, fault: Fault) -> Iterator[None]:
     finally:
         heal()
         with contextlib.suppress(redis.RedisError):
-            server.wait_until_ready()
+            server.wait_until_ready(60)
