@@ -9,12 +9,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import kills, outputs, recovery, startup, watching
+from tests.benchmarks import kills, long_output, outputs, recovery, startup, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "outputs": lambda directory, _: outputs.measure(directory),
     "kills": lambda directory, _: kills.measure(directory),
+    "long-output": lambda directory, _: long_output.measure(directory),
     "recovery": lambda directory, _: recovery.measure(directory),
     "startup": startup.measure,
     "watching": watching.measure,
