@@ -107,14 +107,15 @@ def _key_presses_while_searching(terminal: Terminal) -> tuple[list[float], float
 
 def _back_to_end(terminal: Terminal, lines: int) -> None:
     """Forget what was searched for, and follow the end."""
-    terminal.wait_for(lambda text: "no match" in text or "other end" in text)
+    terminal.wait_for(lambda text: "no match" in text or f"/{NEEDLE}" in text)
     terminal.send("\x1b")
-    terminal.wait_for(lambda text: "no match" not in text and "other end" not in text)
+    terminal.wait_for(lambda text: "no match" not in text and f"/{NEEDLE}" not in text)
     terminal.send("G")
     terminal.wait_for(shows_line(lines))
 
 
-def _flood(server: Server, stop: threading.Event) -> None:
+def flood(server: Server, stop: threading.Event) -> None:
+    """Write lines at the flood's rate until told to stop."""
     writer = OutputWriter(server.url, KEY)
     start, written = time.perf_counter(), 0
     while not stop.wait(0.02):
@@ -127,7 +128,7 @@ def _flood(server: Server, stop: threading.Event) -> None:
 def _followed(server: Server, terminal: Terminal) -> tuple[list[float], float]:
     """Megabytes each second of a flood, and bytes to the terminal in a second."""
     stop = threading.Event()
-    writer = threading.Thread(target=_flood, args=(server, stop))
+    writer = threading.Thread(target=flood, args=(server, stop))
     writer.start()
     try:
         terminal.wait_for("flood 2")
