@@ -19,7 +19,7 @@ from gnjobs.statuses import PENDING, RUNNING
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
-_CHUNK = 10_000
+_CHUNK = 2500  # a stop is noticed behind each
 _LONG_RUN = 600.0
 
 Look = Callable[[Job], Presence]

@@ -240,6 +240,24 @@ def test_following_lines_holes_and_the_unended_line(server: Server) -> None:
         wait_for(lambda: following.told[-1].partial == "50 %")
 
 
+def test_a_writer_that_is_too_fast_is_followed_at_its_end(server: Server, client: redis.Redis) -> None:
+    write_running(server, JOB)
+    key = KEYS.output(JOB)
+    write_line(server, key, 1, "one")
+    with Following(server, child=None) as following:
+        following.wait_for("one")
+        pipe = client.pipeline(transaction=True)
+        for last in range(1001, 40_002, 1000):
+            data = "\n".join(f"line {number}" for number in range(last - 999, last + 1))
+            pipe.xadd(key, {"at": 1, "kind": "out", "data": data}, id=f"{last}-0")
+        pipe.execute()
+        following.wait_for("line 40001")
+        assert following.told[-1].last == 40_001
+        assert len(following.texts) < 3000
+        write_line(server, key, 40_002, "behind")
+        following.wait_for("behind")
+
+
 def test_following_ends_with_the_child(server: Server) -> None:
     write_running(server, JOB)
     write_child(server, JOB, CHILD)
