@@ -1,5 +1,6 @@
 """The dashboard's hold on the catalogue: changes come in, long work goes on in slices, screens are told."""
 
+import sys
 from collections.abc import Callable
 
 from textual.app import App
@@ -18,6 +19,8 @@ from gnjobs.watching import Watcher
 DRAW_EVERY = 0.05
 SLICE = 0.01
 AGES_EVERY = 10.0
+# A thread that computes (a load, a search, a report) keeps the screen's from going on for no longer than this.
+SWITCH_EVERY = 0.001
 
 
 class Changed(Message):
@@ -54,6 +57,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch, and to let ages grow."""
+        sys.setswitchinterval(SWITCH_EVERY)
         self.watcher.start()
         self._app.set_interval(AGES_EVERY, self._draw)
 

@@ -8,10 +8,11 @@ import redis
 
 from gnjobs.errors import OutputRestarted
 from gnjobs.lines import Extent, ExtentKind, Hole, Line, encode_text, entry_number
-from gnjobs.stored_streams import ForeignStream, NumberedStream, OtherForm, is_numbered
+from gnjobs.stored_streams import ForeignStream, MayHold, NumberedStream, OtherForm, is_numbered
 from gnjobs.stored_values import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 
 _LINES_AT_ONCE: Final = 5000
+_LINES_SKIMMED: Final = 500
 _LONGEST_BLOCK: Final = 1.0
 
 Result = TypeVar("Result")
@@ -61,6 +62,16 @@ class NoLines:
         return []
 
 
+def _skim(stored: Stored, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+    if isinstance(stored, NumberedStream):
+        return stored.skim(first, count, may_hold)
+    found = stored.read(first, min(count, _LINES_SKIMMED))
+    last = found[-1] if found else None
+    if last is None:
+        return found, first
+    return found, (last.number if isinstance(last, Line) else last.last) + 1
+
+
 class OutputReader:
     """The output at `key`, or in one field of the hash at `key`, whatever its form.
 
@@ -83,6 +94,14 @@ class OutputReader:
     def read(self, first: int, count: int) -> list[Line | Hole]:
         """Read at most `count` lines from number `first` on; missing ones are an uncounted `Hole`."""
         return self._ask(lambda stored: stored.read(first, count))
+
+    def skim(self, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+        """Read on from `first`, leaving out entries that hold nothing of interest; also the number to go on from.
+
+        That number is `first` where there is no more. Only whole entries of numbered lines are left out, unsplit; of
+        other forms some lines are read.
+        """
+        return self._ask(lambda stored: _skim(stored, first, count, may_hold))
 
     def tail(self, count: int) -> list[Line | Hole]:
         """Read the last `count` lines."""

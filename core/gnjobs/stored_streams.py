@@ -1,7 +1,7 @@
 """Streams read as numbered lines: those whose ids are line numbers, and any others."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import redis
@@ -10,6 +10,7 @@ from gnjobs import values
 from gnjobs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
 
 StoredEntry = tuple[bytes, Mapping[bytes, bytes]]
+MayHold = Callable[[Entry], bool]
 
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 _ENTRIES_AT_ONCE: Final = 1000
@@ -65,16 +66,28 @@ class NumberedStream:
 
     def read(self, first: int, count: int) -> list[Line | Hole]:
         """Read at most `count` lines from `first` on; what is missing before a line is a hole."""
+        return self._read(first, count, _any, None)[0]
+
+    def skim(self, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+        """The same of those entries alone that may hold what is looked for, and the number from which to go on.
+
+        Fewer lines are read where they are very long.
+        """
+        return self._read(first, count, may_hold, _BYTES_AT_ONCE)
+
+    def _read(
+        self, first: int, count: int, may_hold: MayHold, most_bytes: int | None
+    ) -> tuple[list[Line | Hole], int]:
         found: list[Line | Hole] = []
         cursor, wanted, ask = max(first, 1), count, _ENTRIES_FIRST
         while wanted > 0:
             stored = _entries(self._client.xrange(self._key, f"{cursor}-0", "+", count=ask))
             entries = [self._entry(*entry) for entry in stored]
-            cursor, wanted = _take(entries, cursor, wanted, found)
-            if len(entries) < ask:
+            cursor, wanted = _take(entries, cursor, wanted, found, may_hold)
+            if len(entries) < ask or (most_bytes is not None and _size(found) >= most_bytes):
                 break
             ask = _how_many(entries, wanted)
-        return found
+        return found, cursor
 
     def wait(self, after: int, seconds: float, most: int) -> list[Line | Hole]:
         """Wait for lines that follow `after`."""
@@ -99,7 +112,21 @@ class NumberedStream:
         return entry_number(info["last-generated-id"]) or 0
 
 
-def _take(entries: Iterable[Entry], cursor: int, wanted: int, found: list[Line | Hole]) -> tuple[int, int]:
+def _size(found: Iterable[Line | Hole]) -> int:
+    return sum(len(line.text) for line in found if isinstance(line, Line))
+
+
+def _any(_: Entry) -> bool:
+    return True
+
+
+def _take(
+    entries: Iterable[Entry],
+    cursor: int,
+    wanted: int,
+    found: list[Line | Hole],
+    may_hold: MayHold = _any,
+) -> tuple[int, int]:
     """Add the entries' lines from `cursor` on; returns the next number and how many are still wanted."""
     for entry in entries:
         if wanted <= 0:
@@ -107,10 +134,11 @@ def _take(entries: Iterable[Entry], cursor: int, wanted: int, found: list[Line |
         if entry.first > cursor:
             found.append(Hole(cursor, entry.first - 1))
             cursor = entry.first
-        lines = entry.lines(cursor, wanted)
-        found.extend(lines)
-        cursor += len(lines)
-        wanted -= len(lines)
+        passed = max(0, min(wanted, entry.last - cursor + 1))
+        if passed and may_hold(entry):
+            found.extend(entry.lines(cursor, passed))
+        cursor += passed
+        wanted -= passed
     return cursor, wanted
 
 

@@ -19,7 +19,7 @@ from gnjobs.statuses import PENDING, RUNNING
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
-_CHUNK = 10_000
+_CHUNK = 2500  # a stop is noticed behind each
 _LONG_RUN = 600.0
 
 Look = Callable[[Job], Presence]
@@ -38,7 +38,7 @@ class JobView:
     """One job seen again and again: only lines that came since are processed.
 
     An output that began anew (it ends before what was read of it) makes the view begin anew, too. A view is for one
-    thread at a time; `stop` alone may be called from another.
+    thread at a time; `stop` and `go_on` alone may be called from another.
     """
 
     def __init__(
@@ -66,6 +66,10 @@ class JobView:
     def stop(self) -> None:
         """Let a report that is being made in another thread end with what it has."""
         self._is_stopped = True
+
+    def go_on(self) -> None:
+        """Process again from now on, from where it was stopped."""
+        self._is_stopped = False
 
     def status(self, look: Look | None = None) -> JobStatus:
         """Read the job as it is now and process what is new.

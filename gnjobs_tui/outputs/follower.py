@@ -15,6 +15,9 @@ from gnjobs_tui.outputs.source import OutputSource
 
 # What comes within this time is shown together.
 GATHER_SECONDS = 0.1
+# More lines at once than this are a flood that nobody reads as it passes: a line over SSH is spared most of it.
+MANY = 100
+GATHER_FLOOD_SECONDS = 0.5
 BLOCK_SECONDS = 1.0
 RETRY_SECONDS = 1.0
 NEWEST = 1000
@@ -79,7 +82,7 @@ class OutputFollower:
             stored = reader.follow(self._told.last, BLOCK_SECONDS)
             self._tell_more(reader, stored)
             if stored:
-                self._stopped.wait(GATHER_SECONDS)
+                self._stopped.wait(GATHER_FLOOD_SECONDS if len(stored) > MANY else GATHER_SECONDS)
 
     def _begin(self, reader: OutputReader) -> None:
         extent, beside = reader.extent(), self._source.beside()
@@ -97,12 +100,16 @@ class OutputFollower:
 
     def _tell_more(self, reader: OutputReader, stored: list[Line | Hole]) -> None:
         beside = self._source.beside()
-        told = self._told._replace(partial=beside.partial, has_ended=beside.has_ended, away="")
+        told = self._told._replace(partial=beside.partial, has_ended=beside.has_ended, away="", items=())
         if stored:
             extent = reader.extent()
-            last = last_of(see(stored[-1]))
-            told = told._replace(kind=extent.kind, first=extent.first, last=last)
-        self._tell(told._replace(items=tuple(see(item) for item in stored[-NEWEST:])))
+            items = [see(item) for item in stored[-NEWEST:]]
+            if extent.last - last_of(items[-1]) > NEWEST:
+                # The writer is faster than this: go on at the end, or what is seen would lag further and further.
+                items = read_before(reader, extent.last + 1, NEWEST // 4) or items
+            last = last_of(items[-1])
+            told = told._replace(kind=extent.kind, first=extent.first, last=last, items=tuple(items))
+        self._tell(told)
 
     def _tell(self, news: News) -> None:
         if news != self._told and not self._stopped.is_set():

@@ -68,16 +68,6 @@ def all_after(reader: OutputReader, first: int, last: int) -> Iterator[list[Line
         first, ask = _number_after(stored[-1]), _next_ask(stored)
 
 
-def all_before(reader: OutputReader, first: int, last: int) -> Iterator[list[Line | Hole]]:
-    """Go through the stored lines from `last` back to `first`; each portion is in its lines' order."""
-    ask = FIRST_ASKED
-    while last >= first:
-        start = max(first, last - ask + 1)
-        stored = _until(reader.read(start, last - start + 1), last + 1)
-        yield stored
-        last, ask = start - 1, _next_ask(stored)
-
-
 def _number_after(item: Line | Hole) -> int:
     return (item.last if isinstance(item, Hole) else item.number) + 1
 

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gnjobs.line_text import line_sentence
-from gnjobs.lines import Line
+from gnjobs.lines import Entry, Line
 from gnjobs.output_reader import OutputReader
-from gnjobs_tui.outputs.portions import all_after, all_before
+
+# Lines that are looked through at once: a search can be stopped between them.
+MOST_SKIMMED = 20_000
 
 _STRUCTURED = frozenset({"log", "fault", "record", "result"})
 
@@ -31,6 +33,13 @@ class Query:
             start = folded.find(self.text, start + len(self.text))
         return found
 
+    def may_be_in(self, entry: Entry) -> bool:
+        """Whether some line of an entry may hold the query: many lines that don't are told at once."""
+        data = entry.data
+        if entry.kind in _STRUCTURED or data.startswith(b"{") or b"\n{" in data:
+            return True
+        return self.text in self.folded(data.decode("utf-8", "surrogateescape"))
+
     def is_in(self, line: Line) -> bool:
         """Whether the query stands in a line, as it is stored or as it is shown."""
         if self.text in self.folded(line.text):
@@ -54,13 +63,48 @@ def search(reader: OutputReader, query: Query, start: int, *, forward: bool, las
     Yields how far it is after each portion; the last one says whether something was found.
     """
     spans = [(start + 1, last), (1, start)] if forward else [(1, start - 1), (start, last)]
-    portions, step = (all_after, 1) if forward else (all_before, -1)
+    matches = _matches_after if forward else _matches_before
     for is_around, (low, high) in enumerate(spans):
-        for stored in portions(reader, low, high):
-            lines = [item for item in stored if isinstance(item, Line)][::step]
-            for line in lines:
-                if query.is_in(line):
-                    yield Progress(line.number, bool(is_around), is_found=True)
-                    return
-            if lines:
-                yield Progress(lines[-1].number, bool(is_around))
+        for found, reached in matches(reader, query, low, high):
+            if found is not None:
+                yield Progress(found, bool(is_around), is_found=True)
+                return
+            yield Progress(reached, bool(is_around))
+
+
+def _matches_after(
+    reader: OutputReader, query: Query, first: int, last: int
+) -> Iterator[tuple[int | None, int]]:
+    """The first match in each portion from `first` on, or None, and the line that was reached."""
+    while first <= last:
+        found, following = _matches(reader, query, first, min(last, first + MOST_SKIMMED - 1))
+        if following <= first:
+            return
+        yield (found[0] if found else None), following - 1
+        first = following
+
+
+def _matches_before(
+    reader: OutputReader, query: Query, first: int, last: int
+) -> Iterator[tuple[int | None, int]]:
+    """The last match in each portion from `last` back, or None, and the line that was reached."""
+    while last >= first:
+        start = at = max(first, last - MOST_SKIMMED + 1)
+        match = None
+        while at <= last:
+            found, following = _matches(reader, query, at, last)
+            match = found[-1] if found else match
+            if following <= at:
+                break
+            at = following
+        yield match, start
+        last = start - 1
+
+
+def _matches(reader: OutputReader, query: Query, first: int, last: int) -> tuple[list[int], int]:
+    """The numbers of matching lines in a portion that begins at `first`, and where the next one begins."""
+    lines, following = reader.skim(first, last - first + 1, query.may_be_in)
+    numbers = [
+        line.number for line in lines if isinstance(line, Line) and line.number <= last and query.is_in(line)
+    ]
+    return numbers, following

@@ -112,6 +112,17 @@ class JobScreen(RowActions):
             self._view.stop()
         self.dashboard.jobs.watcher.set_open(())
 
+    def on_screen_suspend(self) -> None:
+        """Process nothing behind another screen: ten million lines would slow down what is seen there."""
+        if self._view is not None:
+            self._view.stop()
+
+    def on_screen_resume(self) -> None:
+        """Go on with what was not processed."""
+        if self._view is not None:
+            self._view.go_on()
+            self._read()
+
     def trail(self) -> Sequence[Part]:
         """The job's name, id and owner."""
         row = self.row
@@ -141,6 +152,7 @@ class JobScreen(RowActions):
             snapshot = None if status.job.is_final else store.processes(self._row.id)
             parts = JobParts(status, snapshot, app.config.limits, app.jobs.now)
             self.post_message(self.Seen(JobPicture(status, parts)))
+            (view.go_on if self.is_active else view.stop)()
             report = view.report(status.job, status.children)
             self.post_message(self.Seen(JobPicture(structs.replace(status, report=report), parts)))
         finally:

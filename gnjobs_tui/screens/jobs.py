@@ -49,6 +49,7 @@ class JobsScreen(RowActions):
             "filter",
             "filter",
             show=False,
+            priority=True,
             id="jobs.filter",
             tooltip="Filter by words, state:, user: …",
         ),
@@ -66,6 +67,8 @@ class JobsScreen(RowActions):
             tooltip="Mark all that the filter shows, or unmark them",
         ),
     ]
+
+    OPENS_FIELD = frozenset({"filter"})
 
     def __init__(self, user: str | None = None) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ class FilterBar(Horizontal):
     def open(self) -> None:
         """Take the keys."""
         self.display = True
-        self.field.focus()
+        self.screen.set_focus(self.field)  # at once: the next key may be here already
 
     def close(self) -> None:
         """Give the keys back; what was typed stays for next time."""

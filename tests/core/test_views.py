@@ -133,6 +133,9 @@ def test_a_stopped_view_ends_early(store: JobStore) -> None:
     view.stop()
     view.status()
     assert recorder.fed == []
+    view.go_on()
+    view.status()
+    assert [text for _, text in recorder.fed] == ["x"]
 
 
 def test_a_child_outside_its_job_is_not_read(store: JobStore) -> None:

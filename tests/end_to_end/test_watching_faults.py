@@ -111,12 +111,13 @@ def test_where_tracking_is_refused_the_header_says_that_it_polls(faulty: Server)
 
 
 @pytest.mark.parametrize("faulty", ["valkey"], indirect=True)
-def test_a_frozen_server_is_said_to_be_away_within_twelve_seconds(faulty: Server) -> None:
+def test_a_frozen_server_is_said_to_be_away(faulty: Server) -> None:
     with watch(faulty.url) as terminal, faulty.client() as client:
         wait_until_right(terminal, client, 20)
         faulty.send(signal.SIGSTOP)
         try:
-            wait_until_away(terminal, 12.0)
+            # Noticed after 11.5 s; to the hundredth is what the feed's own test looks at, with a clock of its own.
+            wait_until_away(terminal, 11.5 + SOON)
         finally:
             faulty.send(signal.SIGCONT)
         change(client, "v2")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gnjobs.lines import Hole
+from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
 from gnjobs.output_writer import OutputWriter
 from gnjobs.store import JobStore
@@ -75,12 +75,10 @@ def test_reading_forwards_ends_at_the_end(reader: OutputReader) -> None:
     assert portions.read_after(reader, 112_002, 10) == []
 
 
-def test_portions_of_everything_both_ways(reader: OutputReader) -> None:
+def test_portions_of_everything(reader: OutputReader) -> None:
     forward = [item for portion in portions.all_after(reader, 1, 112_002) for item in portion]
-    backward = [item for portion in portions.all_before(reader, 1, 112_002) for item in portion[::-1]]
     lines = [item.number for item in forward if not isinstance(item, Hole)]
     assert lines == [*range(1, 3001), *range(110_001, 112_001), 112_002]
-    assert [item.number for item in backward if not isinstance(item, Hole)] == lines[::-1]
 
 
 def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Redis) -> None:
@@ -110,6 +108,50 @@ def test_searching_goes_on_at_the_other_end(reader: OutputReader) -> None:
     assert found_by(reader, "line 2999", 2999) == (2999, True)
     assert found_by(reader, "THE END", 5) is None
     assert found_by(reader, "nowhere", 5) is None
+
+
+TEXTS = ["Élan vital", "row 7", "", "{odd", "ROW 7 of 9", "ΟΔΟΣ", "plain", '{"a": "row 7"}', "end"]
+
+
+@pytest.mark.parametrize("form", ["numbered", "list", "stream", "string"])
+@pytest.mark.parametrize("portion", [1, 4, 1000])
+def test_a_search_finds_what_looking_at_each_line_finds(
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch, form: str, portion: int
+) -> None:
+    monkeypatch.setattr("gnjobs_tui.outputs.searching.MOST_SKIMMED", portion)
+    for at in range(0, len(TEXTS), 3):
+        if form == "numbered":
+            client.xadd(
+                "k", {"at": 1, "kind": "out", "data": "\n".join(TEXTS[at : at + 3])}, id=f"{at + 3}-0"
+            )
+        elif form == "list":
+            client.rpush("k", *TEXTS[at : at + 3])
+        elif form == "stream":
+            for text in TEXTS[at : at + 3]:
+                client.xadd("k", {"line": text})
+        else:
+            client.set("k", "\n".join(TEXTS))
+    reader = OutputReader(client, "k")
+    numbers = range(1, len(TEXTS) + 1)
+    for text in ("row 7", "ROW", "élan", "οδος", "É", "{", "a", "nothing", "d"):
+        query = Query(text)
+        holding = [n for n in numbers if query.is_in(Line(n, None, "out", TEXTS[n - 1]))]
+        for start in range(len(TEXTS) + 1):
+            onward = [n for n in holding if n > start] or holding
+            back = [n for n in holding if n < start] or holding
+            found = found_by(reader, text, start)
+            assert (found and found[0]) == (onward[0] if onward else None)
+            found = found_by(reader, text, start, forward=False)
+            assert (found and found[0]) == (back[-1] if back else None)
+
+
+def test_what_is_looked_through_at_once_is_bounded_in_bytes(server: Server, client: redis.Redis) -> None:
+    with OutputWriter(server.url, "long") as writer:
+        writer.write_many(["x" * 1_000_000] * 40)
+        assert writer.flush(20)
+    lines, following = OutputReader(client, "long").skim(1, 40, lambda _: True)
+    assert len(lines) == following - 1 < 20
+    assert OutputReader(client, "long").skim(1, 40, lambda _: False) == ([], 41)
 
 
 def test_sentences_are_searched_as_they_are_shown(server: Server, client: redis.Redis) -> None:
@@ -196,6 +238,24 @@ def test_following_lines_holes_and_the_unended_line(server: Server) -> None:
         assert "lines 2 to 4 are missing" in following.texts
         server.client().hset(KEYS.child(JOB, CHILD), "partial-line", "50 %")
         wait_for(lambda: following.told[-1].partial == "50 %")
+
+
+def test_a_writer_that_is_too_fast_is_followed_at_its_end(server: Server, client: redis.Redis) -> None:
+    write_running(server, JOB)
+    key = KEYS.output(JOB)
+    write_line(server, key, 1, "one")
+    with Following(server, child=None) as following:
+        following.wait_for("one")
+        pipe = client.pipeline(transaction=True)
+        for last in range(1001, 40_002, 1000):
+            data = "\n".join(f"line {number}" for number in range(last - 999, last + 1))
+            pipe.xadd(key, {"at": 1, "kind": "out", "data": data}, id=f"{last}-0")
+        pipe.execute()
+        following.wait_for("line 40001")
+        assert following.told[-1].last == 40_001
+        assert len(following.texts) < 3000
+        write_line(server, key, 40_002, "behind")
+        following.wait_for("behind")
 
 
 def test_following_ends_with_the_child(server: Server) -> None:
