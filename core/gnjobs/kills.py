@@ -7,20 +7,18 @@ another host the agent there is asked.
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from gnjobs import control, events
-from gnjobs.child_processes import why_not_alone
 from gnjobs.control import DEFAULT_GRACE, ControlRequest
-from gnjobs.ending import KILL_SECONDS, end_processes
+from gnjobs.ending import KILL_SECONDS
 from gnjobs.errors import NotAllowed
-from gnjobs.hidden_processes import Identity, is_concealed
+from gnjobs.hidden_processes import is_concealed
 from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.kill_steps import KillStep, step
-from gnjobs.presence import unseen
-from gnjobs.process_view import ProcessView
-from gnjobs.processes import Found, is_supervisor, processes_of, supervisor_process, worker_processes_of
+from gnjobs.local_kill import LocalKill
+from gnjobs.processes import is_supervisor
 from gnjobs.records import Child, Job
 from gnjobs.scripts import Value, transition
 from gnjobs.statuses import KILLED, PENDING, UNFINISHED_STATUSES
@@ -107,22 +105,30 @@ class _Kill:
         elif self.job.status == PENDING and self.job.supervisor_pid is None:
             yield from self._kill_pending()
         elif self.job.supervisor_pid is None:
-            yield from self._end_foreign()
+            yield from self._end_here()
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
         else:
-            yield from self._ask(self.store.keys.control(self.job.id), supervisor_timeout, self._unanswered)
+            stream = self.store.keys.control(self.job.id)
+            yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
 
     def _supervisor_lives(self) -> bool:
         """Whether it is there; one that is not shown to us is asked, too."""
         pid = self.job.supervisor_pid
         return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
 
+    @property
+    def _local(self) -> LocalKill:
+        return LocalKill(self.store, self.job, self.child, self.grace)
+
+    def _may_answer(self) -> bool:
+        return not pids_count_here(self.job) or self._supervisor_lives()
+
     def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
         """Nothing is to be done for what has ended, unless something of it runs all the same."""
         if self.child is None and self.job.supervisor_pid is not None:
             if is_on_this_host(self.job):
-                if self._outlived_its_end():
+                if self._local.outlived_its_end():
                     yield step("answered", f"it has ended ({target.status}), yet something of it runs")
                     yield from self._end_here()
                     return
@@ -131,10 +137,6 @@ class _Kill:
                 yield from self._ask_agent()
                 return
         yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
-
-    def _outlived_its_end(self) -> bool:
-        found = self._find(self._supervisor_identity())
-        return bool(found.processes or (self.job.left_running and found.hidden))
 
     def _kill_pending(self) -> Iterator[KillStep]:
         outcome, status = self._write({PENDING})
@@ -146,8 +148,13 @@ class _Kill:
         yield from self.steps(SUPERVISOR_SECONDS)
 
     def _ask(
-        self, stream: str, timeout: float, unanswered: Callable[[], Iterator[KillStep]]
+        self,
+        stream: str,
+        timeout: float,
+        unanswered: Callable[[], Iterator[KillStep]],
+        may_answer: Callable[[], bool] = lambda: True,
     ) -> Iterator[KillStep]:
+        """Ask on a stream and pass on what is answered, until nobody is there who could answer, or for too long."""
         request = ControlRequest(
             id="",
             kind="kill",
@@ -168,14 +175,14 @@ class _Kill:
                 yield answered
                 if answered.final:
                     return
-            elif pids_count_here(self.job) and not self._supervisor_lives():
+            elif not may_answer():
                 break
         yield from unanswered()
 
     def _unanswered(self) -> Iterator[KillStep]:
         self.job = self.store.get(self.job.id)
         if self.job.is_final:
-            yield step("skipped", f"it has ended meanwhile: {self.job.status}", verified=True, final=True)
+            yield from self._already_ended(self.job)
         elif is_on_this_host(self.job):
             yield from self._answer_for_supervisor(
                 "does not answer" if self._supervisor_lives() else "is gone"
@@ -219,74 +226,15 @@ class _Kill:
             final=True,
         )
 
-    def _supervisor_identity(self) -> tuple[int, int] | None:
-        """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
-        pid, started = self.job.supervisor_pid, self.job.supervisor_started
-        is_it = pids_count_here(self.job) and is_supervisor(pid, started, self.job.id, unreadable=False)
-        return (pid, started) if is_it and pid is not None and started is not None else None
-
-    def _find(
-        self,
-        supervisor: tuple[int, int] | None,
-        child: Child | None = None,
-        known: Collection[Identity] = (),
-    ) -> Found:
-        """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
-        view, child_id = ProcessView(), child.id if child is not None else None
-        found = processes_of(self.job.id, child_id, supervisor=supervisor, token=self.job.mark, view=view)
-        hidden = None if found else unseen(self.job, view, known, child)
-        return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
-
     def _end_here(self) -> Iterator[KillStep]:
-        """Do the supervisor's work, and end the supervisor, too, if it is frozen and the whole job goes."""
-        supervisor = self._supervisor_identity()
-        if self.child is not None:
-            yield from self._end_child_here(self.child, supervisor)
-            return
-        from gnjobs.known_processes import known_identities
-
-        known = known_identities(self.store, self.job.id)
-        last = yield from _relay(end_processes(lambda: self._find(supervisor, known=known), grace=self.grace))
-        if supervisor is not None:
-            yield from self._end_supervisor(supervisor)
-        yield from self._conclude(last)
-
-    def _end_child_here(self, child: Child, supervisor: tuple[int, int] | None) -> Iterator[KillStep]:
-        def find(child_id: str | None) -> Found:
-            return processes_of(self.job.id, child_id, supervisor=supervisor, token=self.job.mark)
-
-        obstacle = why_not_alone(child, find)
-        if obstacle is not None:
-            yield step("refused", obstacle, final=True)
-            return
-        last = yield from _relay(end_processes(lambda: self._find(supervisor, child), grace=self.grace))
-        yield from self._conclude(last)
-
-    def _end_supervisor(self, supervisor: tuple[int, int]) -> Iterator[KillStep]:
-        def find() -> Found:
-            return supervisor_process(supervisor, self.job.id)
-
-        yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
-        yield from _relay(end_processes(find, grace=0.0))
-
-    def _end_foreign(self) -> Iterator[KillStep]:
-        """End what gn-uploader started itself; this host is all that can be looked at."""
-        found = worker_processes_of(self.job.id) or processes_of(self.job.id)
-        if not found:
-            yield step(
-                "refused",
-                f"no process of it was found on {host_name()}, and its record names no supervisor and no host",
-                final=True,
-            )
-            return
-
-        def find() -> Found:
-            return worker_processes_of(self.job.id) or processes_of(self.job.id)
-
-        last = yield from _relay(end_processes(find, grace=self.grace))
+        """Do the supervisor's work, or end what gn-uploader started itself."""
+        last = yield from self._local.steps()
         yield from self._conclude(last)
 
     def _conclude(self, last: KillStep) -> Iterator[KillStep]:
+        if last.kind == "refused":
+            yield last
+            return
         if not last.verified:
             yield step("left", f"not killed: {last.text}", last.pids, final=True)
             return
@@ -343,14 +291,3 @@ class _Patience:
         """An answer came: the rest may take its time."""
         self.is_answered = True
         self._until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS
-
-
-def _relay(steps: Iterator[KillStep]) -> Generator[KillStep, None, KillStep]:
-    """Yield steps but the last, the verdict, which is returned."""
-    last = None
-    for each in steps:
-        if last is not None:
-            yield last
-        last = each
-    assert last is not None
-    return last

@@ -110,11 +110,13 @@ def test_a_systemd_that_refuses_is_one_line(
         launch(sleeper.read(), via="systemd")
 
 
-def agent(server: Server, host: str, kind: str, text: str) -> list[ControlRequest]:
-    """Answer for a host's agent; returns the requests that it gets."""
+def agent(server: Server, host: str, job_id: str, kind: str, text: str) -> list[ControlRequest]:
+    """Answer for a host's agent what is asked of this job, since it never ends; returns the requests that it gets."""
     heard: list[ControlRequest] = []
 
     def hear(request: ControlRequest) -> None:
+        if request.job != job_id:
+            return
         heard.append(request)
         listener.answer(request.id, step(kind, text, final=True))
 
@@ -124,7 +126,7 @@ def agent(server: Server, host: str, kind: str, text: str) -> list[ControlReques
 
 
 def test_an_agent_is_asked_to_start_it(server: Server, sleeper: SupervisedJob) -> None:
-    heard = agent(server, host_name(), "written", "started")
+    heard = agent(server, host_name(), sleeper.id, "written", "started")
     launch(sleeper.read(), via="agent")
     assert [(request.kind, request.job) for request in heard] == [("start", sleeper.id)]
 
@@ -136,7 +138,7 @@ def test_an_agent_that_refuses_or_is_not_there_is_one_line(
     monkeypatch.setattr("gnjobs.launching._AGENT_SECONDS", 0.2)
     with pytest.raises(LaunchError, match="no agent answered"):
         launch(sleeper.read(), via="agent")
-    agent(server, "another-host", "refused", "not here")
+    agent(server, "another-host", sleeper.id, "refused", "not here")
     monkeypatch.setattr("gnjobs.launching._AGENT_SECONDS", 20)
     with pytest.raises(LaunchError, match="did not start the job: not here"):
         launch(sleeper.read(), via="agent")

@@ -83,9 +83,13 @@ def by_nobody(*command: str) -> list[str]:
 
 
 @needs_accounts
-def test_a_frozen_supervisor_of_another_account_is_left_to_the_agent(server: Server) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+def test_another_account_whose_supervisor_does_not_answer_is_left_to_the_agent(
+    server: Server, fault: signal.Signals
+) -> None:
     with running(server, SLEEP) as job:
-        job.processes[0].send_signal(signal.SIGSTOP)
+        job.processes[0].send_signal(fault)
+        wait_for(lambda: fault == signal.SIGSTOP or not is_alive(job.processes[0].pid))
         code, said = kill(job, by_nobody)
         assert code == 1, said
         assert "not killed" in said
