@@ -3,14 +3,16 @@
 import math
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
 from gnjobs.child_state import ChildState
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
+from gnjobs.keeping import keep
 from gnjobs.keys import child_id_of_output
+from gnjobs.leftovers import Leftovers
 from gnjobs.lines import encode_json, encode_text
 from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
@@ -26,7 +28,7 @@ class ChildOutput:
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
     job's environment says in `GNJOBS_REDIS_URL`. The child is running from here on. As a context manager it
     ends as success, or as error with the traceback. Nothing that Redis does is raised; ending waits until
-    it is stored.
+    it is stored, and the process's end until that has lasted (3 s): a server may forget its last second.
     """
 
     def __init__(self, key: str, url: str | None = None) -> None:
@@ -40,6 +42,7 @@ class ChildOutput:
         self.writer = OutputWriter(found, key, hash_key=hash_key, on_write=self._note_line)
         self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
         self._has_ended = False
+        self._keep: Callable[[Leftovers], object] = keep
 
     def __enter__(self) -> "ChildOutput":
         return self
@@ -119,7 +122,10 @@ class ChildOutput:
             return True
         self._has_ended = True
         stored = self.writer.close(timeout)
-        return self._state.end(status, fields, timeout) and stored
+        has_ended = self._state.end(status, fields, timeout)
+        if stored and has_ended and (end := self._state.ended()) is not None:
+            self._keep(Leftovers(self.url, self.writer.last_stored(), end))
+        return has_ended and stored
 
 
 def _number(value: float) -> int | float:

@@ -12,6 +12,7 @@ import redis
 from gnjobs import process_exit, values
 from gnjobs.connections import connect
 from gnjobs.keys import Keys
+from gnjobs.leftovers import ChildEnded
 from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.procstat import process_start
 from gnjobs.scripts import Value, set_fields, transition
@@ -35,6 +36,9 @@ class ChildState:
         self, url: str, keys: Keys, job_id: str, child_id: str, last_line: Callable[[], float]
     ) -> None:
         self.is_gone = False
+        self._url = url
+        self._keys = keys
+        self._ids = (job_id, child_id)
         self._client = connect(url, retries=0)
         self._job_key = keys.job(job_id)
         self._key = keys.child(job_id, child_id)
@@ -96,6 +100,23 @@ class ChildState:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._is_flushing or self._is_stopping, timeout)
             return not self._is_flushing and not self.is_gone
+
+    def ended(self) -> ChildEnded | None:
+        """Its end with everything that was written, for whoever keeps it; None where that was not stored."""
+        with self._changed:
+            if self._end is None or not self._end.is_done or self.is_gone:
+                return None
+            fields = self._start.fields | self._fields | self._end.fields
+            return ChildEnded(
+                self._url,
+                self._keys,
+                *self._ids,
+                self._end.allowed_from,
+                self._end.status,
+                self._end.token,
+                fields,
+                KEEP_SECONDS,
+            )
 
     def stop(self) -> None:
         """Store nothing more."""
@@ -166,8 +187,7 @@ class ChildState:
             self._begin()
         fields, end = self._collect()
         if end is not None and not end.is_done:
-            allowed = (PENDING, RUNNING) if end.status == ERROR else (PENDING, RUNNING, STOPPING)
-            found = self._move(allowed, end.status, end.token, fields | end.fields) != "gone"
+            found = self._move(end.allowed_from, end.status, end.token, fields | end.fields) != "gone"
             end.is_done = found
         else:
             found = not fields or bool(set_fields(self._client, self._key, fields))
@@ -247,4 +267,5 @@ class _End:
         self.token = uuid.uuid4().hex
         self.is_done = False
         self.status = status
+        self.allowed_from = (PENDING, RUNNING) if status == ERROR else (PENDING, RUNNING, STOPPING)
         self.fields: dict[str, Value] = {"finished": time(), **fields}

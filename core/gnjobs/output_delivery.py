@@ -98,6 +98,17 @@ class OutputDelivery:
         self._run_id = state.run_id
         self._checked = monotonic()
 
+    def resume(self, base: int, run_id: bytes | None) -> None:
+        """Connect and settle as the writer that numbered its lines from `base` on, on the server of `run_id`."""
+        self._base = base
+        self._run_id = run_id
+        self.ensure_connected()
+
+    @property
+    def origin(self) -> tuple[int, bytes | None]:
+        """What `resume` needs to go on from here: what the lines are numbered from, and on which server."""
+        return self._base or 0, self._run_id
+
     def drop(self) -> None:
         """Give the connection up; the next one begins by asking for the last id."""
         self._connection.close()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gnjobs import process_exit
 from gnjobs.errors import AnotherWriter, OutputRemoved
+from gnjobs.leftovers import OutputEnd
 from gnjobs.lines import encode_text
 from gnjobs.output_connection import OutputConnection
 from gnjobs.output_delivery import OutputDelivery
@@ -53,19 +54,21 @@ class OutputWriter:
         self.error: AnotherWriter | OutputRemoved | None = None
         self.trouble: str | None = None
         self.last_write = 0.0
+        self._url = url
         self._hash_key = hash_key
         self._buffer_bytes = buffer_bytes
         self._on_write = on_write
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
+        self._expire = max(1, int(expire_seconds))
         self._delivery = OutputDelivery(
             OutputConnection(url, key),
             key,
             self._window,
             self._changed,
             max_bytes=max_bytes,
-            expire=max(1, int(expire_seconds)),
+            expire=self._expire,
         )
         self._partial: str | None = None
         self._partial_after = 0.0
@@ -156,6 +159,14 @@ class OutputWriter:
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
         return stored
+
+    def last_stored(self) -> OutputEnd:
+        """What was stored in the last seconds, for whoever keeps it when this writer is closed."""
+        base, run_id = self._delivery.origin
+        with self._lock:
+            batches = [] if self.error is not None else list(self._window.kept)
+            numbers = (base, self.acknowledged) if batches else (0, 0)
+            return OutputEnd(self._url, self.key, *numbers, run_id, self._expire, batches)
 
     def refuse_copy(self) -> None:
         """Refuse to write from now on, in a forked copy."""

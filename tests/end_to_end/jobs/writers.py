@@ -1,4 +1,4 @@
-"""A job whose children write numbered lines; run as `python -m tests.end_to_end.jobs.writers PLACE CHILDREN LINES PACE`.
+"""A job whose children write numbered lines: `python -m tests.end_to_end.jobs.writers PLACE CHILDREN LINES PACE`.
 
 Each child leaves a file `<child>.wrote` in PLACE at its end: how many lines and how many faults it wrote. Of the
 optional words that follow, `slow` lets each pause now and then, and a number is the job's exit code.
