@@ -55,6 +55,7 @@ class Keeper:
 
     def __init__(self, url: str) -> None:
         self._changed = threading.Condition()
+        self._mending = threading.Lock()
         self._held: list[_Holding] = []
         self._connections = 0
         self._client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
@@ -76,8 +77,8 @@ class Keeper:
             self._changed.wait_for(lambda: not self._held or self._is_copy)
 
     def let_go(self) -> None:
-        """Keep nothing more."""
-        with self._changed:
+        """Keep nothing more; nothing is mended once this has returned."""
+        with self._mending, self._changed:
             self._held.clear()
             self._changed.notify_all()
 
@@ -96,7 +97,8 @@ class Keeper:
             try:
                 self._client.ping()
                 for holding in self._snapshot():
-                    self._look_after(holding)
+                    with self._mending:
+                        self._look_after(holding)
                 pause = _LOOK_EVERY
             except (redis.RedisError, OSError):
                 pause = min(_LONGEST_PAUSE, 2 * pause or _LOOK_EVERY)
@@ -119,6 +121,8 @@ class Keeper:
 
     def _look_after(self, holding: _Holding) -> None:
         """Mend what a connection says nothing of yet; let go what is there for long enough."""
+        if holding not in self._held:
+            return
         connection = self._connections
         if holding.seen_on != connection:
             if not _is_mended(holding, self._client):

@@ -2,13 +2,16 @@
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
 
+from tests.end_to_end.lost_seconds import cut_journal
 from tests.servers import Server
+from tests.waiting import wait_for
 
 FORGOTTEN_BYTES = 20_000
 LASTING = ("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes")
@@ -61,6 +64,45 @@ def _disconnect(server: Server) -> Callable[[], None]:
     return lambda: None
 
 
+def _lose_second(server: Server) -> Callable[[], None]:
+    """Lose all that came in the last second, exactly; the journal has time stamps."""
+    server.kill()
+    cut_journal(server.directory, 1.0)
+    return lambda: _discard(server.start())
+
+
+def _load(server: Server) -> Callable[[], None]:
+    """Come back slowly: for a while every command is answered with LOADING."""
+    with server.client(socket_timeout=20.0) as client, contextlib.suppress(redis.RedisError):
+        client.mset({f"ballast:{number}": "x" * 1000 for number in range(30)})
+        client.bgrewriteaof()
+        wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 20)
+    server.kill()
+    usual = server.options
+    server.options = (
+        *(*usual, "--key-load-delay", "30000"),
+        *("--loading-process-events-interval-bytes", "1024"),
+    )
+    starting = threading.Thread(target=server.start)
+    starting.start()
+
+    def heal() -> None:
+        starting.join()
+        server.options = usual
+
+    return heal
+
+
+def _cannot_save(server: Server) -> Callable[[], None]:
+    """MISCONF: the snapshot can't be written, since a directory stands in its place."""
+    (server.directory / "dump.rdb").mkdir(exist_ok=True)
+    with server.client(socket_timeout=5.0) as client:
+        client.config_set("save", "3600 1")
+        client.bgsave()
+        wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20)
+    return lambda: _command(server, "CONFIG", "SET", "save", "")
+
+
 def _command(server: Server, *words: str) -> None:
     with server.client() as client:
         client.execute_command(*words)
@@ -77,7 +119,10 @@ FAULTS = (
     Fault("read-only", _read_only),
     Fault("full", _full),
     Fault("disconnects", _disconnect),
+    Fault("cannot save", _cannot_save),
 )
+# Those that need time stamps in the journal (`STAMPED`), or more time than a test has.
+MORE_FAULTS = (*FAULTS, Fault("loses a second", _lose_second), Fault("loads", _load))
 
 
 @contextlib.contextmanager
