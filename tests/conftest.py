@@ -6,7 +6,6 @@ import fakeredis
 import pytest
 import redis
 
-from gnjobs.keeping import let_all_go
 from tests.servers import BINARIES, Server, running_server
 
 
@@ -25,7 +24,6 @@ def _shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
 @pytest.fixture
 def server(_shared_server: Server) -> Server:
     """A real server, empty, shared by the tests of one process: not to be killed or reconfigured."""
-    let_all_go()
     with _shared_server.client() as client:
         client.flushall()
     return _shared_server
@@ -36,8 +34,3 @@ def own_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A real server of this test alone, once for each binary found: for faults, restarts and settings."""
     with running_server(tmp_path_factory.mktemp("server"), BINARIES[request.param]) as server:
         yield server
-
-
-def pytest_sessionfinish() -> None:
-    """The servers of tests are gone: nothing is to be kept for them."""
-    let_all_go()

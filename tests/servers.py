@@ -39,13 +39,17 @@ class Server:
 
     def start(self) -> "Server":
         """Start and wait until it answers."""
+        self.launch()
+        self.wait_until_ready(60)
+        return self
+
+    def launch(self) -> None:
+        """Start, and don't wait."""
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         command += ["--save", "", "--daemonize", "no", *self.options]
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.wait_until_ready()
-        return self
 
     def wait_until_ready(self, limit: float = 20.0) -> None:
         """Wait until PING is answered, loading included."""

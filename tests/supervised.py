@@ -40,6 +40,7 @@ class SupervisedJob:
 
     def __init__(self, server: Reachable, command: Sequence[str], **fields: str) -> None:
         self.server = server
+        self.url = server.url
         self.id = new_job_id()
         self.client = server.client(socket_timeout=5.0)
         now = self.client.time()[0]
@@ -53,7 +54,7 @@ class SupervisedJob:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of its supervisor."""
-        own = {"GNJOBS_REDIS_URL": self.server.url, "GNJOBS_PREFIX": KEYS.prefix, "GNJOBS_JOB_ID": self.id}
+        own = {"GNJOBS_REDIS_URL": self.url, "GNJOBS_PREFIX": KEYS.prefix, "GNJOBS_JOB_ID": self.id}
         return dict(os.environ) | own
 
     def supervise(self, **options: Any) -> subprocess.Popen[bytes]:

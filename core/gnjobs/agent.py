@@ -4,72 +4,51 @@ One runs on each host. It kills and starts jobs for those who ask from elsewhere
 of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
 """
 
-import fcntl
-import os
 import queue
 import signal
 import sys
-import tempfile
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import Final, TypeVar
 
 import redis
 
-from gnjobs import events
+from gnjobs.agent_lock import AgentLock, Holder
 from gnjobs.control import ControlListener, ControlRequest
 from gnjobs.errors import GnjobsError
-from gnjobs.health import beat_overdue_after
-from gnjobs.identity import host_name, is_on_this_host
+from gnjobs.identity import host_name
 from gnjobs.kill_steps import KillStep, step
-from gnjobs.kills import kill_job
+from gnjobs.kills import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.launching import launch
-from gnjobs.presence import look
-from gnjobs.processes import is_supervisor
+from gnjobs.orphans import Rounds
+from gnjobs.patience import patiently
 from gnjobs.records import Job
 from gnjobs.roles import Actor
-from gnjobs.scripts import Value, set_fields, transition
-from gnjobs.statuses import KILLED, LOST, PENDING, UNFINISHED_STATUSES
 from gnjobs.store import JobStore
+
+About = TypeVar("About")
 
 BEAT_SECONDS = 5.0
 _ALREADY_RUNS = 1
+_FINISHING_SECONDS: Final = 20.0
+_AGAIN_SECONDS: Final = 60.0
 
 
 def run_agent(store: JobStore, *, every: float = BEAT_SECONDS) -> int:
     """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work."""
-    lock = _take_lock(store)
-    if lock is None:
-        print(f"gnjobs: an agent for {store.keys.prefix} already runs on {host_name()}", file=sys.stderr)  # noqa: T201
-        return _ALREADY_RUNS
-    with lock:
-        agent = Agent(store, every)
+    agent = Agent(store, every)
+    holder = agent.begin()
+    if holder is None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, agent.stop)
-        agent.run()
-    return 0
-
-
-def _take_lock(store: JobStore) -> IO[str] | None:
-    """Hold a file for as long as the agent lives; None where another process holds it."""
-    name = f"gnjobs-agent-{os.getuid()}-{store.keys.prefix.replace(':', '_')}-{_port_of(store)}.lock"
-    path = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), name)
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return os.fdopen(descriptor, "w")
-
-
-def _port_of(store: JobStore) -> str:
-    """Tell servers apart, since a host may have jobs of several."""
-    return uuid.uuid5(uuid.NAMESPACE_URL, store.url).hex[:12]
+        holder = agent.run()
+    if holder is None:
+        return 0
+    text = f"an agent for {store.keys.prefix} already runs on {host_name()}: {holder}"
+    print(f"gnjobs: {text}", file=sys.stderr)  # noqa: T201
+    return _ALREADY_RUNS
 
 
 class Agent:
@@ -79,10 +58,18 @@ class Agent:
         self._store = store
         self._every = every
         self._host = host_name()
-        self._stream = store.keys.host_control(self._host)
+        self._lock = AgentLock(store.client, store.keys.host_agent(self._host))
         self._requests: queue.SimpleQueue[ControlRequest | None] = queue.SimpleQueue()
-        self._listener = ControlListener(store.url, self._stream, self._requests.put, from_beginning=False)
-        self._orphans: set[str] = set()
+        # What was asked while no agent heard it is still waited for as long as this.
+        self._listener = ControlListener(
+            store.url,
+            store.keys.host_control(self._host),
+            self._requests.put,
+            last_seconds=AGENT_BEAT_SECONDS,
+        )
+        self._rounds = Rounds(store, self._finish_kill)
+        self._kills: dict[str, float] = {}
+        self._at_work: list[threading.Thread] = []
         self._is_stopping = False
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
@@ -90,27 +77,55 @@ class Agent:
         self._is_stopping = True
         self._requests.put(None)
 
-    def run(self) -> None:
-        """Beat, look around and answer until told to stop; a Redis that is away is waited for."""
+    def begin(self) -> Holder | None:
+        """Become the agent, waiting for a Redis that is away; returns who is it already."""
+        return patiently(self._lock.take)
+
+    def run(self) -> Holder | None:
+        """Beat, look around and answer until told to stop, or until another one is the agent, which is returned."""
         self._listener.start()
-        due = 0.0
-        while not self._is_stopping:
+        due, other = 0.0, None
+        while not self._is_stopping and other is None:
             if time.monotonic() >= due:
-                self._attempt(self.look_around)
+                other = self._round()
                 due = time.monotonic() + self._every
             try:
                 request = self._requests.get(timeout=max(0.0, due - time.monotonic()))
             except queue.Empty:
                 continue
             if request is not None:
-                threading.Thread(target=self._answer, args=(request,), daemon=True).start()
-        self._attempt(lambda: self._store.client.zrem(self._store.keys.hosts, self._host))
+                self._do(self._answer, request)
+        self._end(other)
+        return other
 
-    def _attempt(self, action: Callable[[], object]) -> None:
+    def _round(self) -> Holder | None:
+        """Look around if we are still the agent; a Redis that is away is waited for."""
         try:
-            action()
+            other = self._lock.renew()
+            if other is None:
+                self.look_around()
         except redis.RedisError as error:
             print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            return None
+        return other
+
+    def _end(self, other: Holder | None) -> None:
+        """Let what is being done end, and make room."""
+        limit = time.monotonic() + _FINISHING_SECONDS
+        for thread in self._at_work:
+            thread.join(max(0.0, limit - time.monotonic()))
+        if other is not None:
+            return
+        try:
+            self._store.client.zrem(self._store.keys.hosts, self._host)
+            self._lock.release()
+        except redis.RedisError as error:
+            print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _do(self, work: Callable[[About], None], about: About) -> None:
+        self._at_work = [thread for thread in self._at_work if thread.is_alive()]
+        self._at_work.append(threading.Thread(target=work, args=(about,), daemon=True))
+        self._at_work[-1].start()
 
     def _answer(self, request: ControlRequest) -> None:
         """Do what was asked, and tell each step of it."""
@@ -130,6 +145,7 @@ class Agent:
                 reason=request.reason,
                 grace=request.grace,
                 force=request.force,
+                as_agent=True,
             )
         if request.kind == "start" and request.job:
             launch(self._store.get(request.job), store=self._store)
@@ -137,79 +153,23 @@ class Agent:
         return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
 
     def look_around(self) -> None:
-        """Beat, then look at every unfinished job of this host."""
+        """Beat, then look at unfinished jobs of this host."""
         now = self._store.now()
         self._store.client.zadd(self._store.keys.hosts, {self._host: now})
-        page = self._store.page(unfinished=True, count=500)
-        while True:
-            for job in page.jobs:
-                self._look_safely(job, now)
-            if page.next is None:
-                break
-            page = self._store.page(unfinished=True, before=page.next, count=500)
-        self._tidy()
+        self._rounds.go(now)
 
-    def _look_safely(self, job: Job, now: float) -> None:
-        """Look at a job; one whose keys hold something else keeps nobody from looking at the others."""
+    def _finish_kill(self, job: Job) -> None:
+        """Go on with a kill whose supervisor died over it, again after a while where something was left."""
+        if time.monotonic() < self._kills.get(job.id, 0.0):
+            return
+        self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
+        self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
+        self._do(self._kill_stopping, job)
+
+    def _kill_stopping(self, job: Job) -> None:
+        actor = Actor.admin(job.stop_by or "agent")
         try:
-            self._look_at(job, now)
-        except (redis.ResponseError, OSError) as error:
+            for _ in kill_job(self._store, job.id, actor=actor, reason=job.stop_reason or "", as_agent=True):
+                continue
+        except (GnjobsError, redis.RedisError, OSError) as error:
             print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
-
-    def _look_at(self, job: Job, now: float) -> None:
-        if job.status == PENDING or not is_on_this_host(job) or job.heartbeat is None:
-            return
-        is_overdue = now - job.heartbeat > beat_overdue_after(job)
-        if not (is_overdue or job.id in self._orphans):
-            return
-        if is_supervisor(job.supervisor_pid or 0, job.supervisor_started, job.id):
-            self._orphans.discard(job.id)
-            return
-        present = look(job)
-        if present.kind == "gone":
-            present = look(job)  # a process that forks and ends meanwhile can escape one look
-        match present.kind:
-            case "gone":
-                self._write_end(job, now, f"nothing of it runs on {self._host}, and its supervisor is gone")
-            case "restarted":
-                self._write_end(job, now, f"{self._host} was restarted")
-            case "running" | "hidden":
-                self._keep(job, now, present.words)
-
-    def _keep(self, job: Job, now: float, words: str) -> None:
-        """Beat for an orphan, since it still runs."""
-        if job.id not in self._orphans:
-            self._orphans.add(job.id)
-            text = f"its supervisor is gone, yet {words}; the agent of {self._host} beats for it"
-            events.record_event(self._store.client, self._store.keys, "orphaned", job, text=text, by="agent")
-        set_fields(self._store.client, self._store.keys.job(job.id), {"heartbeat": f"{now:.3f}"})
-
-    def _write_end(self, job: Job, now: float, why: str) -> None:
-        """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
-        client, keys = self._store.client, self._store.keys
-        status = KILLED if job.stop_requested else LOST
-        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
-        for child in self._store.children(job.id):
-            if not child.is_final:
-                key = keys.child(job.id, child.id)
-                transition(client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
-        outcome, _ = transition(
-            client, keys.job(job.id), UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields
-        )
-        client.zrem(keys.unfinished, job.id)
-        self._orphans.discard(job.id)
-        if outcome == "done":
-            events.record_event(
-                client, keys, "lost" if status == LOST else "killed", job, text=f"{status}: {why}", by="agent"
-            )
-
-    def _tidy(self) -> None:
-        """Remove from the unfinished what has ended, or has no record any more."""
-        from gnjobs.indexes import read_index
-
-        client, keys = self._store.client, self._store.keys
-        entries = read_index(client, keys.unfinished, None, 500)
-        jobs = self._store.many([entry.job_id for entry in entries])
-        done = [entry.job_id for entry, job in zip(entries, jobs, strict=True) if job is None or job.is_final]
-        if done:
-            client.zrem(keys.unfinished, *done)

@@ -12,6 +12,7 @@ from gnjobs.changes import Change
 from gnjobs.due_times import DueTimes
 from gnjobs.filters import Filter
 from gnjobs.groups import ALL
+from gnjobs.id_set import IdSet
 from gnjobs.listing import Listing
 from gnjobs.rows import JobRow
 from gnjobs.sorting import DEFAULT_SORT, Sort, SortedRows
@@ -47,7 +48,7 @@ class Catalogue:
         self._tally = Tally()
         self._due = DueTimes()
         self._listings: list[Listing] = []
-        self._told: set[str] | None = None
+        self._told: IdSet | None = None
         self._untold: Iterator[str] | None = None
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class Catalogue:
     def apply(self, change: Change) -> None:
         """Take in a batch from the watcher."""
         if change.sweep == "begin":
-            self._told, self._untold = set(), None
+            self._told, self._untold = IdSet(len(self._rows)), None
         self.put(change.rows)
         self.remove(change.removed)
         if change.presences:
@@ -112,9 +113,12 @@ class Catalogue:
         """Add rows, or replace those of the same keys."""
         now = self._clock()
         for row in rows:
+            old = self._rows.get(row.key)
             if self._told is not None:
                 self._told.add(row.key)
-            self._replace(self._rows.get(row.key), row if row.is_final else self._judged(row, now))
+            if row.is_final and row == old:
+                continue  # nothing is new, and rows that are read again need no other memory than they have
+            self._replace(old, row if row.is_final else self._judged(row, now))
 
     def remove(self, keys: Iterable[str]) -> None:
         """Take rows away; keys that are not there are passed over."""
@@ -192,12 +196,12 @@ class Catalogue:
         return self._untold is not None or any(listing.filling for listing in self._listings)
 
     def _sweep_step(self) -> None:
-        told = self._told or set()
+        assert self._told is not None
         assert self._untold is not None
         for _ in range(SWEPT_A_STEP):
             key = next(self._untold, None)
             if key is None:
                 self._told = self._untold = None
                 return
-            if key not in told:
+            if key not in self._told:
                 self.remove((key,))

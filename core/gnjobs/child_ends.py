@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from gnjobs.keeping import keep
-from gnjobs.leftovers import ChildEnded
-from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.patience import patiently
 from gnjobs.scripts import Value, add_transition
 from gnjobs.statuses import KILLED, PENDING, RUNNING
@@ -32,24 +29,16 @@ class ChildEnd(NamedTuple):
 def write_ends(job: "CurrentJob", ends: Sequence[ChildEnd]) -> None:
     """Write each end, unless the child or its killer said so first."""
     for start in range(0, len(ends), _AT_ONCE):
-        ended = [_as_ended(job, end, uuid.uuid4().hex) for end in ends[start : start + _AT_ONCE]]
-        patiently(partial(_write, job, ended))
-        for each in ended:
-            keep(each)
+        patiently(partial(_write, job, ends[start : start + _AT_ONCE], uuid.uuid4().hex))
 
 
-def _as_ended(job: "CurrentJob", end: ChildEnd, token: str) -> ChildEnded:
-    error = end.error[-_LONGEST_ERROR:].encode("utf-8", "surrogateescape")
-    why: dict[str, Value] = {"stop-reason": error} if end.status == KILLED else {}
-    fields = {"error": error, "finished": f"{time.time():.3f}", **why, **end.fields}
-    return ChildEnded(
-        job.url, job.keys, job.id, end.child_id, (PENDING, RUNNING), end.status, token, fields, KEEP_SECONDS
-    )
-
-
-def _write(job: "CurrentJob", ended: Sequence[ChildEnded]) -> None:
+def _write(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> None:
     pipe = job.client.pipeline(transaction=False)
-    for each in ended:
-        key = job.keys.child(job.id, each.child_id)
-        add_transition(pipe, key, each.allowed_from, each.status, each.token, each.fields)
+    finished = f"{time.time():.3f}"
+    for end in ends:
+        error = end.error[-_LONGEST_ERROR:].encode("utf-8", "surrogateescape")
+        why: dict[str, Value] = {"stop-reason": error} if end.status == KILLED else {}
+        fields = {"error": error, "finished": finished, **why, **end.fields}
+        key = job.keys.child(job.id, end.child_id)
+        add_transition(pipe, key, (PENDING, RUNNING), end.status, f"{token}:{end.child_id}", fields)
     pipe.execute()

@@ -3,16 +3,14 @@
 import math
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from gnjobs.child_state import ChildState
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
-from gnjobs.keeping import keep
 from gnjobs.keys import child_id_of_output
-from gnjobs.leftovers import Leftovers
 from gnjobs.lines import encode_json, encode_text
 from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
@@ -20,6 +18,8 @@ from gnjobs.statuses import ERROR, SUCCESS
 
 _LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
+_LASTING_SECONDS = 1.5
+_RESTATING_SECONDS = 5.0
 
 
 class ChildOutput:
@@ -28,7 +28,8 @@ class ChildOutput:
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
     job's environment says in `GNJOBS_REDIS_URL`. The child is running from here on. As a context manager it
     ends as success, or as error with the traceback. Nothing that Redis does is raised; ending waits until
-    it is stored, and the process's end until that has lasted (3 s): a server may forget its last second.
+    it is stored. For a moment after it the output's thread sees that this lasts, and so does the process's end: a
+    server that dies may forget its last second.
     """
 
     def __init__(self, key: str, url: str | None = None) -> None:
@@ -39,10 +40,17 @@ class ChildOutput:
         self.key = key
         self.url = found
         hash_key = keys.child(self.job_id, self.id)
-        self.writer = OutputWriter(found, key, hash_key=hash_key, on_write=self._note_line)
-        self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
         self._has_ended = False
-        self._keep: Callable[[Leftovers], object] = keep
+        self.writer = OutputWriter(
+            found,
+            key,
+            hash_key=hash_key,
+            on_write=self._note_line,
+            lasting=_LASTING_SECONDS,
+            on_reconnect=self._restate,
+            on_end=self._end_state,
+        )
+        self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
 
     def __enter__(self) -> "ChildOutput":
         return self
@@ -116,16 +124,28 @@ class ChildOutput:
     def _note_line(self) -> None:
         self._state.touch()
 
+    def _restate(self) -> None:
+        self._state.restate()
+
+    def _end_state(self) -> None:
+        if self._has_ended:
+            self._state.flush(_RESTATING_SECONDS)
+            self._state.stop()
+
+    def outlast(self) -> None:
+        """After the end, wait until it has lasted."""
+        self.writer.outlast()
+
     def _finish(self, status: str, fields: dict[str, Value], timeout: float | None) -> bool:
         """Store all lines first: whoever sees a final status finds the whole output."""
         if self._has_ended:
             return True
         self._has_ended = True
-        stored = self.writer.close(timeout)
-        has_ended = self._state.end(status, fields, timeout)
-        if stored and has_ended and (end := self._state.ended()) is not None:
-            self._keep(Leftovers(self.url, self.writer.last_stored(), end))
-        return has_ended and stored
+        stored = self.writer.flush(timeout)
+        done = self._state.end(status, fields, timeout)
+        if not self.writer.close(timeout):
+            self._state.stop()
+        return done and stored
 
 
 def _number(value: float) -> int | float:

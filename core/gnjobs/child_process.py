@@ -16,15 +16,12 @@ from typing import Any
 
 from gnjobs import this_child
 from gnjobs.environment import ENV_CHILD, ENV_LINES_FD, ENV_URL
-from gnjobs.keeping import keep
-from gnjobs.leftovers import Leftovers
 from gnjobs.scripts import Value
 from gnjobs.this_child import ThisChild
 
 _TERMINATION_SECONDS = 10.0
 _KILL_SECONDS = 5.0
 _BEGUN = "begun"
-_MOST_HANDED_OVER = 16 * 1024 * 1024
 _marking = threading.Lock()
 _WAYS_OUT = (
     "children are started by spawn, so the function and its items must be picklable: use a function of a module, "
@@ -98,15 +95,24 @@ class ChildProcess:
             self.close()
         return is_over
 
+    @property
+    def has_succeeded(self) -> bool:
+        """Whether it has said its result; it stays for a moment to see that its output lasts."""
+        return self.said is not None and bool(self.said[0])
+
+    def wait_for_end(self) -> None:
+        """Wait until the process is over."""
+        if self._end is not None:
+            connection.wait([self._end])
+        self.has_ended()
+
     def _hear(self) -> None:
         try:
             message = self._pipe.recv()
         except Exception:  # noqa: BLE001 - EOF, or a result that can't be unpickled here
             self._is_open = False
             return
-        if isinstance(message, Leftovers):
-            keep(message)
-        elif message == _BEGUN:
+        if message == _BEGUN:
             self.has_begun = True
         else:
             self.said = message
@@ -185,9 +191,9 @@ def run_child(key: str, url: str, function: bytes, item: bytes, pipe: connection
         raise SystemExit(1) from None
     pipe.send(_BEGUN)
     child = ThisChild(key, url)
-    child.hand_over(lambda leftovers: _hand_over(leftovers, pipe))
     said = _run(called, item, child, pipe)
     _say(pipe, said)
+    child.outlast()
     raise SystemExit(0 if said[0] else 1)
 
 
@@ -206,14 +212,6 @@ def _run(
     except BaseException:  # noqa: BLE001 - a child's exception is its outcome
         return False, traceback.format_exc()
     return True, value
-
-
-def _hand_over(leftovers: Leftovers, pipe: connection.Connection) -> None:
-    """Let the parent keep what was stored last, so that this process need not live on for it, unless it is much."""
-    if leftovers.output.size > _MOST_HANDED_OVER:
-        keep(leftovers)
-    else:
-        pipe.send(leftovers)
 
 
 def _say(pipe: connection.Connection, said: tuple[bool, Any]) -> None:

@@ -12,7 +12,6 @@ import redis
 from gnjobs import process_exit, values
 from gnjobs.connections import connect
 from gnjobs.keys import Keys
-from gnjobs.leftovers import ChildEnded
 from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.procstat import process_start
 from gnjobs.scripts import Value, set_fields, transition
@@ -36,9 +35,6 @@ class ChildState:
         self, url: str, keys: Keys, job_id: str, child_id: str, last_line: Callable[[], float]
     ) -> None:
         self.is_gone = False
-        self._url = url
-        self._keys = keys
-        self._ids = (job_id, child_id)
         self._client = connect(url, retries=0)
         self._job_key = keys.job(job_id)
         self._key = keys.child(job_id, child_id)
@@ -88,9 +84,20 @@ class ChildState:
         self._check_owner()
         with self._changed:
             self._end = self._end or _End(status, fields)
-        done = self.flush(timeout)
-        self.stop()
-        return done
+        return self.flush(timeout)
+
+    def restate(self) -> None:
+        """Say everything again: the server may have forgotten what it had confirmed."""
+        with self._changed:
+            self._start.is_done = False
+            if self._end is not None:
+                self._end.is_done = False
+            self._dirty.update(self._fields)
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Store everything, since the process ends."""
+        self.flush()
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything is stored, at most `timeout` seconds; returns whether it is."""
@@ -100,23 +107,6 @@ class ChildState:
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._is_flushing or self._is_stopping, timeout)
             return not self._is_flushing and not self.is_gone
-
-    def ended(self) -> ChildEnded | None:
-        """Its end with everything that was written, for whoever keeps it; None where that was not stored."""
-        with self._changed:
-            if self._end is None or not self._end.is_done or self.is_gone:
-                return None
-            fields = self._start.fields | self._fields | self._end.fields
-            return ChildEnded(
-                self._url,
-                self._keys,
-                *self._ids,
-                self._end.allowed_from,
-                self._end.status,
-                self._end.token,
-                fields,
-                KEEP_SECONDS,
-            )
 
     def stop(self) -> None:
         """Store nothing more."""
@@ -187,7 +177,8 @@ class ChildState:
             self._begin()
         fields, end = self._collect()
         if end is not None and not end.is_done:
-            found = self._move(end.allowed_from, end.status, end.token, fields | end.fields) != "gone"
+            allowed = (PENDING, RUNNING) if end.status == ERROR else (PENDING, RUNNING, STOPPING)
+            found = self._move(allowed, end.status, end.token, fields | end.fields) != "gone"
             end.is_done = found
         else:
             found = not fields or bool(set_fields(self._client, self._key, fields))
@@ -267,5 +258,4 @@ class _End:
         self.token = uuid.uuid4().hex
         self.is_done = False
         self.status = status
-        self.allowed_from = (PENDING, RUNNING) if status == ERROR else (PENDING, RUNNING, STOPPING)
         self.fields: dict[str, Value] = {"finished": time(), **fields}

@@ -4,6 +4,7 @@ import contextlib
 import os
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection, resource_tracker
@@ -74,6 +75,7 @@ class ChildRun:
         self._taking = threading.Lock()
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
+        self._lasting: deque[ChildProcess] = deque()
         self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:
@@ -137,6 +139,12 @@ class ChildRun:
             self._progress.started(self._id(index))
         while running:
             self._collect(running)
+        self._let_last(0)
+
+    def _let_last(self, most: int) -> None:
+        """Wait for children that have said their result and see that it lasts, until only so many are left."""
+        while len(self._lasting) > most:
+            self._lasting.popleft().wait_for_end()
 
     def _collect(self, running: dict[int, ChildProcess]) -> None:
         """Wait until at least one child has said something or ended, and take what has ended."""
@@ -145,6 +153,10 @@ class ChildRun:
             if running[index].has_ended():
                 self._take_end(index, running[index])
                 del running[index]
+            elif running[index].has_succeeded:
+                self._take_end(index, running[index])
+                self._lasting.append(running.pop(index))
+        self._let_last(self._workers)
         if self._is_over and running:
             self._stopped.update(running)
             terminate_all(running.values())
@@ -188,7 +200,9 @@ class ChildRun:
 
     def _abandon(self, running: dict[int, ChildProcess], error: BaseException) -> None:
         """End what runs and say of every child why it has no outcome, for the job itself was interrupted."""
-        terminate_all(running.values())
+        terminate_all([*running.values(), *self._lasting])
+        for lasting in self._lasting:
+            lasting.close()
         why = type(error).__name__
         ends = []
         for index in range(len(self._keys)):

@@ -12,12 +12,11 @@ from gnjobs import values
 from gnjobs.connections import DEFAULT_URL, connect
 from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
 from gnjobs.errors import NoSuchJob, NotInJob
-from gnjobs.keeping import keep
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
-from gnjobs.leftovers import ChildrenMade, make_hashes
 from gnjobs.lines import encode_json, encode_text
 from gnjobs.patience import patiently
 from gnjobs.scripts import add_children, set_fields
+from gnjobs.statuses import PENDING
 
 if TYPE_CHECKING:
     from gnjobs.children import ChildFailure, ChildResult
@@ -117,9 +116,7 @@ class CurrentJob:
                 raise NoSuchJob(f"the record of job {self.id} is gone, so it can have no children")
         pairs = list(zip(ids, names, strict=True))
         for start in range(0, len(pairs), _CHUNK):
-            made = ChildrenMade(self.url, self.keys, self.id, dict(pairs[start : start + _CHUNK]), _MONTH)
-            patiently(partial(make_hashes, self.client, *made[1:]))
-            keep(made)
+            patiently(partial(self._make_hashes, pairs[start : start + _CHUNK]))
         return list(output_keys.values())
 
     def _free_ids(self, labels: Sequence[str]) -> list[str]:
@@ -138,6 +135,15 @@ class CurrentJob:
         if len(self.child_id) <= _LONGEST_NESTED_PREFIX:
             return f"{self.child_id}."
         return f"{zlib.crc32(self.child_id.encode()):08x}."
+
+    def _make_hashes(self, children: Sequence[tuple[str, str]]) -> None:
+        pipe = self.client.pipeline(transaction=False)
+        for child_id, label in children:
+            key = self.keys.child(self.id, child_id)
+            pipe.hsetnx(key, "status", PENDING)
+            pipe.hset(key, "label", encode_text(label))
+            pipe.expire(key, _MONTH)
+        pipe.execute()
 
     def run_children(
         self,

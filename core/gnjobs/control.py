@@ -108,9 +108,9 @@ def _read_step(stored: bytes | None) -> KillStep | None:
 
 
 class ControlListener(threading.Thread):
-    """Hears the requests on one control stream, from its beginning or from now on, through outages.
+    """Hears the requests on one control stream through outages: all, or those of the last seconds and what follows.
 
-    `on_request` is called from this thread.
+    `on_request` is called from this thread. A request that somebody has answered for good is left out.
     """
 
     def __init__(
@@ -119,13 +119,14 @@ class ControlListener(threading.Thread):
         stream: str,
         on_request: Callable[[ControlRequest], None],
         *,
-        from_beginning: bool = True,
+        last_seconds: float | None = None,
     ) -> None:
         super().__init__(name="control", daemon=True)
         self._client = connect(url, reply_timeout=_BLOCK_SECONDS + 10, retries=0)
         self._stream = stream
         self._on_request = on_request
-        self._last = "0-0" if from_beginning else "$"
+        self._last_seconds = last_seconds
+        self._last = "0-0" if last_seconds is None else None
         self._answers = connect(url)
 
     def answer(self, request_id: str, step: KillStep) -> None:
@@ -147,9 +148,24 @@ class ControlListener(threading.Thread):
                 time.sleep(pause)
 
     def _hear(self) -> None:
+        if self._last is None:
+            self._last = self._beginning()
         found: Any = self._client.xread({self._stream: self._last}, block=int(_BLOCK_SECONDS * 1000))
-        for entry_id, fields in found[0][1] if found else ():
+        entries = found[0][1] if found else []
+        answered = {fields[b"answer"] for _, fields in entries if _is_final_answer(fields)}
+        for entry_id, fields in entries:
             self._last = values.text(entry_id) or self._last
             request = read_request(entry_id, fields)
-            if request is not None:
+            if request is not None and entry_id not in answered:
                 self._on_request(request)
+
+    def _beginning(self) -> str:
+        """Where to begin, as the server's clock has it: once, so that no loss of the connection skips a request."""
+        seconds, microseconds = self._client.time()
+        now = seconds * 1000 + microseconds // 1000
+        return f"{max(0, now - int(1000 * (self._last_seconds or 0.0)))}-0"
+
+
+def _is_final_answer(fields: dict[bytes, bytes]) -> bool:
+    said = _read_step(fields.get(b"step")) if b"answer" in fields else None
+    return said is not None and said.final

@@ -59,11 +59,12 @@ class _Ending:
         self.met: set[Identity] = set()
         self.refused: dict[int, str] = {}
         self.hidden: tuple[tuple[int, str], ...] = ()
+        self.seen: tuple[SeenProcess, ...] = ()
 
     def look(self) -> list[Target]:
         """Find the job's processes again and hold those that are new; returns these."""
         found = self._find()
-        self.hidden = found.hidden
+        self.hidden, self.seen = found.hidden, found.processes
         held = {(target.process.pid, target.process.started) for target in self.alive.values()}
         new = []
         for process in found.processes:
@@ -135,19 +136,22 @@ def _kill(ending: _Ending) -> Iterator[KillStep]:
     while empty < _EMPTY_LOOKS and time.monotonic() < deadline:
         ending.look()
         targets = list(ending.alive.values())
-        empty = 0 if targets else empty + 1
+        empty = 0 if targets or ending.seen else empty + 1
         ending.send(targets, signal.SIGKILL)
         if pids := [target.process.pid for target in targets if target.process.pid not in told]:
             told.update(pids)
             yield step("killing", f"KILL to {pid_list(pids)}", pids)
         if targets and (ended := ending.wait(_LOOK_EVERY)):
             yield step("gone", f"{pid_list(ended)} gone", ended)
+    if empty < _EMPTY_LOOKS:
+        ending.look()
 
 
 def _verdict(ending: _Ending) -> KillStep:
     total = len(ending.met)
-    left = {target.process.pid: _why(target, ending) for target in ending.alive.values()}
-    left |= {pid: f"cannot see processes of {account}" for pid, account in ending.hidden}
+    left = {process.pid: "it forks and ends faster than it can be signalled" for process in ending.seen}
+    left |= {target.process.pid: _why(target, ending) for target in ending.alive.values()}
+    left |= dict(ending.hidden)
     if not left:
         return step("verified", f"verified: {total} of {total} gone", verified=True)
     named = "; ".join(f"{pid} ({why})" for pid, why in left.items())

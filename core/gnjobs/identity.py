@@ -3,11 +3,14 @@
 import os
 import pwd
 import socket
+import time
 from pathlib import Path
 
 from gnjobs.records import Job
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CLOCK_SLACK = 60.0
+_FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the same on every Linux
 
 
 def host_name() -> str:
@@ -39,6 +42,17 @@ def account_name(uid: int) -> str:
         return f"uid {uid}"
 
 
+def user_id(account: str) -> int | None:
+    """The user id of an account as `account_name` names it; None where this host does not know it."""
+    number = account.removeprefix("uid ")
+    if number.isascii() and number.isdigit():
+        return int(number)
+    try:
+        return pwd.getpwnam(account).pw_uid
+    except (KeyError, ValueError):
+        return None
+
+
 def login_name() -> str:
     """The account that this process runs as."""
     return account_name(os.getuid())
@@ -47,6 +61,31 @@ def login_name() -> str:
 def is_on_this_host(job: Job) -> bool:
     """Whether the record says that the job runs on this host."""
     return job.host == host_name()
+
+
+def sees_all_namespaces() -> bool:
+    """Whether this process is in the machine's first pid namespace, from which the processes of all are seen."""
+    try:
+        return os.stat("/proc/self/ns/pid").st_ino == _FIRST_PID_NAMESPACE
+    except OSError:
+        return False
+
+
+def is_of_this_boot(job: Job) -> bool:
+    """Whether the job runs on this very machine, in whatever namespace, since it was started last."""
+    return is_on_this_host(job) and job.boot_id is not None and job.boot_id == boot_id()
+
+
+def restarted_since(job: Job) -> bool:
+    """Whether this host was started again after the job last beat.
+
+    A job of another boot that beat after we were started runs on another machine of the same name.
+    """
+    here = boot_id()
+    if not is_on_this_host(job) or here is None or job.boot_id in (None, here):
+        return False
+    began = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    return (job.heartbeat or job.started or 0.0) < began + _CLOCK_SLACK
 
 
 def pids_count_here(job: Job) -> bool:

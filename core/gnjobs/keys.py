@@ -109,6 +109,10 @@ class Keys:
         """The stream of requests to a host's agent."""
         return f"{self.hosts}:{check_id(host, 'host')}:control"
 
+    def host_agent(self, host: str) -> str:
+        """The string that says which process is a host's agent, for as long as it is."""
+        return f"{self.hosts}:{check_id(host, 'host')}:agent"
+
     def owns(self, job_id: str, key: str) -> bool:
         """Tell whether the key lies inside the job's own namespace, so that it may be opened for it."""
         return key.startswith(f"{self.job(job_id)}:")

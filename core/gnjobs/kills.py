@@ -4,18 +4,22 @@ The supervisor is asked; where it is gone or does not answer, the asker does the
 another host the agent there is asked.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from gnjobs import control, events
+from gnjobs.child_processes import why_not_alone
 from gnjobs.control import DEFAULT_GRACE, ControlRequest
 from gnjobs.ending import KILL_SECONDS, end_processes
 from gnjobs.errors import NotAllowed
-from gnjobs.hidden_processes import uninspected
-from gnjobs.identity import host_name, is_on_this_host, pids_count_here
+from gnjobs.hidden_processes import Identity, is_concealed
+from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.kill_steps import KillStep, step
+from gnjobs.presence import unseen
+from gnjobs.process_view import ProcessView
 from gnjobs.processes import Found, is_supervisor, processes_of, supervisor_process, worker_processes_of
 from gnjobs.records import Child, Job
 from gnjobs.scripts import Value, transition
@@ -42,16 +46,18 @@ def kill_job(
     grace: float = DEFAULT_GRACE,
     force: bool = False,
     supervisor_timeout: float = SUPERVISOR_SECONDS,
+    as_agent: bool = False,
 ) -> Iterator[KillStep]:
     """Kill a job, or one child alone, and yield each step; the last is `final` and says whether it is `verified`.
 
     TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a
-    kill that is under way. Raises `NotAllowed`, `NoSuchJob`, `NoSuchChild`.
+    kill that is under way. A host's agent, which acts `as_agent`, asks no agent. Raises `NotAllowed`, `NoSuchJob`,
+    `NoSuchChild`.
     """
     job = store.get(job_id)
     child = store.child(job_id, child_id) if child_id is not None else None
     _check(store, job, actor, reason)
-    kill = _Kill(store, job, child, actor.name, reason, 0.0 if force else grace, force)
+    kill = _Kill(store, job, child, actor.name, reason, 0.0 if force else grace, force, as_agent)
     yield from kill.steps(supervisor_timeout)
 
 
@@ -75,6 +81,7 @@ class _Kill:
         reason: str,
         grace: float,
         force: bool,
+        as_agent: bool,
     ) -> None:
         self.store = store
         self.job = job
@@ -83,6 +90,7 @@ class _Kill:
         self.reason = reason
         self.grace = grace
         self.force = force
+        self.as_agent = as_agent
         self.token = uuid.uuid4().hex
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
@@ -95,20 +103,38 @@ class _Kill:
                 final=True,
             )
         elif target.is_final:
-            yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
+            yield from self._already_ended(target)
         elif self.job.status == PENDING and self.job.supervisor_pid is None:
             yield from self._kill_pending()
         elif self.job.supervisor_pid is None:
             yield from self._end_foreign()
-        elif is_on_this_host(self.job) and pids_count_here(self.job) and not self._supervisor_lives():
-            yield step("answered", f"supervisor {self.job.supervisor_pid} is gone; doing it from here")
-            yield from self._end_here()
+        elif pids_count_here(self.job) and not self._supervisor_lives():
+            yield from self._answer_for_supervisor("is gone")
         else:
             yield from self._ask(self.store.keys.control(self.job.id), supervisor_timeout, self._unanswered)
 
     def _supervisor_lives(self) -> bool:
+        """Whether it is there; one that is not shown to us is asked, too."""
         pid = self.job.supervisor_pid
-        return pid is not None and is_supervisor(pid, self.job.supervisor_started, self.job.id)
+        return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
+
+    def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
+        """Nothing is to be done for what has ended, unless something of it runs all the same."""
+        if self.child is None and self.job.supervisor_pid is not None:
+            if is_on_this_host(self.job):
+                if self._outlived_its_end():
+                    yield step("answered", f"it has ended ({target.status}), yet something of it runs")
+                    yield from self._end_here()
+                    return
+            elif self.job.left_running:
+                yield step("answered", f"it has ended ({target.status}), leaving {self.job.left_running}")
+                yield from self._ask_agent()
+                return
+        yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
+
+    def _outlived_its_end(self) -> bool:
+        found = self._find(self._supervisor_identity())
+        return bool(found.processes or (self.job.left_running and found.hidden))
 
     def _kill_pending(self) -> Iterator[KillStep]:
         outcome, status = self._write({PENDING})
@@ -142,7 +168,7 @@ class _Kill:
                 yield answered
                 if answered.final:
                     return
-            elif not wait.is_answered and pids_count_here(self.job) and not self._supervisor_lives():
+            elif pids_count_here(self.job) and not self._supervisor_lives():
                 break
         yield from unanswered()
 
@@ -151,15 +177,34 @@ class _Kill:
         if self.job.is_final:
             yield step("skipped", f"it has ended meanwhile: {self.job.status}", verified=True, final=True)
         elif is_on_this_host(self.job):
-            state = "does not answer" if self._supervisor_lives() else "is gone"
-            yield step("answered", f"supervisor {self.job.supervisor_pid} {state}; doing it from here")
-            yield from self._end_here()
-        elif self._agent_beats():
-            yield step("answered", f"the supervisor does not answer; asking the agent of {self.job.host}")
-            host_stream = self.store.keys.host_control(self.job.host or "")
-            yield from self._ask(host_stream, AGENT_BEAT_SECONDS, self._refused)
+            yield from self._answer_for_supervisor(
+                "does not answer" if self._supervisor_lives() else "is gone"
+            )
         else:
+            yield from self._ask_agent()
+
+    def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
+        """Do on the job's host what its supervisor should; the agent does it for who may not."""
+        supervisor = f"supervisor {self.job.supervisor_pid} {state}"
+        if not self._may_act() and not self.as_agent and self._agent_beats():
+            yield step(
+                "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
+            )
+            yield from self._ask_agent()
+        else:
+            yield step("answered", f"{supervisor}; doing it from here")
+            yield from self._end_here()
+
+    def _may_act(self) -> bool:
+        return os.geteuid() == 0 or self.job.account == login_name()
+
+    def _ask_agent(self) -> Iterator[KillStep]:
+        if self.as_agent or not self._agent_beats():
             yield from self._refused()
+            return
+        yield step("answered", f"asking the agent of {self.job.host}")
+        host_stream = self.store.keys.host_control(self.job.host or "")
+        yield from self._ask(host_stream, AGENT_BEAT_SECONDS, self._refused)
 
     def _agent_beats(self) -> bool:
         beat = self.store.client.zscore(self.store.keys.hosts, self.job.host or "")
@@ -175,23 +220,46 @@ class _Kill:
         )
 
     def _supervisor_identity(self) -> tuple[int, int] | None:
-        if not (pids_count_here(self.job) and self._supervisor_lives()):
-            return None
-        return (self.job.supervisor_pid or 0, self.job.supervisor_started or 0)
+        """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
+        pid, started = self.job.supervisor_pid, self.job.supervisor_started
+        is_it = pids_count_here(self.job) and is_supervisor(pid, started, self.job.id, unreadable=False)
+        return (pid, started) if is_it and pid is not None and started is not None else None
+
+    def _find(
+        self,
+        supervisor: tuple[int, int] | None,
+        child: Child | None = None,
+        known: Collection[Identity] = (),
+    ) -> Found:
+        """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
+        view, child_id = ProcessView(), child.id if child is not None else None
+        found = processes_of(self.job.id, child_id, supervisor=supervisor, token=self.job.mark, view=view)
+        hidden = None if found else unseen(self.job, view, known, child)
+        return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _end_here(self) -> Iterator[KillStep]:
         """Do the supervisor's work, and end the supervisor, too, if it is frozen and the whole job goes."""
         supervisor = self._supervisor_identity()
-        child_id = self.child.id if self.child else None
+        if self.child is not None:
+            yield from self._end_child_here(self.child, supervisor)
+            return
+        from gnjobs.known_processes import known_identities
 
-        def find() -> Found:
-            found = processes_of(self.job.id, child_id, supervisor=supervisor)
-            unseen = None if found else uninspected(self.job)
-            return found if unseen is None else Found(hidden=(unseen,))
-
-        last = yield from _relay(end_processes(find, grace=self.grace))
-        if supervisor is not None and self.child is None:
+        known = known_identities(self.store, self.job.id)
+        last = yield from _relay(end_processes(lambda: self._find(supervisor, known=known), grace=self.grace))
+        if supervisor is not None:
             yield from self._end_supervisor(supervisor)
+        yield from self._conclude(last)
+
+    def _end_child_here(self, child: Child, supervisor: tuple[int, int] | None) -> Iterator[KillStep]:
+        def find(child_id: str | None) -> Found:
+            return processes_of(self.job.id, child_id, supervisor=supervisor, token=self.job.mark)
+
+        obstacle = why_not_alone(child, find)
+        if obstacle is not None:
+            yield step("refused", obstacle, final=True)
+            return
+        last = yield from _relay(end_processes(lambda: self._find(supervisor, child), grace=self.grace))
         yield from self._conclude(last)
 
     def _end_supervisor(self, supervisor: tuple[int, int]) -> Iterator[KillStep]:

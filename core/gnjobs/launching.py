@@ -13,9 +13,10 @@ from redis.exceptions import RedisError
 from gnjobs.connections import connect
 from gnjobs.control import ControlRequest, read_answers, send_request
 from gnjobs.errors import LaunchError
-from gnjobs.identity import host_name, login_name
+from gnjobs.identity import host_name, login_name, pid_namespace
 from gnjobs.keys import Keys
 from gnjobs.origins import origin_of
+from gnjobs.scripts import set_fields
 from gnjobs.supervision.private_environment import for_supervisor
 from gnjobs.supervision.reports import ENDED
 from gnjobs.supervision.signal_passing import passing_signals_to
@@ -31,6 +32,7 @@ _SYSTEMD_SECONDS = 30.0
 _OF_A_UNIT = frozenset({"INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "MAINPID", "WATCHDOG_PID"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _AGENT_SECONDS = 10.0
+_NOTE_SECONDS = 1.0
 _log = logging.getLogger("gnjobs")
 
 
@@ -42,6 +44,8 @@ def launch(job: "Job", via: Via = "detach", store: "JobStore | None" = None) -> 
     created it, or where the environment says. Raises `LaunchError`.
     """
     url, prefix = _origin(job, store)
+    if via != "agent":
+        _note_launch(job.id, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job.id)
     if via == "detach":
         _warn_inside_a_unit()
@@ -58,7 +62,9 @@ def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = Tr
     SIGINT, SIGTERM and SIGHUP (in the main thread) are passed on: each is a verified kill of the job, and a
     second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
     """
-    environment = for_supervisor(os.environ, *_origin(job, store), job.id)
+    url, prefix = _origin(job, store)
+    _note_launch(job.id, url, prefix)
+    environment = for_supervisor(os.environ, url, prefix, job.id)
     spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
         said = spawned.reports.readline().split()
@@ -71,6 +77,22 @@ def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = Tr
 
 def _origin(job: "Job", store: "JobStore | None") -> tuple[str, str]:
     return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
+
+
+def _note_launch(job_id: str, url: str, prefix: str) -> None:
+    """Write where the job is launched, so that its host can tell when its supervisor died before it claimed the job.
+
+    A Redis that is away is no reason not to launch: the supervisor waits for it.
+    """
+    client = connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS)
+    try:
+        seconds, _ = client.time()
+        where = {"launch-host": host_name(), "launch-namespace": pid_namespace() or ""}
+        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where})
+    except (RedisError, ValueError):
+        return
+    finally:
+        client.close()
 
 
 def _warn_inside_a_unit() -> None:

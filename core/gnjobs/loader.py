@@ -7,6 +7,7 @@ import redis
 
 from gnjobs import values
 from gnjobs.changes import Change
+from gnjobs.id_set import IdSet
 from gnjobs.indexes import record_ids, without_index
 from gnjobs.keys import is_id
 from gnjobs.source import READ_AT_ONCE, Source
@@ -25,7 +26,7 @@ class Loader:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
-        self._seen: list[set[str]] = [set() for _ in sources]
+        self._seen = [IdSet() for _ in sources]
         self._told = 0.0
         self.refusal: str | None = None
 
@@ -43,12 +44,11 @@ class Loader:
         self._seen.clear()
         yield Change(progress=1.0)
 
-    def _unfinished(self, source: Source, seen: set[str]) -> Iterator[Change]:
+    def _unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
         start = 0
         while page := self._page(source, source.keys.unfinished, start, READ_AT_ONCE):
-            unseen = [job_id for job_id in page if job_id not in seen and is_id(job_id)]
             # Those that have ended are left to their own index, which also says whose they are.
-            seen.update(unseen)
+            unseen = [job_id for job_id in page if is_id(job_id) and seen.add(job_id)]
             yield Change(rows=tuple(source.read(unseen).rows))
             start += READ_AT_ONCE
 
@@ -57,12 +57,12 @@ class Loader:
             return [source.keys.jobs]
         return [source.keys.user_jobs(user) for user in sorted(source.users) if is_id(user)]
 
-    def _indexed(self, source: Source, seen: set[str], start: int, count: int) -> Iterator[Change]:
+    def _indexed(self, source: Source, seen: IdSet, start: int, count: int) -> Iterator[Change]:
         for index in self._index(source):
             ids = self._page(source, index, start, count)
             yield Change(rows=self._read_unseen(source, seen, ids))
 
-    def _rest(self, source: Source, seen: set[str], total: int) -> Iterator[Change]:
+    def _rest(self, source: Source, seen: IdSet, total: int) -> Iterator[Change]:
         for index in self._index(source):
             start = FIRST_PAGE
             while page := self._page(source, index, start, READ_AT_ONCE):
@@ -71,7 +71,7 @@ class Loader:
                 loaded = sum(map(len, self._seen))
                 yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
 
-    def _unindexed(self, source: Source, seen: set[str], number: int) -> Iterator[Change]:
+    def _unindexed(self, source: Source, seen: IdSet, number: int) -> Iterator[Change]:
         keys_on_server = max(1, int(self._allowed(source.client.dbsize) or 0))
         pattern, cursor, steps = source.keys.scan_pattern(), 0, 0
         while True:
@@ -86,14 +86,13 @@ class Loader:
             if cursor == 0:
                 return
 
-    def _unindexed_ids(self, source: Source, seen: set[str], names: Sequence[bytes]) -> list[str]:
+    def _unindexed_ids(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> list[str]:
         """The ids of the records among these keys that no index has; other users' jobs are in one that was not read."""
         unseen = [job_id for job_id in record_ids(source.keys, names) if job_id not in seen]
         return unseen if source.users is None else without_index(source.client, source.keys, unseen)
 
-    def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[Any, ...]:
-        unseen = [job_id for job_id in ids if job_id not in seen and is_id(job_id)]
-        seen.update(unseen)
+    def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[Any, ...]:
+        unseen = [job_id for job_id in ids if is_id(job_id) and seen.add(job_id)]
         return tuple(source.read_mostly_finished(unseen).rows)
 
     def _progress(self, rows: tuple[Any, ...], progress: float) -> Change:

@@ -83,31 +83,25 @@ class OutputDelivery:
         self._create = False
         self._checked = 0.0
 
-    def ensure_connected(self) -> None:
-        """Connect if need be, and settle what the server has against what was sent to it."""
+    def ensure_connected(self) -> bool:
+        """Connect if need be, and settle what the server has against what was sent to it.
+
+        Returns whether this connection takes the place of an earlier one.
+        """
         if self._connection.is_open:
-            return
+            return False
         try:
             state = self._connection.open()
         except NotAStream:
             raise AnotherWriter(f"{self._key} holds something else than an output") from None
+        is_first = self._base is None
         if self._base is None:
             self._begin(state)
         else:
             self._settle(state, self._base)
         self._run_id = state.run_id
         self._checked = monotonic()
-
-    def resume(self, base: int, run_id: bytes | None) -> None:
-        """Connect and settle as the writer that numbered its lines from `base` on, on the server of `run_id`."""
-        self._base = base
-        self._run_id = run_id
-        self.ensure_connected()
-
-    @property
-    def origin(self) -> tuple[int, bytes | None]:
-        """What `resume` needs to go on from here: what the lines are numbered from, and on which server."""
-        return self._base or 0, self._run_id
+        return not is_first
 
     def drop(self) -> None:
         """Give the connection up; the next one begins by asking for the last id."""
@@ -139,10 +133,14 @@ class OutputDelivery:
         """
         if not self._connection.looks_alive():
             raise ConnectionError("the server closed the connection")
+        if monotonic() - self._checked >= self._window.keep_seconds:
+            self.ask()
+
+    def ask(self) -> None:
+        """Make sure that the server is still the one that took what was sent."""
         now = monotonic()
-        if now - self._checked >= self._window.keep_seconds:
-            self._connection.ping()
-            self._answered(now)
+        self._connection.ping()
+        self._answered(now)
 
     def set_fields(self, hash_key: str, fields: dict[str, bytes]) -> None:
         """Set fields of a hash, where it exists, on the same connection."""

@@ -1,7 +1,7 @@
 """What a writer holds in memory: lines and batches to be sent, and those that it may have to send again."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 BATCH_BYTES: Final = 64 * 1024
@@ -160,12 +160,6 @@ class OutputWindow:
             self.waiting.appendleft(batch)
         if self.waiting:
             self.acknowledged = min(self.acknowledged, self.waiting[0].first - 1)
-
-    def restore(self, batches: Sequence[Batch], acknowledged: int) -> None:
-        """Begin with batches that another writer stored: `acknowledged` is the number of its last line."""
-        self.kept.extend(batches)
-        self._kept_bytes = sum(len(batch.data) for batch in batches)
-        self.accepted = self.acknowledged = acknowledged
 
     def ends_batch(self, number: int) -> bool:
         """Whether a batch may have ended here: one that is held did, or none reaches back so far."""

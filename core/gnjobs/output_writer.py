@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from gnjobs import process_exit
 from gnjobs.errors import AnotherWriter, OutputRemoved
-from gnjobs.leftovers import OutputEnd
 from gnjobs.lines import encode_text
 from gnjobs.output_connection import OutputConnection
 from gnjobs.output_delivery import OutputDelivery
@@ -26,6 +25,7 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 2.0
 _LINES_AT_FIRST: Final = 100
 _LINES_AT_ONCE: Final = 2000
+_OUTLAST_AT_EXIT: Final = 5.0
 
 
 class OutputWriter:
@@ -37,6 +37,10 @@ class OutputWriter:
     `max_bytes` (0: never), and the stream expires `expire_seconds` after it was begun unless somebody
     renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line;
     `on_write` is called after each write.
+
+    For `lasting` seconds after it was closed it sees that what it stored lasts (see `outlast`). `on_reconnect` is
+    called when a connection was replaced, so that a server may have forgotten something, `on_end` when nothing more
+    will be done; both from the writer's thread.
     """
 
     def __init__(
@@ -49,26 +53,31 @@ class OutputWriter:
         max_bytes: int = MAX_BYTES,
         buffer_bytes: int = BUFFER_BYTES,
         on_write: Callable[[], object] | None = None,
+        lasting: float = 0.0,
+        on_reconnect: Callable[[], object] | None = None,
+        on_end: Callable[[], object] | None = None,
     ) -> None:
         self.key = key
         self.error: AnotherWriter | OutputRemoved | None = None
         self.trouble: str | None = None
         self.last_write = 0.0
-        self._url = url
         self._hash_key = hash_key
         self._buffer_bytes = buffer_bytes
         self._on_write = on_write
+        self._lasting = lasting
+        self._lasts_until: float | None = None
+        self._on_reconnect = on_reconnect
+        self._on_end = on_end
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
-        self._expire = max(1, int(expire_seconds))
         self._delivery = OutputDelivery(
             OutputConnection(url, key),
             key,
             self._window,
             self._changed,
             max_bytes=max_bytes,
-            expire=self._expire,
+            expire=max(1, int(expire_seconds)),
         )
         self._partial: str | None = None
         self._partial_after = 0.0
@@ -150,6 +159,9 @@ class OutputWriter:
         self._check_owner()
         self._refusal = f"the output {self.key} is closed"
         stored = self.flush(timeout)
+        if stored and self._lasting:
+            self._begin_to_last()
+            return True
         process_exit.forget(self)
         with self._changed:
             self._stopping = True
@@ -160,13 +172,20 @@ class OutputWriter:
             self._thread.join(1.0)
         return stored
 
-    def last_stored(self) -> OutputEnd:
-        """What was stored in the last seconds, for whoever keeps it when this writer is closed."""
-        base, run_id = self._delivery.origin
-        with self._lock:
-            batches = [] if self.error is not None else list(self._window.kept)
-            numbers = (base, self.acknowledged) if batches else (0, 0)
-            return OutputEnd(self._url, self.key, *numbers, run_id, self._expire, batches)
+    def _begin_to_last(self) -> None:
+        with self._changed:
+            self._lasts_until = monotonic() + self._lasting
+            self._changed.notify_all()
+
+    def outlast(self, timeout: float | None = None) -> None:
+        """After closing, wait until what was stored has lasted: a server that forgot it got it again."""
+        self._thread.join(timeout)
+
+    def finish(self) -> None:
+        """Store what there is, and see for a while that it lasts, since the process ends."""
+        self.flush()
+        if self._lasts_until is not None:
+            self.outlast(_OUTLAST_AT_EXIT)
 
     def refuse_copy(self) -> None:
         """Refuse to write from now on, in a forked copy."""
@@ -197,6 +216,14 @@ class OutputWriter:
         return self._window.acknowledged >= target and self._partial is None
 
     def _run(self) -> None:
+        try:
+            self._work_on()
+        finally:
+            process_exit.forget(self)
+            if self._on_end is not None:
+                self._on_end()
+
+    def _work_on(self) -> None:
         while self._wait_for_work():
             try:
                 self._work()
@@ -236,7 +263,7 @@ class OutputWriter:
             due.append(self._taken + _OLDEST)
         if self._partial is not None:
             due.append(self._partial_after)
-        if self._window.kept:
+        if self._window.kept or self._lasts_until is not None:
             due.append(self._watch_at)
         return max(min(due), self._retry_at) - now if due else None
 
@@ -247,14 +274,28 @@ class OutputWriter:
         return not self._window.waiting and now - self._taken >= _OLDEST
 
     def _work(self) -> None:
-        self._delivery.ensure_connected()
+        if self._delivery.ensure_connected() and self._on_reconnect is not None:
+            self._on_reconnect()
+        sends_again = self._lasts_until is not None and bool(self._window.waiting)
         self._delivery.deliver()
         now = monotonic()
+        if sends_again:
+            self._lasts_until = now + self._lasting
         if self._partial is not None and now >= self._partial_after:
             self._store_partial(now)
-        if self._window.kept and now >= self._watch_at:
+        if now >= self._watch_at and (self._window.kept or self._lasts_until is not None):
             self._watch_at = now + _WATCH_EVERY
             self._delivery.watch()
+            self._look_whether_it_lasted(now)
+
+    def _look_whether_it_lasted(self, now: float) -> None:
+        with self._changed:
+            if self._lasts_until is None or now < self._lasts_until or self._window.waiting:
+                return
+        self._delivery.ask()
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
 
     def _store_partial(self, now: float) -> None:
         text = self._partial

@@ -10,8 +10,9 @@ from gnjobs.source import Found, Source
 
 POLL_EVERY = 2.0
 RELOAD_EVERY = 60.0
-# At most this share of the time goes into reading.
+# About this share of the time goes into reading at most, yet a server that answers no more is to be noticed in 12 s.
 BUSY_SHARE = 0.1
+LONGEST_POLL = 9.5
 NEWEST = 50
 MOST_UNFINISHED = 10_000
 
@@ -50,7 +51,7 @@ class Poll:
         began = self._monotonic()
         read = [source.read(self._ids(source, wanted)) for source in self._sources]
         now = self._monotonic()
-        self._due = now + max(POLL_EVERY, (now - began) / BUSY_SHARE)
+        self._due = now + min(LONGEST_POLL, max(POLL_EVERY, (now - began) / BUSY_SHARE))
         return Found(
             [row for found in read for row in found.rows], [key for found in read for key in found.gone]
         )

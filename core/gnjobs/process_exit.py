@@ -11,7 +11,7 @@ _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority 
 class Buffered(Protocol):
     """What holds something that is to be stored before its process ends."""
 
-    def flush(self) -> object:
+    def finish(self) -> object:
         """Store it."""
         ...
 
@@ -38,7 +38,7 @@ def forget(buffered: Buffered) -> None:
 def _flush_all() -> None:
     for buffered in list(_open.values()):
         try:
-            buffered.flush()
+            buffered.finish()
         except KeyboardInterrupt:
             return
 

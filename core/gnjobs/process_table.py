@@ -3,12 +3,14 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from gnjobs.environment import ENV_CHILD, ENV_JOB
+from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_MARK
 
+ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
-_MARKS = {f"{ENV_JOB}=".encode(): "job", f"{ENV_CHILD}=".encode(): "child"}
+_LONGEST_ENVIRONMENT = 8 * 1024 * 1024
+_MARKS = {f"{ENV_JOB}=".encode(): "job", f"{ENV_CHILD}=".encode(): "child", f"{ENV_MARK}=".encode(): "token"}
 
 
 class TableEntry(NamedTuple):
@@ -22,37 +24,60 @@ class TableEntry(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a process's environment says of where it belongs."""
+    """What a process's environment says of where it belongs; `token` is that of one supervisor's claim."""
 
     job: str | None
     child: str | None
+    token: str | None = None
+
+    def is_of(self, job_id: str, token: str | None) -> bool:
+        """Whether it names this job: two stores may have jobs of one id, and then only the token tells them apart."""
+        return self.job == job_id and (token is None or self.token in (None, token))
 
 
 def read_entry(pid: int) -> TableEntry | None:
-    """Read `/proc/<pid>/stat`; None where there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return None
+    """Read `/proc/<pid>/stat`; None where there is no such process.
+
+    A process whose first thread has ended looks like a zombie there while its other threads run: its state is theirs.
+    """
+    fields = _read_stat(f"/proc/{pid}/stat")
     if len(fields) < 20:
         return None
-    return TableEntry(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0].decode())
+    state = fields[0].decode()
+    if state in ENDED_STATES and int(fields[17]) > 1:
+        state = next(_living_threads(pid), ("", state))[1]
+    return TableEntry(pid, int(fields[1]), int(fields[3]), int(fields[19]), state)
 
 
-def read_table() -> dict[int, TableEntry]:
-    """All processes by pid."""
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())
-    return {entry.pid: entry for pid in pids if (entry := read_entry(pid)) is not None}
+def _read_stat(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+    except OSError:
+        return []
+
+
+def _living_threads(pid: int) -> Iterator[tuple[str, str]]:
+    """Folder and state of each thread that has not ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for thread in threads:
+        fields = _read_stat(f"/proc/{pid}/task/{thread}/stat")
+        if fields and (state := fields[0].decode()) not in ENDED_STATES:
+            yield f"/proc/{pid}/task/{thread}", state
+
+
+def list_pids() -> list[int]:
+    """The pid of every process, as far as it is shown to us."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def read_mark(pid: int) -> Mark | None:
     """The marks in a process's environment; None where it can't be inspected."""
     try:
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            environ = file.read()
-    except ProcessLookupError:
-        return Mark(None, None)
+        environ = _read_of_process(pid, "environ")
     except OSError:
         return None
     if b"GNJOBS_" not in environ:
@@ -62,14 +87,30 @@ def read_mark(pid: int) -> Mark | None:
         for prefix, name in _MARKS.items():
             if variable.startswith(prefix):
                 found[name] = variable[len(prefix) :].decode("utf-8", "surrogateescape")
-    return Mark(found.get("job"), found.get("child"))
+    return Mark(found.get("job"), found.get("child"), found.get("token"))
+
+
+def _read_of_process(pid: int, name: str) -> bytes:
+    """Read a file about a process's memory, through another thread where the first has ended; empty when it is gone."""
+    content = _read_or_nothing(f"/proc/{pid}/{name}")
+    if content:
+        return content
+    folder = next(_living_threads(pid), None)
+    return b"" if folder is None else _read_or_nothing(f"{folder[0]}/{name}")
+
+
+def _read_or_nothing(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LONGEST_ENVIRONMENT)
+    except (ProcessLookupError, FileNotFoundError):
+        return b""
 
 
 def read_command(pid: int) -> list[str]:
     """The words of a process's command line; a kernel thread and a zombie have none."""
     try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            words = file.read(65536).rstrip(b"\0").split(b"\0")
+        words = _read_of_process(pid, "cmdline")[:65536].rstrip(b"\0").split(b"\0")
     except OSError:
         return []
     return [word.decode("utf-8", "surrogateescape") for word in words if word]
@@ -80,12 +121,20 @@ def command_text(pid: int) -> str:
     return " ".join(read_command(pid))[:_LONGEST_COMMAND]
 
 
-def owner_of(pid: int) -> int | None:
-    """The user id that a process runs as."""
+def owners_of(pid: int) -> tuple[int, ...]:
+    """The user ids of a process: effective, real, saved, of the file system; empty when it is gone.
+
+    The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
+    """
     try:
-        return os.stat(f"/proc/{pid}").st_uid
+        with open(f"/proc/{pid}/status", "rb") as file:
+            line = next((line for line in file if line.startswith(b"Uid:")), b"")
     except OSError:
-        return None
+        return ()
+    if not line:
+        return ()
+    real, effective, *others = (int(word) for word in line.split()[1:])
+    return effective, real, *others
 
 
 def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:

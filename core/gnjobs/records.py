@@ -94,6 +94,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     supervisor_started: int | None = None
     boot_id: str | None = None
     pid_namespace: str | None = None
+    mark: str | None = None
+    launched: float | None = None
+    launch_host: str | None = None
+    launch_namespace: str | None = None
+    orphaned: float | None = None
     cpu: float | None = None
     rss: int | None = None
     written: int | None = None
@@ -190,6 +195,11 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "supervisor-started": values.integer,
     "boot-id": values.text,
     "pid-namespace": values.text,
+    "mark": values.text,
+    "launched": values.seconds,
+    "launch-host": values.text,
+    "launch-namespace": values.text,
+    "orphaned": values.seconds,
     "cpu": values.number,
     "rss": values.integer,
     "written": values.integer,
@@ -205,9 +215,19 @@ MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a sup
 ALIASES: Final = {"user_id": "user-id", "job_type": "job-type"}
 _ATTRIBUTES: Final = {"job-type": "type", "user-id": "user"}
 
-# What lists read by HMGET: every field of a record but those that only the job's own screen shows.
+_NOT_LISTED: Final = {
+    "cwd",
+    "parent-job",
+    "partial-line",
+    "mark",
+    "launched",
+    "launch-host",
+    "launch-namespace",
+    "orphaned",
+}
+# What lists read by HMGET: every field of a record but those that only the job's own screen or an agent needs.
 LIST_FIELDS: Final = (
-    *(f for f in JOB_FIELDS if f not in {"cwd", "parent-job", "partial-line"}),
+    *(f for f in JOB_FIELDS if f not in _NOT_LISTED),
     *ALIASES,
     "filename",
 )

@@ -50,6 +50,12 @@ for i = 1, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1
 """
 
+_SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
 _CHILDREN_PER_CALL = 2000
 
 Outcome = Literal["done", "refused", "gone"]
@@ -125,3 +131,8 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> An
     Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
     """
     return client.eval(SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+
+
+def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:
+    """Set the string at `key`, which then expires, only where it holds what is expected (empty: nothing)."""
+    return bool(client.eval(_SWAP, 1, key, expected, value, milliseconds))

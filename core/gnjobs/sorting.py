@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from sortedcontainers import SortedKeyList, SortedList
+from sortedcontainers import SortedList
 
+from gnjobs.keyed_rows import KeyedRows
 from gnjobs.rows import JobRow
 
 Value = Callable[[JobRow], Any]
@@ -25,7 +26,7 @@ def _folded(text: str | None) -> str | None:
 
 
 def _run(row: JobRow) -> float | None:
-    return row.run_seconds(row.heartbeat or 0.0)
+    return row.run_seconds(row.heartbeat or 0.0 if row.job else 0.0)
 
 
 def _silence(row: JobRow) -> float | None:
@@ -81,9 +82,7 @@ class SortedRows:
     def __init__(self, sort: Sort = DEFAULT_SORT) -> None:
         self._backwards = sort.column is None or sort.descending
         self._rows: Any = (
-            SortedList()
-            if sort.column is None
-            else SortedKeyList(key=_sort_key(sort.column, sort.descending))
+            SortedList() if sort.column is None else KeyedRows(_sort_key(sort.column, sort.descending))
         )
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import redis
@@ -56,6 +57,11 @@ class Source:
         """The id of the job whose row has this key, or None for a row of another source."""
         prefix, separator, job_id = key.rpartition(":")
         return job_id if prefix + separator == self._rows.key("") else None
+
+    def check_readable(self) -> None:
+        """Raise what the connection raises while the server has no data to show; a refusal is no such thing."""
+        with suppress(redis.ResponseError):
+            self.client.zcard(self.keys.unfinished)
 
     def read(self, job_ids: Sequence[str]) -> Found:
         """Read jobs of which few are expected to be finished."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Optional
 from gnjobs.adapters import OutputFile, OutputHandler
 from gnjobs.child_output import ChildOutput
 from gnjobs.keys import child_id_of_output
-from gnjobs.leftovers import Leftovers
 from gnjobs.lines import encode_json
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ of_this_process: Optional["ThisChild"] = None
 
 class ThisChild(ChildOutput):
     """The child as its function sees it: lines, progress, and children of its own."""
-
-    def hand_over(self, keep: Callable[[Leftovers], object]) -> None:
-        """Let somebody else keep what was stored last when it has ended."""
-        self._keep = keep
 
     def write(self, kind: str, value: Any) -> None:
         """Write a line of a kind whose lines are JSON."""

@@ -57,6 +57,9 @@ class WatchSession:
             self._feed = feed
         except TrackingRefused as refusal:
             self._poll = Poll(self._sources, why=str(refusal))
+        # A server that still reads its data from disk lets us subscribe, but can't say what there is.
+        for source in self._sources:
+            source.check_readable()
         self._tell_state()
         self._load(sweep=again)
 

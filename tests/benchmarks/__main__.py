@@ -9,13 +9,14 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import foreign, kills, outputs, startup, terminal, watching
+from tests.benchmarks import foreign, kills, outputs, recovery, startup, terminal, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "outputs": lambda directory, _: outputs.measure(directory),
     "foreign": foreign.measure,
     "kills": lambda directory, _: kills.measure(directory),
+    "recovery": lambda directory, _: recovery.measure(directory),
     "startup": startup.measure,
     "terminal": terminal.measure,
     "watching": watching.measure,

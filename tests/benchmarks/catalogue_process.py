@@ -1,8 +1,11 @@
 """A process of its own that loads everything, by a watcher or by raw HMGET: `catalogue_process.py watcher|raw URL`."""
 
 import queue
+import resource
 import sys
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import psutil
@@ -14,13 +17,19 @@ from gnjobs.filters import parse_filter
 from gnjobs.judging import Judge
 from gnjobs.keys import Keys
 from gnjobs.row_reader import ROW_FIELDS
+from gnjobs.sorting import Sort
 from gnjobs.watching import Watcher
 
 _CHUNK = 500
+# One whose values come in no order, one that every row has to compute, one of few values.
+_SORTS = (Sort("id"), Sort("run", descending=True), Sort("user"))
 
 
 class Loaded(msgspec.Struct):
-    """What a load took: seconds, bytes of the whole process, and the longest that the screen's thread was kept."""
+    """What a load took: seconds, bytes of the whole process, and the longest that the screen's thread was kept.
+
+    `peak` is the most memory that the process ever had, after sorting by columns and reading everything anew.
+    """
 
     jobs: int
     seconds: float
@@ -29,6 +38,8 @@ class Loaded(msgspec.Struct):
     longest_apply: float = 0.0
     filter_seconds: float = 0.0
     longest_step: float = 0.0
+    sort_seconds: float = 0.0
+    peak: int = 0
 
 
 def load_raw(url: str) -> Loaded:
@@ -52,29 +63,62 @@ def load_by_watcher(url: str) -> Loaded:
     catalogue = Catalogue(Judge(), watcher.now)
     start = time.perf_counter()
     watcher.start()
-    progress, first_rows, longest = 0.0, 0.0, 0.0
-    while progress < 1.0:
-        change = changes.get()
+    first_rows, longest = 0.0, 0.0
+    for change in _until_loaded(changes):
         began = time.perf_counter()
         catalogue.apply(change)
         longest = max(longest, time.perf_counter() - began)
         first_rows = first_rows or (time.perf_counter() - start if change.rows else 0.0)
-        progress = change.progress if change.progress is not None else progress
     seconds = time.perf_counter() - start
     rss = psutil.Process().memory_info().rss
-    filter_seconds, longest_step = _filter(catalogue)
+    filter_seconds, longest_step = _fill(catalogue, filter=parse_filter("file 7 -state:killed"))
+    sort_seconds = max(_fill(catalogue, sort=sort)[0] for sort in _SORTS)
+    _reload(watcher, catalogue, changes)
     watcher.stop()
-    return Loaded(len(catalogue), seconds, first_rows, rss, longest, filter_seconds, longest_step)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Loaded(
+        jobs=len(catalogue),
+        seconds=seconds,
+        first_rows=first_rows,
+        rss=rss,
+        longest_apply=longest,
+        filter_seconds=filter_seconds,
+        longest_step=longest_step,
+        sort_seconds=sort_seconds,
+        peak=peak,
+    )
 
 
-def _filter(catalogue: Catalogue) -> tuple[float, float]:
+def _until_loaded(changes: "queue.SimpleQueue[Change]") -> Iterator[Change]:
+    progress = 0.0
+    while progress < 1.0:
+        change = changes.get()
+        yield change
+        progress = change.progress if change.progress is not None else progress
+
+
+def _reload(watcher: Watcher, catalogue: Catalogue, changes: "queue.SimpleQueue[Change]") -> None:
+    """Read everything anew while a sorted list is open."""
+    catalogue.listing(sort=_SORTS[0])
+    while catalogue.work(1.0):
+        pass
+    watcher.refresh()
+    for change in _until_loaded(changes):
+        catalogue.apply(change)
+    while catalogue.work(1.0):
+        pass
+
+
+def _fill(catalogue: Catalogue, **options: Any) -> tuple[float, float]:
+    """Seconds to fill a list, and the longest that one slice of it took."""
     start, longest = time.perf_counter(), 0.0
-    catalogue.listing(filter=parse_filter("file 7 -state:killed"))
+    listing = catalogue.listing(**options)
     more = True
     while more:
         began = time.perf_counter()
         more = catalogue.work(0.005)
         longest = max(longest, time.perf_counter() - began)
+    catalogue.close(listing)
     return time.perf_counter() - start, longest
 
 

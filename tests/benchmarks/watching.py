@@ -1,6 +1,7 @@
 """Watching N jobs: loading them all, memory, how soon a change is there, and what it costs when nothing happens."""
 
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +23,7 @@ from tests.benchmarks.population import populate
 from tests.servers import Server, running_server
 
 LOADS = 3
-SINGLE_CHANGES = 100
+SINGLE_CHANGES, EXPIRIES = 100, 30
 FLOOD_SECONDS, FLOOD_RATE = 5.0, 1000
 BEATING_JOBS, BEAT_SECONDS, BEATING_FOR = 100, 5.0, 5.0
 SETTLE_SECONDS, IDLE_SECONDS = 0.5, 20.0
@@ -49,26 +50,30 @@ def _loading(url: str, jobs: int) -> Iterator[Measurement]:
         reference=median(raw),
         budget=1.5,
     )
-    rss = [load.rss / 1e6 for load in loads]
     budget = 600.0 if jobs >= A_MILLION else None
-    yield Measurement(
-        name=f"memory without a screen, N = {jobs}", value=median(rss), unit="MB", budget=budget
-    )
+    for name, sizes in (
+        ("memory without a screen", [load.rss for load in loads]),
+        ("most memory ever, columns sorted and all read anew", [load.peak for load in loads]),
+    ):
+        megabytes = [size / 1e6 for size in sizes]
+        yield Measurement(name=f"{name}, N = {jobs}", value=median(megabytes), unit="MB", budget=budget)
     for name, values in (
         ("first rows in the catalogue", [load.first_rows for load in loads]),
         ("longest batch applied", [load.longest_apply for load in loads]),
         ("all filtered by text", [load.filter_seconds for load in loads]),
         ("longest step of the filter", [load.longest_step for load in loads]),
+        ("all sorted by the slowest of three columns", [load.sort_seconds for load in loads]),
     ):
         yield Measurement(name=f"{name}, N = {jobs}", value=median(values), unit="s", spread=spread(values))
 
 
 class _Watched:
-    """A catalogue that is kept right by a thread, with the moment when each label arrived in it."""
+    """A catalogue that is kept right by a thread, with the moment when each label came into it, or a key went."""
 
     def __init__(self, url: str) -> None:
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self.arrived: dict[str, float] = {}
+        self.gone: dict[str, float] = {}
         self.loaded = threading.Event()
         self.batches = 0
         self.watcher = Watcher(url, self._changes.put)
@@ -93,15 +98,23 @@ class _Watched:
             if self.loaded.is_set():
                 self.batches += bool(change.rows)
                 self.arrived.update({row.label: now for row in change.rows})
+                self.gone.update(dict.fromkeys(change.removed, now))
             if change.progress == 1.0:
                 self.loaded.set()
 
     def wait_for(self, label: str) -> float:
-        deadline = time.perf_counter() + 10
-        while label not in self.arrived:
-            assert time.perf_counter() < deadline, label
-            time.sleep(0.0005)
-        return self.arrived[label]
+        return _when(self.arrived, label)
+
+    def wait_until_gone(self, key: str) -> float:
+        return _when(self.gone, key)
+
+
+def _when(moments: dict[str, float], name: str) -> float:
+    deadline = time.perf_counter() + 10
+    while name not in moments:
+        assert time.perf_counter() < deadline, name
+        time.sleep(0.0005)
+    return moments[name]
 
 
 def _single_changes(client: redis.Redis, watched: _Watched, key: str) -> list[float]:
@@ -112,6 +125,40 @@ def _single_changes(client: redis.Redis, watched: _Watched, key: str) -> list[fl
         client.hset(key, "label", label)
         latencies.append(watched.wait_for(label) - sent)
         time.sleep(0.12)
+    return latencies
+
+
+def _by_hand(server: Server, watched: _Watched, key: str) -> list[float]:
+    """Changes by somebody who has a socket and no library."""
+    latencies = []
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        for number in range(SINGLE_CHANGES):
+            label = f"by-hand-{number}"
+            sent = time.perf_counter()
+            connection.sendall(f"HSET {key} label {label}\r\n".encode())
+            latencies.append(watched.wait_for(label) - sent)
+            connection.recv(64)
+            time.sleep(0.12)
+    return latencies
+
+
+def _expiring(client: redis.Redis, watched: _Watched) -> list[float]:
+    """From the server's own notice of a key that expired until its row is gone."""
+    client.config_set("notify-keyspace-events", "Ex")
+    latencies = []
+    with client.pubsub(ignore_subscribe_messages=True) as notices:
+        notices.subscribe("__keyevent@0__:expired")
+        for number in range(EXPIRIES):
+            job_id = f"expiring-{number}"
+            client.hset(KEYS.job(job_id), mapping={"status": "success", "label": job_id})
+            watched.wait_for(job_id)
+            client.pexpire(KEYS.job(job_id), 250)
+            while (notice := notices.get_message(timeout=10)) is None:
+                pass
+            noticed = time.perf_counter()
+            assert notice["data"] == KEYS.job(job_id).encode()
+            latencies.append(watched.wait_until_gone(job_id) - noticed)
+    client.config_set("notify-keyspace-events", "")
     return latencies
 
 
@@ -129,14 +176,16 @@ def _flood(client: redis.Redis, watched: _Watched, keys: list[str]) -> list[floa
     return [watched.arrived[label] - at for label, at in sent.items() if label in watched.arrived]
 
 
-def _changes(client: redis.Redis, watched: _Watched, jobs: int) -> Iterator[Measurement]:
+def _changes(server: Server, client: redis.Redis, watched: _Watched, jobs: int) -> Iterator[Measurement]:
     ids = [member.decode() for member in client.zrevrange(KEYS.jobs, 0, 5000)]
     keys = [KEYS.job(job_id) for job_id in ids]
     for name, latencies, p50, p99 in (
-        ("single changes", _single_changes(client, watched, keys[0]), 0.04, 0.15),
-        (f"{FLOOD_RATE} changes/s", _flood(client, watched, keys), None, 0.3),
+        ("write → in the catalogue, single changes", _single_changes(client, watched, keys[0]), 0.04, 0.15),
+        ("HSET by hand → in the catalogue", _by_hand(server, watched, keys[1]), 0.04, 0.15),
+        ("key expires → out of the catalogue", _expiring(client, watched), 0.04, 0.15),
+        (f"write → in the catalogue, {FLOOD_RATE} changes/s", _flood(client, watched, keys), None, 0.3),
     ):
-        where = f"write → in the catalogue, {name}, N = {jobs}"
+        where = f"{name}, N = {jobs}"
         middle, late = median(latencies), percentile(latencies, 99)
         yield Measurement(name=f"{where}, p50", value=middle, unit="s", spread=spread(latencies), budget=p50)
         yield Measurement(name=f"{where}, p99", value=late, unit="s", budget=p99)
@@ -180,6 +229,6 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
 
 def _watched(server: Server, jobs: int) -> Iterator[Measurement]:
     with server.client() as client, _Watched(server.url) as watched:
-        yield from _changes(client, watched, jobs)
+        yield from _changes(server, client, watched, jobs)
         yield _beating(client, watched)
         yield _idle(client)

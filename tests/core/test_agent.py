@@ -1,5 +1,6 @@
 """A host's agent, with real jobs whose supervisors are killed or frozen."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,20 +8,25 @@ import threading
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from gnjobs import control, events
 from gnjobs.agent import Agent
+from gnjobs.agent_lock import AgentLock, Holder
 from gnjobs.health import Presence
-from gnjobs.identity import boot_id, host_name, pid_namespace
+from gnjobs.identity import boot_id, host_name, login_name, pid_namespace
+from gnjobs.kill_steps import step
 from gnjobs.kills import kill_job
 from gnjobs.launching import launch
+from gnjobs.process_table import read_mark
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
+from tests.accounts import AS_NOBODY, needs_accounts
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server
-from tests.supervised import KEYS, SupervisedJob, python
+from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for
 
 SLEEP = python("import time; time.sleep(1000)")
@@ -80,7 +86,9 @@ def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
     orphan = kill_supervisor(job, store)
     wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)], 20)
     wait_for(lambda: store.now() - job.read().heartbeat < 5, 20, "the agent to beat")
-    assert job.read().status == "running"
+    kept = job.read()
+    assert kept.status == "running"
+    assert f"the agent of {host_name()} beats for it" in kept.error
     steps = list(kill_job(store, job.id, actor=TUX, reason="orphan"))
     assert steps[-1].verified, steps
     assert job.read().status == "killed"
@@ -97,10 +105,10 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
     request_id = control.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
     last = None
-    for step in control.read_answers(store.client, stream, request_id, lambda: until):
-        if step is not None:
-            last = step
-            if step.final:
+    for answered in control.read_answers(store.client, stream, request_id, lambda: until):
+        if answered is not None:
+            last = answered
+            if answered.final:
                 break
     assert last is not None
     assert last.verified, last
@@ -108,17 +116,146 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
     assert job.alive() == []
 
 
-def test_a_second_agent_says_why_it_does_not_work(server: Server) -> None:
-    command = gnjobs("agent", "--redis-url", server.url)
-    first = subprocess.Popen(command)
+@pytest.fixture
+def agents() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Agents as processes of their own, ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def start_agent(url: str, *before: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*before, *gnjobs("agent", "--redis-url", url)], stderr=subprocess.PIPE, text=True
+    )
+
+
+def holder(server: Server) -> dict[str, object]:
+    return json.loads(server.client().get(KEYS.host_agent(host_name())) or b"{}")
+
+
+@pytest.mark.parametrize(
+    "account", [(), pytest.param(AS_NOBODY, marks=needs_accounts)], ids=["same account", "another account"]
+)
+def test_a_second_agent_says_why_it_does_not_work(
+    server: Server, agents: list["subprocess.Popen[str]"], account: tuple[str, ...]
+) -> None:
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
+    agents.append(start_agent(server.url.replace("127.0.0.1", "localhost"), *account))
+    _, said = agents[1].communicate(timeout=30)
+    assert agents[1].returncode == 1
+    assert f"already runs on {host_name()}: pid {agents[0].pid} of {login_name()}" in said
+    agents[0].terminate()
+    assert agents[0].wait(10) == 0
+    assert not holder(server)
+
+
+def test_an_agent_that_was_killed_is_followed_at_once(
+    server: Server, agents: list["subprocess.Popen[str]"]
+) -> None:
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
+    agents[0].kill()
+    agents[0].wait()
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[1].pid, 10)
+
+
+def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
+    agent = Agent(store, every=0.1)
+    assert agent.begin() is None
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    store.client.set(KEYS.host_agent(host_name()), msgspec.json.encode(Holder.this_process()))
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_who_can_not_be_looked_at_is_waited_for(store: JobStore) -> None:
+    """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
+    key = KEYS.host_agent(host_name())
+    elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
+    store.client.set(key, msgspec.json.encode(elsewhere), px=3000)
+    assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
+    assert AgentLock(store.client, key, seconds=3.0).take() is None
+
+
+def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, job: SupervisedJob) -> None:
+    job.processes[0].send_signal(signal.SIGSTOP)
+    stream = KEYS.host_control(host_name())
+    answered = control.send_request(store.client, stream, control.ControlRequest("", "dance"))
+    control.answer(store.client, stream, answered, step("refused", "no", final=True))
+    asked = control.send_request(
+        store.client, stream, control.ControlRequest("", "kill", job=job.id, grace=1.0)
+    )
+    agent = Agent(store, every=0.2)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
     try:
-        wait_for(lambda: server.client().zscore(KEYS.hosts, host_name()), 20)
-        second = subprocess.run(command, capture_output=True, text=True, timeout=30)
-        assert second.returncode == 1
-        assert "already runs" in second.stderr
+        assert job.wait_for("killed").stop_by == "?"
+        answers = [
+            fields[b"answer"].decode() for _, fields in store.client.xrange(stream) if b"answer" in fields
+        ]
+        assert set(answers) == {answered, asked}
+        assert answers.count(answered) == 1
     finally:
-        first.terminate()
-        assert first.wait(10) == 0
+        agent.stop()
+        thread.join()
+
+
+def test_a_kill_whose_supervisor_died_over_it_is_finished(
+    store: JobStore, server: Server, agent: Agent
+) -> None:
+    with supervised(server, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]) as job:
+        job.wait_for_line("ready")
+        asked = control.ControlRequest("", "kill", job=job.id, by="jane", reason="runaway", grace=600)
+        control.send_request(store.client, KEYS.control(job.id), asked)
+        job.wait_for("stopping")
+        kill_supervisor(job, store)
+        done = job.wait_for("killed", limit=40)
+        assert (done.stop_by, done.stop_reason) == ("jane", "runaway")
+        assert job.alive() == []
+
+
+def test_every_stale_entry_of_the_unfinished_goes_and_none_of_the_others(store: JobStore) -> None:
+    store.client.zadd(KEYS.unfinished, {f"gone-{number}": number + 1 for number in range(12_000)})
+    jobs = [store.create(["true"]).id for _ in range(3)]
+    agent = Agent(store)
+    for _ in range(3):
+        agent.look_around()
+    assert store.client.zcard(KEYS.unfinished) == len(jobs)
+
+
+def test_a_running_job_that_never_beat_is_lost_when_nothing_of_it_runs(store: JobStore) -> None:
+    job = stale(store)
+    store.client.hdel(KEYS.job(job.id), "heartbeat")
+    store.client.hset(KEYS.job(job.id), "created", store.now() - 100)
+    Agent(store).look_around()
+    assert store.get(job.id).status == "lost"
+
+
+def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) -> None:
+    then = store.now() - 100
+    dead, waiting, elsewhere = (store.create(["true"]).id for _ in range(3))
+    for job_id, host in ((dead, host_name()), (waiting, host_name()), (elsewhere, "elsewhere")):
+        where = {"launch-host": host, "launch-namespace": pid_namespace()}
+        store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, **where})
+    supervisor = subprocess.Popen(["sleep", "1000"], env=os.environ | {"GNJOBS_JOB_ID": waiting})
+    try:
+        wait_for(lambda: (mark := read_mark(supervisor.pid)) is not None and mark.job == waiting)
+        Agent(store).look_around()
+        assert [store.get(job_id).status for job_id in (dead, waiting, elsewhere)] == [
+            "lost",
+            "pending",
+            "pending",
+        ]
+    finally:
+        supervisor.kill()
+        supervisor.wait()
 
 
 def test_a_job_is_started_for_who_asks(store: JobStore, agent: Agent) -> None:
@@ -146,7 +283,7 @@ def test_a_job_that_cannot_be_written_keeps_no_other_from_its_end(store: JobStor
 def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     job = stale(store)
     seen = iter([Presence("gone"), Presence("running", "1 process runs")])
-    monkeypatch.setattr("gnjobs.agent.look", lambda _: next(seen))
+    monkeypatch.setattr("gnjobs.orphans.look", lambda *_: next(seen))
     Agent(store).look_around()
     assert store.get(job.id).status == "running"
 

@@ -212,6 +212,18 @@ def test_a_sweep_removes_what_was_not_told_again() -> None:
     assert shown(catalogue.listing()) == ["j11", "j8", "j6", "j4", "j2", "j0"]
 
 
+def test_a_row_that_is_read_again_unchanged_is_no_news() -> None:
+    catalogue, _, _ = make()
+    catalogue.put([job(n) for n in range(3)])
+    first, version = catalogue.get("j1"), catalogue.version
+    catalogue.apply(Change(sweep="begin", rows=tuple(job(n) for n in range(3))))
+    catalogue.apply(Change(sweep="end"))
+    finish(catalogue)
+    assert catalogue.get("j1") is first
+    assert catalogue.version == version
+    assert len(catalogue) == 3
+
+
 def test_a_second_sweep_forgets_the_first() -> None:
     catalogue, _, _ = make()
     catalogue.put([job(n) for n in range(3)])

@@ -17,7 +17,6 @@ from gnjobs.adapters import OutputFile, OutputHandler
 from gnjobs.child_output import ChildOutput
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import InvalidName, NotInJob
-from gnjobs.keeping import let_all_go
 from gnjobs.keys import Keys
 from gnjobs.lines import Line
 from gnjobs.output_reader import OutputReader
@@ -253,7 +252,6 @@ def proxy(server: Server) -> Iterator[Proxy]:
 def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
     for limit in ("requests_left", "replies_left"):
         for position in range(0, 3000, 83):
-            let_all_go()  # of the child before, whose keys are the same
             client.flushall()
             prepare(client)
             setattr(proxy, limit, position)

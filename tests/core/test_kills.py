@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gnjobs import hidden_processes, processes
+from gnjobs import process_view, processes
 from gnjobs.kills import kill_job
 from gnjobs.process_table import Mark, read_mark
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
 from tests.servers import Server
-from tests.supervised import SupervisedJob, python
+from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for
 
 JANE = Actor.admin("jane")
@@ -39,7 +39,7 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def unreadable(pid: int) -> Mark | None:
             return None if pid in pids else read_mark(pid)
 
-        for module in (hidden_processes, processes):
+        for module in (process_view, processes):
             monkeypatch.setattr(module, "read_mark", unreadable)
 
     return conceal_pids
@@ -68,3 +68,50 @@ def test_orphans_of_another_account_are_named_and_not_called_gone(
     assert str(record.pid) in steps[-1].text
     assert record.account in steps[-1].text
     assert job.read().status == "running"
+
+
+@pytest.fixture
+def parent(server: Server) -> Iterator[SupervisedJob]:
+    """A job whose supervisor was killed, with a child that is a process, one that is a thread, one without a pid."""
+    code = (
+        "import os, subprocess, time\n"
+        "started = subprocess.Popen(['sleep', '600'], env={**os.environ, 'GNJOBS_CHILD_ID': 'process'})\n"
+        "print(started.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with supervised(server, python(code)) as made:
+        pid = wait_for(lambda: made.lines("out"))[0]
+        main = wait_for(lambda: made.read().pid)
+        for name, mapping in {"process": {"pid": pid}, "thread": {"pid": main}, "unknown": {}}.items():
+            made.client.hset(KEYS.child(made.id, name), mapping={"status": "running", **mapping})
+            made.client.hset(KEYS.job(made.id), f"child:{name}", KEYS.child_output(made.id, name))
+        made.processes[0].kill()
+        made.processes[0].wait()
+        yield made
+
+
+def test_without_a_supervisor_only_a_child_with_processes_of_its_own_is_killed_alone(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    for name, why in {"thread": "it is a thread of pid", "unknown": "no process of it is known"}.items():
+        last = list(kill_job(store, parent.id, name, actor=JANE, grace=0.1))[-1]
+        assert (last.kind, last.verified) == ("refused", False)
+        assert why in last.text
+        assert parent.child(name).status == "running"
+    last = list(kill_job(store, parent.id, "process", actor=JANE, grace=0.1))[-1]
+    assert last.verified, last
+    assert parent.child("process").status == "killed"
+    assert [process.pid for process in parent.alive()] == [parent.read().pid]
+
+
+def test_what_runs_on_after_its_job_was_said_to_have_ended_is_killed(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    store.client.hset(KEYS.job(parent.id), "status", "lost")
+    steps = list(kill_job(store, parent.id, actor=JANE, grace=0.1))
+    assert "yet something of it runs" in steps[0].text
+    assert steps[-1].verified, steps
+    assert parent.alive() == []
+    assert parent.read().status == "lost"
+    again = list(kill_job(store, parent.id, actor=JANE, grace=0.1))
+    assert [step.kind for step in again] == ["skipped"]

@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnjobs import hidden_processes, presence, processes
+from gnjobs import presence, process_view, processes
 from gnjobs.environment import ENV_JOB
 from gnjobs.identity import account_name, boot_id, host_name, pid_namespace
 from gnjobs.presence import look
@@ -51,7 +52,11 @@ def test_another_host_boot_or_namespace() -> None:
         "elsewhere",
         "its processes on elsewhere cannot be seen from here",
     )
-    assert look(job_here(boot_id="an earlier one")).kind == "restarted"
+    assert look(job_here(boot_id="an earlier one", heartbeat=1.0)).kind == "restarted"
+    assert look(job_here(boot_id="another's", heartbeat=time.time())) == (
+        "elsewhere",
+        f"it runs on another machine that is called {host_name()}",
+    )
     assert look(job_here(pid_namespace="pid:[1]")).kind == "elsewhere"
     assert look(Job(id=JOB)).kind == "elsewhere"
 
@@ -69,14 +74,14 @@ def test_what_cannot_be_inspected_counts_as_running(
     def unreadable(pid: int) -> Mark | None:
         return None if pid == process.pid else read_mark(pid)
 
-    for module in (hidden_processes, processes):
+    for module in (process_view, processes):
         monkeypatch.setattr(module, "read_mark", unreadable)
     started = process_start(process.pid)
     job = job_here(pid=process.pid, process_started=started)
     assert look(job).kind == "hidden"
     assert f"process {process.pid} of {account_name(os.getuid())} runs" in look(job).words
     assert look(job_here(account=None)).kind == "hidden"
-    assert look(job_here(account="somebody-else")).kind == "gone"
+    assert look(job_here(account="nobody")).kind == "gone"
     assert started is not None
     assert look(job_here(process_started=started + 1)).kind == "gone"
 
@@ -87,7 +92,7 @@ def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
     def unreadable(pid: int) -> Mark | None:
         return None if pid == process.pid else read_mark(pid)
 
-    for module in (hidden_processes, processes):
+    for module in (process_view, processes):
         monkeypatch.setattr(module, "read_mark", unreadable)
     job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
     assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")

@@ -242,6 +242,19 @@ def test_where_tracking_is_refused_it_polls_and_says_so(own_server: Server) -> N
         wait_for(lambda: "new" in seen and "seen-on-screen" not in seen)
 
 
+def test_an_old_server_that_knows_no_tracking_is_polled(own_server: Server) -> None:
+    own_server.kill()
+    own_server.options = ("--rename-command", "CLIENT", "")
+    admin = own_server.start().client()
+    add_job(admin, "a", status="running")
+    with mirror(own_server.url) as seen:
+        seen.wait_until_loaded()
+        assert seen.state == "polling"
+        assert "unknown command" in seen.states[-1].why.lower()
+        admin.hset(KEYS.job("a"), "label", "changed")
+        wait_for(lambda: (row := seen.row("a")) and row.label == "changed")
+
+
 def test_what_the_acl_hides_is_said(own_server: Server) -> None:
     admin = own_server.client()
     add_job(admin, "a")

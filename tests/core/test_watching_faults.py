@@ -197,3 +197,20 @@ def test_a_hung_server_is_away_and_comes_back(own_server: Server) -> None:
             own_server.send(signal.SIGCONT)
             change_everything(client)
             wait_for(lambda: seen.state == "live" and same(seen, client))
+
+
+def test_a_server_that_still_reads_its_data_is_away_until_it_answers(own_server: Server) -> None:
+    with own_server.client() as client:
+        fill(client, 300)
+        client.save()
+    with mirror(own_server.url) as seen:
+        seen.wait_until_loaded()
+        own_server.kill()
+        wait_for(lambda: seen.state == "away")
+        own_server.options = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
+        own_server.start()
+        with own_server.client() as client:
+            wait_for(lambda: seen.state == "live" and same(seen, client), 2)
+        kinds = [kind for kind, _ in itertools.groupby(state.kind for state in seen.states)]
+        assert kinds == ["connecting", "live", "away", "live"]
+        assert any("loading" in state.why.lower() for state in seen.states)

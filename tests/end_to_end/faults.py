@@ -2,14 +2,12 @@
 
 import contextlib
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import redis
 
-from tests.end_to_end.lost_seconds import cut_journal
 from tests.servers import Server
 from tests.waiting import wait_for
 
@@ -59,48 +57,51 @@ def _full(server: Server) -> Callable[[], None]:
     return lambda: _command(server, "CONFIG", "SET", "maxmemory", "0")
 
 
-def _disconnect(server: Server) -> Callable[[], None]:
-    _command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    return lambda: None
-
-
-def _lose_second(server: Server) -> Callable[[], None]:
-    """Lose all that came in the last second, exactly; the journal has time stamps."""
-    server.kill()
-    cut_journal(server.directory, 1.0)
-    return lambda: _discard(server.start())
-
-
-def _load(server: Server) -> Callable[[], None]:
-    """Come back slowly: for a while every command is answered with LOADING."""
-    with server.client(socket_timeout=20.0) as client, contextlib.suppress(redis.RedisError):
-        client.mset({f"ballast:{number}": "x" * 1000 for number in range(30)})
-        client.bgrewriteaof()
-        wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"], 20)
-    server.kill()
-    usual = server.options
-    server.options = (
-        *(*usual, "--key-load-delay", "30000"),
-        *("--loading-process-events-interval-bytes", "1024"),
-    )
-    starting = threading.Thread(target=server.start)
-    starting.start()
+def _unable_to_save(server: Server) -> Callable[[], None]:
+    """Writes are refused with MISCONF, since a snapshot could not be saved."""
+    in_the_way = Path(server.directory) / "dump.rdb"
+    in_the_way.unlink(missing_ok=True)
+    in_the_way.mkdir()
+    _command(server, "CONFIG", "SET", "save", "3600 1")
+    _command(server, "CONFIG", "SET", "stop-writes-on-bgsave-error", "yes")
+    with server.client() as client:
+        _save_and_fail(client)
 
     def heal() -> None:
-        starting.join()
-        server.options = usual
+        _command(server, "CONFIG", "SET", "save", "")
+        in_the_way.rmdir()
 
     return heal
 
 
-def _cannot_save(server: Server) -> Callable[[], None]:
-    """MISCONF: the snapshot can't be written, since a directory stands in its place."""
-    (server.directory / "dump.rdb").mkdir(exist_ok=True)
-    with server.client(socket_timeout=5.0) as client:
-        client.config_set("save", "3600 1")
-        client.bgsave()
-        wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err", 20)
-    return lambda: _command(server, "CONFIG", "SET", "save", "")
+def _save_and_fail(client: redis.Redis) -> None:
+    def has_failed() -> bool:
+        with contextlib.suppress(redis.ResponseError):  # the journal may be being rewritten at this moment
+            client.bgsave(schedule=True)
+        return bool(client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+    wait_for(has_failed, 20, "a snapshot that could not be saved")
+
+
+def _load(server: Server) -> Callable[[], None]:
+    """It answers LOADING for a while after a restart."""
+    server.kill()
+    before = server.options
+    server.options = (*before, "--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024")
+    server.launch()
+    server.options = before
+
+    def heal() -> None:
+        server.wait_until_ready(60)
+        server.kill()  # what was slow to load is slow to go on
+        server.start()
+
+    return heal
+
+
+def _disconnect(server: Server) -> Callable[[], None]:
+    _command(server, "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    return lambda: None
 
 
 def _command(server: Server, *words: str) -> None:
@@ -118,11 +119,10 @@ FAULTS = (
     Fault("forgets", _forget),
     Fault("read-only", _read_only),
     Fault("full", _full),
+    Fault("unable-to-save", _unable_to_save),
+    Fault("loading", _load),
     Fault("disconnects", _disconnect),
-    Fault("cannot save", _cannot_save),
 )
-# Those that need time stamps in the journal (`STAMPED`), or more time than a test has.
-MORE_FAULTS = (*FAULTS, Fault("loses a second", _lose_second), Fault("loads", _load))
 
 
 @contextlib.contextmanager
@@ -134,4 +134,4 @@ def broken(server: Server, fault: Fault) -> Iterator[None]:
     finally:
         heal()
         with contextlib.suppress(redis.RedisError):
-            server.wait_until_ready()
+            server.wait_until_ready(60)

@@ -1,96 +1,283 @@
 """Random faults under running jobs: `python -m tests.end_to_end.random_faults --minutes N --seed S`.
 
-Servers, connections, keys, supervisors, jobs and children are broken at random moments, with the dashboard open in a
-terminal beside it. Reports what was injected, and what was lost, stored twice, or told wrongly; exits with 1 if
+Jobs with children run beside an agent and a dashboard, while their server, their connections, their keys and they
+themselves are broken. Reports what was injected, and what was lost, stored twice, or told wrongly; exits with 1 if
 anything was.
 """
 
 import argparse
 import contextlib
 import random
+import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from tests.end_to_end.faults import MORE_FAULTS, Fault, broken
-from tests.end_to_end.lost_seconds import STAMPED
-from tests.end_to_end.observed_dashboard import ObservedDashboard
-from tests.end_to_end.random_jobs import World, run_job
-from tests.end_to_end.small_disk import Filler, small_disk
-from tests.proxy import running_proxy
-from tests.servers import BINARIES, Server
+import psutil
+import redis
 
-JOBS_AT_ONCE = 3
+from gnjobs.records import Job
+from gnjobs.statuses import FINAL_STATUSES, RUNNING
+from tests.end_to_end.command import environment
+from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
+from tests.end_to_end.full_disk import full_disk, small_disk
+from tests.end_to_end.journal import Journal
+from tests.end_to_end.ledger import Ledger
+from tests.end_to_end.onlooker import Onlooker
+from tests.end_to_end.terminal import gnjobs
+from tests.proxy import Proxy, running_proxy
+from tests.servers import Server
+from tests.supervised import KEYS, SupervisedJob
+
+Value = TypeVar("Value")
+
+LONGEST_END = 90.0
+AT_ONCE = 4
+FATES = {"runs": 8, "terminated": 3, "job killed": 2, "supervisor killed": 2, "output removed": 2,
+         "all removed": 1, "second writer": 2}  # fmt: skip
+
+
+class Setting:
+    """What all jobs of a run share."""
+
+    def __init__(self, server: Server, proxy: Proxy, place: Path) -> None:
+        self.server = server
+        self.proxy = proxy
+        self.place = place
+        self.ledger = Ledger()
+        self.guard = threading.Lock()  # held while the server is broken, or while it is looked at
+
+
+class RandomJob:
+    """One job with its children, and what happens to it."""
+
+    def __init__(self, setting: Setting, seed: int) -> None:
+        self._setting = setting
+        self._ledger = setting.ledger
+        self._chance = random.Random(seed)
+        self._seed = seed
+        self._fate = self._chance.choices(list(FATES), list(FATES.values()))[0]
+        self._code = self._chance.choice([0, 0, 3])
+        self._seconds = self._chance.uniform(1.0, 6.0)
+        kinds = self._chance.choices(["ends", "raises", "crashes"], [6, 1, 1], k=self._chance.randint(0, 4))
+        self._names = [f"{kind}-{number}" for number, kind in enumerate(kinds)]
+
+    def run(self) -> None:
+        """Run it to its end, and check it."""
+        self._ledger.fates[self._fate] += 1
+        command = [sys.executable, "-m", "tests.end_to_end.jobs.numbered", str(self._setting.place)]
+        command += [str(self._seed), f"{self._seconds:.3f}", str(self._code), *self._names]
+        job = create(self._setting.server, command)
+        job.url = self._setting.proxy.url
+        try:
+            supervisor = job.supervise()
+            wait_for_status(job, {RUNNING} | FINAL_STATUSES)
+            if self._fate != "runs":
+                time.sleep(self._seconds * self._chance.random())
+                self._meet_fate(job, supervisor)
+            done = wait_for_status(job, FINAL_STATUSES, gone=self._fate == "all removed")
+            if self._fate != "supervisor killed":
+                supervisor.wait(LONGEST_END)
+            with self._setting.guard:
+                settle(self._setting.server)
+                self._check(job, done)
+        finally:
+            job.end()
+
+    def _meet_fate(self, job: SupervisedJob, supervisor: "subprocess.Popen[bytes]") -> None:
+        key = self._chance.choice([KEYS.output(job.id), *(KEYS.child_output(job.id, n) for n in self._names)])
+        match self._fate:
+            case "terminated":
+                supervisor.terminate()
+            case "supervisor killed":
+                supervisor.kill()
+            case "job killed":
+                if pid := insist(lambda: job.read().pid):
+                    with contextlib.suppress(ProcessLookupError, psutil.Error):
+                        if job.id == psutil.Process(pid).environ().get("GNJOBS_JOB_ID"):
+                            psutil.Process(pid).kill()
+            case "output removed":
+                insist(lambda: job.client.delete(key))
+            case "all removed":
+                insist(lambda: [job.client.delete(name) for name in job.client.keys(f"{KEYS.job(job.id)}*")])
+            case "second writer":
+                entry = {"at": 1000, "kind": "out", "data": "an intruder"}
+                insist(lambda: job.client.exists(key) and job.client.xadd(key, entry, id="900000000-0"))
+
+    def _check(self, job: SupervisedJob, done: Job | None) -> None:
+        done = job.read()
+        if self._fate == "all removed":
+            self._check_removed(job, done)
+            return
+        self._ledger.check_end(job, done, self._expected())
+        is_whole = self._fate in ("runs", "output removed", "second writer")
+        self._ledger.check_children(job, self._started_names(job), to_their_end=is_whole)
+        if self._fate in ("output removed", "second writer"):
+            return  # an output that was tampered with can't be whole
+        place = self._setting.place
+        self._ledger.check_lines(job, KEYS.output(job.id), place / f"{self._seed}", "itself")
+        for name in self._names:
+            self._ledger.check_lines(
+                job, KEYS.child_output(job.id, name), place / f"{self._seed}.{name}", name
+            )
+
+    def _started_names(self, job: SupervisedJob) -> Sequence[str]:
+        """Children that were recorded; a job that ended before it had any has none."""
+        found = [name for name in self._names if job.client.hexists(KEYS.job(job.id), f"child:{name}")]
+        return self._names if self._fate == "runs" else found
+
+    def _expected(self) -> Collection[str]:
+        """How the job should end; what came while it was ending anyway may have been too late."""
+        own = "error" if self._code else "success"
+        match self._fate:
+            case "terminated":
+                return ("killed", own) if self._has_written_all() else ("killed",)
+            case "job killed":
+                return ("error", own) if self._has_written_all() else ("error",)
+            case "supervisor killed":
+                return ("lost", own) if self._has_written_all() else ("lost",)
+        return (own,)
+
+    def _has_written_all(self) -> bool:
+        return (self._setting.place / f"{self._seed}").exists()
+
+    def _check_removed(self, job: SupervisedJob, done: Job) -> None:
+        """It may be there again where the server forgot that it was removed; then it has ended."""
+        self._ledger.jobs += 1
+        if job.client.exists(KEYS.job(job.id)) and done.status not in FINAL_STATUSES:
+            self._ledger.wrongly(job, f"was removed, and is {done.status}")
+        self._ledger.left += len(job.alive())
+
+
+def create(server: Server, command: list[str]) -> SupervisedJob:
+    """Create a job as soon as the server lets us."""
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            return SupervisedJob(server, command)
+        time.sleep(0.05)
+
+
+def insist(action: Callable[[], Value]) -> Value:
+    """Do something in Redis as soon as the server lets us."""
+    while True:
+        with contextlib.suppress(redis.RedisError):
+            return action()
+        time.sleep(0.05)
+
+
+def settle(server: Server) -> None:
+    """Wait until the server answers and takes writes."""
+    with server.client(socket_timeout=5.0) as client:
+        insist(lambda: client.set("probe", 1))
+
+
+def wait_for_status(job: SupervisedJob, wanted: Collection[str], *, gone: bool = False) -> Job | None:
+    """Wait for a status over whatever breaks meanwhile; None where it does not come, or the record is `gone`."""
+    limit = time.monotonic() + LONGEST_END
+    while time.monotonic() < limit:
+        with contextlib.suppress(redis.RedisError):
+            found = job.read()
+            if found.status in wanted:
+                return found
+            if gone and found.status is None:
+                return None
+        time.sleep(0.05)
+    return None
+
+
+@contextlib.contextmanager
+def running_agent(server: Server, stopping: threading.Event, chance: random.Random) -> Iterator[None]:
+    """An agent that is killed at times, and started again."""
+
+    def keep() -> None:
+        while not stopping.is_set():
+            agent = subprocess.Popen(gnjobs("agent"), env=environment(server.url), stderr=subprocess.DEVNULL)
+            stopping.wait(chance.uniform(20, 60))
+            agent.send_signal(signal.SIGKILL)
+            agent.wait()
+
+    thread = threading.Thread(target=keep)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+
+
+def faults_of(
+    server: Server, proxy: Proxy, journal: Journal, chance: random.Random, disk: bool
+) -> list[Fault]:
+    """The faults that every server knows, and those that need something of this run."""
+
+    def cut(_: Server) -> Callable[[], None]:
+        setattr(proxy, chance.choice(["requests_left", "replies_left"]), chance.randint(0, 20_000))
+        return lambda: None
+
+    def lose_last_second(_: Server) -> Callable[[], None]:
+        journal.lose(1.0)
+        return lambda: server.start() and None
+
+    own = [Fault("cut", cut), Fault("cut", cut), Fault("last second", lose_last_second)]
+    return [*FAULTS, *own, *([Fault("disk full", full_disk)] if disk else [])]
 
 
 def main() -> int:
-    """Run jobs and break their server until the time is over."""
+    """Run jobs and break things until the time is over."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--binary", choices=sorted(BINARIES), default="valkey")
+    parser.add_argument("--faults", help="only those whose names are given, separated by commas")
     chosen = parser.parse_args()
+    chance, stopping = random.Random(chosen.seed), threading.Event()
     with contextlib.ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         disk = stack.enter_context(small_disk(place / "server"))
-        server = Server(place / "server", BINARIES[chosen.binary], STAMPED).start()
+        server = Server(place / "server", options=LASTING).start()
         stack.callback(server.stop)
         proxy = stack.enter_context(running_proxy(server.port))
-        world = World(server, proxy, place)
-        dashboard = stack.enter_context(ObservedDashboard(world))
+        setting = Setting(server, proxy, place)
+        journal = stack.enter_context(Journal(server))
+        stack.enter_context(running_agent(server, stopping, random.Random(chosen.seed)))
+        onlooker = stack.enter_context(Onlooker(server))
+        faults = faults_of(server, proxy, journal, chance, disk)
+        if chosen.faults:
+            faults = [fault for fault in faults if fault.name in chosen.faults.split(",")]
         end = time.monotonic() + 60 * chosen.minutes
-        chance = random.Random(chosen.seed)
         while time.monotonic() < end:
-            run_round(world, chance, dashboard, disk)
-            print(f"{max(0.0, end - time.monotonic()):.0f} s left: {world.ledger.short()}", flush=True)
-    print(world.ledger)
-    print(dashboard)
-    return 0 if world.ledger.is_clean and dashboard.is_right else 1
+            run_round(setting, chance, faults, onlooker)
+    print(setting.ledger)
+    print(onlooker)
+    return 0 if setting.ledger.is_clean and onlooker.is_clean else 1
 
 
-def run_round(world: World, chance: random.Random, dashboard: ObservedDashboard, disk: Filler | None) -> None:
+def run_round(setting: Setting, chance: random.Random, faults: Sequence[Fault], onlooker: Onlooker) -> None:
     """Run a few jobs at once, with faults until all of them have ended."""
     workers = [
-        threading.Thread(target=run_job, args=(world, chance.getrandbits(32))) for _ in range(JOBS_AT_ONCE)
+        threading.Thread(target=RandomJob(setting, chance.getrandbits(32)).run) for _ in range(AT_ONCE)
     ]
     for worker in workers:
         worker.start()
-    world.wait_until_created(JOBS_AT_ONCE)
-    time.sleep(2.5)  # the jobs' records are older than what a server can forget
+    time.sleep(1.5)  # the jobs' records are older than what a server can forget
     while any(worker.is_alive() for worker in workers):
         time.sleep(chance.uniform(0.2, 1.5))
-        with world.guard:
-            break_something(world, chance, dashboard, disk)
-    for worker in workers:
-        worker.join()
-
-
-def break_something(
-    world: World, chance: random.Random, dashboard: ObservedDashboard, disk: Filler | None
-) -> None:
-    """Break the server, or connections at some byte, for a moment."""
-    faults = [*MORE_FAULTS, *cuts(world, chance)] + ([disk.fault] if disk is not None else [])
-    fault = chance.choice(faults)
-    world.ledger.faults[fault.name] += 1
-    with broken(world.server, fault):
-        time.sleep(chance.uniform(0.0, 1.5))
-        dashboard.look(fault)
-    dashboard.check_return(fault)
-
-
-def cuts(world: World, chance: random.Random) -> Iterator[Fault]:
-    """Cut whichever connection is at work when so many more bytes have passed."""
-    for direction in ("requests_left", "replies_left"):
-        limit = chance.randint(0, 5000)
-
-        def cut(_: Server, direction: str = direction, limit: int = limit) -> object:
-            setattr(world.proxy, direction, limit)
-            return lambda: setattr(world.proxy, direction, None)
-
-        yield Fault(f"cut in {direction.removesuffix('_left')}", cut)  # type: ignore[arg-type]
+        fault = chance.choice(faults)
+        setting.ledger.faults[fault.name] += 1
+        with setting.guard:
+            with broken(setting.server, fault):
+                time.sleep(chance.uniform(0.0, 1.5))
+                onlooker.look_while_broken(fault.name)
+            onlooker.look_after()
+    print(f"{time.strftime('%H:%M:%S')} {setting.ledger.jobs} jobs, {setting.ledger.faults.total()} faults,"
+          f" {len(setting.ledger.notes)} notes", flush=True)  # fmt: skip
+    for note in setting.ledger.notes[setting.ledger.noted :]:
+        print(f"    {note}", flush=True)
+    setting.ledger.noted = len(setting.ledger.notes)
 
 
 if __name__ == "__main__":

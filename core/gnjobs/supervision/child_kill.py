@@ -7,6 +7,7 @@ from typing import Any
 
 import redis
 
+from gnjobs.child_processes import why_not_alone
 from gnjobs.connections import connect
 from gnjobs.control import ControlRequest
 from gnjobs.ending import end_processes
@@ -52,9 +53,8 @@ class ChildKill(threading.Thread):
             return
         if child.is_final:
             self._say(step("skipped", f"it has already ended: {child.status}", verified=True, final=True))
-        elif self._is_thread(child):
-            text = f"it is a thread of pid {child.pid}, which can't be killed alone; kill the whole job"
-            self._say(step("refused", text, final=True))
+        elif (obstacle := why_not_alone(child, self._find)) is not None:
+            self._say(step("refused", obstacle, final=True))
         else:
             self._kill(child)
 
@@ -117,15 +117,6 @@ class ChildKill(threading.Thread):
     def _read(self) -> Child:
         found: Any = self._client.hgetall(self._key)
         return read_child(self._child_id, found)
-
-    def _is_thread(self, child: Child) -> bool:
-        """Whether it runs inside a process that is not its own: one of the job without this child's mark."""
-        if child.status == PENDING or child.pid is None:
-            return False
-        marked = {process.pid for process in self._find(self._child_id).processes}
-        return child.pid not in marked and any(
-            process.pid == child.pid for process in self._find(None).processes
-        )
 
     def _say(self, said: KillStep) -> None:
         self._answers.send(self._request, said)

@@ -69,7 +69,6 @@ class ChildWatch:
         self._job_id = job_id
         self._count = 0
         self._reading: list[str] = []
-        self._doubted: set[str] = set()
         self.output_keys: dict[str, str] = {}
         self.children: dict[str, WatchedChild] = {}
 
@@ -90,18 +89,12 @@ class ChildWatch:
         """The ids of children that have not ended, as far as is known."""
         return (name for name, child in self.children.items() if child.status not in FINAL_STATUSES)
 
-    def doubt(self) -> None:
-        """Read every child again, ended ones too: the server may have forgotten their ends."""
-        self._doubted.update(self.children)
-
     def add_reads(self, pipe: Any, *, all_unfinished: bool = False) -> int:
         """Add to a pipeline the reading of running children and of the first that wait; return how many."""
         waiting = 0
         self._reading = []
-        for child_id, child in self.children.items():
-            if child.status in FINAL_STATUSES and child_id not in self._doubted:
-                continue
-            if child.status == PENDING:
+        for child_id in self.unfinished():
+            if self.children[child_id].status == PENDING:
                 waiting += 1
                 if waiting > _WAITING_READ_AT_ONCE and not all_unfinished:
                     continue
@@ -114,7 +107,6 @@ class ChildWatch:
         for child_id, reply in zip(self._reading, replies, strict=True):
             if isinstance(reply, list):
                 self.children[child_id] = _read_child(reply)
-                self._doubted.discard(child_id)
 
     @property
     def faults(self) -> int:

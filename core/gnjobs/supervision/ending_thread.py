@@ -68,10 +68,8 @@ class EndingThread(threading.Thread):
         self._on_ended(Ended(list(self._seen.values()), survivors, took, step))
 
     def _look(self) -> Found:
-        """Find what is to be ended, and remember names: what can't be inspected counts as running too."""
+        """Find what is to be ended, and remember names."""
         found = self._find()
         for process in found.processes:
             self._seen[process.pid] = NamedProcess(process.pid, process.command)
-        for pid, account in found.hidden:
-            self._seen[pid] = NamedProcess(pid, f"of account {account}")
         return found

@@ -1,20 +1,20 @@
 """From a supervisor's environment to its exit code."""
 
 import os
-import pwd
 import signal
 import sys
 
 from gnjobs.environment import ENV_JOB
 from gnjobs.keys import Keys
-from gnjobs.processes import boot_id, host_name, pid_namespace, process_start
+from gnjobs.processes import boot_id, host_name, login_name, pid_namespace, process_start
 from gnjobs.scripts import Value
 from gnjobs.supervision.claiming import GivenUp, claim
 from gnjobs.supervision.private_environment import Settings, read_settings
+from gnjobs.supervision.process_setup import STOP_SIGNALS, hear_stop_signals
 from gnjobs.supervision.record_link import RecordLink
 from gnjobs.supervision.reporter import BEAT_SECONDS
 from gnjobs.supervision.reports import ReportPipe
-from gnjobs.supervision.supervision import STOP_SIGNALS, Supervision
+from gnjobs.supervision.supervision import Supervision
 from gnjobs.supervision.wakeups import Wakeups
 
 _WRONG_USE = 2
@@ -24,9 +24,10 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     """Supervise the job that the environment names; returns an exit code, after one line where it gave up."""
     wakeups = Wakeups()
     wakeups.hear_signals((signal.SIGCHLD, *STOP_SIGNALS))
+    hear_stop_signals()
     try:
         settings, link = _open()
-        job = claim(link, wakeups, identity())
+        job = claim(link, wakeups, {**identity(), "mark": settings.mark})
     except GivenUp as given_up:
         print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
         reports.ended(given_up.exit_code)
@@ -48,7 +49,7 @@ def identity() -> dict[str, Value]:
     """The fields of a record that say who supervises the job, so that no reused pid is mistaken for it."""
     known: dict[str, Value | None] = {
         "host": host_name(),
-        "account": _account(),
+        "account": login_name(),
         "supervisor-pid": os.getpid(),
         "supervisor-started": process_start(os.getpid()),
         "boot-id": boot_id(),
@@ -56,10 +57,3 @@ def identity() -> dict[str, Value]:
         "heartbeat-every": BEAT_SECONDS,
     }
     return {name: value for name, value in known.items() if value is not None}
-
-
-def _account() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())

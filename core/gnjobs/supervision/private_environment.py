@@ -1,16 +1,25 @@
 """The variables between a supervisor and whoever started it; they never reach the job's command."""
 
+import uuid
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from gnjobs.connections import DEFAULT_URL
-from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_LINES_FD, ENV_LINES_PIPE, ENV_PREFIX, ENV_URL
+from gnjobs.environment import (
+    ENV_CHILD,
+    ENV_JOB,
+    ENV_LINES_FD,
+    ENV_LINES_PIPE,
+    ENV_MARK,
+    ENV_PREFIX,
+    ENV_URL,
+)
 from gnjobs.keys import DEFAULT_PREFIX
 from gnjobs.supervision.reports import REPORT_FD
 
 ECHO = "GNJOBS_ECHO"
 
-_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD})
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK})
 
 
 class Settings(NamedTuple):
@@ -21,6 +30,7 @@ class Settings(NamedTuple):
     job_id: str
     is_foreground: bool = False
     echo: bool = False
+    mark: str = ""
 
     def __repr__(self) -> str:
         return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
@@ -34,15 +44,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         job_id=environment[ENV_JOB],
         is_foreground=environment.get(REPORT_FD, "2") != "2",
         echo=environment.get(ECHO) == "1",
+        mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
     )
 
 
 def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
-    """The environment of a supervisor: that of its starter, with this job's marks and nobody else's."""
-    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id}
+    """The environment of a supervisor: that of its starter, with this job's marks and nobody else's.
+
+    One of them is new each time, and tells this job's processes from those of a job of the same id in another store.
+    """
+    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id, ENV_MARK: uuid.uuid4().hex}
     return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
-def for_command(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+def for_command(outer: Mapping[str, str], settings: Settings) -> dict[str, str]:
     """The environment of a job's command; Python does not hold back there what it prints."""
-    return {"PYTHONUNBUFFERED": "1"} | for_supervisor(outer, url, prefix, job_id)
+    own = for_supervisor(outer, settings.url, settings.prefix, settings.job_id)
+    return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark}

@@ -6,22 +6,40 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 _PR_SET_CHILD_SUBREAPER = 36
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _ERRORS_INSTEAD = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def reset_signals() -> None:
-    """Give every signal its default action and block none; a closed pipe stays an error rather than our end.
+    """Give every signal its default action; a closed pipe stays an error rather than our end.
 
-    A web server may ignore SIGCHLD, and then the exit code of every process below it would read 0.
+    Those that tell us to stop are held back until `hear_stop_signals`: the job must be told of them. A web server
+    may ignore SIGCHLD, and then the exit code of every process below it would read 0.
     """
     for number in signal.valid_signals():
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
     for number in _ERRORS_INSTEAD:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, STOP_SIGNALS)
+
+
+def hear_stop_signals() -> None:
+    """Block no signal any more: somebody listens."""
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+@contextlib.contextmanager
+def holding_stop_signals() -> Iterator[None]:
+    """Start processes that are told to stop only when they listen: they inherit what this thread blocks."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def become_subreaper() -> bool:

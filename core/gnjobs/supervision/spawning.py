@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 from gnjobs.errors import LaunchError
 from gnjobs.supervision.private_environment import ECHO
+from gnjobs.supervision.process_setup import holding_stop_signals
 from gnjobs.supervision.reports import READY, REPORT_FD
 
 
@@ -46,7 +47,8 @@ def spawn(environment: Mapping[str, str], *, foreground: bool = False, echo: boo
     read_end, write_end = os.pipe()
     reports = os.fdopen(read_end, "rb")
     try:
-        process = _start(environment, write_end, foreground, echo)
+        with holding_stop_signals():
+            process = _start(environment, write_end, foreground, echo)
     except OSError as problem:
         reports.close()
         raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem

@@ -29,7 +29,6 @@ from gnjobs.supervision.wakeups import Wakeups
 
 GRACE_SECONDS = 10.0
 _REMOVED = "its record was removed; nothing more is stored"
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Reported(NamedTuple):
@@ -107,7 +106,7 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None) -> Found:
-        return processes_of(self._job.id, child_id, supervisor=self._me)
+        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark)
 
     def _handle(self, event: object) -> None:
         match event:

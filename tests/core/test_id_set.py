@@ -1,0 +1,32 @@
+"""A set of names that keeps only their hashes."""
+
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnjobs.id_set import IdSet
+
+
+@given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 5000))
+def test_it_holds_what_was_added_and_nothing_else(added: list[str], asked: list[str], expected: int) -> None:
+    names, model = IdSet(expected), set[str]()
+    for name in added:
+        assert names.add(name) == (name not in model)
+        model.add(name)
+    assert len(names) == len(model)
+    assert [name in names for name in added + asked] == [name in model for name in added + asked]
+
+
+def test_it_grows_and_stays_small() -> None:
+    number = 20_000
+    tracemalloc.start()
+    try:
+        names = IdSet()
+        assert all(names.add(f"job-{each}") for each in range(number))
+        assert tracemalloc.get_traced_memory()[0] / number < 33
+    finally:
+        tracemalloc.stop()
+    assert len(names) == number
+    assert all(f"job-{each}" in names for each in range(number))
+    assert not any(f"no-{each}" in names for each in range(number))

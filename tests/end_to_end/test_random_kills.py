@@ -1,0 +1,11 @@
+"""A few jobs of the by-hand module: supervisors and agents killed under them, with beats that are old at once."""
+
+from tests.end_to_end import random_kills
+from tests.servers import Server
+
+
+def test_every_job_ends_rightly_whole_and_in_time(server: Server) -> None:
+    ledger, _ = random_kills.run(server, jobs=12, at_once=12, seed=5, old_beat=True)
+    assert ledger.jobs == 12
+    assert ledger.supervisor_kills
+    assert ledger.is_clean, ledger

@@ -1,0 +1,76 @@
+"""Every command on jobs and indexes whose keys are of the wrong type: each says something, none fails on Redis."""
+
+import contextlib
+import io
+import json
+
+import pytest
+
+from gnjobs.errors import GnjobsError
+from gnjobs_tui.cli import cli
+from tests.servers import Server
+from tests.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
+
+OF_ALL = (
+    ("ls",),
+    ("ls", "--json"),
+    ("ls", "--user", USER),
+    ("users",),
+    ("users", "--json"),
+    ("log",),
+    ("log", "--json"),
+)
+OF_ONE = (
+    ("show", "{}"),
+    ("show", "{}", "--json"),
+    ("show", "{}", "--faults"),
+    ("show", "{}", "--faults", "--csv"),
+    ("logs", "{}"),
+    ("logs", "{}", "--json", "-n", "5"),
+    ("logs", "{}", "--child", CHILD),
+    ("logs", "{}", "--child", "geno/errors/f.tsv"),
+    ("rerun", "{}"),
+    ("kill", "{}", "--grace", "0", "--no-wait"),
+    ("kill", "{}", "--child", CHILD, "--grace", "0", "--no-wait"),
+    ("rm", "{}"),
+)
+
+
+def invoke(server: Server, *arguments: str) -> str:
+    """Run a command in this process, as `main` does, but let what Redis refuses be raised."""
+    printed = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogateescape", write_through=True)
+    with contextlib.redirect_stdout(printed), contextlib.suppress(GnjobsError):
+        cli.main([*arguments, "--redis-url", server.url], standalone_mode=False)
+    printed.seek(0)
+    return printed.read()
+
+
+@pytest.fixture(autouse=True)
+def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+@pytest.mark.parametrize("key_name", JOB_KEYS)
+def test_a_job_with_a_key_of_another_type(server: Server, key_name: str, type_name: str) -> None:
+    job_id = job_with(server.client(), key_name, type_name)
+    for command in OF_ALL:
+        invoke(server, *command)
+    for command in OF_ONE:
+        invoke(server, *(word.format(job_id) for word in command))
+    assert job_id in [json.loads(line)["id"] for line in invoke(server, "ls", "--json").splitlines()]
+    assert json.loads(invoke(server, "show", job_id, "--json"))["id"] == job_id
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+@pytest.mark.parametrize("index", INDEXES)
+def test_an_index_of_another_type(server: Server, index: str, type_name: str) -> None:
+    client = server.client()
+    job_id = job_with(client, "processes", "string")
+    client.delete(INDEXES[index])
+    TYPES[type_name](client, INDEXES[index])
+    for command in OF_ALL:
+        invoke(server, *command)
+    for command in OF_ONE:
+        invoke(server, *(word.format(job_id) for word in command))
+    assert job_id in [json.loads(line)["id"] for line in invoke(server, "ls", "--json").splitlines()]

@@ -1,0 +1,79 @@
+"""Every screen on jobs and indexes whose keys are of the wrong type: each opens, and nothing fails."""
+
+import pytest
+from textual.pilot import Pilot
+
+from gnjobs_tui.screens.faults import FaultsScreen
+from gnjobs_tui.screens.job import JobScreen
+from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.screens.kill import KillScreen
+from gnjobs_tui.screens.log import LogScreen
+from gnjobs_tui.screens.output import OutputScreen
+from gnjobs_tui.screens.text import TextScreen
+from gnjobs_tui.screens.users import UsersScreen
+from gnjobs_tui.widgets.virtual_table import VirtualTable
+from tests.servers import Server
+from tests.tui.dashboard import dashboard, shows, until
+from tests.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with
+
+REFUSALS = ("WRONGTYPE", "Traceback", "codec")
+
+
+async def visit(pilot: Pilot[None], key: str, screen: type) -> None:
+    """Open a screen and come back."""
+    below = pilot.app.screen
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(pilot.app.screen, screen), f"{screen.__name__} after {key}")
+    await pilot.app.workers.wait_for_complete([each for each in pilot.app.workers if each.group == "read"])
+    await pilot.pause()
+    await pilot.press("escape")
+    await until(pilot, lambda: pilot.app.screen is below, f"the way back from {screen.__name__}")
+
+
+async def walk_through_the_job(pilot: Pilot[None]) -> None:
+    """Open everything that can be seen of the job of the cursor."""
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(pilot.app.screen, JobScreen))
+    await shows(pilot, "the job itself")
+    for key, screen in (("x", TextScreen), ("e", FaultsScreen), ("enter", OutputScreen), ("K", KillScreen)):
+        await visit(pilot, key, screen)
+    await pilot.press("G")
+    await visit(pilot, "enter", OutputScreen)
+    await pilot.press("escape")
+    await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen))
+
+
+def refusals(pilot: Pilot[None]) -> list[str]:
+    """What was said of a failure."""
+    said = [note.message for note in pilot.app._notifications]
+    return [text for text in said if any(word in text for word in REFUSALS)]
+
+
+@pytest.mark.parametrize("key_name", JOB_KEYS)
+async def test_jobs_with_a_key_of_another_type(server: Server, key_name: str) -> None:
+    client = server.client()
+    ids = {job_with(client, key_name, type_name) for type_name in TYPES}
+    async with dashboard(server, size=(120, 36)) as pilot:
+        await until(pilot, lambda: len(pilot.app.jobs.catalogue) == len(ids), "all jobs")
+        table = pilot.app.screen.query_one(VirtualTable)
+        for place in range(len(ids)):
+            table.move_to(place)
+            await walk_through_the_job(pilot)
+        assert refusals(pilot) == []
+
+
+@pytest.mark.parametrize("type_name", TYPES)
+async def test_indexes_of_another_type(server: Server, type_name: str) -> None:
+    client = server.client()
+    job_with(client, "processes", "string")
+    for index in INDEXES.values():
+        client.delete(index)
+        TYPES[type_name](client, index)
+    async with dashboard(server, size=(120, 36)) as pilot:
+        await shows(pilot, "processes-as-string")
+        await visit(pilot, "L", LogScreen)
+        await visit(pilot, "u", UsersScreen)
+        await visit(pilot, "K", KillScreen)
+        await visit(pilot, "R", TextScreen)
+        await walk_through_the_job(pilot)
+        assert refusals(pilot) == []

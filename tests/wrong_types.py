@@ -1,0 +1,60 @@
+"""Every key that a job or an index has, as each type that Redis knows: what somebody's mistake could leave."""
+
+from collections.abc import Callable
+
+import redis
+
+from gnjobs.keys import CHILD_FIELD, ForeignKey, Keys
+
+KEYS = Keys()
+USER, CHILD = "jsmith", "child"
+
+TYPES: dict[str, Callable[[redis.Redis, str], object]] = {
+    "string": lambda client, key: client.set(key, b"\xff not json \x1b]0;owned\x07"),
+    "list": lambda client, key: client.rpush(key, b"one", b"\xff\x1b[2J", b"{}"),
+    "set": lambda client, key: client.sadd(key, "member", "job-of-set"),
+    "zset": lambda client, key: client.zadd(key, {"member": 1, b"\xff\x1b[2J": 2, "*": float("inf")}),
+    "hash": lambda client, key: client.hset(
+        key, mapping={"field": "value", b"\xff": b"\xff", "status": "odd"}
+    ),
+    "stream": lambda client, key: client.xadd(key, {"field": b"\xff\x1b[2J", "at": "NaN"}),
+}
+
+JOB_KEYS: dict[str, Callable[[str], str]] = {
+    "record": KEYS.job,
+    "output": KEYS.output,
+    "processes": KEYS.processes,
+    "control": KEYS.control,
+    "child": lambda job_id: KEYS.child(job_id, CHILD),
+    "child-output": lambda job_id: KEYS.child_output(job_id, CHILD),
+    "foreign-errors": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "errors", "f.tsv")),
+    "foreign-logs": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "logs", "f.tsv")),
+    "foreign-metadata": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "metadata", "f.tsv")),
+}
+
+INDEXES: dict[str, str] = {
+    "jobs": KEYS.jobs,
+    "unfinished": KEYS.unfinished,
+    "users": KEYS.users,
+    "user-jobs": KEYS.user_jobs(USER),
+    "hosts": KEYS.hosts,
+    "events": KEYS.events,
+}
+
+
+def job_with(client: redis.Redis, key_name: str, type_name: str) -> str:
+    """Write a job that is right but for one key, which is of this type; return its id."""
+    job_id = f"{key_name}-as-{type_name}"
+    is_foreign = key_name.startswith("foreign")
+    fields = {"jobid": job_id, "status": "running", "command": "true", "label": job_id, "user-id": USER}
+    if not is_foreign:
+        fields |= {"created": "1700000000", "heartbeat": "1700000001", "host": "gn-web1"}
+        fields[f"{CHILD_FIELD}{CHILD}"] = KEYS.child_output(job_id, CHILD)
+        client.hset(KEYS.child(job_id, CHILD), mapping={"status": "running", "label": "a child"})
+        client.zadd(KEYS.jobs, {job_id: 1700000000})
+        client.zadd(KEYS.unfinished, {job_id: 1700000000})
+    client.hset(KEYS.job(job_id), mapping=fields)
+    key = JOB_KEYS[key_name](job_id)
+    client.delete(key)
+    TYPES[type_name](client, key)
+    return job_id
