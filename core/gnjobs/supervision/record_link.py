@@ -132,7 +132,9 @@ class RecordLink:
         if not is_there:
             if run_id is not None and run_id == self._run_id:
                 return False
-            self.client.hset(self.key, mapping=self.found | {b"status": PENDING.encode()})  # type: ignore[arg-type]
+            # With all that was said, so that nobody sees a status without what belongs to it.
+            known: Any = self.found | {name.encode(): value for name, value in self.said.items()}
+            self.client.hset(self.key, mapping=known | {b"status": PENDING.encode()})
         for step in self.steps:
             self._take(step)
         if self.said:
