@@ -9,8 +9,9 @@ from collections.abc import Iterator
 class Proxy:
     """Forwards connections to a port on loopback until it is told to cut them.
 
-    `requests_left` and `replies_left` are how many more bytes pass in that direction, over all connections,
-    before the connection at work is cut; then they are None again, which is no limit.
+    New connections go to the port `target`, which may be changed. `requests_left` and `replies_left` are how many
+    more bytes pass in that direction, over all connections, before the connection at work is cut; then they are None
+    again, which is no limit.
     """
 
     def __init__(self, port: int) -> None:
@@ -18,7 +19,7 @@ class Proxy:
         self.replies_left: int | None = None
         self.connections = 0
         self.cuts = 0
-        self._target = port
+        self.target = port
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._is_closed = False
@@ -49,7 +50,7 @@ class Proxy:
             except OSError:
                 return
             try:
-                server = socket.create_connection(("127.0.0.1", self._target))
+                server = socket.create_connection(("127.0.0.1", self.target))
             except OSError:
                 client.close()
                 continue

@@ -73,7 +73,7 @@ class RandomJob:
         command = [sys.executable, "-m", "tests.end_to_end.jobs.numbered", str(self._setting.place)]
         command += [str(self._seed), f"{self._seconds:.3f}", str(self._code), *self._names]
         job = create(self._setting.server, command)
-        job.url = self._setting.proxy.url
+        job.url, job.fate = self._setting.proxy.url, self._fate
         try:
             supervisor = job.supervise()
             wait_for_status(job, {RUNNING} | FINAL_STATUSES)

@@ -10,7 +10,7 @@ import redis
 from gnjobs import values
 from gnjobs.keys import CHILD_FIELD, Keys, is_id
 from gnjobs.records import ChildrenSummary
-from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING
+from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
 
 _READ = ("status", "last-output", "started", "faults", "label", "pid", "stop-by", "stop-reason")
 _WAITING_READ_AT_ONCE = 200
@@ -84,6 +84,12 @@ class ChildWatch:
                 self.output_keys[child_id] = key
                 self.children.setdefault(child_id, WatchedChild())
         self._count = len(self.output_keys) if count is None else count
+
+    def doubt(self) -> None:
+        """Read all children again: a server that was away may have forgotten how they ended."""
+        for child_id, child in self.children.items():
+            if child.status in FINAL_STATUSES:
+                self.children[child_id] = child._replace(status=RUNNING)
 
     def unfinished(self) -> Iterator[str]:
         """The ids of children that have not ended, as far as is known."""

@@ -160,12 +160,16 @@ class Reporter(threading.Thread):
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
             self._has_snapshot = False
-            is_there = self._link.mend()
+            is_there = self._mend()
         if not is_there:
             self._removed = True
             self._on_removed()
             return
         self._watch.discover(self._link.client, values.integer(count) or 0)
+
+    def _mend(self) -> bool:
+        self._watch.doubt()
+        return self._link.mend()
 
     def _renew_daily(self) -> None:
         if time.monotonic() - self._renewed >= _RENEW_SECONDS:
@@ -177,7 +181,7 @@ class Reporter(threading.Thread):
             return
         self._make_moves()
         while True:
-            if self._link.is_new_connection and not self._link.mend():
+            if self._link.is_new_connection and not self._mend():
                 return
             work()
             self._told_at = self._told_at or time.monotonic()
