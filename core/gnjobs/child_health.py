@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from gnjobs.durations import MINUTE
 from gnjobs.records import Child, Job
-from gnjobs.silences import child_silence, cpu_of, idle_cpu, judge_silence, process_words, summary_words
+from gnjobs.silences import (
+    child_silence,
+    cpu_of,
+    idle_cpu,
+    idle_since_of,
+    judge_silence,
+    process_words,
+    summary_words,
+)
 from gnjobs.statuses import RUNNING
 from gnjobs.verdicts import OK, Health, Limits
 
@@ -23,7 +31,14 @@ def judge_child(
     if child.status != RUNNING:
         return Health()
     name = child.label or child.id
-    verdict = judge_silence(job, child_silence(job, child), cpu_of(job, processes), limits or Limits(), name)
+    verdict = judge_silence(
+        job,
+        child_silence(job, child),
+        cpu_of(job, processes),
+        limits or Limits(),
+        name,
+        idle_since_of(job, processes),
+    )
     if verdict.verdict == OK or not processes:
         return verdict
     return Health(verdict.verdict, (*verdict.evidence, process_words(processes, job.heartbeat)))
@@ -63,7 +78,8 @@ def judge_summary(job: Job, limits: Limits) -> Iterator[Health]:
     silence = max(0.0, job.heartbeat - summary.quietest_since)
     name = summary.quietest_label or summary.quietest_id or "a child"
     cpu = summary.quietest_cpu if summary.quietest_cpu is not None else idle_cpu(job)
-    health = judge_silence(job, silence, cpu, limits, name)
+    idle_since = summary.quietest_idle_since or job.idle_since
+    health = judge_silence(job, silence, cpu, limits, name, idle_since)
     if health.verdict != OK:
         said = Health(health.verdict, (*health.evidence, *summary_words(summary, job.heartbeat)))
         yield _one_for_all(health.verdict, said, 1, sum(summary.counts.values()))

@@ -122,7 +122,7 @@ def _has_child_at_work(job: Job, children: Sequence[Child]) -> bool:
 
 
 def _judge_itself(job: Job, snapshot: "ProcessSnapshot | None", limits: Limits) -> Health:
-    health = judge_silence(job, job_silence(job), job.cpu, limits)
+    health = judge_silence(job, job_silence(job), job.cpu, limits, idle_since=job.idle_since)
     processes = snapshot.processes if snapshot is not None else ()
     if health.verdict == OK or not processes:
         return health
