@@ -15,13 +15,14 @@ from gnjobs.silences import (
     process_words,
     summary_words,
 )
-from gnjobs.statuses import RUNNING
+from gnjobs.statuses import RUNNING, UNFINISHED_STATUSES
 from gnjobs.verdicts import OK, Health, Limits
 
 if TYPE_CHECKING:
     from gnjobs.processes import ProcessSnapshot, SeenProcess
 
 _OLDEST_SNAPSHOT: Final = MINUTE
+_SETTLED_AFTER: Final = 5.0
 
 
 def judge_child(
@@ -68,6 +69,29 @@ def _processes_by_child(
         for process in snapshot.processes:
             found[process.child].append(process)
     return found
+
+
+def disagreements(job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None") -> Iterator[str]:
+    """Say where children contradict their job: it has ended and they have not, or they run without a process."""
+    if job.is_final:
+        if unfinished := sum(child.status in UNFINISHED_STATUSES for child in children):
+            yield f"{unfinished} of {len(children)} children never said how they ended"
+        return
+    if snapshot is None or (job.heartbeat or 0.0) - snapshot.at >= _OLDEST_SNAPSHOT:
+        return
+    seen = {process.pid for process in snapshot.processes}
+    gone = [child for child in children if _should_be_seen(job, child, snapshot.at) and child.pid not in seen]
+    if gone:
+        name = gone[0].label or gone[0].id
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        yield f"{name}{more} is called running, yet its process {gone[0].pid} was not seen"
+
+
+def _should_be_seen(job: Job, child: Child, looked_at: float) -> bool:
+    """Whether a look at this time must have found the child's process, since it began well before."""
+    if child.status != RUNNING or child.pid is None or child.started is None:
+        return False
+    return child.started + (job.clock_shift or 0.0) < looked_at - _SETTLED_AFTER
 
 
 def judge_summary(job: Job, limits: Limits) -> Iterator[Health]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gnjobs.watch_session import Deliver, Look
 
 REPLY_TIMEOUT = 2.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 
 
 class Watcher:
