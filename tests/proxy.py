@@ -9,9 +9,9 @@ from collections.abc import Iterator
 class Proxy:
     """Forwards connections to a port on loopback until it is told to cut them.
 
-    `requests_left` and `replies_left` are how many more bytes pass in that direction, over all connections,
-    before the connection at work is cut; then they are None again, which is no limit. `target` may be changed:
-    it is where new connections go.
+    New connections go to the port `target`, which may be changed. `requests_left` and `replies_left` are how many
+    more bytes pass in that direction, over all connections, before the connection at work is cut; then they are None
+    again, which is no limit.
     """
 
     def __init__(self, port: int) -> None:

@@ -41,6 +41,7 @@ class SupervisedJob:
     def __init__(self, server: Reachable, command: Sequence[str], **fields: str) -> None:
         self.server = server
         self.url = server.url
+        self.fate = ""  # what is done to it, for those who report on it
         self.id = new_job_id()
         self.client = server.client(socket_timeout=5.0)
         now = self.client.time()[0]

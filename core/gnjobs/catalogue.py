@@ -34,6 +34,9 @@ class Judge(Protocol):
     def learn(self, presences: Mapping[str, Any]) -> None:
         """Take in what was seen of the processes of these jobs."""
 
+    def listen(self, *, hears: bool) -> None:
+        """Say whether beats would be heard of from now on."""
+
 
 class Catalogue:
     """The rows of all jobs; `clock` gives the server's time in unix seconds."""
@@ -99,6 +102,8 @@ class Catalogue:
 
     def apply(self, change: Change) -> None:
         """Take in a batch from the watcher."""
+        if change.state is not None:
+            self._judge.listen(hears=change.state.hears_beats)
         if change.sweep == "begin":
             self._told, self._untold = IdSet(len(self._rows)), None
         self.put(change.rows)

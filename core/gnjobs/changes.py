@@ -12,11 +12,20 @@ Sweep = Literal["", "begin", "end"]
 
 
 class FeedState(msgspec.Struct, frozen=True):
-    """How changes arrive: `why` says in one (untrusted) line why they are polled for or don't come, `since` when."""
+    """How changes arrive: `why` says in one (untrusted) line why they are polled for or don't come, `since` when.
+
+    `refuses_writes`: nobody can tell the server anything at present.
+    """
 
     kind: FeedKind
     why: str = ""
     since: float = 0.0
+    refuses_writes: bool = False
+
+    @property
+    def hears_beats(self) -> bool:
+        """Whether a supervisor's beat would be heard of."""
+        return self.kind != "away" and not self.refuses_writes
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):

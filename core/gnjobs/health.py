@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from gnjobs.child_health import judge_child, judge_children, judge_summary
+from gnjobs.child_health import disagreements, judge_child, judge_children, judge_summary
 from gnjobs.common_causes import common_causes
 from gnjobs.durations import duration_words
 from gnjobs.records import Child, Job
@@ -96,7 +96,7 @@ def assess(
     if job.status == PENDING:
         return _judge_pending(job, now, limits)
     if job.status not in (RUNNING, STOPPING):
-        return Health(OK, _how_it_ended(job))
+        return Health(OK, (*_how_it_ended(job), *disagreements(job, children, snapshot)))
     if job.heartbeat is None:
         return Health(OK, ("no heartbeat is recorded: it runs without a supervisor",))
     age = beat_age if beat_age is not None else max(0.0, now - job.heartbeat)
@@ -104,7 +104,8 @@ def assess(
         return _judge_silent_supervisor(job, age, look)
     worst = worst_of(_judge_parts(job, children, snapshot, limits))
     beat = f"supervisor's beat {duration_words(age)} ago"
-    return Health(worst.verdict, (*worst.evidence, beat, *_long_run(job, now, usual_run)))
+    contradictions = disagreements(job, children, snapshot)
+    return Health(worst.verdict, (*worst.evidence, *contradictions, beat, *_long_run(job, now, usual_run)))
 
 
 def _judge_parts(
@@ -122,7 +123,7 @@ def _has_child_at_work(job: Job, children: Sequence[Child]) -> bool:
 
 
 def _judge_itself(job: Job, snapshot: "ProcessSnapshot | None", limits: Limits) -> Health:
-    health = judge_silence(job, job_silence(job), job.cpu, limits)
+    health = judge_silence(job, job_silence(job), job.cpu, limits, idle_since=job.idle_since)
     processes = snapshot.processes if snapshot is not None else ()
     if health.verdict == OK or not processes:
         return health

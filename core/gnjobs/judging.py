@@ -12,6 +12,27 @@ LOOK_AGAIN_AFTER = 30.0
 _UNSEEN = Presence("elsewhere", "its processes were not looked at yet")
 
 
+class ListeningClock:
+    """A monotonic clock that stands still while nothing can be heard."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._deaf_since: float | None = None
+        self._deaf = 0.0
+
+    def listen(self, *, hears: bool) -> None:
+        """Go on, or stand still."""
+        now = self._monotonic()
+        if self._deaf_since is not None:
+            self._deaf += now - self._deaf_since
+        self._deaf_since = None if hears else now
+
+    def __call__(self) -> float:
+        """Seconds on this clock."""
+        now = self._monotonic() if self._deaf_since is None else self._deaf_since
+        return now - self._deaf
+
+
 class Judge:
     """Judges unfinished rows from what they hold; looking for processes is left to who may take the time.
 
@@ -21,7 +42,8 @@ class Judge:
     def __init__(self, limits: Limits | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits or Limits()
         self._monotonic = monotonic
-        self._beats = BeatClock(monotonic)
+        self._listening = ListeningClock(monotonic)
+        self._beats = BeatClock(self._listening)
         self._presences: dict[str, tuple[float, Presence]] = {}
         self._unlooked: dict[str, Job] = {}
 
@@ -37,6 +59,10 @@ class Judge:
         return assess(
             row.job, now=now, beat_age=age, limits=self._limits, look=lambda job: self._seen(row.key, job)
         )
+
+    def listen(self, *, hears: bool) -> None:
+        """Say whether beats would be heard of from now on: a time in which none could be accuses nobody."""
+        self._listening.listen(hears=hears)
 
     def _due(self, row: JobRow, now: float) -> float | None:
         job = row.job

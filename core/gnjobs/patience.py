@@ -5,18 +5,27 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import redis
+from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError
 
 Value = TypeVar("Value")
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-# What a server says that will take the same command later.
-_PASSING = ("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
+# What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
+_PASSING_ERRORS = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    ReadOnlyError,
+    OutOfMemoryError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+)
+_PASSING_WORDS = ("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS")
 
 
 def is_passing(error: redis.RedisError) -> bool:
     """Whether the same command may succeed later."""
-    connection_trouble = isinstance(error, redis.ConnectionError | redis.TimeoutError)
-    return connection_trouble or str(error).startswith(_PASSING)
+    return isinstance(error, _PASSING_ERRORS) or str(error).startswith(_PASSING_WORDS)
 
 
 def patiently(action: Callable[[], Value]) -> Value:

@@ -103,6 +103,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     rss: int | None = None
     written: int | None = None
     processes: int | None = None
+    idle_since: float | None = None
     last_output: float | None = None
     lines: int | None = None
     exit_code: int | None = None
@@ -204,6 +205,7 @@ JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
     "rss": values.integer,
     "written": values.integer,
     "processes": values.integer,
+    "idle-since": values.seconds,
     "lines": values.integer,
     "stop-requested": values.seconds,
     "left-running": values.text,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from gnjobs.processes import SeenProcess
 
 IDLE_CPU: Final = 1.0
+_RECENTLY: Final = MINUTE
 _MOST_NAMED: Final = 3
 _PROCESS_STATES: Final = {
     "S": "asleep",
@@ -30,7 +31,10 @@ def child_silence(job: Job, child: Child) -> float | None:
     since = child.last_output or child.started
     if job.heartbeat is None or since is None:
         return None
-    return max(0.0, job.heartbeat - (since + (job.clock_shift or 0.0)))
+    silence = max(0.0, job.heartbeat - (since + (job.clock_shift or 0.0)))
+    longest = job.children_summary.quietest_since if job.children_summary is not None else None
+    # The supervisor measures the longest silence by a clock that does not jump; no child's is longer.
+    return silence if longest is None else min(silence, max(0.0, job.heartbeat - longest))
 
 
 def job_silence(job: Job) -> float | None:
@@ -42,17 +46,27 @@ def job_silence(job: Job) -> float | None:
 
 
 def judge_silence(
-    job: Job, silence: float | None, cpu: float | None, limits: Limits, name: str = ""
+    job: Job,
+    silence: float | None,
+    cpu: float | None,
+    limits: Limits,
+    name: str = "",
+    idle_since: float | None = None,
 ) -> Health:
-    """Judge a silence: stuck only where it is long and known to compute nothing (`cpu` in % of one core)."""
+    """Judge a silence: stuck only where it is long and known to compute nothing (`cpu` in % of one core).
+
+    Whoever read or wrote something a moment ago (`idle_since`), if slowly, is not stuck.
+    """
     if silence is None or silence < limits.quiet(job):
         return Health()
     limit = limits.stuck(job)
     said = f"{name}, " if name else ""
     said += f"no line and no progress for {duration_words(silence)}"
-    if silence >= limit and cpu is not None and cpu < IDLE_CPU:
+    moves = idle_since is not None and job.heartbeat is not None and job.heartbeat - idle_since < _RECENTLY
+    if silence >= limit and cpu is not None and cpu < IDLE_CPU and not moves:
         return Health(STUCK, (f"{said} (limit {_limit_words(silence, limit)}), CPU {cpu:.0f} %",))
-    return Health(QUIET, (said if cpu is None else f"{said}, CPU {cpu:.0f} %",))
+    said += "" if cpu is None else f", CPU {cpu:.0f} %"
+    return Health(QUIET, (said + (", yet it reads or writes" if moves else ""),))
 
 
 def _limit_words(silence: float, limit: float) -> str:
@@ -72,6 +86,12 @@ def cpu_of(job: Job, processes: "Sequence[SeenProcess] | None") -> float | None:
 def idle_cpu(job: Job) -> float | None:
     """The CPU of the whole job if that is nothing, so that no part of it computes; else None."""
     return job.cpu if job.cpu is not None and job.cpu < IDLE_CPU else None
+
+
+def idle_since_of(job: Job, processes: "Sequence[SeenProcess] | None") -> float | None:
+    """When a child's processes last read or wrote anything; where they are not known, when any of the job's did."""
+    moved = [process.idle_since for process in processes or () if process.idle_since is not None]
+    return max(moved) if moved else job.idle_since
 
 
 def process_words(processes: "Sequence[SeenProcess]", now: float | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import redis
 
-from gnjobs.changes import Change, FeedState
+from gnjobs.changes import Change, FeedKind, FeedState
 from gnjobs.feed import ChangeFeed, TrackingRefused
 from gnjobs.health import Presence
 from gnjobs.loader import Loader
@@ -13,9 +13,13 @@ from gnjobs.polling import Poll
 from gnjobs.records import Job
 from gnjobs.source import READ_AT_ONCE, Found, Source
 from gnjobs.watch_requests import WatchRequests
+from gnjobs.write_refusals import WriteRefusals
 
 GATHER_SECONDS = 0.1
 IDLE = 3600.0
+# Longer than a beat: where jobs are at work, this silence means that they can't write.
+SUSPECT_AFTER = 7.0
+REFUSALS_EVERY = 2.5
 
 Deliver = Callable[[Change], None]
 Look = Callable[[Job], Presence]
@@ -48,6 +52,10 @@ class WatchSession:
         self._touched: set[tuple[str, str | None]] = set()
         self._events = False
         self._fetch_at = 0.0
+        self._refusals = WriteRefusals(client)
+        self._refusal = ""
+        self._load_refusal = ""
+        self._suspect_at = float("inf")
 
     def open(self, *, again: bool) -> None:
         """Subscribe first, so that no change falls between, then begin to load; `again`: after a loss."""
@@ -60,6 +68,8 @@ class WatchSession:
         # A server that still reads its data from disk lets us subscribe, but can't say what there is.
         for source in self._sources:
             source.check_readable()
+        self._refusal = self._refusals.look()
+        self._suspect_at = time.monotonic() + REFUSALS_EVERY
         self._tell_state()
         self._load(sweep=again)
 
@@ -80,13 +90,24 @@ class WatchSession:
             self._look_once()
             self._load_step()
             self._poll_once()
+            self._look_for_refusals()
 
-    def _tell_state(self, refusal: str | None = None) -> None:
-        if self._poll is None:
-            state = FeedState("live", refusal or "", time.time())
-        else:
-            state = FeedState("polling", self._poll.why, time.time())
-        self._deliver(Change(state=state))
+    def _tell_state(self) -> None:
+        polled = "" if self._poll is None else self._poll.why
+        why = "; ".join(filter(None, (polled, self._refusal, self._load_refusal)))
+        kind: FeedKind = "live" if self._poll is None else "polling"
+        self._deliver(Change(state=FeedState(kind, why, time.time(), bool(self._refusal))))
+
+    def _look_for_refusals(self) -> None:
+        """Ask whether writes are refused, once after each silence, and again and again while they are."""
+        if time.monotonic() < self._suspect_at:
+            return
+        before, self._refusal = self._refusal, self._refusals.look()
+        self._suspect_at = time.monotonic() + (
+            REFUSALS_EVERY if self._refusal or self._poll else float("inf")
+        )
+        if self._refusal != before:
+            self._tell_state()
 
     def _load(self, *, sweep: bool) -> None:
         self._loader = Loader(self._sources)
@@ -101,7 +122,8 @@ class WatchSession:
         if change is None:
             self._steps = None
             if self._loader.refusal:
-                self._tell_state(self._loader.refusal)
+                self._load_refusal = self._loader.refusal
+                self._tell_state()
             if self._poll is not None:
                 self._poll.loaded()
             self._deliver(Change(sweep="end" if self._sweeping else "", progress=1.0))
@@ -115,13 +137,14 @@ class WatchSession:
         due = IDLE if self._poll is None else self._poll.due_in()
         if self._changed or self._touched or self._events:
             due = min(due, self._fetch_at - time.monotonic())
-        return max(0.0, due)
+        return max(0.0, min(due, self._suspect_at - time.monotonic()))
 
     def _listen(self, timeout: float) -> None:
         if self._feed is None:
             self._requests.wait(timeout)
             return
         for name in self._feed.read(timeout, self._requests.wake):
+            self._suspect_at = time.monotonic() + (GATHER_SECONDS if self._refusal else SUSPECT_AFTER)
             if name is None:
                 self._load(sweep=True)
             else:

@@ -38,6 +38,9 @@ class SilenceJudge:
     def forget(self, row: JobRow) -> None:
         self.forgotten.append(row.key)
 
+    def listen(self, *, hears: bool) -> None:
+        pass
+
     def learn(self, presences: Mapping[str, Any]) -> None:
         self.learnt.update(presences)
 

@@ -283,6 +283,22 @@ def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None
         assert lines(client) == [("out", "a")]
 
 
+def test_an_end_that_a_dying_server_forgot_is_told_again(own_server: Server) -> None:
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+        with ChildOutput(KEY, own_server.url) as child:
+            child.print("hello")
+            child.fault({"row": 1})
+        assert state(client).status == "success"
+        own_server.kill()
+        own_server.start()
+        child.outlast()
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]
+
+
 def test_the_environment_says_where_redis_is(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,26 @@ def test_a_summary_says_the_same_of_its_quietest_child() -> None:
     assert assess(running(children_summary=unknown, cpu=0.0), now=NOW).verdict == "stuck"
 
 
+def test_children_that_contradict_their_job_are_evidence() -> None:
+    ended = Job(id="j", status="success")
+    children = [child("a", status="success"), child("b"), child("c", status="pending")]
+    assert assess(ended, now=NOW, children=children).evidence == (
+        "2 of 3 children never said how they ended",
+    )
+    there, gone = child("a", silent=0, pid=48213), child("b", silent=0, pid=5)
+    snapshot = ProcessSnapshot(NOW - 8, (seen("a"),))
+    health = assess(running(), now=NOW, children=[there, gone], snapshot=snapshot)
+    assert (health.verdict, health.evidence[0]) == (
+        "ok",
+        "b is called running, yet its process 5 was not seen",
+    )
+    just_begun = child("b", silent=0, pid=5, started=NOW - 9)
+    for children, look in (([there], snapshot), ([there, just_begun], snapshot), ([there, gone], None)):
+        assert "was not seen" not in " ".join(
+            assess(running(), now=NOW, children=children, snapshot=look).evidence
+        )
+
+
 def test_how_a_job_ended_is_its_evidence() -> None:
     ended = Job(
         id="j", status="killed", stop_by="tux", stop_reason="runaway", left_running="7, 8", error="a\nb\n"

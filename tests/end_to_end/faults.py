@@ -87,13 +87,12 @@ def _load(server: Server) -> Callable[[], None]:
     """It answers LOADING for a while after a restart."""
     server.kill()
     before = server.options
-    server.options = (*before, "--key-load-delay", "100", "--loading-process-events-interval-bytes", "1024")
+    server.options = (*before, "--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
     server.launch()
     server.options = before
 
     def heal() -> None:
-        server.wait_until_ready(60)
-        server.kill()  # what was slow to load is slow to go on
+        server.kill()
         server.start()
 
     return heal

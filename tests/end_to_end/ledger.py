@@ -60,7 +60,7 @@ class Ledger:
     def wrongly(self, job: SupervisedJob, text: str) -> None:
         """Note a final status that is wrong or missing."""
         self.wrong += 1
-        self.notes.append(f"{job.id}: {text}")
+        self.notes.append(f"{job.id} ({job.fate}): {text}")
 
     @property
     def is_clean(self) -> bool:

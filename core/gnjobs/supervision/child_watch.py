@@ -10,7 +10,8 @@ import redis
 from gnjobs import values
 from gnjobs.keys import CHILD_FIELD, Keys, is_id
 from gnjobs.records import ChildrenSummary
-from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING
+from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
+from gnjobs.supervision.last_signs import Clocks, LastSign
 
 _READ = ("status", "last-output", "started", "faults", "label", "pid", "stop-by", "stop-reason")
 _WAITING_READ_AT_ONCE = 200
@@ -39,7 +40,7 @@ class WatchedChild(NamedTuple):
     @property
     def last_sign(self) -> float:
         """When it was last heard of, or when it began (unix seconds; 0 when neither is known)."""
-        return max(self.last_output or 0.0, self.started or 0.0)
+        return self.last_output or self.started or 0.0
 
 
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
@@ -71,6 +72,8 @@ class ChildWatch:
         self._reading: list[str] = []
         self.output_keys: dict[str, str] = {}
         self.children: dict[str, WatchedChild] = {}
+        self._signs: dict[str, LastSign] = {}
+        self._heard: dict[str, float] = {}
 
     def discover(self, client: redis.Redis, count: int | None = None) -> None:
         """Read the record's list of children, unless its `children` count is the one that is known."""
@@ -84,6 +87,12 @@ class ChildWatch:
                 self.output_keys[child_id] = key
                 self.children.setdefault(child_id, WatchedChild())
         self._count = len(self.output_keys) if count is None else count
+
+    def doubt(self) -> None:
+        """Read all children again: a server that was away may have forgotten how they ended."""
+        for child_id, child in self.children.items():
+            if child.status in FINAL_STATUSES:
+                self.children[child_id] = child._replace(status=RUNNING)
 
     def unfinished(self) -> Iterator[str]:
         """The ids of children that have not ended, as far as is known."""
@@ -113,20 +122,32 @@ class ChildWatch:
         """How many faults all children have found."""
         return sum(child.faults for child in self.children.values())
 
+    def hear(self, clocks: Clocks) -> None:
+        """Note when each child that has not ended was last heard of, by the server's clock."""
+        signs = {
+            child_id: self._signs.get(child_id, LastSign())
+            for child_id in self.unfinished()
+            if self.children[child_id].last_sign
+        }
+        self._signs = signs
+        self._heard = {
+            child_id: sign.at(self.children[child_id].last_sign, clocks) for child_id, sign in signs.items()
+        }
+
     @property
     def last_output(self) -> float:
-        """When a line or progress last came from a child that has not ended (0 when never)."""
+        """When a line or progress last came from a child that has not ended, as far as was heard (0 when never)."""
         return max(
-            (self.children[child_id].last_output or 0.0 for child_id in self.unfinished()), default=0.0
+            (at for child_id, at in self._heard.items() if self.children[child_id].last_output), default=0.0
         )
 
-    def summary(self, use_by_child: Mapping[str, ChildUse], clock_shift: float = 0.0) -> str | None:
+    def summary(self, use_by_child: Mapping[str, ChildUse]) -> str | None:
         """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
         if not self.children:
             return None
         counts = Counter(child.status for child in self.children.values())
         active = [child_id for child_id in self.unfinished() if self.children[child_id].status != PENDING]
-        quietest = min(active, key=lambda child_id: self.children[child_id].last_sign, default=None)
+        quietest = min(active, key=lambda child_id: self._heard.get(child_id, 0.0), default=None)
         said = ChildrenSummary(counts=dict(counts))
         if quietest is not None:
             child = self.children[quietest]
@@ -135,7 +156,7 @@ class ChildWatch:
                 counts=dict(counts),
                 quietest_id=quietest,
                 quietest_label=_valid(child.label),
-                quietest_since=round(child.last_sign + clock_shift, 3) if child.last_sign else None,
+                quietest_since=round(self._heard[quietest], 3) if quietest in self._heard else None,
                 quietest_cpu=None if use is None else use.cpu,
                 quietest_pid=child.pid,
                 quietest_state=None if use is None else use.state,

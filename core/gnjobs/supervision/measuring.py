@@ -54,7 +54,9 @@ class Measuring:
         )
 
     def _fields(self) -> dict[str, Value]:
+        moved = [process.idle_since for process in self._seen if process.idle_since is not None]
         return {
+            **({"idle-since": max(moved)} if moved else {}),
             "cpu": round(sum(process.cpu or 0.0 for process in self._seen), 1),
             "rss": sum(process.rss or 0 for process in self._seen),
             "written": self._meter.written,

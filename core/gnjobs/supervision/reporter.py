@@ -13,6 +13,7 @@ from gnjobs import values
 from gnjobs.scripts import Value
 from gnjobs.statuses import FINAL_STATUSES
 from gnjobs.supervision.child_watch import ChildUse, ChildWatch
+from gnjobs.supervision.last_signs import LastSign, clocks_now
 from gnjobs.supervision.record_link import RecordLink
 
 BEAT_SECONDS = 5.0
@@ -66,6 +67,7 @@ class Reporter(threading.Thread):
         self._removed = False
         self._has_complained = False
         self._told_at: float | None = None
+        self._last_line = LastSign()
 
     def say(self, fields: Mapping[str, Value]) -> None:
         """Have fields written at once, from any thread."""
@@ -140,12 +142,13 @@ class Reporter(threading.Thread):
             fields |= self._says.popleft()
         fields["heartbeat"] = round(self._link.now(), 3)
         fields["faults"] = measured.faults + self._watch.faults
-        clock_shift = self._link.now() - time.time()  # lines and children are timed by this host's clock
-        fields["clock-shift"] = round(clock_shift)
-        last_output = max(measured.last_output, self._watch.last_output)
-        if last_output:
-            fields["last-output"] = round(last_output + clock_shift, 3)
-        summary = self._watch.summary(measured.use_by_child, clock_shift)
+        clocks = clocks_now(self._link.now())
+        fields["clock-shift"] = round(clocks.server - clocks.wall)
+        self._watch.hear(clocks)
+        own = self._last_line.at(measured.last_output, clocks) if measured.last_output else 0.0
+        if last_output := max(own, self._watch.last_output):
+            fields["last-output"] = round(last_output, 3)
+        summary = self._watch.summary(measured.use_by_child)
         if summary is not None:
             fields["children-summary"] = summary
         return fields
@@ -160,12 +163,16 @@ class Reporter(threading.Thread):
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
             self._has_snapshot = False
-            is_there = self._link.mend()
+            is_there = self._mend()
         if not is_there:
             self._removed = True
             self._on_removed()
             return
         self._watch.discover(self._link.client, values.integer(count) or 0)
+
+    def _mend(self) -> bool:
+        self._watch.doubt()
+        return self._link.mend()
 
     def _renew_daily(self) -> None:
         if time.monotonic() - self._renewed >= _RENEW_SECONDS:
@@ -177,7 +184,7 @@ class Reporter(threading.Thread):
             return
         self._make_moves()
         while True:
-            if self._link.is_new_connection and not self._link.mend():
+            if self._link.is_new_connection and not self._mend():
                 return
             work()
             self._told_at = self._told_at or time.monotonic()

@@ -1,0 +1,39 @@
+"""How long ago something was heard of, whatever the wall clock does meanwhile."""
+
+import pytest
+
+from gnjobs.supervision.last_signs import Clocks, LastSign
+
+WALL, MONOTONIC, SERVER = 5000.0, 100.0, 9000.0
+
+
+def at(seconds: float, jump: float = 0.0, slept: float = 0.0) -> Clocks:
+    return Clocks(WALL + seconds + jump, MONOTONIC + seconds - slept, SERVER + seconds)
+
+
+def test_a_line_is_told_exactly_by_the_servers_clock() -> None:
+    sign = LastSign()
+    assert sign.at(WALL - 1, at(0)) == SERVER - 1
+    assert sign.at(WALL + 3, at(5)) == SERVER + 3
+    assert sign.at(WALL + 3, at(10)) == SERVER + 3
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+def test_a_clock_that_jumps_between_a_line_and_the_look_at_it(jump: float) -> None:
+    sign = LastSign()
+    sign.at(WALL, at(0))
+    assert sign.at(WALL + 3, at(5, jump)) == SERVER + 5
+    assert sign.at(WALL + 3, at(65, jump)) == SERVER + 5
+
+
+def test_the_time_that_a_machine_slept_is_no_silence() -> None:
+    sign = LastSign()
+    sign.at(WALL, at(0))
+    slept = 8 * 3600.0
+    assert sign.at(WALL, at(slept + 10, slept=slept)) == SERVER + slept
+
+
+def test_a_little_jitter_of_the_servers_clock_is_not_told() -> None:
+    sign = LastSign()
+    assert sign.at(WALL, at(0)) == SERVER
+    assert sign.at(WALL, at(5)._replace(server=SERVER + 6)) == SERVER

@@ -1,0 +1,92 @@
+"""Every fault under a job with children: their lines are whole, and each has its right final status, once."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gnjobs.statuses import FINAL_STATUSES
+from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
+from tests.end_to_end.ledger import Ledger
+from tests.servers import Server
+from tests.supervised import KEYS, SupervisedJob
+from tests.waiting import wait_for
+
+NAMES = ["ends-0", "raises-1", "crashes-2", "ends-3"]
+SEED = 7
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "server", options=LASTING).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def job(faulty: Server, tmp_path: Path) -> Iterator[SupervisedJob]:
+    """A job whose children write for a second."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.end_to_end.jobs.numbered",
+        str(tmp_path),
+        str(SEED),
+        "1",
+        "0",
+        *NAMES,
+    ]
+    made = SupervisedJob(faulty, command)
+    yield made
+    made.end()
+
+
+def check(job: SupervisedJob, place: Path, status: str) -> None:
+    """What must hold once the supervisor has ended."""
+    assert job.processes[0].wait(60) == 0
+    ledger = Ledger()
+    ledger.check_end(job, job.read(), (status,))
+    ledger.check_children(job, NAMES, to_their_end=status == "success")
+    ledger.check_lines(job, KEYS.output(job.id), place / str(SEED), "itself")
+    for name in NAMES:
+        ledger.check_lines(job, KEYS.child_output(job.id, name), place / f"{SEED}.{name}", name)
+    assert ledger.is_clean, str(ledger)
+    assert status != "success" or ledger.written > 1000
+
+
+def all_write(job: SupervisedJob) -> bool:
+    return all(job.client.exists(KEYS.child_output(job.id, name)) for name in NAMES)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_while_children_write(faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault) -> None:
+    job.supervise()
+    wait_for(lambda: all_write(job), 30)
+    with broken(faulty, fault):
+        wait_for((tmp_path / f"{SEED}.ends-0").exists, 30)
+    check(job, tmp_path, "success")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_when_a_child_has_just_ended(
+    faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
+) -> None:
+    job.supervise()
+    wait_for(lambda: job.child("ends-0").status in FINAL_STATUSES, 30)
+    with broken(faulty, fault):
+        pass
+    check(job, tmp_path, "success")
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_when_a_killed_job_has_just_ended(
+    faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
+) -> None:
+    supervisor = job.supervise()
+    wait_for(lambda: all_write(job), 30)
+    supervisor.terminate()
+    job.wait_for("killed")
+    with broken(faulty, fault):
+        pass
+    check(job, tmp_path, "killed")
