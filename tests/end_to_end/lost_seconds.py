@@ -44,9 +44,12 @@ class Dying(Protocol):
 
 
 def cut_journal(directory: Path, seconds: float) -> int:
-    """Cut from a dead server's journal (with time stamps) all that came after `now - seconds`; returns its bytes."""
+    """Cut from a journal (with time stamps) what came in the last seconds; returns its bytes.
+
+    Call it as soon as its server is dead: what an idle server wrote before that is on its disk.
+    """
+    died = time.time()
     journal = max(directory.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
-    died = journal.stat().st_mtime
     content = journal.read_bytes()
     for stamp in _STAMP.finditer(content):
         if int(stamp[1]) + 1 > died - seconds:
