@@ -18,7 +18,7 @@ from gnjobs.statuses import ERROR, SUCCESS
 
 _LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
-_LASTING_SECONDS = 1.5
+_LASTING_SECONDS = 2.5  # a journal that is synced every second may lose two
 _RESTATING_SECONDS = 5.0
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from gnjobs import control, events
+from gnjobs.child_ends import end_children
 from gnjobs.control import DEFAULT_GRACE, ControlRequest
 from gnjobs.ending import KILL_SECONDS
 from gnjobs.errors import NotAllowed
@@ -255,6 +256,7 @@ class _Kill:
             "stop-reason": self.reason.encode("utf-8", "surrogateescape"),
         }
         if self.child is None:
+            end_children(self.store, self.job.id, KILLED, fields)
             fields["stop-requested"] = fields["finished"]
         outcome, status = transition(client, key, allowed, KILLED, self.token, fields)
         if outcome == "done" and self.child is None:

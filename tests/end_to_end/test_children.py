@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs import JobStore, Line
+from gnjobs import JobStore, Line, kill_job
 from gnjobs.keys import Keys
+from gnjobs.roles import Actor
 from gnjobs.statuses import FINAL_STATUSES
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server
+from tests.supervised import supervised
 from tests.waiting import wait_for
 
 CHILDREN = [sys.executable, "-m", "tests.end_to_end.jobs.children"]
@@ -144,3 +146,18 @@ def test_a_killed_child_makes_its_job_say_by_whom_and_why(server: Server, store:
     assert "runaway" in job.error
     assert children(store, job_id)["a"].status == "success"
     assert "runaway" in run(server.url, "log").stdout
+
+
+def test_children_of_a_job_that_is_killed_without_its_supervisor_end_with_it(
+    server: Server, store: JobStore
+) -> None:
+    command = [*CHILDREN, "a", "waits 1", "waits 2", "waits 3", "waits 4"]
+    with supervised(server, command) as job:
+        wait_for(lambda: any(child.status == "running" for child in store.children(job.id)), 30)
+        job.processes[0].kill()
+        job.processes[0].wait()
+        *_, last = kill_job(store, job.id, actor=Actor.admin("tux"), reason="no supervisor", grace=1.0)
+        assert last.verified
+        found = children(store, job.id)
+        assert {child.status for child in found.values()} <= {"success", "killed"}
+        assert {child.stop_by for child in found.values() if child.status == "killed"} == {"tux"}
