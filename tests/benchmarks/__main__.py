@@ -9,12 +9,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import kills, outputs, startup, watching
+from tests.benchmarks import kills, outputs, screen, startup, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "outputs": lambda directory, _: outputs.measure(directory),
     "kills": lambda directory, _: kills.measure(directory),
+    "screen": screen.measure,
     "startup": startup.measure,
     "watching": watching.measure,
 }
@@ -45,7 +46,7 @@ def main(suites: tuple[str, ...], jobs: tuple[int, ...], as_json: bool) -> None:
     """Measure SUITES (all of them unless named), those that depend on the number of jobs at each size."""
     measured: list[Measurement] = []
     for suite in suites or sorted(SUITES):
-        for count in jobs if suite in {"startup", "watching"} else jobs[:1]:
+        for count in jobs if suite in {"screen", "startup", "watching"} else jobs[:1]:
             with tempfile.TemporaryDirectory(prefix="gnjobs-benchmark-") as directory:
                 for measurement in SUITES[suite](Path(directory) / "server", count):
                     measured.append(measurement)

@@ -51,11 +51,14 @@ class Terminal:
             except OSError:
                 data = b""
             with self._changed:
-                self.raw += data
-                self._stream.feed(data)
+                self._take(data)
                 self._changed.notify_all()
             if not data:
                 return
+
+    def _take(self, data: bytes) -> None:
+        self.raw += data
+        self._stream.feed(data)
 
     @property
     def lines(self) -> list[str]:
