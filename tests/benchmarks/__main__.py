@@ -38,6 +38,11 @@ def _draw(measurements: list[Measurement]) -> None:
     Console(width=180).print(table)
 
 
+def _as_json(measurement: Measurement) -> str:
+    judged = {"ratio": measurement.ratio, "met": measurement.within_budget}
+    return msgspec.json.encode(msgspec.structs.asdict(measurement) | judged).decode()
+
+
 @click.command()
 @click.argument("suites", nargs=-1, type=click.Choice(sorted(SUITES)))
 @click.option("--jobs", type=click.IntRange(min=1), multiple=True, default=(1000, 50_000), show_default=True)
@@ -51,7 +56,7 @@ def main(suites: tuple[str, ...], jobs: tuple[int, ...], as_json: bool) -> None:
                 for measurement in SUITES[suite](Path(directory) / "server", count):
                     measured.append(measurement)
                     if as_json:
-                        click.echo(msgspec.json.encode(measurement).decode())
+                        click.echo(_as_json(measurement))
     if not as_json:
         _draw(measured)
 

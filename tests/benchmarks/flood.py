@@ -16,6 +16,8 @@ def main(url: str, rate: float) -> None:
     """Write to the unfinished jobs and the newest in turn; none of it changes their order."""
     client, keys = redis.Redis.from_url(url, protocol=2), Keys()
     names = [keys.job(job_id) for job_id in ordered_ids(client, CHANGED_JOBS)]
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
     start, number = time.perf_counter(), 0
     while not select.select([sys.stdin], [], [], max(0.0, start + number / rate - time.perf_counter()))[0]:
         changed = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tests.benchmarks.measure import Measurement, median, spread, times_of
 from tests.benchmarks.population import populate
-from tests.benchmarks.recording import Mark, Recording
 from tests.end_to_end.command import environment
+from tests.end_to_end.recording import Mark, Recording
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import running_server
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from tests.end_to_end.terminal import Terminal
-from tests.waiting import wait_for
 
 
 class Mark(NamedTuple):
@@ -56,8 +55,14 @@ class Recording(Terminal):
     def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 30.0) -> str:
         """Wait until the screen shows a text, or fulfils a condition; return the screen. Parses, so it takes time."""
         fulfilled = wanted if callable(wanted) else lambda text: wanted in text
-        wait_for(lambda: fulfilled(self.text), limit, f"{wanted!r}")
-        return self.text
+        deadline = time.monotonic() + limit
+        while not fulfilled(text := self.text):
+            with self._changed:
+                more = self._changed.wait_for(
+                    lambda: len(self._ends) > self._shown, deadline - time.monotonic()
+                )
+            assert more, f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}"
+        return text
 
     def wait_for_length(self, length: int, limit: float = 30.0) -> None:
         """Wait until more bytes than this have come."""
