@@ -207,8 +207,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self._drawn[y] = looked = self._look(index)
         return self.drawing.row(*looked[1:])
 
-    def move_to(self, index: int) -> None:
-        """Put the cursor on the row at a position."""
+    def move_to(self, index: int, *, ahead: int = 0) -> None:
+        """Put the cursor on the row at a position; where that is out of sight, with so many rows ahead of it."""
         before = self._cursor
         if not len(self._source):
             return
@@ -218,7 +218,7 @@ class VirtualTable(ScrollView, can_focus=True):
             line = position - self.scroll_offset.y + HEADER_LINES
             if HEADER_LINES <= line < self.size.height:
                 self._refresh_cells(line, None)
-        self._show_cursor()
+        self._show_cursor(ahead)
         self.post_message(self.Moved())
 
     def move_to_key(self, key: str) -> None:
@@ -226,12 +226,12 @@ class VirtualTable(ScrollView, can_focus=True):
         if (index := self._source.index_of(key)) is not None:
             self.move_to(index)
 
-    def _show_cursor(self) -> None:
+    def _show_cursor(self, ahead: int = 0) -> None:
         top, rows = self.scroll_offset.y, self.page_rows
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+            self.scroll_to(y=max(0, self._cursor - ahead), animate=False, immediate=True)
         elif self._cursor >= top + rows:
-            self.scroll_to(y=self._cursor - rows + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor - rows + 1 + ahead, animate=False, immediate=True)
 
     def set_marks(self, keys: set[str]) -> None:
         """Mark the rows of these keys, and no other."""
@@ -240,8 +240,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by rows."""
-        self.move_to(self._cursor + by)
+        """Move the cursor by rows; at the edge by half a page ahead, since a scroll by one row sends them all."""
+        self.move_to(self._cursor + by, ahead=self.page_rows // 2)
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by pages."""
