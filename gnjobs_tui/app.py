@@ -10,10 +10,8 @@ from gnjobs.changes import FeedState
 from gnjobs.config import Config
 from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
-from gnjobs_tui.killing import KillRun, Stepped
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.styling import Part, content
 from gnjobs_tui.themes import DARK, OUR_THEMES, theme_named
 from gnjobs_tui.watch import Changed, Watch
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
     from gnjobs.store import JobStore
+    from gnjobs_tui.killing import KillRun
 
 
 def _commands() -> "type[Provider]":
@@ -68,9 +67,12 @@ class GnjobsApp(App[None]):
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
 
+    def get_default_screen(self) -> JobsScreen:
+        """The first screen; an empty one below it would be laid out and drawn for nobody."""
+        return JobsScreen(self._first_user)
+
     def on_mount(self) -> None:
-        """Show the first screen, then begin to watch."""
-        self.push_screen(JobsScreen(self._first_user))
+        """Begin to watch once the first screen is there."""
         self.call_after_refresh(self.jobs.start)
         if self._unknown_theme:
             self.say(f"there is no theme {self._unknown_theme}", is_error=True)
@@ -91,8 +93,9 @@ class GnjobsApp(App[None]):
             if isinstance(screen, WatchScreen) and screen.is_active:
                 screen.draw()
 
-    def run_kill(self, run: KillRun, *, force: bool = False) -> None:
+    def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
         """Kill in a thread that outlives the dialog; its steps come back as messages."""
+        from gnjobs_tui.killing import Stepped
 
         def tell() -> None:
             self.post_message(Stepped())
@@ -104,6 +107,8 @@ class GnjobsApp(App[None]):
 
     def on_stepped(self) -> None:
         """Show the step in the dialog; say the end where that is closed."""
+        from gnjobs_tui.screens.kill import KillScreen
+
         if isinstance(self.screen, KillScreen):
             self.screen.stepped()
         for run in self.kill_runs:
