@@ -2,9 +2,11 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
+from textual.widgets import Input
 
 from gnjobs.changes import FeedState
 from gnjobs.config import Config
@@ -15,6 +17,7 @@ from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.styling import Part, content
 from gnjobs_tui.themes import DARK, OUR_THEMES, theme_named
 from gnjobs_tui.watch import Changed, Watch
+from gnjobs_tui.widgets.virtual_table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -67,12 +70,24 @@ class GnjobsApp(App[None]):
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
 
+    def get_default_screen(self) -> JobsScreen:
+        """The first screen; an empty one below it would be laid out and drawn for nobody."""
+        return JobsScreen(self._first_user)
+
     def on_mount(self) -> None:
-        """Show the first screen, then begin to watch."""
-        self.push_screen(JobsScreen(self._first_user))
+        """Begin to watch once the first screen is there."""
         self.call_after_refresh(self.jobs.start)
         if self._unknown_theme:
             self.say(f"there is no theme {self._unknown_theme}", is_error=True)
+
+    def on_key(self, event: events.Key) -> None:
+        """Hand a key on to the field that was opened while it was under way.
+
+        A slow line brings many keys at once; those typed after `/` would act on jobs.
+        """
+        if isinstance(self.focused, Input) and isinstance(event._sender, VirtualTable):
+            event.prevent_default()
+            self.focused.post_message(events.Key(event.key, event.character))
 
     def on_unmount(self) -> None:
         """End watching."""

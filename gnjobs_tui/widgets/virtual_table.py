@@ -12,7 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
+from textual.widget import Widget
 
 from gnjobs_tui.styling import Palette
 from gnjobs_tui.widgets.columns import Column, Placed
@@ -147,13 +149,28 @@ class VirtualTable(ScrollView, can_focus=True):
         self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
         if found is None:
             self.cursor_key = source.key_at(self._cursor) if len(source) else None
-        if self.virtual_size.height != len(source) + HEADER_LINES:
-            self.virtual_size = Size(self.size.width, len(source) + HEADER_LINES)
+        self._set_length(len(source) + HEADER_LINES)
         # At the top, what is new pushes the rest down and is seen; elsewhere the cursor keeps its line.
         if self._cursor - top != offset and (top > 0 or self._cursor >= self.page_rows):
             self.scroll_to(y=max(0, self._cursor - offset), animate=False, immediate=True)
         self._redraw_changes()
         self.post_message(self.Moved())
+
+    def _set_length(self, lines: int) -> None:
+        """Move the scrollbar alone: to assign `virtual_size` would lay out the screen and send every row again."""
+        before = self.virtual_size.height
+        if lines == before:
+            return
+        self.set_reactive(Widget.virtual_size, Size(self.size.width, lines))
+        if lines > before > 0 and self._thumb(lines) == self._thumb(before):
+            self.vertical_scrollbar.set_reactive(ScrollBar.window_virtual_size, lines)
+        else:
+            self._scroll_update(self.virtual_size)
+
+    def _thumb(self, lines: int) -> tuple[int, int]:
+        """Where the scrollbar's thumb begins and how long it is, in the eighths of a cell that it is drawn with."""
+        eighths = 8 * self.size.height
+        return self.scroll_offset.y * eighths // lines, -(-self.size.height * eighths // lines)
 
     def _say_around(self, empty: str, order: Order | None) -> None:
         if order != self._order:
@@ -259,6 +276,10 @@ class VirtualTable(ScrollView, can_focus=True):
         """Open the row of the cursor."""
         if self.cursor_key is not None:
             self.post_message(self.Opened(self.cursor_key))
+
+    def on_key(self, event: events.Key) -> None:
+        """Sign a key on its way to the bindings, for who must know whether it was meant for the rows."""
+        event.set_sender(self)
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens."""
