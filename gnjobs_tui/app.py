@@ -96,14 +96,17 @@ class GnjobsApp(App[None]):
     def on_changed(self, message: Changed) -> None:
         """Take in news, and tell every screen what changed in Redis."""
         self.jobs.take(message.change)
-        for screen in self.screen_stack:
-            if isinstance(screen, WatchScreen):
-                screen.changed(message.change)
+        for screen in self._watch_screens():
+            screen.changed(message.change)
 
     def _draw(self) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, WatchScreen) and screen.is_active:
+        for screen in self._watch_screens():
+            if screen.is_active:
                 screen.draw()
+
+    def _watch_screens(self) -> "list[WatchScreen]":
+        """The screens that have their widgets: not yet at the start, and no more while the app ends."""
+        return [screen for screen in self.screen_stack if isinstance(screen, WatchScreen) and screen.children]
 
     def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
         """Kill in a thread that outlives the dialog; its steps come back as messages."""
