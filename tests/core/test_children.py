@@ -175,11 +175,14 @@ def test_an_end_that_a_server_forgot_is_written_again(
     go_on = tmp_path / "go on"
 
     def forget() -> None:
-        wait_for(lambda: stored(store, job)["crash"].status == "error", 20)
+        key = job.keys.child(job.id, "crash")
         with server.client() as client:
-            client.hset(job.keys.child(job.id, "crash"), "status", "running")
-            client.hdel(job.keys.child(job.id, "crash"), TOKEN_FIELD, "signal")
-        go_on.touch()
+            try:
+                wait_for(lambda: client.hget(key, "status") == b"error", 20)
+                client.hset(key, "status", "running")
+                client.hdel(key, TOKEN_FIELD, "signal")
+            finally:
+                go_on.touch()
 
     forgetting = threading.Thread(target=forget)
     forgetting.start()
