@@ -2,26 +2,28 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
+from textual.widgets import Input
 
 from gnjobs.changes import FeedState
 from gnjobs.config import Config
 from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
-from gnjobs_tui.killing import KillRun, Stepped
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.styling import Part, content
 from gnjobs_tui.themes import DARK, OUR_THEMES, theme_named
 from gnjobs_tui.watch import Changed, Watch
+from gnjobs_tui.widgets.virtual_table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
     from gnjobs.store import JobStore
+    from gnjobs_tui.killing import KillRun
 
 
 def _commands() -> "type[Provider]":
@@ -68,12 +70,24 @@ class GnjobsApp(App[None]):
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
 
+    def get_default_screen(self) -> JobsScreen:
+        """The first screen; an empty one below it would be laid out and drawn for nobody."""
+        return JobsScreen(self._first_user)
+
     def on_mount(self) -> None:
-        """Show the first screen, then begin to watch."""
-        self.push_screen(JobsScreen(self._first_user))
+        """Begin to watch once the first screen is there."""
         self.call_after_refresh(self.jobs.start)
         if self._unknown_theme:
             self.say(f"there is no theme {self._unknown_theme}", is_error=True)
+
+    def on_key(self, event: events.Key) -> None:
+        """Hand a key on to the field that was opened while it was under way.
+
+        A slow line brings many keys at once; those typed after `/` would act on jobs.
+        """
+        if isinstance(self.focused, Input) and isinstance(event._sender, VirtualTable):
+            event.prevent_default()
+            self.focused.post_message(events.Key(event.key, event.character))
 
     def on_unmount(self) -> None:
         """End watching."""
@@ -82,17 +96,21 @@ class GnjobsApp(App[None]):
     def on_changed(self, message: Changed) -> None:
         """Take in news, and tell every screen what changed in Redis."""
         self.jobs.take(message.change)
-        for screen in self.screen_stack:
-            if isinstance(screen, WatchScreen):
-                screen.changed(message.change)
+        for screen in self._watch_screens():
+            screen.changed(message.change)
 
     def _draw(self) -> None:
-        for screen in self.screen_stack:
-            if isinstance(screen, WatchScreen) and screen.is_active:
+        for screen in self._watch_screens():
+            if screen.is_active:
                 screen.draw()
 
-    def run_kill(self, run: KillRun, *, force: bool = False) -> None:
+    def _watch_screens(self) -> "list[WatchScreen]":
+        """The screens that have their widgets: not yet at the start, and no more while the app ends."""
+        return [screen for screen in self.screen_stack if isinstance(screen, WatchScreen) and screen.children]
+
+    def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
         """Kill in a thread that outlives the dialog; its steps come back as messages."""
+        from gnjobs_tui.killing import Stepped
 
         def tell() -> None:
             self.post_message(Stepped())
@@ -104,6 +122,8 @@ class GnjobsApp(App[None]):
 
     def on_stepped(self) -> None:
         """Show the step in the dialog; say the end where that is closed."""
+        from gnjobs_tui.screens.kill import KillScreen
+
         if isinstance(self.screen, KillScreen):
             self.screen.stepped()
         for run in self.kill_runs:

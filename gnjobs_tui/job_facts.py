@@ -1,17 +1,20 @@
 """What a job's screen says above its parts: the verdict with its evidence, facts, and the result."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from gnjobs.durations import clock_text
 from gnjobs.health import Health
-from gnjobs.processing import Report
 from gnjobs.records import Child, Job, run_seconds
 from gnjobs.states import display_state
 from gnjobs.statuses import PENDING
 from gnjobs_tui.job_cells import run_text, size_text
 from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
+
+if TYPE_CHECKING:
+    from gnjobs.processing import Report
 
 LABEL_WIDTH = 10
 WIDEST_FIRST = 24
@@ -93,7 +96,7 @@ def _label(word: str) -> Cell:
     return Cell(word.ljust(LABEL_WIDTH), "dim")
 
 
-def result_lines(report: Report, room: int, width: int) -> Rows:
+def result_lines(report: "Report", room: int, width: int) -> Rows:
     """The report's headline, its notes, and the first rows of its first table with how often each occurs."""
     found: Rows = [[_label("result"), Cell(report.headline, "bold")]]
     found += [[_label(""), Cell(note, "warning")] for note in report.notes]

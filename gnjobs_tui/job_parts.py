@@ -2,18 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.durations import silence_text
 from gnjobs.health import Limits, child_silence, job_silence, judge_child
-from gnjobs.processes import ProcessSnapshot, SeenProcess
 from gnjobs.records import Child, Job, run_seconds
 from gnjobs.states import State, child_state, display_state
-from gnjobs.views import JobStatus
 from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
 from gnjobs_tui.styling import Cell, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table_drawing import Cells
+
+if TYPE_CHECKING:
+    from gnjobs.processes import ProcessSnapshot, SeenProcess
+    from gnjobs.views import JobStatus
 
 # No id of a child has a colon, so this key is free.
 ITSELF = ":itself"
@@ -39,7 +41,7 @@ _PLACES = {word: place for place, word in enumerate(_ORDER)}
 class JobPicture(NamedTuple):
     """Everything that a job's screen shows, read at one time; made in a thread, since children may be many."""
 
-    status: JobStatus
+    status: "JobStatus"
     parts: "JobParts"
 
     @property
@@ -51,7 +53,7 @@ class JobPicture(NamedTuple):
 class _Part(NamedTuple):
     state: State
     child: Child
-    processes: Sequence[SeenProcess]
+    processes: "Sequence[SeenProcess]"
 
 
 class JobParts:
@@ -59,8 +61,8 @@ class JobParts:
 
     def __init__(
         self,
-        status: JobStatus,
-        snapshot: ProcessSnapshot | None,
+        status: "JobStatus",
+        snapshot: "ProcessSnapshot | None",
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
@@ -79,8 +81,8 @@ class JobParts:
     def _judged(
         self,
         child: Child,
-        processes: Sequence[SeenProcess],
-        snapshot: ProcessSnapshot | None,
+        processes: "Sequence[SeenProcess]",
+        snapshot: "ProcessSnapshot | None",
         limits: Limits,
     ) -> _Part:
         health = judge_child(self._job, child, None if snapshot is None else processes, limits)
@@ -129,7 +131,7 @@ class JobParts:
             "says": Cell(_last_line(job.error) or job.message or ""),
         }
 
-    def _child_cells(self, state: State, child: Child, processes: Sequence[SeenProcess]) -> Cells:
+    def _child_cells(self, state: State, child: Child, processes: "Sequence[SeenProcess]") -> Cells:
         return {
             "state": state_cell(state),
             "part": Cell(child.label or child.id),
@@ -146,7 +148,7 @@ def _order(part: _Part) -> tuple[int, str]:
     return _PLACES[part.state.word], part.child.label or part.child.id
 
 
-def by_child(snapshot: ProcessSnapshot | None) -> Mapping[str | None, list[SeenProcess]]:
+def by_child(snapshot: "ProcessSnapshot | None") -> "Mapping[str | None, list[SeenProcess]]":
     """The processes of each child; those of the job itself under None."""
     found: dict[str | None, list[SeenProcess]] = defaultdict(list)
     for process in snapshot.processes if snapshot is not None else ():

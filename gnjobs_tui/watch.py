@@ -14,6 +14,7 @@ from gnjobs.health import Presence
 from gnjobs.judging import Judge
 from gnjobs.records import Job
 from gnjobs.watching import Watcher
+from gnjobs_tui import pauses
 
 # What follows a redraw within this time is drawn together.
 DRAW_EVERY = 0.05
@@ -54,6 +55,7 @@ class Watch:
         self._drawing: Timer | None = None
         self._due: Timer | None = None
         self._working = False
+        self._is_long = False
 
     def start(self) -> None:
         """Begin to watch, and to let ages grow."""
@@ -79,6 +81,7 @@ class Watch:
             self.state = change.state
         if change.progress is not None:
             self.progress = change.progress
+            pauses.settle()
         self.work()
         self._arm()
         self.draw_soon()
@@ -90,7 +93,10 @@ class Watch:
             self._slice()
 
     def _slice(self) -> None:
-        self._working = self.catalogue.work(SLICE)
+        was_long, self._working = self._is_long, self.catalogue.work(SLICE)
+        self._is_long = self._working
+        if was_long and not self._working:
+            pauses.settle()
         if unlooked := self.judge.take_unlooked():
             self.watcher.look_at(unlooked)
         if self._working:

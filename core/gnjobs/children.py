@@ -76,6 +76,7 @@ class ChildRun:
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
         self._lasting: deque[ChildProcess] = deque()
+        self._ends: list[ChildEnd] = []
         self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:
@@ -140,6 +141,8 @@ class ChildRun:
         while running:
             self._collect(running)
         self._let_last(0)
+        # Again, for a server that died meanwhile may have forgotten them; those that stand are not changed.
+        write_ends(self._job, self._ends)
 
     def _let_last(self, most: int) -> None:
         """Wait for children that have said their result and see that it lasts, until only so many are left."""
@@ -170,7 +173,9 @@ class ChildRun:
         was_stopped = index in self._stopped and process.said is None
         if was_stopped:
             error = f"stopped: {self._first_failed} failed"
-        self._write([ChildEnd(self._id(index), KILLED if was_stopped else ERROR, error, process.exit_fields)])
+        end = ChildEnd(self._id(index), KILLED if was_stopped else ERROR, error, process.exit_fields)
+        self._ends.append(end)
+        self._write([end])
         code = process.exit_code
         self._take(
             index, self._failure(index, error, code if code >= 0 else None, -code if code < 0 else None)

@@ -15,6 +15,8 @@ from gnjobs.procstat import process_start
 KILL_SECONDS = 5.0
 _LOOK_EVERY = 0.1
 _EMPTY_LOOKS = 2
+# How long what can't be inspected is looked at again: a process that is just being started may be so for a moment.
+_HIDDEN_SECONDS = 0.5
 
 Identity = tuple[int, int]
 
@@ -131,17 +133,19 @@ def _terminate(ending: _Ending, deadline: float, hurry: threading.Event) -> Iter
 
 
 def _kill(ending: _Ending) -> Iterator[KillStep]:
-    empty, deadline = 0, time.monotonic() + KILL_SECONDS
+    empty, now = 0, time.monotonic()
+    deadline, hidden_until = now + KILL_SECONDS, now + _HIDDEN_SECONDS
     told: set[int] = set()
     while empty < _EMPTY_LOOKS and time.monotonic() < deadline:
         ending.look()
         targets = list(ending.alive.values())
-        empty = 0 if targets or ending.seen else empty + 1
+        is_unclear = bool(ending.hidden) and time.monotonic() < hidden_until
+        empty = 0 if targets or ending.seen or is_unclear else empty + 1
         ending.send(targets, signal.SIGKILL)
         if pids := [target.process.pid for target in targets if target.process.pid not in told]:
             told.update(pids)
             yield step("killing", f"KILL to {pid_list(pids)}", pids)
-        if targets and (ended := ending.wait(_LOOK_EVERY)):
+        if (targets or is_unclear) and (ended := ending.wait(_LOOK_EVERY)):
             yield step("gone", f"{pid_list(ended)} gone", ended)
     if empty < _EMPTY_LOOKS:
         ending.look()

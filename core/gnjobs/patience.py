@@ -20,12 +20,14 @@ _PASSING_ERRORS = (
     MasterDownError,
     TryAgainError,
 )
+_IN_PIPELINE = " of pipeline caused error: "  # before it redis-py names the command
 _PASSING_WORDS = ("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS")
 
 
 def is_passing(error: redis.RedisError) -> bool:
     """Whether the same command may succeed later."""
-    return isinstance(error, _PASSING_ERRORS) or str(error).startswith(_PASSING_WORDS)
+    said = str(error).rpartition(_IN_PIPELINE)[2]
+    return isinstance(error, _PASSING_ERRORS) or said.startswith(_PASSING_WORDS)
 
 
 def patiently(action: Callable[[], Value]) -> Value:

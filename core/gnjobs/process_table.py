@@ -93,7 +93,7 @@ def read_mark(pid: int) -> Mark | None:
 def _read_of_process(pid: int, name: str) -> bytes:
     """Read a file about a process's memory, through another thread where the first has ended; empty when it is gone."""
     content = _read_or_nothing(f"/proc/{pid}/{name}")
-    if content:
+    if content or _read_stat(f"/proc/{pid}/stat")[:1] != [b"Z"]:
         return content
     folder = next(_living_threads(pid), None)
     return b"" if folder is None else _read_or_nothing(f"{folder[0]}/{name}")

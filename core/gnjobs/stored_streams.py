@@ -1,13 +1,24 @@
 """Streams read as numbered lines: those whose ids are line numbers, and any others."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import redis
 
 from gnjobs import values
-from gnjobs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
+from gnjobs.connections import readable
+from gnjobs.lines import (
+    NUMBERS_END,
+    Entry,
+    Extent,
+    Hole,
+    Line,
+    encode_json,
+    encode_text,
+    entry_number,
+    read_entry,
+)
 
 StoredEntry = tuple[bytes, Mapping[bytes, bytes]]
 MayHold = Callable[[Entry], bool]
@@ -233,3 +244,25 @@ def _line(number: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Line:
 def is_numbered(entries: Iterable[StoredEntry]) -> bool:
     """Whether all these entries are numbered lines."""
     return all(read_entry(*entry) is not None for entry in entries)
+
+
+def read_short(client: redis.Redis, wanted: Sequence[tuple[str, int]]) -> list[list[Line | Hole] | None]:
+    """Read many outputs, each named by its key and the number of a line, from that line to the end, in one round trip.
+
+    None for one that is longer than a few entries or is stored in another form: its own reader can tell.
+    """
+    pipe = client.pipeline(transaction=False)
+    for key, first in wanted:
+        pipe.xrange(encode_text(key), f"{first}-0", "+", count=_ENTRIES_FIRST)
+    replies = map(readable, pipe.execute(raise_on_error=False))
+    return [_whole(reply, first) for reply, (_, first) in zip(replies, wanted, strict=True)]
+
+
+def _whole(reply: Any, first: int) -> list[Line | Hole] | None:
+    if reply is None or len(reply) >= _ENTRIES_FIRST or not is_numbered(_entries(reply)):
+        return None
+    found: list[Line | Hole] = []
+    for entry_id, fields in reply:
+        if (entry := read_entry(entry_id, fields)) is not None:
+            _take([entry], first, entry.last, found)
+    return found

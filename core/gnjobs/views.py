@@ -1,7 +1,7 @@
 """A job's status with its report, and views that process only what is new."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,15 +11,17 @@ from gnjobs.foreign import PartFinder
 from gnjobs.health import BeatClock, Health, Limits, Presence, assess
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
-from gnjobs.processing import Processing, Report, RunningProcessor, Source, start_processing
+from gnjobs.processing import Portion, Processing, Report, RunningProcessor, Source, start_processing
 from gnjobs.records import Child, Job
 from gnjobs.run_times import usual_run
 from gnjobs.statuses import PENDING, RUNNING
+from gnjobs.stored_streams import read_short
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 _CHUNK = 2500  # a stop is noticed behind each
+_CHILDREN_AT_ONCE = 100
 _LONG_RUN = 600.0
 
 Look = Callable[[Job], Presence]
@@ -54,7 +56,7 @@ class JobView:
         self._processor = processor
         self._limits = limits
         self._running: RunningProcessor | None = None
-        self._cursors: dict[str, int] = {}
+        self._cursors: dict[tuple[str, str], int] = {}
         self._readers: dict[str, OutputReader] = {}
         self._settled: dict[str, Child] = {}
         self._beats = BeatClock(monotonic)
@@ -127,24 +129,46 @@ class JobView:
         if self._running is None:
             self._running = start_processing(job, self._processor)
         self._feed(self._running, Source("job", job.id, job.label), self.store.output(job.id))
-        for child in children:
+        unsettled = [child for child in children if self._settled.get(child.id) != child]
+        for start in range(0, len(unsettled), _CHILDREN_AT_ONCE):
             if self._is_stopped:
                 return
-            if self._settled.get(child.id) == child:
-                continue
-            key = child.output_key or ""
-            if self.store.keys.owns(self.job_id, key):
-                reader = self._readers.setdefault(child.id, OutputReader(self.store.client, key))
-                self._feed(self._running, Source("child", child.id, child.label), reader)
-            if child.is_final or child.status == PENDING:
-                self._settled[child.id] = child
+            self._feed_children(self._running, unsettled[start : start + _CHILDREN_AT_ONCE])
+
+    def _feed_children(self, running: RunningProcessor, children: list[Child]) -> None:
+        """Process what is new of some children; most say little, so they are read together and fed in one step."""
+        sources = [
+            (Source("child", child.id, child.label), child.output_key)
+            for child in children
+            if child.output_key and self.store.keys.owns(self.job_id, child.output_key)
+        ]
+        wanted = [(key, max(1, self._cursor(source))) for source, key in sources]
+        portions: list[Portion] = []
+        for (source, key), lines in zip(sources, read_short(self.store.client, wanted), strict=True):
+            cursor = self._cursor(source)
+            if lines is None or (cursor and not lines):
+                reader = self._readers.setdefault(source.id, OutputReader(self.store.client, key))
+                self._feed(running, source, reader)
+            elif following := _after(lines, cursor):
+                portions.append((source, following))
+        if portions:
+            running.feed_all(portions)
+        for source, new in portions:
+            self._move_on(source, new)
+        self._settled |= {child.id: child for child in children if child.is_final or child.status == PENDING}
 
     def _feed(self, running: RunningProcessor, source: Source, reader: OutputReader) -> None:
-        place = f"{source.kind} {source.id}"
-        while not self._is_stopped and (lines := self._new_lines(reader, self._cursors.get(place, 0))):
+        while not self._is_stopped and (lines := self._new_lines(reader, self._cursor(source))):
             running.feed(source, lines)
-            last = lines[-1]
-            self._cursors[place] = last.last if isinstance(last, Hole) else last.number
+            self._move_on(source, lines)
+
+    def _cursor(self, source: Source) -> int:
+        """The last line of a source that was processed, 0 before the first."""
+        return self._cursors.get((source.kind, source.id), 0)
+
+    def _move_on(self, source: Source, lines: Sequence[Line | Hole]) -> None:
+        last = lines[-1]
+        self._cursors[source.kind, source.id] = last.last if isinstance(last, Hole) else last.number
 
     def _new_lines(self, reader: OutputReader, cursor: int) -> list[Line | Hole]:
         """Read on from the last line that was processed, which must still be there, or trimmed away."""
@@ -153,7 +177,14 @@ class JobView:
         lines = reader.read(cursor, _CHUNK)
         if not lines and reader.extent().last < cursor:
             raise OutputRestarted(f"{reader.key} now ends before line {cursor}")
-        first = lines[0] if lines else None
-        if isinstance(first, Hole) and first.last > cursor:
-            return [Hole(cursor + 1, first.last), *lines[1:]]
-        return lines[1:]
+        return _after(lines, cursor)
+
+
+def _after(lines: list[Line | Hole], cursor: int) -> list[Line | Hole]:
+    """What follows the last line that was processed, where these begin with it, or with the hole that it is in now."""
+    if not cursor:
+        return lines
+    first = lines[0] if lines else None
+    if isinstance(first, Hole) and first.last > cursor:
+        return [Hole(cursor + 1, first.last), *lines[1:]]
+    return lines[1:]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 DEFAULT_LIMIT = 50
+MOST_LISTED = 10**9
 _PAGE = 500
 
 Judged = tuple["Job", "Health"]
@@ -26,7 +27,9 @@ Judged = tuple["Job", "Health"]
 @click.option(
     "--filter", "query", metavar="Q", help="As on the dashboard: words, state:, user:, type:, age>2h."
 )
-@click.option("--limit", type=click.IntRange(min=1), default=DEFAULT_LIMIT, show_default=True, metavar="N")
+@click.option(
+    "--limit", type=click.IntRange(1, MOST_LISTED), default=DEFAULT_LIMIT, show_default=True, metavar="N"
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:

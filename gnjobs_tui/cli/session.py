@@ -82,7 +82,9 @@ class Session:
         if not found:
             raise NoSuchJob(f"no job's id begins with {beginning}")
         if len(found) > 1:
-            raise AmbiguousId(beginning, [job_id for _, job_id in found])
+            raise AmbiguousId(
+                beginning, [f"{job_id} (--prefix {store.keys.prefix})" for store, job_id in found]
+            )
         store, job_id = found[0]
         self.actor.check("see", store.get(job_id))
         return store, job_id

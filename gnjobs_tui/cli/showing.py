@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from gnjobs.store import JobStore
     from gnjobs.views import JobStatus
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# Full-width signs begin a formula in some spreadsheets, and so does a sign after blanks that an import trims.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+_FORMULA_BLANKS = ("\t", "\r", "\n")
 _CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expected")
 
 
@@ -78,7 +80,7 @@ def spreadsheet_cell(value: object) -> str:
     Plain numbers stay numbers.
     """
     text = "" if value is None else str(value)
-    if not text.startswith(_FORMULA_STARTS):
+    if not text.startswith(_FORMULA_BLANKS) and not text.lstrip().startswith(_FORMULA_SIGNS):
         return text
     try:
         float(text)

@@ -130,8 +130,8 @@ class WatchScreen(Screen[Any]):
 
     @property
     def is_first(self) -> bool:
-        """Whether there is no screen to go back to; the app's own, empty one lies below."""
-        return len(self.app.screen_stack) > 1 and self.app.screen_stack[1] is self
+        """Whether there is no screen to go back to."""
+        return self.app.screen_stack[0] is self
 
     def action_back(self) -> None:
         """Go back, unless this is the first screen."""

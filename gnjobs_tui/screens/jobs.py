@@ -180,7 +180,8 @@ class JobsScreen(RowActions):
 
     def on_resize(self) -> None:
         """Lay out for the new width."""
-        self.query_one("#pane").styles.height = self._pane_height
+        if (pane := self.query_one("#pane")).size.height != self._pane_height:
+            pane.styles.height = self._pane_height
         self._draw_pane()
         self.draw()
 
@@ -253,10 +254,10 @@ class JobsScreen(RowActions):
         marks = self.table.marks
         self.table.set_marks(marks - keys if keys <= marks else marks | keys)
 
-    def action_filter(self) -> None:
+    async def action_filter(self) -> None:
         """Type a filter."""
         self.query_one("#footer").display = False
-        self.filter_bar.open()
+        await self.filter_bar.open()
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
         """Filter by what is typed so far; say what can't be understood."""

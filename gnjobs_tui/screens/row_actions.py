@@ -10,8 +10,6 @@ from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
 from gnjobs_tui.kill_targets import Target, target_of_row
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.screens.confirm import ConfirmScreen
-from gnjobs_tui.screens.text import TextScreen
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -72,6 +70,8 @@ class RowActions(WatchScreen):
 
     def action_rerun(self) -> None:
         """Show the line that runs the job again."""
+        from gnjobs_tui.screens.text import TextScreen
+
         row = self.row
         if row is None:
             return
@@ -85,6 +85,8 @@ class RowActions(WatchScreen):
 
     def action_remove(self) -> None:
         """Ask, then remove the jobs that have ended."""
+        from gnjobs_tui.screens.confirm import ConfirmScreen
+
         chosen = self.rows_to_act_on()
         rows = [row for row in chosen if row.is_final]
         if not rows:

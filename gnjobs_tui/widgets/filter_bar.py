@@ -1,6 +1,5 @@
 """The line in which a filter is typed."""
 
-from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
@@ -30,30 +29,31 @@ class FilterBar(Horizontal):
     class Kept(Message):
         """The filter is to stay, and the keys are the table's again."""
 
-    def compose(self) -> ComposeResult:
-        """A sign and a field."""
-        yield Static(content(Cell("/", "bold")), markup=False)
+    @property
+    def field(self) -> Input | None:
+        """Where it is typed, once it was opened."""
+        return self.query_one_optional(Input)
+
+    async def _furnish(self) -> Input:
+        """Make a sign and a field, not before they are needed: the first frame would wait for them."""
         field = Input(
             placeholder="words  state:stuck  user:  type:  host:  label:  age>2h     enter keep  esc clear",
             select_on_focus=False,
         )
         field.cursor_blink = False
-        yield field
-
-    @property
-    def field(self) -> Input:
-        """Where it is typed."""
-        return self.query_one(Input)
+        await self.mount(Static(content(Cell("/", "bold")), markup=False), field)
+        return field
 
     @property
     def is_open(self) -> bool:
         """Whether keys go in here."""
         return bool(self.display)
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Take the keys."""
         self.display = True
-        self.screen.set_focus(self.field)  # at once: the next key may be here already
+        # At once, not by `focus`, which lets the keys behind pass.
+        self.screen.set_focus(self.field or await self._furnish())
 
     def close(self) -> None:
         """Give the keys back; what was typed stays for next time."""
@@ -61,8 +61,9 @@ class FilterBar(Horizontal):
 
     def clear(self) -> None:
         """Forget what was typed, and close."""
-        with self.prevent(Input.Changed):
-            self.field.value = ""
+        if self.field is not None:
+            with self.prevent(Input.Changed):
+                self.field.value = ""
         self.close()
 
     def on_input_changed(self, message: Input.Changed) -> None:

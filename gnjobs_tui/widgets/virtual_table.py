@@ -12,7 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
+from textual.scrollbar import ScrollBar
 from textual.strip import Strip
+from textual.widget import Widget
 
 from gnjobs_tui.styling import Palette
 from gnjobs_tui.widgets.columns import Column, Placed
@@ -147,13 +149,28 @@ class VirtualTable(ScrollView, can_focus=True):
         self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
         if found is None:
             self.cursor_key = source.key_at(self._cursor) if len(source) else None
-        if self.virtual_size.height != len(source) + HEADER_LINES:
-            self.virtual_size = Size(self.size.width, len(source) + HEADER_LINES)
+        self._set_length(len(source) + HEADER_LINES)
         # At the top, what is new pushes the rest down and is seen; elsewhere the cursor keeps its line.
         if self._cursor - top != offset and (top > 0 or self._cursor >= self.page_rows):
             self.scroll_to(y=max(0, self._cursor - offset), animate=False, immediate=True)
         self._redraw_changes()
         self.post_message(self.Moved())
+
+    def _set_length(self, lines: int) -> None:
+        """Move the scrollbar alone: to assign `virtual_size` would lay out the screen and send every row again."""
+        before = self.virtual_size.height
+        if lines == before:
+            return
+        self.set_reactive(Widget.virtual_size, Size(self.size.width, lines))
+        if lines > before > 0 and self._thumb(lines) == self._thumb(before):
+            self.vertical_scrollbar.set_reactive(ScrollBar.window_virtual_size, lines)
+        else:
+            self._scroll_update(self.virtual_size)
+
+    def _thumb(self, lines: int) -> tuple[int, int]:
+        """Where the scrollbar's thumb begins and how long it is, in the eighths of a cell that it is drawn with."""
+        eighths = 8 * self.size.height
+        return self.scroll_offset.y * eighths // lines, -(-self.size.height * eighths // lines)
 
     def _say_around(self, empty: str, order: Order | None) -> None:
         if order != self._order:
@@ -207,8 +224,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self._drawn[y] = looked = self._look(index)
         return self.drawing.row(*looked[1:])
 
-    def move_to(self, index: int) -> None:
-        """Put the cursor on the row at a position."""
+    def move_to(self, index: int, *, ahead: int = 0) -> None:
+        """Put the cursor on the row at a position; where that is out of sight, with so many rows ahead of it."""
         before = self._cursor
         if not len(self._source):
             return
@@ -218,7 +235,7 @@ class VirtualTable(ScrollView, can_focus=True):
             line = position - self.scroll_offset.y + HEADER_LINES
             if HEADER_LINES <= line < self.size.height:
                 self._refresh_cells(line, None)
-        self._show_cursor()
+        self._show_cursor(ahead)
         self.post_message(self.Moved())
 
     def move_to_key(self, key: str) -> None:
@@ -226,12 +243,12 @@ class VirtualTable(ScrollView, can_focus=True):
         if (index := self._source.index_of(key)) is not None:
             self.move_to(index)
 
-    def _show_cursor(self) -> None:
+    def _show_cursor(self, ahead: int = 0) -> None:
         top, rows = self.scroll_offset.y, self.page_rows
         if self._cursor < top:
-            self.scroll_to(y=self._cursor, animate=False, immediate=True)
+            self.scroll_to(y=max(0, self._cursor - ahead), animate=False, immediate=True)
         elif self._cursor >= top + rows:
-            self.scroll_to(y=self._cursor - rows + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._cursor - rows + 1 + ahead, animate=False, immediate=True)
 
     def set_marks(self, keys: set[str]) -> None:
         """Mark the rows of these keys, and no other."""
@@ -240,8 +257,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self.post_message(self.Moved())
 
     def action_move(self, by: int) -> None:
-        """Move the cursor by rows."""
-        self.move_to(self._cursor + by)
+        """Move the cursor by rows; at the edge by half a page ahead, since a scroll by one row sends them all."""
+        self.move_to(self._cursor + by, ahead=self.page_rows // 2)
 
     def action_page(self, pages: float) -> None:
         """Move the cursor by pages."""
@@ -259,6 +276,10 @@ class VirtualTable(ScrollView, can_focus=True):
         """Open the row of the cursor."""
         if self.cursor_key is not None:
             self.post_message(self.Opened(self.cursor_key))
+
+    def on_key(self, event: events.Key) -> None:
+        """Sign a key on its way to the bindings, for who must know whether it was meant for the rows."""
+        event.set_sender(self)
 
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens."""

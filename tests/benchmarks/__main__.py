@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import foreign, kills, long_output, outputs, recovery, startup, terminal, watching
+from tests.benchmarks import foreign, kills, long_output, outputs, recovery, screen, startup, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
@@ -18,10 +18,12 @@ SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "kills": lambda directory, _: kills.measure(directory),
     "long-output": lambda directory, _: long_output.measure(directory),
     "recovery": lambda directory, _: recovery.measure(directory),
+    "screen": screen.measure,
     "startup": startup.measure,
-    "terminal": terminal.measure,
     "watching": watching.measure,
 }
+
+BY_NUMBER_OF_JOBS = {"foreign", "screen", "startup", "watching"}
 
 
 def _draw(measurements: list[Measurement]) -> None:
@@ -41,6 +43,11 @@ def _draw(measurements: list[Measurement]) -> None:
     Console(width=180).print(table)
 
 
+def _as_json(measurement: Measurement) -> str:
+    judged = {"ratio": measurement.ratio, "met": measurement.within_budget}
+    return msgspec.json.encode(msgspec.structs.asdict(measurement) | judged).decode()
+
+
 @click.command()
 @click.argument("suites", nargs=-1, type=click.Choice(sorted(SUITES)))
 @click.option("--jobs", type=click.IntRange(min=1), multiple=True, default=(1000, 50_000), show_default=True)
@@ -49,12 +56,12 @@ def main(suites: tuple[str, ...], jobs: tuple[int, ...], as_json: bool) -> None:
     """Measure SUITES (all of them unless named), those that depend on the number of jobs at each size."""
     measured: list[Measurement] = []
     for suite in suites or sorted(SUITES):
-        for count in jobs if suite in {"foreign", "startup", "terminal", "watching"} else jobs[:1]:
+        for count in jobs if suite in BY_NUMBER_OF_JOBS else jobs[:1]:
             with tempfile.TemporaryDirectory(prefix="gnjobs-benchmark-") as directory:
                 for measurement in SUITES[suite](Path(directory) / "server", count):
                     measured.append(measurement)
                     if as_json:
-                        click.echo(msgspec.json.encode(measurement).decode())
+                        click.echo(_as_json(measurement))
     if not as_json:
         _draw(measured)
 

@@ -1,30 +1,36 @@
-"""A process of its own that changes unfinished jobs steadily: `python -m tests.benchmarks.flood URL RATE SECONDS`."""
+"""A process of its own that changes jobs at a rate, until its input ends: `flood URL RATE`."""
 
-import random
+import select
 import sys
 import time
 
 import redis
 
 from gnjobs.keys import Keys
+from tests.benchmarks.population import ordered_ids
 
-_STEP = 0.01
+CHANGED_JOBS = 2000
 
 
-def flood(url: str, rate: int, seconds: float) -> None:
-    """Write the progress of random unfinished jobs, as supervisors do."""
-    keys, chance, client = Keys(), random.Random(1), redis.Redis.from_url(url)
-    ids = [member.decode() for member in client.zrange(keys.unfinished, 0, -1)]
-    start, sent = time.monotonic(), 0
-    while (elapsed := time.monotonic() - start) < seconds:
-        pipe = client.pipeline(transaction=False)
-        for _ in range(int(elapsed * rate) - sent):
-            fields = {"percent": chance.randrange(100), "heartbeat": time.time(), "last-output": time.time()}
-            pipe.hset(keys.job(chance.choice(ids)), mapping=fields)
-            sent += 1
-        pipe.execute()
-        time.sleep(_STEP)
+def main(url: str, rate: float) -> None:
+    """Write to the unfinished jobs and the newest in turn; none of it changes their order."""
+    client, keys = redis.Redis.from_url(url, protocol=2), Keys()
+    names = [keys.job(job_id) for job_id in ordered_ids(client, CHANGED_JOBS)]
+    sys.stdout.write("begins\n")
+    sys.stdout.flush()
+    start, number = time.perf_counter(), 0
+    while not select.select([sys.stdin], [], [], max(0.0, start + number / rate - time.perf_counter()))[0]:
+        changed = {
+            "percent": number % 100,
+            "cpu": number % 97,
+            "message": f"row {number}",
+            "lines": number,
+        }
+        client.hset(names[number * 7 % len(names)], mapping=changed)
+        number += 1
+    seconds = time.perf_counter() - start
+    sys.stdout.write(f"{number / seconds}")
 
 
 if __name__ == "__main__":
-    flood(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]))

@@ -4,6 +4,8 @@ import random
 import time
 import uuid
 
+import redis
+
 from gnjobs.keys import Keys
 from gnjobs.statuses import ERROR, KILLED, RUNNING, SUCCESS
 from tests.servers import Server
@@ -12,14 +14,10 @@ USERS = ("jsmith", "agunn", "mhall", "tux", "kmurphy", "plee")
 TYPES = ("qc", "insert", "generic")
 _CHUNK = 2000
 UNFINISHED_PER_MILLE = 2
-NEWEST_RUNNING = 100
 
 
 def populate(server: Server, count: int, *, seed: int = 1, keys: Keys | None = None) -> str:
-    """Write `count` jobs with their indexes; return the label of the newest.
-
-    The newest 100 are running, and so are a few among the others; none beats, or is missed, within the hour.
-    """
+    """Write `count` jobs with their indexes; return the label of the newest, which is running."""
     names = keys or Keys()
     chance = random.Random(seed)
     now = time.time()
@@ -29,7 +27,7 @@ def populate(server: Server, count: int, *, seed: int = 1, keys: Keys | None = N
         pipe = client.pipeline(transaction=False)
         for number in range(start, min(count, start + _CHUNK)):
             created = now - (count - number) * 10
-            running = number >= count - NEWEST_RUNNING or chance.randrange(1000) < UNFINISHED_PER_MILLE
+            running = number == count - 1 or chance.randrange(1000) < UNFINISHED_PER_MILLE
             label = f"QC of file {number}"
             job_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
             user = chance.choice(USERS)
@@ -45,7 +43,8 @@ def populate(server: Server, count: int, *, seed: int = 1, keys: Keys | None = N
                 "created": created,
                 "started": created + 1,
                 "heartbeat": now if running else created + 60,
-                "heartbeat-every": 3600,
+                # Nobody beats: so they stay as they are.
+                "heartbeat-every": 86_400,
                 "last-output": now if running else created + 59,
                 "host": "gn-web1",
                 "account": "www-data",
@@ -65,3 +64,40 @@ def populate(server: Server, count: int, *, seed: int = 1, keys: Keys | None = N
         pipe.execute()
     client.close()
     return label
+
+
+def ordered_ids(client: redis.Redis, count: int, keys: Keys | None = None) -> list[str]:
+    """The ids of the first `count` jobs in the default order, as long as none is troubled."""
+    names = keys or Keys()
+    unfinished = [member.decode() for member in client.zrevrange(names.unfinished, 0, count - 1)]
+    newest = [member.decode() for member in client.zrevrange(names.jobs, 0, count + len(unfinished))]
+    known = set(unfinished)
+    return (unfinished + [job_id for job_id in newest if job_id not in known])[:count]
+
+
+def start_running(client: redis.Redis, count: int, keys: Keys | None = None) -> list[str]:
+    """Write so many running jobs, the newest of all; return their ids, the newest first."""
+    names, now = keys or Keys(), time.time()
+    ids = [f"running-{number:03}" for number in range(count)]
+    pipe = client.pipeline(transaction=False)
+    for number, job_id in enumerate(ids):
+        created = now - number / 1000
+        fields = {"jobid": job_id, "status": RUNNING, "label": f"started {number}", "created": created}
+        fields |= {"started": now, "heartbeat": now, "heartbeat-every": 5, "last-output": now, "percent": 1}
+        pipe.hset(names.job(job_id), mapping=fields)
+        pipe.zadd(names.jobs, {job_id: created})
+        pipe.zadd(names.unfinished, {job_id: created})
+    pipe.execute()
+    return ids
+
+
+def finish_all(client: redis.Redis, keys: Keys | None = None) -> None:
+    """End every job that is unfinished, with success."""
+    names, now = keys or Keys(), time.time()
+    ids = [member.decode() for member in client.zrange(names.unfinished, 0, -1)]
+    for start in range(0, len(ids), _CHUNK):
+        pipe = client.pipeline(transaction=False)
+        for job_id in ids[start : start + _CHUNK]:
+            pipe.hset(names.job(job_id), mapping={"status": SUCCESS, "finished": now})
+            pipe.zrem(names.unfinished, job_id)
+        pipe.execute()

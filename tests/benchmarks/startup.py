@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks.measure import Measurement, median, spread, times_of
 from tests.benchmarks.population import populate
 from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
+from tests.end_to_end.recording import Mark, Recording
+from tests.end_to_end.terminal import gnjobs
 from tests.servers import running_server
 
 RUNS = 9
@@ -30,15 +32,12 @@ def _run(command: list[str], url: str) -> None:
     subprocess.run(command, env=environment(url), stdout=subprocess.DEVNULL, check=True)
 
 
-def _seconds_to_first_frame(command: list[str], url: str, shows: str | None) -> float:
-    import time
-
+def _seconds_until(command: list[str], url: str, shows: str | None) -> float:
+    """Seconds until a first frame, or a text, has come to the terminal."""
     start = time.perf_counter()
-    with Terminal(command, COLUMNS, ROWS, environment(url)) as terminal:
-        if shows is None:
-            terminal.wait_for(lambda _: len(terminal.raw) > FIRST_FRAME_BYTES)
-        else:
-            terminal.wait_for(shows)
+    with Recording(command, COLUMNS, ROWS, environment(url)) as terminal:
+        since = Mark(0, 0)
+        terminal.wait_for_length(FIRST_FRAME_BYTES) if shows is None else terminal.seen_at(shows, since)
         taken = time.perf_counter() - start
         os.kill(terminal.pid, signal.SIGKILL)
         terminal.wait_closed()
@@ -49,28 +48,37 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
     """Start-up of `ls`, the first frame, and the newest jobs on screen, with this many jobs in Redis."""
     with running_server(directory) as server:
         newest = populate(server, jobs)
-        reference = times_of(lambda: _run([sys.executable, "-c", "import redis, click"], server.url), RUNS)
-        listing = times_of(lambda: _run(gnjobs("ls"), server.url), RUNS)
-        yield Measurement(
-            name=f"gnjobs ls, N = {jobs}",
-            value=median(listing),
-            unit="s",
-            spread=spread(listing),
-            reference_name="python -c 'import redis, click'",
-            reference=median(reference),
-            budget=1.3,
+        yield from _compared(
+            f"gnjobs ls, N = {jobs}",
+            lambda: _run(gnjobs("ls"), server.url),
+            "python -c 'import redis, click'",
+            lambda: _run([sys.executable, "-c", "import redis, click"], server.url),
+            1.3,
         )
-        empty = [
-            _seconds_to_first_frame([sys.executable, "-c", EMPTY_APP], server.url, None) for _ in range(RUNS)
-        ]
         for name, shows, budget in (("first frame", None, 1.3), ("newest jobs on screen", newest, 2.0)):
-            taken = [_seconds_to_first_frame(gnjobs(), server.url, shows) for _ in range(RUNS)]
-            yield Measurement(
-                name=f"{name}, N = {jobs}",
-                value=median(taken),
-                unit="s",
-                spread=spread(taken),
-                reference_name="first frame of an empty Textual app",
-                reference=median(empty),
-                budget=budget,
+            yield from _compared(
+                f"{name}, N = {jobs}",
+                lambda shows=shows: _seconds_until(gnjobs(), server.url, shows),
+                "first frame of an empty Textual app",
+                lambda: _seconds_until([sys.executable, "-c", EMPTY_APP], server.url, None),
+                budget,
             )
+
+
+def _compared(
+    name: str, ours: Callable[[], object], reference_name: str, other: Callable[[], object], budget: float
+) -> Iterator[Measurement]:
+    """Both in turn, so that what else the machine does slows both."""
+    taken, reference = [], []
+    for _ in range(RUNS):
+        taken += times_of(ours, 1)
+        reference += times_of(other, 1)
+    yield Measurement(
+        name=name,
+        value=median(taken),
+        unit="s",
+        spread=spread(taken),
+        reference_name=reference_name,
+        reference=median(reference),
+        budget=budget,
+    )

@@ -73,6 +73,15 @@ def fail_or_wait(item: tuple[str, str], child: ThisChild) -> None:
     raise ValueError("the first one failed")
 
 
+def crash_or_wait(item: tuple[str, str], child: ThisChild) -> None:
+    """One is killed at once; the other waits for a file."""
+    what, path = item
+    if what == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not Path(path).exists():
+        time.sleep(0.01)
+
+
 def have_children(item: int, child: ThisChild) -> list[object]:
     return [getattr(each, "value", each) for each in child.run_children(square, [item, item + 1])]
 

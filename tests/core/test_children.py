@@ -22,7 +22,7 @@ from gnjobs import (
 from gnjobs.environment import ENV_LINES_FD, ENV_LINES_PIPE, lines_descriptor, pipe_identity
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.line_text import line_sentence
-from gnjobs.records import Child
+from gnjobs.records import TOKEN_FIELD, Child
 from tests.core import child_functions as functions
 from tests.servers import Server
 from tests.waiting import wait_for
@@ -167,6 +167,30 @@ def test_on_failure_stop_ends_those_at_work_and_starts_no_more(
     assert not_started.error == "not started: f failed"
     statuses = {child_id: child.status for child_id, child in stored(store, job).items()}
     assert statuses == {"f": "error", "w": "killed", "n": "killed"}
+
+
+def test_an_end_that_a_server_forgot_is_written_again(
+    job: CurrentJob, store: JobStore, server: Server, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go on"
+
+    def forget() -> None:
+        key = job.keys.child(job.id, "crash")
+        with server.client() as client:
+            try:
+                wait_for(lambda: client.hget(key, "status") == b"error", 20)
+                client.hset(key, "status", "running")
+                client.hdel(key, TOKEN_FIELD, "signal")
+            finally:
+                go_on.touch()
+
+    forgetting = threading.Thread(target=forget)
+    forgetting.start()
+    items = [("crash", str(go_on)), ("wait", str(go_on))]
+    job.run_children(functions.crash_or_wait, items, labels=["crash", "wait"], max_workers=2)
+    forgetting.join()
+    found = stored(store, job)
+    assert (found["crash"].status, found["crash"].signal) == ("error", signal.SIGKILL)
 
 
 def test_the_job_says_how_far_its_children_are_while_they_work(

@@ -1,6 +1,7 @@
 """gn-uploader's jobs, run by its double on a real server, read as they are."""
 
 import json
+import queue
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from gnjobs.keys import ForeignKey, Keys
 from gnjobs.lines import Line
 from gnjobs.store import JobStore
+from gnjobs.watching import Watcher
 from tests.servers import Server
 from tests.uploader_double.web import EXPIRY, create_job, create_qc, start_worker
 
+OTHER_KEYS = 30_000
 FILES = {"pheno: av 1.tsv": "1.5\tx", "geno é.tsv": "2\t3"}
 
 
@@ -74,3 +77,27 @@ def test_jobs_that_no_index_lists_are_found_once_among_other_keys(server: Server
     client.delete(Keys().jobs)
     client.set(Keys().jobs, "of another type")
     assert {job.id for job in store.unindexed()} == theirs | {ours}
+
+
+def test_the_search_is_in_small_steps_that_tell_how_far_they_are(own_server: Server) -> None:
+    client, changes = own_server.client(), queue.SimpleQueue()
+    client.mset({f"session:{number}": "x" for number in range(OTHER_KEYS)})
+    job_id = create_job(client, ["true"], "qc")
+    client.config_resetstat()
+    watcher = Watcher(own_server.url, changes.put)
+    watcher.start()
+    try:
+        told, found, progress = [], [], 0.0
+        while progress < 1.0:
+            change = changes.get(timeout=30)
+            found += [row.id for row in change.rows]
+            progress = change.progress if change.progress is not None else progress
+            told.append(progress)
+    finally:
+        watcher.stop()
+    assert found == [job_id]
+    assert len({each for each in told if 0.9 < each < 1.0}) >= 5
+    commands = client.info("commandstats")
+    assert "cmdstat_keys" not in commands
+    assert commands["cmdstat_scan"]["calls"] >= OTHER_KEYS / 1000
+    assert commands["cmdstat_scan"]["calls"] <= OTHER_KEYS / 1000 * 1.5 + 1

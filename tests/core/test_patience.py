@@ -13,12 +13,15 @@ REFUSING = [fault for fault in FAULTS if fault.name in ("read-only", "full", "un
 
 
 @pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
+@pytest.mark.parametrize("is_piped", [False, True])
 @pytest.mark.parametrize("fault", REFUSING, ids=str)
-def test_a_write_is_tried_until_the_server_takes_it(own_server: Server, fault: Fault) -> None:
+def test_a_write_is_tried_until_the_server_takes_it(own_server: Server, fault: Fault, is_piped: bool) -> None:
     tried = threading.Event()
 
     def write() -> object:
         try:
+            if is_piped:
+                return client.pipeline(transaction=False).set("key", "value").execute()
             return client.set("key", "value")
         finally:
             tried.set()

@@ -25,6 +25,7 @@ FOREVER = [sys.executable, "-c", "import time; time.sleep(1000)"]
 
 def job_here(**fields: Any) -> Job:
     here = {"status": "running", "host": host_name(), "boot_id": boot_id(), "pid_namespace": pid_namespace()}
+    here["process_started"] = process_start(os.getpid())
     return Job(id=JOB, **(here | {"account": account_name(os.getuid())} | fields))
 
 

@@ -118,6 +118,7 @@ def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
             wait_for(lambda: str(left).encode() in (job.client.get(KEYS.processes(job.id)) or b""), 20)
             end_supervisor(job)
             os.kill(main, signal.SIGKILL)
+            wait_for(lambda: not is_alive(main))
             last = kill(store, job.id, grace=0.1)[-1]
             assert not last.verified, last
             assert str(left) in last.text

@@ -205,3 +205,35 @@ def test_gn_uploaders_keys_are_searched_for_now_and_then(store: JobStore) -> Non
     assert [(child.label, child.faults) for child in view.glance().children] == [("geno: a.tsv", 2)]
     now[0] += SHORTEST_REST
     assert len(view.glance().children) == 2
+
+
+def test_many_children_are_read_together_whatever_form_their_outputs_have(store: JobStore) -> None:
+    recorder = Recorder()
+    expected = []
+    for number in range(250):
+        key = add_child(store, f"c{number}", status="success" if number % 2 else "running")
+        match number % 5:
+            case 0:
+                store.client.rpush(key, "of a list")
+                expected.append((f"c{number}", "of a list"))
+            case 1:
+                for last in (1, 2, 3, 4):
+                    write(store, key, last, f"entry {last}")
+                expected += [(f"c{number}", f"entry {last}") for last in (1, 2, 3, 4)]
+            case 2:
+                write(store, key, 12, "after a hole")
+                expected += [(f"c{number}", "1-11"), (f"c{number}", "after a hole")]
+            case 3:
+                store.client.xadd(key, {"text": "of a foreign stream"}, id="1700000000000-1")
+                expected.append((f"c{number}", "of a foreign stream"))
+            case _:
+                store.client.sadd(key, "of no form that has lines")
+    view = store.view(JOB, recorder)
+    view.status()
+    assert sorted(recorder.fed) == sorted(expected)
+    view.status()
+    assert len(recorder.fed) == len(expected)
+    write(store, KEYS.child_output(JOB, "c2"), 13, "one more")
+    view.status()
+    assert recorder.fed[-1] == ("c2", "one more")
+    assert len(recorder.fed) == len(expected) + 1

@@ -215,7 +215,7 @@ class Victim:
         limit = time.monotonic() + 5.0
         while not (pids := self._supervisors()) and time.monotonic() < limit and not self._read().is_final:
             continue
-        self.was_killed = not self._read().is_final
+        self.was_killed = bool(pids) and not self._read().is_final
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

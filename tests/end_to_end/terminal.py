@@ -1,6 +1,5 @@
 """A real pseudo-terminal with a program in it, used as a person would: keys in, a screen out."""
 
-import bisect
 import contextlib
 import fcntl
 import os
@@ -18,26 +17,15 @@ import pyte
 
 
 class Terminal:
-    """A program in a pseudo-terminal whose screen pyte keeps; every byte that it sent is kept, too.
-
-    `arrivals` says when how much of `raw` was there (monotonic seconds, bytes). Where only that counts, `is_drawn`
-    False leaves the screen blank, since drawing it takes longer than many a program.
-    """
+    """A program in a pseudo-terminal whose screen pyte keeps; every byte that it sent is kept, too."""
 
     def __init__(
-        self,
-        command: list[str],
-        columns: int = 100,
-        rows: int = 30,
-        env: Mapping[str, str] | None = None,
-        *,
-        is_drawn: bool = True,
+        self, command: list[str], columns: int = 100, rows: int = 30, env: Mapping[str, str] | None = None
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.raw = bytearray()
-        self.arrivals: list[tuple[float, int]] = []
         self.exit_code: int | None = None
-        self._stream = pyte.ByteStream(self.screen) if is_drawn else None
+        self._stream = pyte.ByteStream(self.screen)
         self._changed = threading.Condition()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -63,13 +51,14 @@ class Terminal:
             except OSError:
                 data = b""
             with self._changed:
-                self.raw += data
-                self.arrivals.append((time.monotonic(), len(self.raw)))
-                if self._stream is not None:
-                    self._stream.feed(data)
+                self._take(data)
                 self._changed.notify_all()
             if not data:
                 return
+
+    def _take(self, data: bytes) -> None:
+        self.raw += data
+        self._stream.feed(data)
 
     @property
     def lines(self) -> list[str]:
@@ -99,34 +88,6 @@ class Terminal:
                 if left <= 0:
                     raise AssertionError(f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}")
                 self._changed.wait(min(left, 1.0))
-
-    def wait_for_bytes(self, wanted: bytes, start: int = 0, limit: float = 30.0) -> float:
-        """Wait until the program has sent these bytes after an offset; return when they had come."""
-        deadline = time.monotonic() + limit
-        with self._changed:
-            while (found := self.raw.find(wanted, start)) < 0:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise AssertionError(f"not sent within {limit} s: {wanted!r}")
-                self._changed.wait(min(left, 1.0))
-            return self.arrival_of(found + len(wanted))
-
-    def arrival_of(self, offset: int) -> float:
-        """When this many bytes had come."""
-        return self.arrivals[bisect.bisect_left(self.arrivals, offset, key=lambda arrival: arrival[1])][0]
-
-    def wait_until_quiet(self, quiet: float = 0.5, limit: float = 120.0, *, beyond: int = -1) -> int:
-        """Wait until more than `beyond` bytes have come, and then none for so many seconds; return how many."""
-        deadline = time.monotonic() + limit
-        with self._changed:
-            while True:
-                last = self.arrivals[-1][0] if len(self.raw) > beyond and self.arrivals else time.monotonic()
-                left = last + quiet - time.monotonic()
-                if left <= 0:
-                    return len(self.raw)
-                if time.monotonic() > deadline:
-                    raise AssertionError(f"not quiet within {limit} s")
-                self._changed.wait(left)
 
     def wait_closed(self, limit: float = 30.0) -> int:
         """Wait until the program has ended; return its exit code (negative: a signal)."""

@@ -1,5 +1,6 @@
 """Every fault under a job with children: their lines are whole, and each has its right final status, once."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
 from tests.waiting import wait_for
 
+# What breaks a server that only has to remember; those that refuse writes for a while are covered while children write.
+FORGETTING = [fault for fault in FAULTS if fault.name in ("crash", "forgets", "hang", "disconnects")]
 NAMES = ["ends-0", "raises-1", "crashes-2", "ends-3"]
 SEED = 7
 
@@ -44,7 +47,7 @@ def job(faulty: Server, tmp_path: Path) -> Iterator[SupervisedJob]:
 
 def check(job: SupervisedJob, place: Path, status: str) -> None:
     """What must hold once the supervisor has ended."""
-    assert job.processes[0].wait(60) == 0
+    assert job.processes[0].wait(60) == (0 if status == "success" else 128 + signal.SIGTERM)
     ledger = Ledger()
     ledger.check_end(job, job.read(), (status,))
     ledger.check_children(job, NAMES, to_their_end=status == "success")
@@ -68,7 +71,7 @@ def test_while_children_write(faulty: Server, job: SupervisedJob, tmp_path: Path
     check(job, tmp_path, "success")
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", FORGETTING, ids=str)
 def test_when_a_child_has_just_ended(
     faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
 ) -> None:
@@ -79,7 +82,7 @@ def test_when_a_child_has_just_ended(
     check(job, tmp_path, "success")
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("fault", FORGETTING, ids=str)
 def test_when_a_killed_job_has_just_ended(
     faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
 ) -> None:

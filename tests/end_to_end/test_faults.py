@@ -145,6 +145,7 @@ def test_a_killed_supervisor_leaves_no_false_end(faulty: Server, job: Supervised
     supervisor = job.supervise()
     go(tmp_path, 0)
     job.wait_for_line("499")
+    wait_for(lambda: job.read().pid, 20)
     supervisor.kill()
     supervisor.wait()
     assert job.read().status == "running"

@@ -1,17 +1,22 @@
-"""What is redrawn piece by piece, only where something changed, adds up to what a whole redraw shows."""
+"""What is redrawn adds up to what a whole redraw shows, no row is sent twice for nothing, and no key goes astray."""
 
 import random
+import re
 
 import pytest
 
 from gnjobs.keys import Keys
+from tests.benchmarks.population import populate
+from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.servers import Server
-from tests.tui.records import write_running
+from tests.tui.records import write_job, write_running
 
 JOBS = 12
 CHANGES = 150
 TABLE = slice(3, 3 + JOBS)
+VISIBLE = 30
+A_ROW = re.compile(rb"QC of file \d+")
 CHANGING = {
     "rss": ("", "0", "33000000", "185000000", "12345678901"),
     "cpu": ("", "0", "7", "340"),
@@ -47,8 +52,28 @@ def test_changes_leave_nothing_behind(server: Server, columns: int, rows: int) -
         assert piecewise == rows_after(terminal, "g", 0)
 
 
-def rows_after(terminal: Terminal, key: str, cursor: int) -> list[str]:
+def rows_after(terminal: Terminal, key: str, cursor: int, table: slice = TABLE) -> list[str]:
     """The rows without their signs when the cursor has moved, by when all that was sent before is on the screen."""
     terminal.send(key)
-    terminal.wait_for(lambda text: text.split("\n")[TABLE][cursor].startswith(">"))
-    return [line[2:] for line in terminal.lines[TABLE]]
+    terminal.wait_for(lambda text: text.split("\n")[table][cursor].startswith(">"))
+    return [line[2:] for line in terminal.lines[table]]
+
+
+def test_rows_on_screen_are_sent_once_while_the_rest_is_loaded(server: Server) -> None:
+    newest = populate(server, 8000)
+    with Terminal(gnjobs("--no-mouse"), 160, VISIBLE + 8, environment(server.url)) as terminal:
+        terminal.wait_for(lambda text: "1 all 8000" in text and "loading" not in text and newest in text, 60)
+        rows_after(terminal, "j", 1, slice(3, 3 + VISIBLE))
+        # What is unfinished comes first, and the newest push some of it down.
+        assert len(A_ROW.findall(bytes(terminal.raw))) <= 3 * VISIBLE
+
+
+def test_a_filter_that_is_typed_at_once_arrives_whole(server: Server) -> None:
+    for number in range(20):
+        write_job(server, f"job-{number}", label=f"job {number} ")
+    with Terminal(gnjobs("--no-mouse"), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for(lambda text: "1 all 20" in text and "job 19" in text)
+        terminal.send("/label:17\r")
+        terminal.wait_for(lambda text: "job 17" in text and "job 18" not in text and "/label:17" in text)
+        terminal.send("\x1b")
+        terminal.wait_for(lambda text: "job 17" in text and "job 18" in text)

@@ -3,11 +3,12 @@
 from gnjobs.processing.processor import FunctionProcessor, Processing, Processor, Source
 from gnjobs.processing.registry import processor_for, register
 from gnjobs.processing.report import Metric, Report, ReportTable
-from gnjobs.processing.running import RunningProcessor, start_processing
+from gnjobs.processing.running import Portion, RunningProcessor, start_processing
 
 __all__ = [
     "FunctionProcessor",
     "Metric",
+    "Portion",
     "Processing",
     "Processor",
     "Report",

@@ -20,6 +20,9 @@ _PATIENCE = 10
 _SHORTEST_PAUSE = 0.01
 
 
+Portion = tuple[Source, Sequence[Line | Hole]]
+
+
 class TooSlow(BaseException):
     """Raised inside a processor that took longer than a step may take; its own `except Exception` lets it through."""
 
@@ -83,9 +86,19 @@ class RunningProcessor:
 
     def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:
         """Pass on the next lines of a source."""
+        self.feed_all([(source, lines)])
+
+    def feed_all(self, portions: Sequence[Portion]) -> None:
+        """Pass on the next lines of some sources, all in one step."""
         processor = self._processor
-        if processor is not None and self._failure is None:
-            self._attempt(lambda: processor.feed(source, lines))
+        if processor is None or self._failure is not None:
+            return
+
+        def feed() -> None:
+            for source, lines in portions:
+                processor.feed(source, lines)
+
+        self._attempt(feed)
 
     def report(self, job: Job, children: Sequence[Child]) -> Report:
         """The processor's report, of 1 MB at most, or one that says how it failed."""
