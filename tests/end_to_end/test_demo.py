@@ -141,7 +141,7 @@ def test_a_curator_finds_the_faulty_cell(directory: Path) -> None:
         assert re.search(r'row \d+ "[^"]+", column \d+ "[^"]+": (found "[^"]*", needs|empty cell)', screen)
         move_to(terminal, "▲ faults   pheno")
         terminal.send(ENTER)
-        terminal.wait_for(lambda text: re.search(r'row \d+ "[^"]+", column \d+', text) is not None)
+        terminal.wait_for(lambda text: "f follow" in text and re.search(r'row \d+ "[^"]+", column \d+', text))
         leave(terminal, directory)
 
 
