@@ -14,7 +14,7 @@ from gnjobs.connections import connect
 from gnjobs.keys import Keys
 from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.procstat import process_start
-from gnjobs.scripts import Value, set_fields, transition
+from gnjobs.scripts import Value, add_children, set_fields, transition
 from gnjobs.statuses import ERROR, PENDING, RUNNING, STOPPING
 
 _FIELDS_EVERY: Final = 0.25
@@ -38,6 +38,7 @@ class ChildState:
         self._client = connect(url, retries=0)
         self._job_key = keys.job(job_id)
         self._key = keys.child(job_id, child_id)
+        self._recorded = {child_id: keys.child_output(job_id, child_id)}
         self._last_line = last_line
         self._changed = threading.Condition()
         self._fields: dict[str, Value] = {}
@@ -214,6 +215,9 @@ class ChildState:
                 self._miss_job()
             self._client.hsetnx(self._key, "status", PENDING)
             self._move((PENDING,), RUNNING, self._start.token, self._start.fields)
+        # A server that forgot its last seconds may have forgotten that the job recorded this child.
+        if self._start.was_done and add_children(self._client, self._job_key, self._recorded) < 0:
+            self._miss_job()
         self._job_missed_at = None
         if not self._start.was_done:
             found: Any = self._client.hget(self._key, "faults")
