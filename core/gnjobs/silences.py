@@ -62,7 +62,11 @@ def judge_silence(
     limit = limits.stuck(job)
     said = f"{name}, " if name else ""
     said += f"no line and no progress for {duration_words(silence)}"
-    moves = idle_since is not None and job.heartbeat is not None and job.heartbeat - idle_since < _RECENTLY
+    moves = (
+        idle_since is not None
+        and job.heartbeat is not None
+        and job.heartbeat - idle_since < min(_RECENTLY, limit)
+    )
     if silence >= limit and cpu is not None and cpu < IDLE_CPU and not moves:
         return Health(STUCK, (f"{said} (limit {_limit_words(silence, limit)}), CPU {cpu:.0f} %",))
     said += "" if cpu is None else f", CPU {cpu:.0f} %"

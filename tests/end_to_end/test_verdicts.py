@@ -10,6 +10,7 @@ import pytest
 from gnjobs.health import assess_listed
 from tests.servers import Server
 from tests.supervised import SupervisedJob, python, supervised
+from tests.waiting import wait_for
 
 LIMIT = 6.0
 NAMED_WITHIN = 60.0
@@ -40,7 +41,7 @@ def verdict(job: SupervisedJob) -> str:
 
 
 def test_only_who_sleeps_is_stuck(jobs: dict[str, SupervisedJob]) -> None:
-    command = next(process for process in jobs["is paused"].alive())
+    command = wait_for(lambda: list(jobs["is paused"].alive()))[0]
     command.send_signal(signal.SIGSTOP)
     began, named_after = time.monotonic(), None
     while time.monotonic() < began + 3 * LIMIT or named_after is None:
