@@ -15,6 +15,7 @@ from gnjobs.lines import encode_json, encode_text
 from gnjobs.output_writer import OutputWriter
 from gnjobs.scripts import Value
 from gnjobs.statuses import ERROR, SUCCESS
+from gnjobs.termination import store_before_ending
 
 _LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
@@ -41,6 +42,7 @@ class ChildOutput:
         self.url = found
         hash_key = keys.child(self.job_id, self.id)
         self._has_ended = False
+        store_before_ending()
         self.writer = OutputWriter(
             found,
             key,

@@ -100,6 +100,10 @@ class ChildState:
         """Store everything, since the process ends."""
         self.flush()
 
+    def store_last(self, timeout: float) -> None:
+        """Store everything, for at most so many seconds."""
+        self.flush(timeout)
+
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything is stored, at most `timeout` seconds; returns whether it is."""
         self._check_owner()

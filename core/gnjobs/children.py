@@ -18,6 +18,7 @@ from gnjobs.child_process import ChildProcess, cannot_be_child, pickled, termina
 from gnjobs.children_progress import ChildrenProgress
 from gnjobs.keys import child_id_of_output
 from gnjobs.statuses import ERROR, KILLED
+from gnjobs.termination import store_before_ending
 from gnjobs.this_child import ThisChild
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ChildRun:
     def in_threads(self) -> list[Outcome]:
         """Run each child in a thread of this process."""
         self._keys = self._job.allocate_children(self._labels)
+        store_before_ending()
         try:
             with self._progress, ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
                 list(pool.map(self._run_in_thread, range(len(self._items))))

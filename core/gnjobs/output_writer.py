@@ -187,6 +187,11 @@ class OutputWriter:
         if self._lasts_until is not None:
             self.outlast(_OUTLAST_AT_EXIT)
 
+    def store_last(self, timeout: float) -> None:
+        """Store what there is, for at most so many seconds; whoever writes from now on waits."""
+        self._buffer_bytes = 0
+        self.flush(timeout)
+
     def refuse_copy(self) -> None:
         """Refuse to write from now on, in a forked copy."""
         self._is_copy = True

@@ -3,6 +3,7 @@
 import atexit
 import os
 import sys
+import time
 from typing import Final, Protocol
 
 _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority first
@@ -13,6 +14,10 @@ class Buffered(Protocol):
 
     def finish(self) -> object:
         """Store it."""
+        ...
+
+    def store_last(self, timeout: float) -> object:
+        """Take no more, and store what there is, for at most `timeout` seconds."""
         ...
 
     def refuse_copy(self) -> None:
@@ -33,6 +38,13 @@ def watch(buffered: Buffered) -> None:
 def forget(buffered: Buffered) -> None:
     """Let go of what was closed."""
     _open.pop(id(buffered), None)
+
+
+def store_all(seconds: float) -> None:
+    """Store what is held, for at most so many seconds, in a process that is about to be ended from outside."""
+    deadline = time.monotonic() + seconds
+    for buffered in list(_open.values()):
+        buffered.store_last(max(0.0, deadline - time.monotonic()))
 
 
 def _flush_all() -> None:
