@@ -13,6 +13,7 @@ from gnjobs.connections import DEFAULT_URL, connect
 from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
+from gnjobs.lifetimes import MONTH
 from gnjobs.lines import encode_json, encode_text
 from gnjobs.patience import patiently
 from gnjobs.scripts import add_children, set_fields
@@ -21,7 +22,6 @@ from gnjobs.statuses import PENDING
 if TYPE_CHECKING:
     from gnjobs.children import ChildFailure, ChildResult
 
-_MONTH = 30 * 86400
 _LONGEST_NESTED_PREFIX = 24
 _CHUNK = 500
 _allocating = threading.Lock()
@@ -142,7 +142,7 @@ class CurrentJob:
             key = self.keys.child(self.id, child_id)
             pipe.hsetnx(key, "status", PENDING)
             pipe.hset(key, "label", encode_text(label))
-            pipe.expire(key, _MONTH)
+            pipe.expire(key, MONTH)
         pipe.execute()
 
     def run_children(

@@ -5,7 +5,6 @@ import os
 import shlex
 import uuid
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import redis
 
@@ -13,13 +12,12 @@ from gnjobs.durations import LONGEST
 from gnjobs.errors import InvalidJob, InvalidName, JobExists
 from gnjobs.indexes import add_to_indexes
 from gnjobs.keys import Keys
+from gnjobs.lifetimes import MONTH
 from gnjobs.lines import encode_text
 from gnjobs.records import Job
 from gnjobs.scripts import Value, add_fields, create_record
 from gnjobs.statuses import PENDING
 from gnjobs.tidying import tidy
-
-MONTH: Final = 30 * 86400
 
 Word = str | bytes | os.PathLike[str]
 

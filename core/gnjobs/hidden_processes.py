@@ -37,6 +37,7 @@ def traces_of(job: Job, view: ProcessView, known: Collection[Identity] = ()) -> 
     for pid, started in (*_of_record(job), *known):
         if view.has(pid, started) and not _is_others(pid, job, view):
             yield _trace(pid, view, _WITHOUT_MARK)
+    yield from _ourselves(job, view)
     yield from _of_session(job, view)
     yield from _named_as_left(job, view)
     yield from _uninspected(job, view)
@@ -54,6 +55,14 @@ def traces_of_child(job: Job, child: Child, view: ProcessView) -> Iterator[Trace
 def _of_record(job: Job) -> Iterable[Identity]:
     if job.pid is not None and job.process_started is not None:
         yield job.pid, job.process_started
+
+
+def _ourselves(job: Job, view: ProcessView) -> Iterator[Trace]:
+    """Who looks from inside the job is spared by every kill, and runs all the same."""
+    for pid in view.spared:
+        mark = view.marks.get(pid)
+        if mark is not None and mark.is_of(job.id, job.mark):
+            yield Trace(pid, "is this command or what started it, inside the job itself", True)
 
 
 def _is_others(pid: int, job: Job, view: ProcessView) -> bool:

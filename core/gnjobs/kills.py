@@ -18,6 +18,7 @@ from gnjobs.errors import NotAllowed
 from gnjobs.hidden_processes import is_concealed
 from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.kill_steps import KillStep, step
+from gnjobs.lifetimes import expire_ended
 from gnjobs.local_kill import LocalKill
 from gnjobs.processes import is_supervisor
 from gnjobs.records import Child, Job
@@ -261,6 +262,8 @@ class _Kill:
         outcome, status = transition(client, key, allowed, KILLED, self.token, fields)
         if outcome == "done" and self.child is None:
             client.zrem(keys.unfinished, self.job.id)
+            if self.job.supervisor_pid is not None:  # what others wrote keeps the end that they gave it
+                expire_ended(client, keys, self.job)
         return outcome, status
 
     def _written(self, facts: list[str]) -> Iterator[KillStep]:

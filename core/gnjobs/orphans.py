@@ -12,6 +12,7 @@ from gnjobs.health import BEAT_SECONDS, Presence, beat_overdue_after
 from gnjobs.identity import host_name, is_on_this_host, pid_namespace
 from gnjobs.indexes import Cursor, read_index
 from gnjobs.known_processes import known_identities
+from gnjobs.lifetimes import expire_ended
 from gnjobs.presence import look
 from gnjobs.process_table import read_command
 from gnjobs.process_view import ProcessView
@@ -161,6 +162,7 @@ class Rounds:
             return False
         client.zrem(keys.unfinished, job.id)
         self._orphans.discard(job.id)
+        expire_ended(client, keys, job)
         text = f"{status}: {fields['error']!s}"
         events.record_event(client, keys, "lost" if status == LOST else "killed", job, text=text, by="agent")
         return True

@@ -15,7 +15,7 @@ from gnjobs.identity import (
     sees_all_namespaces,
 )
 from gnjobs.process_view import ProcessView
-from gnjobs.processes import processes_of
+from gnjobs.processes import is_supervisor, processes_of
 from gnjobs.records import Child, Job
 
 _PROCESSES: Final = Path("/proc/self/stat")
@@ -65,7 +65,7 @@ def _look_here(job: Job, view: ProcessView, known: Collection[Identity]) -> Pres
     if found.processes:
         count = len(found.processes)
         return Presence("running", f"{count} process{'es run' if count > 1 else ' runs'}")
-    if supervisor is not None and view.has(*supervisor):
+    if supervisor is not None and is_supervisor(*supervisor, job.id):
         return Presence("running", f"supervisor {job.supervisor_pid} is there and does not report")
     hidden = unseen(job, view, known)
     if hidden is None:

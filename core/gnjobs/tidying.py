@@ -8,9 +8,9 @@ import redis
 from gnjobs import values
 from gnjobs.connections import is_wrong_type, readable
 from gnjobs.keys import Keys, is_id
+from gnjobs.lifetimes import MONTH
 from gnjobs.statuses import FINAL_STATUSES
 
-MONTH: Final = 30 * 86400
 _OLDEST: Final = 50
 _RANDOM: Final = 50
 _FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)

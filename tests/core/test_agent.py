@@ -73,8 +73,9 @@ def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, job: SupervisedJob
     job.processes[0].kill()
     job.processes[0].wait()
     os.kill(record.pid, signal.SIGKILL)
-    store.client.hset(KEYS.job(job.id), "heartbeat", store.now() - 100)
+    store.client.hset(KEYS.job(job.id), mapping={"heartbeat": store.now() - 100, "keep": "1000"})
     lost = job.wait_for("lost", limit=20)
+    assert wait_for(lambda: store.client.ttl(KEYS.job(job.id)) <= 1000)
     assert "nothing of it runs" in lost.error
     assert wait_for(lambda: store.client.zscore(KEYS.unfinished, job.id) is None)
     assert "lost" in [event.kind for event in events.read_events(store.client, KEYS)]

@@ -115,3 +115,32 @@ def test_what_runs_on_after_its_job_was_said_to_have_ended_is_killed(
     assert parent.read().status == "lost"
     again = list(kill_job(store, parent.id, actor=JANE, grace=0.1))
     assert [step.kind for step in again] == ["skipped"]
+
+
+def test_who_asks_from_inside_the_job_does_not_call_itself_gone(store: JobStore, server: Server) -> None:
+    inside = (
+        "import os, pathlib, signal, subprocess, sys\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\n"
+        "kill = [sys.executable, '-m', 'gnjobs_tui', 'kill', os.environ['GNJOBS_JOB_ID'], '--grace', '0']\n"
+        "done = subprocess.run(kill, capture_output=True, text=True)\n"
+        "pathlib.Path(sys.argv[1]).write_text(f'{done.returncode} {done.stdout} {done.stderr}')\n"
+    )
+    said = server.directory / "said"
+    with supervised(server, python(inside, str(said))) as job:
+        text = wait_for(lambda: said.exists() and said.read_text(), 30)
+        assert text.startswith("1 "), text
+        assert "inside the job itself" in text
+        assert job.read().status == "running"
+
+
+def test_a_job_that_was_killed_from_outside_is_kept_no_longer_than_it_should(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    store.client.hset(KEYS.job(parent.id), "keep", "1000")
+    assert list(kill_job(store, parent.id, actor=JANE, grace=0.1))[-1].verified
+    for key in (
+        KEYS.job(parent.id),
+        KEYS.child(parent.id, "process"),
+        KEYS.child_output(parent.id, "process"),
+    ):
+        assert store.client.ttl(key) <= 1000, key

@@ -19,8 +19,9 @@ from gnjobs.procstat import process_start
 from gnjobs.records import Job
 from tests.waiting import wait_for
 
-JOB = "presence-job"
-FOREVER = [sys.executable, "-c", "import time; time.sleep(1000)"]
+JOB = f"presence-job-{os.getpid()}"  # tests run in several processes at once
+# With the word by which a supervisor is recognised in its command line.
+FOREVER = [sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"]
 
 
 def job_here(**fields: Any) -> Job:
@@ -97,6 +98,13 @@ def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
         monkeypatch.setattr(module, "read_mark", unreadable)
     job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
     assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")
+
+
+def test_a_bystander_whom_a_record_calls_its_supervisor_keeps_no_job_running() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        forged = job_here(supervisor_pid=bystander.pid, supervisor_started=process_start(bystander.pid))
+        assert look(forged).kind == "gone"
+        bystander.kill()
 
 
 def test_a_process_that_proc_conceals_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:

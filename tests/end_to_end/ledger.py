@@ -19,6 +19,7 @@ class Ledger:
         self.faults: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
         self.jobs = self.children = self.written = self.lost = self.twice = self.wrong = self.left = 0
+        self.forgotten = 0
         self.notes: list[str] = []
         self.noted = 0
 
@@ -45,10 +46,24 @@ class Ledger:
             if not is_right:
                 self.wrongly(job, f"child {name} is {child.status}, not {expected}: {child.error}")
 
-    def check_lines(self, job: SupervisedJob, key: str, place: Path, name: str) -> None:
-        """Count what an output lacks and has twice; who wrote it left in `place` how many lines it wrote."""
+    def check_lines(
+        self, job: SupervisedJob, key: str, place: Path, name: str, *, is_forgotten: bool = False
+    ) -> None:
+        """Count what an output lacks and has twice; who wrote it left in `place` how many lines it wrote.
+
+        Of one that was killed the end is checked, too, where it says how many it wrote so far; `is_forgotten` where
+        the server lost its last second when nobody was left who could have sent it again.
+        """
         numbers = list(numbers_in(stored_lines(job, key)))
-        written = int(place.read_text()) if place.exists() else max(numbers, default=-1) + 1
+        held = max(numbers, default=-1) + 1
+        written = int(place.read_text()) if place.exists() else held
+        so_far = Path(f"{place}.so-far")
+        if so_far.exists() and not name.startswith("crashes"):
+            told = max(held, int(so_far.read_text()))
+            if is_forgotten:
+                self.forgotten += told - written
+            else:
+                written = max(written, told)
         counted = Counter(numbers)
         lost, twice = written - len(counted), len(numbers) - len(counted)
         self.written += written
@@ -75,6 +90,7 @@ class Ledger:
                 f"children             {self.children}",
                 f"lines written        {self.written}",
                 f"lines lost           {self.lost}",
+                f"lines forgotten by the server after a kill: {self.forgotten}",
                 f"lines stored twice   {self.twice}",
                 f"wrong final status   {self.wrong}",
                 f"processes left       {self.left}",

@@ -50,6 +50,7 @@ class Setting:
         self.proxy = proxy
         self.place = place
         self.ledger = Ledger()
+        self.forgot_at = 0.0  # when the server last lost its last second (monotonic)
         self.guard = threading.Lock()  # held while the server is broken, or while it is looked at
 
 
@@ -70,6 +71,7 @@ class RandomJob:
     def run(self) -> None:
         """Run it to its end, and check it."""
         self._ledger.fates[self._fate] += 1
+        self._met_at = 0.0
         command = [sys.executable, "-m", "tests.end_to_end.jobs.numbered", str(self._setting.place)]
         command += [str(self._seed), f"{self._seconds:.3f}", str(self._code), *self._names]
         job = create(self._setting.server, command)
@@ -90,6 +92,7 @@ class RandomJob:
             job.end()
 
     def _meet_fate(self, job: SupervisedJob, supervisor: "subprocess.Popen[bytes]") -> None:
+        self._met_at = time.monotonic()
         key = self._chance.choice([KEYS.output(job.id), *(KEYS.child_output(job.id, n) for n in self._names)])
         match self._fate:
             case "terminated":
@@ -121,9 +124,11 @@ class RandomJob:
             return  # an output that was tampered with can't be whole
         place = self._setting.place
         self._ledger.check_lines(job, KEYS.output(job.id), place / f"{self._seed}", "itself")
+        is_forgotten = 0.0 < self._met_at < self._setting.forgot_at
         for name in self._names:
+            key = KEYS.child_output(job.id, name)
             self._ledger.check_lines(
-                job, KEYS.child_output(job.id, name), place / f"{self._seed}.{name}", name
+                job, key, place / f"{self._seed}.{name}", name, is_forgotten=is_forgotten
             )
 
     def _started_names(self, job: SupervisedJob) -> Sequence[str]:
@@ -210,18 +215,17 @@ def running_agent(server: Server, stopping: threading.Event, chance: random.Rand
         thread.join()
 
 
-def faults_of(
-    server: Server, proxy: Proxy, journal: Journal, chance: random.Random, disk: bool
-) -> list[Fault]:
+def faults_of(setting: Setting, journal: Journal, chance: random.Random, disk: bool) -> list[Fault]:
     """The faults that every server knows, and those that need something of this run."""
 
     def cut(_: Server) -> Callable[[], None]:
-        setattr(proxy, chance.choice(["requests_left", "replies_left"]), chance.randint(0, 20_000))
+        setattr(setting.proxy, chance.choice(["requests_left", "replies_left"]), chance.randint(0, 20_000))
         return lambda: None
 
     def lose_last_second(_: Server) -> Callable[[], None]:
         journal.lose(1.0)
-        return lambda: server.start() and None
+        setting.forgot_at = time.monotonic()
+        return lambda: setting.server.start() and None
 
     own = [Fault("cut", cut), Fault("cut", cut), Fault("last second", lose_last_second)]
     known = [fault for fault in FAULTS if fault.name != "forgets"]  # by bytes, so at times more than a second
@@ -247,7 +251,7 @@ def main() -> int:
         journal = stack.enter_context(Journal(server))
         stack.enter_context(running_agent(server, stopping, random.Random(chosen.seed)))
         onlooker = stack.enter_context(Onlooker(server))
-        faults = faults_of(server, proxy, journal, chance, disk)
+        faults = faults_of(setting, journal, chance, disk)
         if chosen.faults:
             faults = [fault for fault in faults if fault.name in chosen.faults.split(",")]
         end = time.monotonic() + 60 * chosen.minutes

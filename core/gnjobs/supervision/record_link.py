@@ -1,6 +1,5 @@
 """A supervisor's hold on its job's record: what it has to say there, said again after a server forgot it."""
 
-import math
 import time
 import uuid
 from collections.abc import Collection, Mapping
@@ -12,13 +11,10 @@ from gnjobs import values
 from gnjobs.connections import connect
 from gnjobs.indexes import add_to_indexes
 from gnjobs.keys import CHILD_FIELD, Keys
+from gnjobs.lifetimes import MONTH, expire_keys, kept_for
 from gnjobs.records import Job, read_job
 from gnjobs.scripts import Outcome, Value, add_children, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
-
-MONTH = 30 * 86400
-WEEK = 7 * 86400
-_KEYS_PER_PIPELINE = 500
 
 
 class Step(NamedTuple):
@@ -164,22 +160,9 @@ class RecordLink:
     @property
     def keep(self) -> int:
         """How long the job is kept after its end (seconds, rounded up)."""
-        found = values.number(self.found.get(b"keep"))
-        return math.ceil(found) if found else WEEK
+        return kept_for(values.number(self.found.get(b"keep")))
 
     def renew(self, seconds: int | None = None) -> None:
         """Let every key of the job live for `seconds`, by default as long as a running job's must."""
         lifetime = seconds or max(self.keep, MONTH)
-        names = self._own_keys()
-        for start in range(0, len(names), _KEYS_PER_PIPELINE):
-            pipe = self.client.pipeline(transaction=False)
-            for name in names[start : start + _KEYS_PER_PIPELINE]:
-                pipe.expire(name, lifetime)
-            pipe.execute()
-
-    def _own_keys(self) -> list[str]:
-        keys, job_id = self.keys, self.job_id
-        names = [self.key, keys.output(job_id), keys.control(job_id), keys.processes(job_id)]
-        for child_id, output_key in self.child_keys.items():
-            names += [keys.child(job_id, child_id), output_key]
-        return names
+        expire_keys(self.client, self.keys, self.job_id, self.child_keys, lifetime)

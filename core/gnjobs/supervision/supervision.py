@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gnjobs.control import ControlListener, ControlRequest
 from gnjobs.kill_steps import KillStep, step
+from gnjobs.lifetimes import MONTH
 from gnjobs.output_writer import OutputWriter
 from gnjobs.processes import Found, login_name, process_start, processes_of
 from gnjobs.records import Job
@@ -21,7 +22,7 @@ from gnjobs.supervision.outcome import Outcome, StopRequest
 from gnjobs.supervision.private_environment import Settings
 from gnjobs.supervision.process_setup import release_memory
 from gnjobs.supervision.reaper import Exit, Reaper
-from gnjobs.supervision.record_link import MONTH, RecordLink
+from gnjobs.supervision.record_link import RecordLink
 from gnjobs.supervision.reporter import Reporter
 from gnjobs.supervision.reports import ReportPipe
 from gnjobs.supervision.running_command import RunningCommand

@@ -1,7 +1,8 @@
 """A job that numbers what it writes: `python -m tests.end_to_end.jobs.numbered PLACE SEED SECONDS CODE NAME…`.
 
 Its own lines are printed, those of its children (a process each, by NAME) are records, faults and logs. Each leaves in
-PLACE how many it wrote, once it has written all of them. A child whose name begins so raises or crashes at its end.
+PLACE how many it wrote, once it has written all of them; children also how many they have written so far. A child
+whose name begins so raises or crashes at its end.
 """
 
 import os
@@ -21,6 +22,7 @@ def write_numbers(work: Work, child: ThisChild) -> int:
     """Write numbered lines of all kinds at an uneven pace, then end as the name says."""
     name, place, seed, seconds = work
     pace, number, end = random.Random(f"{seed}{name}"), 0, time.monotonic() + seconds
+    so_far = os.open(f"{place}/{seed}.{name}.so-far", os.O_CREAT | os.O_WRONLY)
     while time.monotonic() < end:
         for _ in range(pace.randint(1, 200)):
             match pace.randrange(4):
@@ -31,6 +33,7 @@ def write_numbers(work: Work, child: ThisChild) -> int:
                 case _:
                     child.record({"number": number})
             number += 1
+            os.pwrite(so_far, b"%d" % number, 0)
         child.progress(done=number, unit="lines")
         time.sleep(pace.random() / 10)
     if name.startswith("crashes"):
