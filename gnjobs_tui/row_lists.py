@@ -1,8 +1,11 @@
 """Rows that are simply a list, for tables that are not the catalogue's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 from gnjobs_tui.widgets.table_drawing import Cells
+
+Item = TypeVar("Item")
 
 
 class RowList:
@@ -26,3 +29,26 @@ class RowList:
     def cells_at(self, index: int) -> Cells:
         """The cells of the row at a position."""
         return self._rows[index][1]
+
+
+class NumberedRows(Generic[Item]):
+    """Rows whose keys are their positions; the cells of one are made when it is drawn, however many there are."""
+
+    def __init__(self, cells_of: Callable[[Item], Cells]) -> None:
+        self.items: list[Item] = []
+        self._cells_of = cells_of
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def key_at(self, index: int) -> str:
+        """The number of a row."""
+        return str(index)
+
+    def index_of(self, key: str) -> int | None:
+        """Where a row is."""
+        return int(key) if int(key) < len(self.items) else None
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position."""
+        return self._cells_of(self.items[index])

@@ -1,7 +1,10 @@
 """The dashboard's hold on the catalogue: changes come in, long work goes on in slices, screens are told."""
 
-import sys
+import threading
+from collections import Counter
 from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING
 
 from textual.app import App
 from textual.message import Message
@@ -16,12 +19,14 @@ from gnjobs.records import Job
 from gnjobs.watching import Watcher
 from gnjobs_tui import pauses
 
+if TYPE_CHECKING:
+    from gnjobs.presence import Looks
+
 # What follows a redraw within this time is drawn together.
 DRAW_EVERY = 0.05
 SLICE = 0.01
 AGES_EVERY = 10.0
-# A thread that computes (a load, a search, a report) keeps the screen's from going on for no longer than this.
-SWITCH_EVERY = 0.001
+FIRST_SHOWN_WITHIN = 0.2
 
 
 class Changed(Message):
@@ -52,6 +57,8 @@ class Watch:
         self.catalogue = Catalogue(self.judge, self.watcher.now)
         self.state = FeedState("connecting")
         self.progress: float | None = None
+        self._open: Counter[str] = Counter()
+        self._shows_jobs = threading.Event()
         self._drawing: Timer | None = None
         self._due: Timer | None = None
         self._working = False
@@ -59,24 +66,40 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch, and to let ages grow."""
-        sys.setswitchinterval(SWITCH_EVERY)
         self.watcher.start()
         self._app.set_interval(AGES_EVERY, self._draw)
 
     def stop(self) -> None:
         """End watching."""
+        self._shows_jobs.set()
         self.watcher.stop()
+
+    def open(self, key: str) -> None:
+        """A screen shows this job: every change below its record is told, until as many screens have closed it."""
+        self._open[key] += 1
+        self.watcher.set_open(self._open)
+
+    def close(self, key: str) -> None:
+        """A screen shows this job no more."""
+        self._open -= Counter((key,))
+        self.watcher.set_open(self._open)
 
     def now(self) -> float:
         """The server's time, in unix seconds."""
         return self.watcher.now()
 
     def _deliver(self, change: Change) -> None:
+        """Hand on news; the first jobs are shown before more are read, for whoever computes keeps the other waiting."""
         self._app.post_message(Changed(change))
+        if change.rows:
+            self._shows_jobs.wait(FIRST_SHOWN_WITHIN)
 
     def take(self, change: Change) -> None:
         """Take in news."""
         self.catalogue.apply(change)
+        if change.rows and not self._shows_jobs.is_set():
+            self._draw_at_once()
+            self._app.call_after_refresh(self._shows_jobs.set)
         if change.state is not None:
             self.state = change.state
         if change.progress is not None:
@@ -125,13 +148,24 @@ class Watch:
         else:
             self._is_stale = True
 
+    def _draw_at_once(self) -> None:
+        if self._drawing is not None:
+            self._drawing.stop()
+            self._drawing = None
+        self.draw_soon()
+
     def _draw_rest(self) -> None:
         self._drawing = None
         if self._is_stale:
             self.draw_soon()
 
 
-def _look(job: Job) -> Presence:
-    from gnjobs.presence import look
+@cache
+def _looks() -> "Looks":
+    from gnjobs.presence import Looks
 
-    return look(job)
+    return Looks()
+
+
+def _look(job: Job) -> Presence:
+    return _looks()(job)

@@ -27,6 +27,7 @@ from gnjobs.patience import patiently
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
+from gnjobs.tidying import tidy
 
 About = TypeVar("About")
 
@@ -34,6 +35,7 @@ BEAT_SECONDS = 5.0
 _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0
+_TIDY_SECONDS: Final = 60.0
 
 
 def run_agent(store: JobStore, *, every: float = BEAT_SECONDS) -> int:
@@ -68,6 +70,7 @@ class Agent:
             last_seconds=AGENT_BEAT_SECONDS,
         )
         self._rounds = Rounds(store, self._finish_kill)
+        self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
         self._at_work: list[threading.Thread] = []
         self._is_stopping = False
@@ -157,6 +160,9 @@ class Agent:
         now = self._store.now()
         self._store.client.zadd(self._store.keys.hosts, {self._host: now})
         self._rounds.go(now)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + _TIDY_SECONDS
+            tidy(self._store.client, self._store.keys)
 
     def _finish_kill(self, job: Job) -> None:
         """Go on with a kill whose supervisor died over it, again after a while where something was left."""

@@ -1,6 +1,5 @@
 """Who is a host's agent: one process of one host, server and prefix, whichever account it runs as."""
 
-import contextlib
 import os
 import time
 import uuid
@@ -9,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
+from gnjobs import values
 from gnjobs.identity import boot_id, login_name, pid_namespace
 from gnjobs.process_table import ENDED_STATES, read_entry
 from gnjobs.procstat import process_start
@@ -91,6 +91,4 @@ class AgentLock:
 
 
 def _read_holder(stored: bytes) -> Holder | None:
-    with contextlib.suppress(msgspec.DecodeError, UnicodeError):
-        return msgspec.json.decode(stored, type=Holder)
-    return None
+    return values.json(stored, Holder)

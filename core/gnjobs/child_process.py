@@ -68,9 +68,9 @@ class ChildProcess:
     """One child's process and the pipe by which it says its result."""
 
     def __init__(self, key: str, child_id: str, function: bytes, item: bytes, url: str) -> None:
-        self._pipe, theirs = connection.Pipe(duplex=False)
+        self._pipe, theirs = connection.Pipe()
         self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=run_child, args=(key, url, function, item, theirs), name=child_id
+            target=run_child, args=(key, url, theirs), name=child_id
         )
         self._is_open = True
         self.has_begun = False
@@ -78,6 +78,10 @@ class ChildProcess:
         with _marks(child_id):
             self._process.start()
         theirs.close()
+        # Not as arguments: a child that dies before it has read them would keep its parent waiting for ever.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._pipe.send_bytes(function)
+            self._pipe.send_bytes(item)
         self._end: int | None = _end_handle(self._process)
 
     @property
@@ -180,12 +184,12 @@ def terminate_all(processes: Iterable[ChildProcess]) -> None:
         process.kill_after(deadline)
 
 
-def run_child(key: str, url: str, function: bytes, item: bytes, pipe: connection.Connection) -> None:
+def run_child(key: str, url: str, pipe: connection.Connection) -> None:
     """Be a child: in a session of its own, run the function, store how it ended, then say the result."""
     os.setsid()
     os.environ[ENV_URL] = url
     try:
-        called = pickle.loads(function)
+        called, item = pickle.loads(pipe.recv_bytes()), pipe.recv_bytes()
     except Exception:  # noqa: BLE001 - whatever importing somebody's module raises is told
         _say(pipe, (False, traceback.format_exc()))
         raise SystemExit(1) from None

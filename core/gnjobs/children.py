@@ -43,6 +43,9 @@ class ChildFailure(msgspec.Struct, frozen=True):
     signal: int | None = None
 
 
+# Each lasts for some seconds: fewer would keep the workers of a job with many short children waiting.
+_LASTING_AT_ONCE = 16
+
 Outcome = ChildResult | ChildFailure
 
 
@@ -161,7 +164,7 @@ class ChildRun:
             elif running[index].has_succeeded:
                 self._take_end(index, running[index])
                 self._lasting.append(running.pop(index))
-        self._let_last(self._workers)
+        self._let_last(max(self._workers, _LASTING_AT_ONCE))
         if self._is_over and running:
             self._stopped.update(running)
             terminate_all(running.values())

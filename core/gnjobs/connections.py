@@ -46,7 +46,7 @@ def connect(
 
 def is_wrong_type(error: object) -> bool:
     """Whether this is how the server says that a key holds something of another type."""
-    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
+    return isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error)  # a script's begins otherwise
 
 
 def readable(reply: Any) -> Any:

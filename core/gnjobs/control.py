@@ -101,10 +101,7 @@ def read_answers(
 
 
 def _read_step(stored: bytes | None) -> KillStep | None:
-    try:
-        return msgspec.json.decode(stored or b"", type=KillStep)
-    except (msgspec.DecodeError, UnicodeError):
-        return None
+    return values.json(stored, KillStep)
 
 
 class ControlListener(threading.Thread):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 import redis
 
+from gnjobs.connections import is_wrong_type
 from gnjobs.durations import LONGEST
 from gnjobs.errors import InvalidJob, InvalidName, JobExists
 from gnjobs.indexes import add_to_indexes
@@ -56,7 +57,7 @@ def add_created(client: redis.Redis, keys: Keys, job_id: str, now: float) -> Non
     try:
         add_fields(client, keys.job(job_id), {"created": f"{now:.6f}"})
     except redis.ResponseError as error:
-        if "WRONGTYPE" not in str(error):
+        if not is_wrong_type(error):
             raise
         raise InvalidName(f"the key of {job_id} holds something else than a job") from error
 

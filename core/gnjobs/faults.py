@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from gnjobs import values
 from gnjobs.lines import Hole, Line
 
 # gn-uploader's error objects have titles but no numbers, and none are invented.
@@ -56,10 +57,7 @@ def read_fault(line: Line) -> Fault | None:
 
 
 def _decode(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return None
+    return values.json(text, object)
 
 
 def fault_from(found: dict[str, Any]) -> Fault:

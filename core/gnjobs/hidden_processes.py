@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from gnjobs import values
 from gnjobs.identity import account_name, login_name, user_id
 from gnjobs.process_table import TableEntry, owners_of, read_command, read_entry
 from gnjobs.process_view import ProcessView
@@ -85,7 +86,7 @@ def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
 
 def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
     for word in (job.left_running or "").split():
-        entry = view.table.get(int(word)) if word.isascii() and word.isdigit() else None
+        entry = view.table.get(values.integer(word) or 0)
         if entry is not None and entry.started >= _earliest(job) and not _is_others(entry.pid, job, view):
             yield _trace(entry.pid, view, "which outlived an earlier kill")
 

@@ -6,6 +6,7 @@ import socket
 import time
 from pathlib import Path
 
+from gnjobs import values
 from gnjobs.records import Job
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -44,9 +45,9 @@ def account_name(uid: int) -> str:
 
 def user_id(account: str) -> int | None:
     """The user id of an account as `account_name` names it; None where this host does not know it."""
-    number = account.removeprefix("uid ")
-    if number.isascii() and number.isdigit():
-        return int(number)
+    number = values.integer(account.removeprefix("uid "))
+    if number is not None:
+        return number
     try:
         return pwd.getpwnam(account).pw_uid
     except (KeyError, ValueError):

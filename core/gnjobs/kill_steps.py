@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from gnjobs.values import Seconds
+
 StepKind = Literal[
     "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
 ]
@@ -17,7 +19,7 @@ class KillStep(msgspec.Struct, frozen=True):
     The last of a kill is `final`; there, `verified` says whether every process is known to be gone.
     """
 
-    at: float
+    at: Seconds
     kind: StepKind
     text: str
     pids: tuple[int, ...] = ()
@@ -28,8 +30,9 @@ class KillStep(msgspec.Struct, frozen=True):
 def step(
     kind: StepKind, text: str, pids: Iterable[int] = (), *, verified: bool = False, final: bool = False
 ) -> KillStep:
-    """Make a step of this moment."""
-    return KillStep(time.time(), kind, text, tuple(pids), verified, final)
+    """Make a step of this moment; what can't be encoded in its text is replaced."""
+    encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return KillStep(time.time(), kind, encodable, tuple(pids), verified, final)
 
 
 def pid_list(pids: Iterable[int]) -> str:

@@ -17,6 +17,7 @@ from gnjobs.ending import KILL_SECONDS
 from gnjobs.errors import NotAllowed
 from gnjobs.hidden_processes import is_concealed
 from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.keys import is_id
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.lifetimes import expire_ended
 from gnjobs.local_kill import LocalKill
@@ -96,7 +97,7 @@ class _Kill:
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order."""
         target = self.child or self.job
-        if self.child is not None and self.job.supervisor_pid is None:
+        if self.child is not None and (self.job.supervisor_pid is None or not is_id(self.child.id)):
             yield step(
                 "refused",
                 "a worker of a Pool can't be killed alone: its parent would wait for it for ever; kill the job instead",

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import msgspec
-
+from gnjobs import values
 from gnjobs.faults import read_fault, sentence
 from gnjobs.lines import Line
 
@@ -15,9 +14,8 @@ def line_sentence(line: Line) -> str:
         return sentence(fault)
     if line.kind not in ("log", "record", "result"):
         return line.text
-    try:
-        found = msgspec.json.decode(line.text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    found = values.json(line.text, object)
+    if found is None:
         return line.text
     if line.kind == "log":
         return _log(found, line.text)

@@ -7,9 +7,11 @@ import redis
 
 from gnjobs import values
 from gnjobs.changes import Change
+from gnjobs.connections import is_wrong_type
 from gnjobs.id_set import IdSet
 from gnjobs.indexes import record_ids, without_index
 from gnjobs.keys import is_id
+from gnjobs.rows import JobRow
 from gnjobs.source import READ_AT_ONCE, Source
 
 FIRST_PAGE = 100
@@ -31,11 +33,14 @@ class Loader:
         self.refusal: str | None = None
 
     def steps(self) -> Iterator[Change]:
-        """Load step by step; a step may bring nothing but progress, or not even that."""
+        """Load step by step; a step may bring nothing but progress, or not even that.
+
+        The first brings what a screen shows first, of one source: the unfinished, if not too many, and the newest.
+        """
         for source, seen in zip(self._sources, self._seen, strict=True):
-            yield from self._unfinished(source, seen)
+            yield Change(rows=(*self._unfinished(source, seen, 0), *self._newest(source, seen)))
         for source, seen in zip(self._sources, self._seen, strict=True):
-            yield from self._indexed(source, seen, 0, FIRST_PAGE)
+            yield from self._further_unfinished(source, seen)
         total = max(1, sum(self._cardinality(source) for source in self._sources))
         for source, seen in zip(self._sources, self._seen, strict=True):
             yield from self._rest(source, seen, total)
@@ -44,23 +49,24 @@ class Loader:
         self._seen.clear()
         yield Change(progress=1.0)
 
-    def _unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
-        start = 0
-        while page := self._page(source, source.keys.unfinished, start, READ_AT_ONCE):
-            # Those that have ended are left to their own index, which also says whose they are.
-            unseen = [job_id for job_id in page if is_id(job_id) and seen.add(job_id)]
-            yield Change(rows=tuple(source.read(unseen).rows))
-            start += READ_AT_ONCE
+    def _unfinished(self, source: Source, seen: IdSet, start: int) -> list[JobRow]:
+        """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
+        page = self._page(source, source.keys.unfinished, start, READ_AT_ONCE)
+        return source.read([job_id for job_id in page if is_id(job_id) and seen.add(job_id)]).rows
+
+    def _further_unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
+        total = self._allowed(source.client.zcard, source.keys.unfinished) or 0
+        for start in range(READ_AT_ONCE, total, READ_AT_ONCE):
+            yield Change(rows=tuple(self._unfinished(source, seen, start)))
 
     def _index(self, source: Source) -> list[str]:
         if source.users is None:
             return [source.keys.jobs]
         return [source.keys.user_jobs(user) for user in sorted(source.users) if is_id(user)]
 
-    def _indexed(self, source: Source, seen: IdSet, start: int, count: int) -> Iterator[Change]:
+    def _newest(self, source: Source, seen: IdSet) -> Iterator[JobRow]:
         for index in self._index(source):
-            ids = self._page(source, index, start, count)
-            yield Change(rows=self._read_unseen(source, seen, ids))
+            yield from self._read_unseen(source, seen, self._page(source, index, 0, FIRST_PAGE))
 
     def _rest(self, source: Source, seen: IdSet, total: int) -> Iterator[Change]:
         for index in self._index(source):
@@ -91,11 +97,11 @@ class Loader:
         unseen = [job_id for job_id in record_ids(source.keys, names) if job_id not in seen]
         return unseen if source.users is None else without_index(source.client, source.keys, unseen)
 
-    def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[Any, ...]:
+    def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[JobRow, ...]:
         unseen = [job_id for job_id in ids if is_id(job_id) and seen.add(job_id)]
         return tuple(source.read_mostly_finished(unseen).rows)
 
-    def _progress(self, rows: tuple[Any, ...], progress: float) -> Change:
+    def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
         if progress < self._told + _LEAST_PROGRESS:
             return Change(rows=rows)
         self._told = min(progress, 0.99)
@@ -113,6 +119,6 @@ class Loader:
         try:
             return command(*arguments, **options)
         except redis.ResponseError as error:
-            if not str(error).startswith("WRONGTYPE"):
+            if not is_wrong_type(error):
                 self.refusal = str(error)
             return None

@@ -8,6 +8,7 @@ from uuid import uuid4
 import redis
 
 from gnjobs import events
+from gnjobs.child_ends import end_children
 from gnjobs.health import BEAT_SECONDS, Presence, beat_overdue_after
 from gnjobs.identity import host_name, is_on_this_host, pid_namespace
 from gnjobs.indexes import Cursor, read_index
@@ -94,7 +95,9 @@ class Rounds:
             try:
                 if judge(job, *arguments):
                     found.append(job)
-            except (redis.ResponseError, OSError) as error:
+            except redis.ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a record holds, the others are looked at
                 print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return found
 
@@ -142,13 +145,9 @@ class Rounds:
 
     def _write_end(self, job: Job, now: float, why: str) -> bool:
         """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
-        client, keys = self._store.client, self._store.keys
         status = KILLED if job.stop_requested else LOST
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
-        for child in self._store.children(job.id):
-            if not child.is_final:
-                key = keys.child(job.id, child.id)
-                transition(client, key, UNFINISHED_STATUSES, status, uuid4().hex, fields)
+        end_children(self._store, job.id, status, fields)
         return self._write(job, UNFINISHED_STATUSES, status, fields)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:

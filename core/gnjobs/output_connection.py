@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from gnjobs.connections import connect
+from gnjobs.connections import connect, is_wrong_type
 from gnjobs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.output_window import Batch
 from gnjobs.scripts import SET_FIELDS
@@ -162,7 +162,7 @@ def _transaction(replies: list[Any]) -> list[Any]:
 def _last_id(info: Any) -> bytes | None:
     if isinstance(info, redis.ResponseError) and "no such key" in str(info):
         return None
-    if isinstance(info, redis.ResponseError) and "WRONGTYPE" in str(info):
+    if is_wrong_type(info):
         raise NotAStream
     pairs = _good(info)
     found = dict(zip(pairs[::2], pairs[1::2], strict=True))

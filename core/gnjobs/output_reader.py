@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import redis
 
+from gnjobs.connections import is_wrong_type
 from gnjobs.errors import OutputRestarted
 from gnjobs.lines import Extent, ExtentKind, Hole, Line, encode_text, entry_number
 from gnjobs.stored_streams import ForeignStream, MayHold, NumberedStream, OtherForm, is_numbered
@@ -154,7 +155,7 @@ class OutputReader:
             try:
                 return question(self._stored)
             except (redis.ResponseError, OtherForm) as error:
-                if isinstance(error, redis.ResponseError) and "WRONGTYPE" not in str(error):
+                if isinstance(error, redis.ResponseError) and not is_wrong_type(error):
                     raise
                 self._stored = None
         return question(NoLines("unreadable"))

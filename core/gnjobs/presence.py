@@ -1,6 +1,7 @@
 """What can be said on this host of the processes of a job whose supervisor is silent."""
 
 import os
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from gnjobs.process_view import ProcessView
 from gnjobs.processes import is_supervisor, processes_of
 from gnjobs.records import Child, Job
 
+_VIEW_SECONDS: Final = 0.5
 _PROCESSES: Final = Path("/proc/self/stat")
 
 
@@ -38,6 +40,21 @@ def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] 
     if job.boot_id is not None and not is_of_this_boot(job):
         return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
     return _look_here(job, view or ProcessView(), known)
+
+
+class Looks:
+    """Looks for many jobs soon after each other in one view of the processes: each view reads all of `/proc`."""
+
+    def __init__(self) -> None:
+        self._view: ProcessView | None = None
+        self._until = 0.0
+
+    def __call__(self, job: Job) -> Presence:
+        """Look for the job's processes in what was seen at most half a second ago."""
+        if self._view is None or time.monotonic() > self._until:
+            self._view = ProcessView()
+            self._until = time.monotonic() + _VIEW_SECONDS
+        return look(job, self._view)
 
 
 def unseen(

@@ -86,7 +86,7 @@ def read_mark(pid: int) -> Mark | None:
     for variable in environ.split(b"\0"):
         for prefix, name in _MARKS.items():
             if variable.startswith(prefix):
-                found[name] = variable[len(prefix) :].decode("utf-8", "surrogateescape")
+                found[name] = variable[len(prefix) :].decode("utf-8", "replace")
     return Mark(found.get("job"), found.get("child"), found.get("token"))
 
 
@@ -108,12 +108,12 @@ def _read_or_nothing(path: str) -> bytes:
 
 
 def read_command(pid: int) -> list[str]:
-    """The words of a process's command line; a kernel thread and a zombie have none."""
+    """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
     try:
         words = _read_of_process(pid, "cmdline")[:65536].rstrip(b"\0").split(b"\0")
     except OSError:
         return []
-    return [word.decode("utf-8", "surrogateescape") for word in words if word]
+    return [word.decode("utf-8", "replace") for word in words if word]
 
 
 def command_text(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gnjobs import values
 from gnjobs.identity import account_name, boot_id, host_name, login_name, pid_namespace
 from gnjobs.process_table import (
     ENDED_STATES,
@@ -45,11 +46,11 @@ class SeenProcess(msgspec.Struct, frozen=True):
     started: int
     child: str | None = None
     state: str = "S"
-    cpu: float | None = None
+    cpu: values.Number | None = None
     rss: int | None = None
     command: str = ""
     account: str | None = None
-    idle_since: float | None = None
+    idle_since: values.Seconds | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -65,18 +66,13 @@ class Found(msgspec.Struct, frozen=True):
 class ProcessSnapshot(msgspec.Struct, frozen=True):
     """A job's processes as its supervisor saw them at a time (unix seconds)."""
 
-    at: float
+    at: values.Seconds
     processes: tuple[SeenProcess, ...] = ()
 
 
 def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:
     """Read what a supervisor stored; None where there is nothing that can be read."""
-    if not stored:
-        return None
-    try:
-        return msgspec.json.decode(stored, type=ProcessSnapshot)
-    except (msgspec.DecodeError, UnicodeError):
-        return None
+    return values.json(stored, ProcessSnapshot)
 
 
 def processes_of(

@@ -54,11 +54,11 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     quietest_id: str | None = None
     quietest_label: str | None = None
-    quietest_since: float | None = None
-    quietest_cpu: float | None = None
+    quietest_since: values.Seconds | None = None
+    quietest_cpu: values.Number | None = None
     quietest_pid: int | None = None
     quietest_state: str | None = None
-    quietest_idle_since: float | None = None
+    quietest_idle_since: values.Seconds | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,12 +145,7 @@ def run_seconds(part: "Job | Child", now: float) -> float | None:
 
 def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
     """Read a supervisor's summary of the children, else None."""
-    if value is None:
-        return None
-    try:
-        return msgspec.json.decode(value, type=ChildrenSummary)
-    except (msgspec.DecodeError, UnicodeError):
-        return None
+    return values.json(value, ChildrenSummary)
 
 
 Reader = Callable[[bytes | str | None], Any]

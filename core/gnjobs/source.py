@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from gnjobs.connections import is_wrong_type
 from gnjobs.expiry_dates import dated
 from gnjobs.keys import Keys
 from gnjobs.record_pipeline import RecordPipeline
@@ -92,7 +93,7 @@ class Source:
     def _job(self, job_id: str, reply: Any) -> Job | None:
         if isinstance(reply, list):
             return read_job_list(job_id, reply)
-        return Job(id=job_id) if str(reply).startswith("WRONGTYPE") else None
+        return Job(id=job_id) if is_wrong_type(reply) else None
 
     def _row(self, job: Job) -> JobRow:
         return row_of(job, prefix=self.keys.prefix, key=self.key(job.id))

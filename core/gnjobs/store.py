@@ -297,7 +297,11 @@ class JobStore:
         return events.read_last_events(self.client, self.keys, count)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
-        """Every output of a job, by the name of its part: the job's own, then the children's."""
+        """Every output of a job, by the name of its part: the job's own, then the children's; none outside of it."""
         yield job_id, self.output(job_id).iterate()
         for child in self.all_children(job_id):
-            yield child.label or child.id, self.output(job_id, child.id).iterate()
+            try:
+                reader = self.output(job_id, child.id)
+            except NoSuchChild:
+                continue
+            yield child.label or child.id, reader.iterate()

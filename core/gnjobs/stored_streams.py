@@ -25,6 +25,7 @@ MayHold = Callable[[Entry], bool]
 
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 _ENTRIES_AT_ONCE: Final = 1000
+_KEYS_AT_ONCE = 500
 _ENTRIES_FIRST: Final = 2
 _ENTRIES_FOLLOWED: Final = 16
 _EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are no times
@@ -256,6 +257,23 @@ def read_short(client: redis.Redis, wanted: Sequence[tuple[str, int]]) -> list[l
         pipe.xrange(encode_text(key), f"{first}-0", "+", count=_ENTRIES_FIRST)
     replies = map(readable, pipe.execute(raise_on_error=False))
     return [_whole(reply, first) for reply, (_, first) in zip(replies, wanted, strict=True)]
+
+
+def last_numbers(client: redis.Redis, keys: Sequence[str]) -> list[int | None]:
+    """The number of the last line of many outputs, 0 where there is none, None where it is stored in another form."""
+    numbers: list[int | None] = []
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        pipe = client.pipeline(transaction=False)
+        for key in keys[start : start + _KEYS_AT_ONCE]:
+            pipe.xrevrange(encode_text(key), count=1)
+        numbers += (_last_number(readable(reply)) for reply in pipe.execute(raise_on_error=False))
+    return numbers
+
+
+def _last_number(newest: Any) -> int | None:
+    if newest is None or not is_numbered(_entries(newest)):
+        return None
+    return entry_number(newest[0][0]) if newest else 0
 
 
 def _whole(reply: Any, first: int) -> list[Line | Hole] | None:

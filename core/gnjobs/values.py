@@ -2,9 +2,28 @@
 
 import math
 import shlex
+from typing import Annotated, TypeVar
+
+import msgspec
 
 LATEST_TIME = 32503680000.0  # the year 3000: a time beyond it is somebody's mistake
 LARGEST_COUNT = 2**63
+
+# What is inside of JSON: unix seconds that a calendar can show, and a number that a table can.
+Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
+Number = Annotated[float, msgspec.Meta(ge=0.0, le=LARGEST_COUNT)]
+
+Decoded = TypeVar("Decoded")
+
+
+def json(value: bytes | str | None, kind: type[Decoded]) -> Decoded | None:
+    """Read JSON of a kind; None for what is none, however it is nested and whatever numbers it holds."""
+    if not value:
+        return None
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def text(value: bytes | str | None) -> str | None:

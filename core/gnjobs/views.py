@@ -155,6 +155,8 @@ class JobView:
             running.feed_all(portions)
         for source, new in portions:
             self._move_on(source, new)
+        if self._is_stopped:
+            return  # some may have been read in part only
         self._settled |= {child.id: child for child in children if child.is_final or child.status == PENDING}
 
     def _feed(self, running: RunningProcessor, source: Source, reader: OutputReader) -> None:

@@ -98,8 +98,6 @@ class Watcher:
             self._requests.close()
 
     def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
-        from redis.exceptions import RedisError
-
         from gnjobs.watch_session import WatchSession
 
         away_since, pause, again = 0.0, FIRST_PAUSE, False
@@ -110,7 +108,7 @@ class Watcher:
                 session.open(again=again)
                 away_since, pause, again, self._told = 0.0, FIRST_PAUSE, True, None
                 session.run()
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - a thread that dies in silence leaves a screen that looks live
                 away_since = away_since or time.time()
                 self._tell(FeedState("away", " ".join(str(error).split()), away_since))
                 self._requests.wait(pause)

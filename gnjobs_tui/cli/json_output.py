@@ -56,7 +56,8 @@ def print_json(value: Mapping[str, Any]) -> None:
 
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:
     """The object of a job in a list."""
-    return {name: health.verdict if name == "health" else getattr(job, name) for name in _JOB_NAMES}
+    known = {name: health.verdict if name == "health" else getattr(job, name) for name in _JOB_NAMES}
+    return known | {"children": job.children or 0}
 
 
 def child_object(child: "Child", lines: int | None) -> dict[str, Any]:

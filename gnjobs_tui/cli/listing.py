@@ -53,6 +53,7 @@ def _matching(session: Session, user: str | None, query: str | None, limit: int)
     from itertools import chain
 
     from gnjobs.health import assess_listed
+    from gnjobs.presence import Looks
 
     own = session.actor.own_users
     wanted = [user] if user or own is None else own
@@ -65,7 +66,8 @@ def _matching(session: Session, user: str | None, query: str | None, limit: int)
     now = session.store.now()
     unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each))
     jobs = chain((job for _, job in found), unindexed)
-    judged = ((job, assess_listed(job, now=now, limits=session.config.limits)) for job in jobs)
+    look, limits = Looks(), session.config.limits
+    judged = ((job, assess_listed(job, now=now, limits=limits, look=look)) for job in jobs)
     visible = ((job, health) for job, health in judged if session.actor.may("see", job))
     if query is None:
         yield from visible

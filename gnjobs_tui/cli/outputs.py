@@ -1,5 +1,6 @@
 """`gnjobs logs`: an output as it was stored into a pipe, as sentences on a terminal."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def logs(
 def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":
     while True:
         ended = store.get(job_id).is_final
+        sys.stdout.flush()  # a pipe's reader sees what came, not only whole blocks of it
         lines = reader.follow(after, block_seconds=1.0)
         yield from lines
         if lines:
@@ -82,5 +84,5 @@ def _print_lines(lines: "Iterable[Line | Hole]", as_json: bool, last: int) -> in
 
             draw_line(line)
         else:
-            print(line.text, flush=False)
+            print(line.text)
     return last

@@ -39,14 +39,17 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
     if faults:
         _print_faults(_faults(store, job_id), as_json=as_json, as_csv=as_csv)
         return 0
+    from gnjobs.line_counts import line_counts
+
     status = store.status(job_id, limits=session.config.limits)
+    counts = line_counts(store, job_id, status.children)
     if as_json:
-        print_json(status_object(status, _line_counts(store, status)))
+        print_json(status_object(status, counts))
         return 0
     from gnjobs_tui.cli.drawing import draw_status
 
     verdicts = _verdicts(store, status, session.config.limits)
-    draw_status(status, verdicts, _line_counts(store, status), store.now())
+    draw_status(status, verdicts, counts, store.now())
     return 0
 
 
@@ -62,16 +65,11 @@ def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[
     return [health.verdict for health in judged]
 
 
-def _line_counts(store: "JobStore", status: "JobStatus") -> list[int | None]:
-    return [store.output(status.job.id, child.id).extent().last for child in status.children]
-
-
 def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
     from gnjobs.processing.qc import all_faults
 
-    yield from all_faults(store.output(job_id).iterate())
-    for child in store.all_children(job_id):
-        yield from all_faults(store.output(job_id, child.id).iterate(), child.label)
+    for part, lines in store.all_lines(job_id):
+        yield from all_faults(lines, None if part == job_id else part)
 
 
 def spreadsheet_cell(value: object) -> str:

@@ -12,6 +12,7 @@ from textual.worker import get_current_worker
 from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.output_words import count_text
+from gnjobs_tui.row_lists import NumberedRows
 from gnjobs_tui.screens.base import Failed, WatchScreen
 from gnjobs_tui.styling import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Column
@@ -27,27 +28,10 @@ _BATCH = 5000
 Fault = tuple[str, str]
 
 
-class FaultRows:
-    """Faults by number, as pairs of file and sentence."""
-
-    def __init__(self) -> None:
-        self.faults: list[Fault] = []
-
-    def __len__(self) -> int:
-        return len(self.faults)
-
-    def key_at(self, index: int) -> str:
-        """The number of a fault."""
-        return str(index)
-
-    def index_of(self, key: str) -> int | None:
-        """Where a fault is."""
-        return int(key) if int(key) < len(self.faults) else None
-
-    def cells_at(self, index: int) -> Cells:
-        """A fault's file and sentence."""
-        file, said = self.faults[index]
-        return {"file": Cell(file), "fault": Cell(said)}
+def _cells(fault: Fault) -> Cells:
+    """A fault's file and sentence."""
+    file, said = fault
+    return {"file": Cell(file), "fault": Cell(said)}
 
 
 class FaultsScreen(WatchScreen):
@@ -68,7 +52,7 @@ class FaultsScreen(WatchScreen):
     def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
-        self._rows = FaultRows()
+        self._rows = NumberedRows(_cells)
         self._is_reading = True
 
     def compose(self) -> ComposeResult:
@@ -108,7 +92,7 @@ class FaultsScreen(WatchScreen):
 
     def on_faults_screen_found(self, message: Found) -> None:
         """Show what was read so far."""
-        self._rows.faults += message.faults
+        self._rows.items += message.faults
         self._is_reading = not message.is_all
         self.draw()
 
@@ -129,6 +113,6 @@ class FaultsScreen(WatchScreen):
         """Copy the fault of the cursor with its file, made safe."""
         key = self.query_one("#table", VirtualTable).cursor_key
         if key is not None:
-            file, said = self._rows.faults[int(key)]
+            file, said = self._rows.items[int(key)]
             self.app.copy_to_clipboard(safe(f"{file}: {said}"))
             self.dashboard.say("copied the fault")

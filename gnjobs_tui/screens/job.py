@@ -103,14 +103,14 @@ class JobScreen(RowActions):
         for name, height in (("#verdict", 2), ("#facts", 2), ("#result", 1)):
             self.query_one(name).styles.height = height
         self.query_one("#table", VirtualTable).focus()
-        self.dashboard.jobs.watcher.set_open({self._row.key})
+        self.dashboard.jobs.open(self._row.key)
         self._read()
 
     def on_unmount(self) -> None:
-        """Nothing is open any more, and nothing more is to be read."""
+        """It is open no more, and nothing more is to be read."""
         if self._view is not None:
             self._view.stop()
-        self.dashboard.jobs.watcher.set_open(())
+        self.dashboard.jobs.close(self._row.key)
 
     def on_screen_suspend(self) -> None:
         """Process nothing behind another screen: ten million lines would slow down what is seen there."""

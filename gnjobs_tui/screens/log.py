@@ -11,7 +11,7 @@ from gnjobs.changes import Change
 from gnjobs.durations import clock_text
 from gnjobs.events import Event
 from gnjobs_tui.footers import footer
-from gnjobs_tui.row_lists import RowList
+from gnjobs_tui.row_lists import NumberedRows
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.text import TextScreen
 from gnjobs_tui.styling import Cell, Part
@@ -50,7 +50,7 @@ class LogScreen(WatchScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._events: list[Event] = []
+        self._rows = NumberedRows[Event](lambda event: _cells(event, self.dashboard.jobs.now()))
 
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
@@ -85,8 +85,8 @@ class LogScreen(WatchScreen):
     def on_log_screen_read(self, message: Read) -> None:
         """Show what was read; the cursor follows the newest when it was there."""
         table = self.query_one("#table", VirtualTable)
-        was_last = not self._events or table.cursor_key == str(len(self._events) - 1)
-        self._events = message.events
+        was_last = not self._rows.items or table.cursor_key == str(len(self._rows) - 1)
+        self._rows.items = message.events
         self.draw()
         if was_last:
             table.action_last()
@@ -96,9 +96,7 @@ class LogScreen(WatchScreen):
         if not self.is_mounted:
             return
         self.draw_header()
-        now = self.dashboard.jobs.now()
-        rows = [(str(place), _cells(event, now)) for place, event in enumerate(self._events)]
-        self.query_one("#table", VirtualTable).show(RowList(rows))
+        self.query_one("#table", VirtualTable).show(self._rows)
         self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
 
     def action_results(self) -> None:
@@ -109,7 +107,7 @@ class LogScreen(WatchScreen):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show one event whole."""
-        event = self._events[int(message.key)]
+        event = self._rows.items[int(message.key)]
         said = {"what": event.text, "why": event.reason, "job": event.job, "label": event.label}
         said |= {"owner": event.owner, "by": event.by, "on": event.host}
         self.app.push_screen(

@@ -180,7 +180,7 @@ class OutputBase(WatchScreen):
 
     def changed(self, change: Change) -> None:
         """The child may stand otherwise now."""
-        if any(job.endswith(self.target.job_id) for job, _ in change.touched):
+        if any(key == self._row_key for key, _ in change.touched):
             self._is_stale = True
 
     def _read_state_if_stale(self) -> None:
@@ -219,10 +219,13 @@ class OutputBase(WatchScreen):
         self.query_one("#footer", Line).show(footer(keys, self.size.width))
         self._draw_place()
 
-    def _row(self) -> JobRow | None:
+    @property
+    def _row_key(self) -> str:
         prefix, job_id = self.target.prefix, self.target.job_id
-        key = job_id if prefix == self.dashboard.config.prefixes[0] else f"{prefix}:{job_id}"
-        return self.dashboard.jobs.catalogue.get(key)
+        return job_id if prefix == self.dashboard.config.prefixes[0] else f"{prefix}:{job_id}"
+
+    def _row(self) -> JobRow | None:
+        return self.dashboard.jobs.catalogue.get(self._row_key)
 
     def _draw_place(self) -> None:
         view = self.view

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from gnjobs.errors import GnjobsError
 from gnjobs.roles import Actor
@@ -34,6 +35,13 @@ class RowActions(WatchScreen):
         ),
         Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
     ]
+
+    class Rerun(Message):
+        """The line that runs a job again was made."""
+
+        def __init__(self, line: str) -> None:
+            super().__init__()
+            self.line = line
 
     @property
     def row(self) -> JobRow | None:
@@ -70,18 +78,20 @@ class RowActions(WatchScreen):
 
     def action_rerun(self) -> None:
         """Show the line that runs the job again."""
-        from gnjobs_tui.screens.text import TextScreen
-
         row = self.row
         if row is None:
             return
 
         def show() -> None:
-            line = self.dashboard.store_of(row).rerun_line(row.id)
-            title = "Run it again: this line, where it belongs"
-            self.app.call_from_thread(self.app.push_screen, TextScreen(title, line))
+            self.post_message(self.Rerun(self.dashboard.store_of(row).rerun_line(row.id)))
 
         self.work(show, "rerun")
+
+    def on_row_actions_rerun(self, message: Rerun) -> None:
+        """Show the line."""
+        from gnjobs_tui.screens.text import TextScreen
+
+        self.app.push_screen(TextScreen("Run it again: this line, where it belongs", message.line))
 
     def action_remove(self) -> None:
         """Ask, then remove the jobs that have ended."""

@@ -52,9 +52,10 @@ class UsersScreen(WatchScreen):
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         jobs = self.dashboard.jobs
-        newest = {user: jobs.catalogue.newest_of(user) for user in jobs.catalogue.user_counts() if user}
+        counted = jobs.catalogue.user_counts()
+        newest = {user: jobs.catalogue.newest_of(user) for user in counted if user}
         for user in sorted(newest, key=lambda user: (-newest[user], user)):
-            counts = jobs.catalogue.user_counts()[user]
+            counts = counted[user]
             cells = {group: Cell(str(counts[group] or ""), _TOKENS.get(group, "plain")) for group in GROUPS}
             name = self.dashboard.config.name_of(user)
             yield (

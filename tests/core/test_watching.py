@@ -25,7 +25,8 @@ def test_everything_is_loaded_the_unfinished_first(server: Server) -> None:
         assert seen.rows() == rows_in(client)
         assert len(seen.rows()) == 702
         first = next(change for change in seen.changes if change.rows)
-        assert [row.id for row in first.rows] == ["at-work"]
+        newest = [f"old-{number}" for number in range(699, 599, -1)]
+        assert [row.id for row in first.rows] == ["at-work", *newest]
         assert [state.kind for state in seen.states] == ["connecting", "live"]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gnjobs import values
 from gnjobs.line_text import line_sentence
 from gnjobs.lines import KINDS, Hole, Line
 from gnjobs.processing.processor import Source
@@ -62,10 +63,10 @@ class GenericProcessor:
                     self._count_level(line)
 
     def _count_level(self, line: Line) -> None:
-        try:
-            level = msgspec.json.decode(line.text, type=_LogLevel).level.upper()
-        except (msgspec.DecodeError, UnicodeError):
+        found = values.json(line.text, _LogLevel)
+        if found is None:
             return
+        level = found.level.upper()
         self._levels[level if level in _LEVELS else "OTHER"] += 1
         if level in ("ERROR", "CRITICAL"):
             self._last_error = line_sentence(line)[:_LONGEST_WORDS]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gnjobs import values
 from gnjobs.durations import duration_words
 from gnjobs.lines import Hole, Line
 from gnjobs.processing.generic import InputWatch
@@ -90,11 +91,9 @@ class InsertProcessor:
         self._input.look(lines)
         for line in lines:
             if isinstance(line, Line) and line.kind == "record":
-                try:
-                    inserted = msgspec.json.decode(line.text, type=_Inserted)
-                except (msgspec.DecodeError, UnicodeError):
-                    continue
-                self._take(source, inserted, line.at)
+                inserted = values.json(line.text, _Inserted)
+                if inserted is not None:
+                    self._take(source, inserted, line.at)
 
     def _take(self, source: Source, inserted: _Inserted, at: float | None) -> None:
         name = inserted.table[:_LONGEST_NAME]

@@ -45,12 +45,18 @@ class ChildKill(threading.Thread):
         self._answers = answers
 
     def run(self) -> None:
-        """Kill it, and answer each step."""
+        """Kill it, and answer each step; whoever asked gets an answer whatever goes wrong."""
         try:
             child = self._read()
         except redis.RedisError as problem:
             self._say(step("refused", f"its state can't be read: {problem}", final=True))
             return
+        try:
+            self._kill_if_possible(child)
+        except OSError as problem:
+            self._say(step("left", f"not killed: {problem}", final=True))
+
+    def _kill_if_possible(self, child: Child) -> None:
         if child.is_final:
             self._say(step("skipped", f"it has already ended: {child.status}", verified=True, final=True))
         elif (obstacle := why_not_alone(child, self._find)) is not None:

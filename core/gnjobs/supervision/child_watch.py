@@ -72,6 +72,7 @@ class ChildWatch:
         self._reading: list[str] = []
         self.output_keys: dict[str, str] = {}
         self.children: dict[str, WatchedChild] = {}
+        self.forgotten: dict[str, str] = {}  # labels by id that the server had, and has no more
         self._signs: dict[str, LastSign] = {}
         self._heard: dict[str, float] = {}
 
@@ -115,7 +116,11 @@ class ChildWatch:
         """Take the replies to the reads that were added last; a hash of another type changes nothing."""
         for child_id, reply in zip(self._reading, replies, strict=True):
             if isinstance(reply, list):
-                self.children[child_id] = _read_child(reply)
+                known, found = self.children[child_id], _read_child(reply)
+                if known.label is not None and found.label is None:
+                    self.forgotten[child_id] = known.label
+                    found = found._replace(label=known.label)
+                self.children[child_id] = found
 
     @property
     def faults(self) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gnjobs.ending import end_processes
-from gnjobs.kill_steps import KillStep
+from gnjobs.kill_steps import KillStep, step
 from gnjobs.processes import Found
 from gnjobs.supervision.outcome import NamedProcess
 
@@ -51,21 +51,30 @@ class EndingThread(threading.Thread):
         self._hurry.set()
 
     def run(self) -> None:
-        """End the processes."""
+        """End the processes; whatever goes wrong, it is told that it ended."""
         begun = time.monotonic()
+        survivors: Sequence[NamedProcess] = ()
+        last: KillStep | None = None
+        try:
+            survivors, last = self._end()
+        except Exception as error:  # noqa: BLE001 - a job whose supervisor waits for its end for ever has none
+            last = step("left", f"looking for its processes failed: {error}")
+        took = time.monotonic() - begun
+        self._on_ended(Ended(list(self._seen.values()), survivors, took, last))
+
+    def _end(self) -> tuple[Sequence[NamedProcess], KillStep | None]:
         if self._prepare is not None:
             self._prepare()
         survivors: Sequence[NamedProcess] = ()
-        step = None
-        for step in end_processes(self._look, grace=self._grace, hurry=self._hurry):
-            if step.kind == "left":
-                survivors = [self._seen[pid] for pid in step.pids if pid in self._seen]
-            elif not step.verified:
-                self._on_step(step)
+        each = None
+        for each in end_processes(self._look, grace=self._grace, hurry=self._hurry):
+            if each.kind == "left":
+                survivors = [self._seen[pid] for pid in each.pids if pid in self._seen]
+            elif not each.verified:
+                self._on_step(each)
         if self._conclude is not None:
             self._conclude()
-        took = time.monotonic() - begun
-        self._on_ended(Ended(list(self._seen.values()), survivors, took, step))
+        return survivors, each
 
     def _look(self) -> Found:
         """Find what is to be ended, and remember names."""

@@ -94,6 +94,8 @@ class Finishing:
             "rss": 0,
             "partial-line": "",
         }
+        if "left-running" in self._link.said:
+            fields.setdefault("left-running", "")
         summary = self._watch.summary({})
         return status, fields if summary is None else fields | {"children-summary": summary}
 

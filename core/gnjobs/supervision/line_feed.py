@@ -1,12 +1,17 @@
 """From the bytes of a pipe to lines in an output."""
 
 import os
+import select
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
+from gnjobs import values
+
 LONGEST_UNFINISHED = 1 << 20
+LONGEST_STRUCTURED = 16 << 20
+_READER_LOOK_SECONDS = 0.25
 STRUCTURED_KINDS = frozenset({b"log", b"fault", b"record", b"result"})
 
 
@@ -27,6 +32,7 @@ class TextFeed:
         self._sink = sink
         self._kind = kind
         self._echo = echo
+        self._waits_for_reader = True
         self._rest = b""
         self._shown = b""
         self.last_words = b""
@@ -62,10 +68,17 @@ class TextFeed:
             self._shown = unfinished
             self._sink.partial(unfinished.rstrip(b"\r").decode("utf-8", "surrogateescape"))
 
+    def wait_for_no_reader(self) -> None:
+        """Copy from now on only what whoever reads the copy takes at once: a kill must not wait for a pager."""
+        self._waits_for_reader = False
+
     def _copy(self, chunk: bytes) -> None:
         while chunk and self._echo is not None:
             try:
-                chunk = chunk[os.write(self._echo, chunk) :]
+                if select.select([], [self._echo], [], _READER_LOOK_SECONDS)[1]:
+                    chunk = chunk[os.write(self._echo, chunk[: select.PIPE_BUF]) :]
+                elif not self._waits_for_reader:
+                    self._echo = None
             except OSError:
                 self._echo = None  # nobody reads along any more; the output is stored all the same
 
@@ -79,8 +92,19 @@ class StructuredFeed:
         self.faults = 0
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; lines of one kind that follow each other are stored together."""
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        """Take the next bytes; a line that becomes too long for one is stored in pieces."""
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            self._store((self._rest + head).split(b"\n"))
+            self._rest = tail
+        else:
+            self._rest += chunk
+        if len(self._rest) >= LONGEST_STRUCTURED:
+            self._store([self._rest])
+            self._rest = b""
+
+    def _store(self, lines: Sequence[bytes]) -> None:
+        """Store lines; those of one kind that follow each other together."""
         group: list[bytes] = []
         group_kind = ""
         for line in lines:
@@ -105,12 +129,17 @@ def read_structured(line: bytes) -> tuple[str, bytes]:
     word, _, value = line.partition(b" ")
     if word not in STRUCTURED_KINDS:
         return "err", line
-    try:
-        value.decode("utf-8")
-        msgspec.json.decode(value, type=msgspec.Raw)
-    except (msgspec.DecodeError, UnicodeError):
+    if not _is_utf8(value) or values.json(value, msgspec.Raw) is None:
         return "err", line
     return word.decode(), value
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def after_last_return(unfinished: bytes) -> bytes:

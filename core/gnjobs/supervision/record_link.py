@@ -12,6 +12,7 @@ from gnjobs.connections import connect
 from gnjobs.indexes import add_to_indexes
 from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.lifetimes import MONTH, expire_keys, kept_for
+from gnjobs.lines import encode_text
 from gnjobs.records import Job, read_job
 from gnjobs.scripts import Outcome, Value, add_children, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
@@ -142,6 +143,15 @@ class RecordLink:
         self._mended_at = connection
         self._run_id = run_id
         return True
+
+    def restore_child(self, child_id: str, label: str) -> None:
+        """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child."""
+        key = self.keys.child(self.job_id, child_id)
+        pipe = self.client.pipeline(transaction=False)
+        pipe.hsetnx(key, "status", PENDING)
+        pipe.hsetnx(key, "label", encode_text(label))
+        pipe.expire(key, MONTH)
+        pipe.execute()
 
     def _read_run_id(self) -> str | None:
         """Which run of the server answers; None where this account may not ask."""

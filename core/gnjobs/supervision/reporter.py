@@ -160,6 +160,8 @@ class Reporter(threading.Thread):
                 raise reply
         self._link.set_clock(clock, asked)
         self._watch.take(rest[:reads])
+        while self._watch.forgotten:
+            self._link.restore_child(*self._watch.forgotten.popitem())
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
             self._has_snapshot = False

@@ -23,6 +23,7 @@ class RunningCommand:
     def __init__(self, output: OutputWriter) -> None:
         self._output = output
         self._structured = StructuredFeed(output)
+        self._out: TextFeed | None = None
         self._err: TextFeed | None = None
         self._pump: PipePump | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -68,9 +69,9 @@ class RunningCommand:
             self._err.feed(started.error.encode("utf-8", "surrogateescape") + b"\n")
             return
         self._process = started.process
-        out = TextFeed(self._output, "out", echo_out)
+        self._out = TextFeed(self._output, "out", echo_out)
         self._pump = PipePump(
-            {started.out: out, started.err: self._err, started.structured: self._structured}
+            {started.out: self._out, started.err: self._err, started.structured: self._structured}
         )
         self._pump.start()
 
@@ -79,6 +80,12 @@ class RunningCommand:
         self.exit = how
         if self._process is not None:
             self._process.returncode = how.shell_code
+
+    def wait_for_no_reader(self) -> None:
+        """Let nobody who reads the command's output along keep it from its end."""
+        for feed in (self._out, self._err):
+            if feed is not None:
+                feed.wait_for_no_reader()
 
     def drain(self) -> None:
         """Read its pipes until they end, for a second at most."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from gnjobs.connections import is_wrong_type
 from gnjobs.scripts import Value, add_transition
 from gnjobs.statuses import KILLED, LOST, PENDING, UNFINISHED_STATUSES
 from gnjobs.supervision.child_watch import ChildWatch, WatchedChild
@@ -44,7 +45,7 @@ def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits
 def _check(replies: Sequence[Any]) -> None:
     """Raise what went wrong with the server; a child's key of another type is somebody else's data."""
     for reply in replies:
-        if isinstance(reply, RedisError) and "WRONGTYPE" not in str(reply):
+        if isinstance(reply, RedisError) and not is_wrong_type(reply):
             raise reply
 
 

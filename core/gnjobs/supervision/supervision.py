@@ -3,9 +3,11 @@
 import os
 import signal
 import sys
+import time
 from typing import NamedTuple
 
 from gnjobs.control import ControlListener, ControlRequest
+from gnjobs.keys import is_id
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.lifetimes import MONTH
 from gnjobs.output_writer import OutputWriter
@@ -29,6 +31,7 @@ from gnjobs.supervision.running_command import RunningCommand
 from gnjobs.supervision.wakeups import Wakeups
 
 GRACE_SECONDS = 10.0
+_AGAIN_SECONDS = 2.0
 _REMOVED = "its record was removed; nothing more is stored"
 
 
@@ -82,6 +85,7 @@ class Supervision:
         self._stop: StopRequest | None = None
         self._ending: EndingThread | None = None
         self._is_reporting = False
+        self._has_left = False
         self._is_over = False
 
     def run(self) -> int:
@@ -118,7 +122,7 @@ class Supervision:
             case ControlRequest():
                 self._on_request(event)
             case Ended():
-                self._report_end(event)
+                self._on_ended(event)
             case Reported():
                 if not event.is_recorded:
                     self._complain(_REMOVED)
@@ -141,16 +145,23 @@ class Supervision:
             self._ending = EndingThread(
                 self._find,
                 grace,
-                prepare=self._command.drain if self._stop is None else None,
+                prepare=self._before_ending,
                 conclude=self._command.finish_pipes,
                 on_step=self._askers.tell,
                 on_ended=self._wakeups.post,
             )
             self._ending.start()
 
+    def _before_ending(self) -> None:
+        if self._has_left:
+            time.sleep(_AGAIN_SECONDS)
+        elif self._stop is None:
+            self._command.drain()
+
     def _stop_by_signal(self, number: signal.Signals) -> None:
-        if self._is_reporting:
-            self._complain("told to stop before its end was reported")
+        if self._is_reporting or self._has_left:
+            before = "everything of it was gone" if self._has_left else "its end was reported"
+            self._complain(f"told to stop before {before}")
             self._is_over = True
             return
         stop = StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now())
@@ -159,7 +170,10 @@ class Supervision:
     def _on_request(self, request: ControlRequest) -> None:
         if request.kind != "kill":
             return
-        if request.child is not None:
+        if request.child is not None and not is_id(request.child):
+            text = "only a child that the job itself recorded can be killed alone; kill the whole job"
+            self._answers.send(request, step("refused", text, final=True))
+        elif request.child is not None:
             ChildKill(self._settings.url, self._link, request, self._find, self._answers).start()
         elif self._is_reporting and self._stop is None:
             text = "its command has just ended by itself"
@@ -171,6 +185,7 @@ class Supervision:
             self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
 
     def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
+        self._command.wait_for_no_reader()
         if self._stop is None:
             self._stop = stop
             self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
@@ -178,10 +193,21 @@ class Supervision:
         if hurry and self._ending is not None:
             self._ending.hurry()
 
+    def _on_ended(self, ended: Ended) -> None:
+        """Report the end; a kill has none before everything is gone."""
+        self._verdict = ended.verdict
+        if self._stop is None or ended.verdict is None or ended.verdict.verified:
+            self._report_end(ended)
+            return
+        self._has_left = True
+        self._tell_askers(is_recorded=True)
+        self._reporter.say({"left-running": " ".join(map(str, ended.verdict.pids))})
+        self._ending = None
+        self._begin_ending(0.0)
+
     def _report_end(self, ended: Ended) -> None:
         self._reap()
         self._is_reporting = True
-        self._verdict = ended.verdict
         outcome = Outcome(
             exit=self._command.exit or Exit(),
             failed_start=self._command.failure.error if self._command.failure else None,
@@ -189,7 +215,7 @@ class Supervision:
             ended_after=ended.targets,
             survivors=ended.survivors,
             last_words=self._command.last_words,
-            ending_took=ended.took,
+            ending_took=self._link.now() - self._stop.at if self._stop else ended.took,
         )
         self._reporter.finish(
             Finishing(
