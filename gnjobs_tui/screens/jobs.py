@@ -91,6 +91,7 @@ class JobsScreen(RowActions):
     def on_mount(self) -> None:
         """Open the list."""
         self._list = ShownList(self.dashboard.jobs.catalogue, self._users)
+        self.dashboard.jobs.work()
         self.table.focus()
         self.draw()
 

@@ -279,6 +279,24 @@ def test_a_job_that_cannot_be_written_keeps_no_other_from_its_end(store: JobStor
     store.client.set(KEYS.child(broken.id, "c1"), "no hash")
     Agent(store).look_around()
     assert store.get(other.id).status == "lost"
+    assert store.get(broken.id).status == "lost"
+
+
+@pytest.mark.parametrize("field", ["left-running", "account", "host"])
+def test_no_field_of_a_record_keeps_the_agent_from_the_others(store: JobStore, field: str) -> None:
+    other, odd = stale(store), stale(store)
+    store.client.hset(KEYS.job(odd.id), field, "9" * 5000)
+    Agent(store).look_around()
+    assert store.get(other.id).status == "lost"
+
+
+def test_the_agent_removes_index_entries_of_jobs_that_are_gone(store: JobStore) -> None:
+    kept = store.create(["true"], user_id="jsmith")
+    store.client.zadd(KEYS.jobs, {"gone": 1})
+    store.client.zadd(KEYS.user_jobs("jsmith"), {"gone": 1})
+    Agent(store).look_around()
+    assert store.client.zrange(KEYS.jobs, 0, -1) == [kept.id.encode()]
+    assert store.client.zrange(KEYS.user_jobs("jsmith"), 0, -1) == [kept.id.encode()]
 
 
 def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -316,3 +316,11 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
     monkeypatch.delenv("GNJOBS_JOB_ID")
     with pytest.raises(NotInJob, match="belongs to no job"):
         current_job()
+
+
+def test_a_child_that_dies_before_it_has_its_item_does_not_keep_its_job_waiting(
+    job: CurrentJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiprocessing.spawn._python_exe", b"/bin/true")
+    failed = failure(job.run_children(functions.square, ["x" * 1_000_000])[0])
+    assert failed.error == "ended with exit code 0 without a result"

@@ -1,8 +1,11 @@
 """Reading records is total: whatever a hash holds, reading does not raise and loses nothing."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnjobs import values
+from gnjobs.kill_steps import KillStep
 from gnjobs.records import CHILD_FIELDS, JOB_FIELDS, LIST_FIELDS, read_child, read_job, read_job_list
 from tests.hostile import NUMBERS, TEXTS
 
@@ -78,3 +81,19 @@ def test_a_list_reads_the_same_as_the_whole_record() -> None:
     listed = read_job_list("j", [fields[name.encode()] for name in LIST_FIELDS])
     assert listed == read_job("j", fields)
     assert read_job_list("j", [None] * len(LIST_FIELDS)) is None
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        b'{"quietest_idle_since": -1e30}',
+        b'{"quietest_since": 1e300}',
+        b'{"quietest_pid": 1e400}',
+        b"\xff",
+        b"",
+    ],
+)
+def test_a_summary_that_nobody_of_ours_wrote_is_none(summary: bytes) -> None:
+    assert read_job("j", {b"children-summary": summary}).children_summary is None
+    assert values.json(summary, KillStep) is None

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from gnjobs.supervision import line_feed
 from gnjobs.supervision.line_feed import LONGEST_UNFINISHED, StructuredFeed, TextFeed, read_structured
 from gnjobs.supervision.pipe_pump import PipePump
 
@@ -115,3 +116,20 @@ def test_an_echo_that_nobody_reads_is_given_up() -> None:
     feed.feed(b"b\n")
     assert len(stored.lines) == 2
     os.close(write_end)
+
+
+def test_a_structured_line_without_end_does_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line_feed, "LONGEST_STRUCTURED", 1000)
+    stored = Stored()
+    feed = StructuredFeed(stored)
+    for _ in range(300):
+        feed.feed(b"log 1234567")
+    feed.feed(b"\nlog 5\n")
+    assert [kind for kind, _ in stored.lines] == ["err", "err", "err", "err", "log"]
+    assert b"".join(line for kind, line in stored.lines if kind == "err") == b"log 1234567" * 300
+
+
+def test_json_however_deep_is_a_line() -> None:
+    stored = Stored()
+    StructuredFeed(stored).feed(b"log " + b"[" * 100_000 + b"\n")
+    assert [kind for kind, _ in stored.lines] == ["err"]

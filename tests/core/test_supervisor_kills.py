@@ -1,9 +1,13 @@
 """Kills that a supervisor does: asked for, answered, verified, and written down."""
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -13,6 +17,8 @@ from gnjobs.kill_steps import KillStep
 from gnjobs.kills import kill_job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
+from tests.accounts import AS_NOBODY, needs_accounts
+from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for
@@ -165,3 +171,70 @@ def test_a_signal_to_the_supervisor_kills_its_job(server: Server, number: signal
         assert done.status == "killed"
         assert number.name in done.stop_reason
         assert job.alive() == []
+
+
+@pytest.mark.parametrize("child", ["", "sec/errors/file", "x" * 500, "a:b"])
+def test_a_child_that_is_none_is_refused_and_the_job_goes_on(server: Server, child: str) -> None:
+    with supervised(server, ["sleep", "600"]) as job:
+        wait_for(job.alive)
+        stream = KEYS.control(job.id)
+        request = {"request": "kill", "child": child, "by": "tux"}
+        request_id = server.client().xadd(stream, request).decode()
+        steps = read_answers(job.client, stream, request_id, lambda: 1e18)
+        assert next(step for step in steps if step is not None).kind == "refused"
+        assert job.alive()
+        assert kill(job, grace=0.1)[-1].verified
+
+
+def test_a_command_line_that_is_no_utf8_is_told_of_and_killed(server: Server, tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "code = b'import time; print(1, flush=True); time.sleep(600)'\n"
+        "os.execv(sys.executable.encode(), [b'ph\\xe9no', b'-c', code])\n"
+    )
+    with supervised(server, python(code)) as job:
+        job.wait_for_line("1")
+        store = JobStore.from_url(server.url)
+        assert wait_for(lambda: "ph\ufffdno" in str(store.processes(job.id)), 20)
+        steps = kill(job, grace=0.1)
+        assert steps[-1].verified, steps
+
+
+def test_a_kill_waits_for_no_reader_of_the_output(server: Server, tmp_path: Path) -> None:
+    line = gnjobs("run", "--id", "unread", "--redis-url", server.url, "--", "yes")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as unread:
+        store = JobStore.from_url(server.url)
+        try:
+            wait_for(lambda: store.client.exists(KEYS.job("unread")), 20)
+            wait_for(lambda: store.output("unread").extent().last > 10_000, 20)
+            steps = list(kill_job(store, "unread", actor=Actor.admin("tux"), grace=0.5))
+            assert steps[-1].verified, steps
+            assert store.get("unread").status == "killed"
+        finally:
+            unread.kill()
+
+
+@needs_accounts
+def test_a_kill_is_not_over_while_something_of_the_job_lives(server: Server, tmp_path: Path) -> None:
+    """Its supervisor is nobody's, and may not signal what became root's."""
+    setpriv = tmp_path / "setpriv"
+    shutil.copy(str(shutil.which("setpriv")), setpriv)
+    tmp_path.chmod(0o755)
+    setpriv.chmod(0o4755)
+    become_root = f"{setpriv} --reuid=0 --clear-groups sleep 600 & echo ready; wait"
+    job = SupervisedJob(server, ["sh", "-c", become_root])
+    supervisor = [*AS_NOBODY, sys.executable, "-P", "-m", "gnjobs.supervisor"]
+    job.processes.append(subprocess.Popen(supervisor, env=job.environment, stderr=subprocess.DEVNULL))
+    try:
+        job.wait_for_line("ready")
+        roots = wait_for(lambda: [each for each in job.alive() if each.name() == "sleep"])
+        last = kill(job, grace=0.1)[-1]
+        assert (last.kind, last.verified) == ("left", False), last
+        assert wait_for(lambda: job.read().left_running) == str(roots[0].pid)
+        assert job.read().status == "stopping"
+        roots[0].kill()
+        done = job.wait_for("killed")
+        assert (done.stop_by, done.left_running) == ("tux", "")
+        assert job.processes[0].wait(20) != 0
+    finally:
+        job.end()

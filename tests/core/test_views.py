@@ -237,3 +237,28 @@ def test_many_children_are_read_together_whatever_form_their_outputs_have(store:
     view.status()
     assert recorder.fed[-1] == ("c2", "one more")
     assert len(recorder.fed) == len(expected) + 1
+
+
+class Stopping(Recorder):
+    """Stops the view when it is fed for the first time, as another thread would."""
+
+    view: JobView | None = None
+
+    def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:
+        super().feed(source, lines)
+        if self.view is not None:
+            self.view.stop()
+            self.view = None
+
+
+def test_a_view_that_was_stopped_among_ended_children_goes_on_with_all_of_them(store: JobStore) -> None:
+    for name in "abc":
+        key = add_child(store, name, "success")
+        for number in range(1, 201):  # more than what is read of many at once
+            write(store, key, number, f"{name}{number}")
+    recorder = Stopping()
+    view = recorder.view = store.view(JOB, recorder)
+    view.status()
+    view.go_on()
+    view.status()
+    assert sorted(recorder.fed) == sorted((n, f"{n}{i}") for n in "abc" for i in range(1, 201))

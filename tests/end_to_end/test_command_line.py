@@ -13,6 +13,7 @@ from gnjobs.store import JobStore
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server, free_port
+from tests.supervised import KEYS
 from tests.uploader_double.web import create_job
 from tests.waiting import wait_for
 
@@ -135,6 +136,25 @@ def test_logs_gives_into_a_pipe_what_was_stored(server: Server) -> None:
 def test_logs_follows_until_the_end(server: Server) -> None:
     job_id = start(server, "sh", "-c", "echo first; sleep 1; echo last")
     assert run(server.url, "logs", "-f", job_id).stdout == "first\nlast\n"
+
+
+def test_logs_gives_each_line_into_a_pipe_as_it_comes(server: Server) -> None:
+    job_id = start(server, "sh", "-c", "echo first; sleep 600")
+    line = gnjobs("logs", "-f", job_id, "--redis-url", server.url)
+    with subprocess.Popen(line, stdout=subprocess.PIPE) as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == b"first\n"
+        run(server.url, "kill", job_id, "--grace", "0")
+        following.kill()
+
+
+def test_a_child_outside_of_its_job_hides_nothing_else(server: Server, store: JobStore) -> None:
+    job_id = run(server.url, "run", "--", "true").stdout.split()[0]
+    store.client.hset(KEYS.job(job_id), mapping={"child:bad": "secret", "child:worse": KEYS.job(job_id)})
+    shown = json.loads(run(server.url, "show", job_id, "--json").stdout)
+    assert [(child["id"], child["lines"]) for child in shown["children"]] == [("bad", None), ("worse", None)]
+    assert run(server.url, "show", job_id).returncode == 0
+    assert run(server.url, "show", job_id, "--faults").returncode == 0
 
 
 def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, store: JobStore) -> None:

@@ -13,6 +13,7 @@ from gnjobs.states import STATES
 from gnjobs_tui.job_parts import _ORDER
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
+from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.virtual_table import VirtualTable
@@ -245,3 +246,16 @@ async def test_hostile_records_are_shown_and_do_nothing(server: Server) -> None:
 
 def test_every_state_has_its_place_among_parts() -> None:
     assert {state.word for state in STATES} == set(_ORDER)
+
+
+async def test_a_job_below_another_goes_on_when_that_is_closed(server: Server, stuck: float) -> None:
+    async with open_job(server) as pilot:
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen))
+        await shows(pilot, "QC average, July")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobScreen))
+        await pilot.press("escape", "escape")
+        await until(pilot, lambda: isinstance(pilot.app.screen, JobScreen))
+        write_child(server, JOB, "pheno_num.tsv", percent=88, message="news of this child")
+        await shows(pilot, "news of this child")

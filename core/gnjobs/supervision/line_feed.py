@@ -39,7 +39,6 @@ class TextFeed:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; may block while the output can't take more."""
-        self._copy(chunk)
         head, newline, tail = chunk.rpartition(b"\n")
         if newline:
             self._store((self._rest + head).split(b"\n"))
@@ -51,6 +50,7 @@ class TextFeed:
             self._rest = b""
         self._rest = after_last_return(self._rest)
         self._show(self._rest)
+        self._copy(chunk)
 
     def end(self) -> None:
         """Take the end of the pipe: what stands on the last line is a line."""
