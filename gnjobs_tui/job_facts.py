@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 10
 WIDEST_FIRST = 24
-VERDICT_LINES = 2
 DOT = " . " if GLYPHS.is_ascii else " · "
 
 Rows = list[list[Part]]

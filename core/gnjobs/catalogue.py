@@ -61,10 +61,6 @@ class Catalogue:
         """The row of a key."""
         return self._rows.get(key)
 
-    def rows(self) -> list[JobRow]:
-        """The rows of all jobs."""
-        return list(self._rows.values())
-
     def unfinished(self) -> list[JobRow]:
         """The rows of all jobs that have not ended."""
         return list(self._unfinished.values())
@@ -130,10 +126,6 @@ class Catalogue:
         for key in keys:
             if (old := self._rows.get(key)) is not None:
                 self._replace(old, None)
-
-    def clear(self) -> None:
-        """Take all rows away."""
-        self.remove(list(self._rows))
 
     def _judged(self, row: JobRow, now: float) -> JobRow:
         verdict, due = self._judge.judge(row, now)

@@ -24,12 +24,6 @@ class DueTimes:
             self._queued[key] = due
             heapq.heappush(self._heap, (due, key))
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._heap.clear()
-        self._due.clear()
-        self._queued.clear()
-
     def next(self) -> float | None:
         """The time before which nothing is due, or None."""
         return self._heap[0][0] if self._heap else None

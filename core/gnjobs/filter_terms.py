@@ -1,10 +1,10 @@
-"""The single conditions of a filter: each a test of a row, with the words that describe it."""
+"""The single conditions of a filter: each a test of a row."""
 
 import operator
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from gnjobs.durations import duration_words, parse_duration
+from gnjobs.durations import parse_duration
 from gnjobs.errors import FilterError
 from gnjobs.groups import GROUPS, group_of
 from gnjobs.rows import JobRow
@@ -18,13 +18,12 @@ class Term(NamedTuple):
     """One condition; `timed` when its answer changes as time passes."""
 
     test: Test
-    words: str
     timed: bool = False
 
     def negated(self) -> "Term":
         """The opposite condition."""
         test = self.test
-        return Term(lambda row, now: not test(row, now), f"not {self.words}", self.timed)
+        return Term(lambda row, now: not test(row, now), self.timed)
 
 
 def free_text(word: str) -> Term:
@@ -36,7 +35,7 @@ def free_text(word: str) -> Term:
             wanted in text.casefold() for text in (row.id, row.user, row.type, row.says) if text
         )
 
-    return Term(test, f'"{word}"')
+    return Term(test)
 
 
 def _state(alternatives: Sequence[str]) -> Term:
@@ -55,16 +54,13 @@ def _state(alternatives: Sequence[str]) -> Term:
             or "all" in groups
         )
 
-    return Term(test, f"state {' or '.join(alternatives)}")
+    return Term(test)
 
 
-def _begins(name: str, read: Callable[[JobRow], str | None]) -> Callable[[Sequence[str]], Term]:
+def _begins(read: Callable[[JobRow], str | None]) -> Callable[[Sequence[str]], Term]:
     def make(alternatives: Sequence[str]) -> Term:
         wanted = tuple(word.casefold() for word in alternatives)
-        return Term(
-            lambda row, _: (read(row) or "").casefold().startswith(wanted),
-            f"{name} {' or '.join(alternatives)}",
-        )
+        return Term(lambda row, _: (read(row) or "").casefold().startswith(wanted))
 
     return make
 
@@ -76,23 +72,22 @@ def _label(alternatives: Sequence[str]) -> Term:
         label = row.label.casefold()
         return any(word in label for word in wanted)
 
-    return Term(test, f"label with {' or '.join(alternatives)}")
+    return Term(test)
 
 
 WORD_FIELDS: Final[dict[str, Callable[[Sequence[str]], Term]]] = {
     "state": _state,
-    "user": _begins("user", lambda row: row.user),
-    "type": _begins("type", lambda row: row.type),
-    "host": _begins("host", lambda row: row.host),
+    "user": _begins(lambda row: row.user),
+    "type": _begins(lambda row: row.type),
+    "host": _begins(lambda row: row.host),
     "label": _label,
-    "id": _begins("id", lambda row: row.id),
+    "id": _begins(lambda row: row.id),
 }
 
 
 class _Measure(NamedTuple):
     read: Callable[[JobRow, float], float | None]
     parse: Callable[[str], float]
-    say: Callable[[float], str]
     timed: bool = False
 
 
@@ -105,13 +100,13 @@ def _plain_number(text: str) -> float:
 
 
 MEASURES: Final[dict[str, _Measure]] = {
-    "age": _Measure(_age, parse_duration, duration_words, timed=True),
-    "run": _Measure(JobRow.run_seconds, parse_duration, duration_words, timed=True),
-    "silent": _Measure(lambda row, _: row.silence, parse_duration, duration_words),
-    "faults": _Measure(lambda row, _: row.faults, _plain_number, "{:g}".format),
-    "cpu": _Measure(lambda row, _: row.cpu, _plain_number, "{:g} %".format),
-    "percent": _Measure(lambda row, _: row.percent, _plain_number, "{:g}".format),
-    "children": _Measure(lambda row, _: row.children, _plain_number, "{:g}".format),
+    "age": _Measure(_age, parse_duration, timed=True),
+    "run": _Measure(JobRow.run_seconds, parse_duration, timed=True),
+    "silent": _Measure(lambda row, _: row.silence, parse_duration),
+    "faults": _Measure(lambda row, _: row.faults, _plain_number),
+    "cpu": _Measure(lambda row, _: row.cpu, _plain_number),
+    "percent": _Measure(lambda row, _: row.percent, _plain_number),
+    "children": _Measure(lambda row, _: row.children, _plain_number),
 }
 COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
@@ -135,7 +130,7 @@ def comparison(name: str, sign: str, limit_text: str) -> Term:
         found = read(row, now)
         return found is not None and compare(found, limit)
 
-    return Term(test, f"{name} {sign} {measure.say(limit)}", measure.timed)
+    return Term(test, measure.timed)
 
 
 def _example(measure: _Measure) -> str:

@@ -33,7 +33,6 @@ class Filter:
     def __init__(self, text: str, terms: Sequence[Term]) -> None:
         self.text = text
         self.timed = any(term.timed for term in terms)
-        self._words = tuple(term.words for term in terms)
         self._tests = tuple(term.test for term in terms)
 
     def __bool__(self) -> bool:
@@ -48,10 +47,6 @@ class Filter:
             if not test(row, now):
                 return False
         return True
-
-    def describe(self) -> str:
-        """Say in words what passes."""
-        return ", ".join(self._words) or "everything"
 
 
 class _Word:

@@ -285,7 +285,6 @@ class _Patience:
     """Until when answers are waited for: briefly for the first, then as long as a kill may take."""
 
     def __init__(self, first: float, grace: float) -> None:
-        self.is_answered = False
         self._grace = grace
         self._until = time.monotonic() + first
 
@@ -295,5 +294,4 @@ class _Patience:
 
     def encourage(self) -> None:
         """An answer came: the rest may take its time."""
-        self.is_answered = True
         self._until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS

@@ -19,11 +19,6 @@ class State(NamedTuple):
     token: str
     rank: int
 
-    @property
-    def sign(self) -> str:
-        """Its symbol."""
-        return self.symbol
-
 
 WAITING: Final = State("waiting", "·", ".", "dim", 1)
 RUNNING: Final = State("running", "●", "*", "accent", 1)

@@ -14,6 +14,7 @@ from gnjobs.line_text import line_sentence
 from gnjobs.records import run_seconds
 from gnjobs.safetext import safe_line
 from gnjobs.states import State, child_state, display_state
+from gnjobs_tui.glyphs import glyphs_of_terminal
 
 if TYPE_CHECKING:
     from gnjobs.config import Config
@@ -48,7 +49,8 @@ def _text(value: object, style: str = "") -> Text:
 
 
 def _state_text(state: State) -> Text:
-    return Text(f"{state.sign} {state.word}", style=_STYLES.get(state.token, ""))
+    symbol = state.ascii_symbol if glyphs_of_terminal().is_ascii else state.symbol
+    return Text(f"{symbol} {state.word}", style=_STYLES.get(state.token, ""))
 
 
 def _table(*columns: str) -> Table:

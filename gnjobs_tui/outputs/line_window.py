@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of, see_partial
+from gnjobs_tui.outputs.seen import Item, first_of, last_of, see_partial
 
 MOST_ITEMS = 4000
 
@@ -33,12 +33,6 @@ class LineWindow:
     def last(self) -> int:
         """The number of the last whole line in memory."""
         return last_of(self._items[-1]) if self._items else 0
-
-    @property
-    def last_at(self) -> float | None:
-        """When the last line in memory was written, in unix seconds."""
-        last = self._items[-1] if self._items else None
-        return last.at if isinstance(last, SeenLine) else None
 
     def index_of(self, number: int) -> int | None:
         """The position of the item that stands for a line, None where it is not in memory."""

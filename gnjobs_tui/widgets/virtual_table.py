@@ -112,12 +112,6 @@ class VirtualTable(ScrollView, can_focus=True):
         self._drawing = None
         self.refresh()
 
-    def set_columns(self, columns: Sequence[Column]) -> None:
-        """Show other columns."""
-        if columns != self._columns:
-            self._columns = columns
-            self._forget_drawing()
-
     @property
     def drawing(self) -> TableDrawing:
         """How rows look in the width and the theme of now."""
@@ -237,11 +231,6 @@ class VirtualTable(ScrollView, can_focus=True):
                 self._refresh_cells(line, None)
         self._show_cursor(ahead)
         self.post_message(self.Moved())
-
-    def move_to_key(self, key: str) -> None:
-        """Put the cursor on the row of a key, if it is there."""
-        if (index := self._source.index_of(key)) is not None:
-            self.move_to(index)
 
     def _show_cursor(self, ahead: int = 0) -> None:
         top, rows = self.scroll_offset.y, self.page_rows

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import pytest
 
-from gnjobs.supervision import line_feed
 from gnjobs.supervision.line_feed import LONGEST_UNFINISHED, StructuredFeed, TextFeed, read_structured
 from gnjobs.supervision.pipe_pump import PipePump
 
@@ -119,7 +118,7 @@ def test_an_echo_that_nobody_reads_is_given_up() -> None:
 
 
 def test_a_structured_line_without_end_does_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line_feed, "LONGEST_STRUCTURED", 1000)
+    monkeypatch.setattr(StructuredFeed, "longest", 1000)
     stored = Stored()
     feed = StructuredFeed(stored)
     for _ in range(300):

@@ -25,17 +25,13 @@ class LineSink(Protocol):
         """Show what stands on a line that has no end yet."""
 
 
-class TextFeed:
-    """Cuts what a command prints into lines of one kind; optionally copies it to a descriptor as it comes."""
+class LineFeed:
+    """Cuts the bytes of a pipe into lines; one that becomes longer than `longest` is taken in pieces."""
 
-    def __init__(self, sink: LineSink, kind: str, echo: int | None = None) -> None:
-        self._sink = sink
-        self._kind = kind
-        self._echo = echo
-        self._waits_for_reader = True
+    longest = LONGEST_UNFINISHED
+
+    def __init__(self) -> None:
         self._rest = b""
-        self._shown = b""
-        self.last_words = b""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes; may block while the output can't take more."""
@@ -45,18 +41,42 @@ class TextFeed:
             self._rest = tail
         else:
             self._rest += chunk
-        if len(self._rest) >= LONGEST_UNFINISHED:
+        if len(self._rest) >= self.longest:
             self._store([self._rest])
             self._rest = b""
-        self._rest = after_last_return(self._rest)
-        self._show(self._rest)
-        self._copy(chunk)
 
     def end(self) -> None:
         """Take the end of the pipe: what stands on the last line is a line."""
         if self._rest:
             self._store([self._rest])
             self._rest = b""
+
+    def _store(self, lines: Sequence[bytes]) -> None:
+        raise NotImplementedError
+
+
+class TextFeed(LineFeed):
+    """Cuts what a command prints into lines of one kind; optionally copies it to a descriptor as it comes."""
+
+    def __init__(self, sink: LineSink, kind: str, echo: int | None = None) -> None:
+        super().__init__()
+        self._sink = sink
+        self._kind = kind
+        self._echo = echo
+        self._waits_for_reader = True
+        self._shown = b""
+        self.last_words = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, show what stands on an unfinished line, and copy them."""
+        super().feed(chunk)
+        self._rest = after_last_return(self._rest)
+        self._show(self._rest)
+        self._copy(chunk)
+
+    def end(self) -> None:
+        """Take the end of the pipe; no line is unfinished any more."""
+        super().end()
         self._show(b"")
 
     def _store(self, lines: Sequence[bytes]) -> None:
@@ -83,25 +103,15 @@ class TextFeed:
                 self._echo = None  # nobody reads along any more; the output is stored all the same
 
 
-class StructuredFeed:
+class StructuredFeed(LineFeed):
     """Reads the lines `<kind> <JSON>` that a job's own code sends; anything else is stored as `err`."""
 
-    def __init__(self, sink: LineSink) -> None:
-        self._sink = sink
-        self._rest = b""
-        self.faults = 0
+    longest = LONGEST_STRUCTURED
 
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; a line that becomes too long for one is stored in pieces."""
-        head, newline, tail = chunk.rpartition(b"\n")
-        if newline:
-            self._store((self._rest + head).split(b"\n"))
-            self._rest = tail
-        else:
-            self._rest += chunk
-        if len(self._rest) >= LONGEST_STRUCTURED:
-            self._store([self._rest])
-            self._rest = b""
+    def __init__(self, sink: LineSink) -> None:
+        super().__init__()
+        self._sink = sink
+        self.faults = 0
 
     def _store(self, lines: Sequence[bytes]) -> None:
         """Store lines; those of one kind that follow each other together."""
@@ -117,11 +127,6 @@ class StructuredFeed:
             group.append(text)
         if group:
             self._sink.write_many(group, group_kind)
-
-    def end(self) -> None:
-        """Take the end of the pipe: an unfinished line is taken as it is."""
-        if self._rest:
-            self.feed(b"\n")
 
 
 def read_structured(line: bytes) -> tuple[str, bytes]:
