@@ -254,12 +254,17 @@ class JobStore:
         return self.view(job_id, processor, limits).status()
 
     def view(
-        self, job_id: str, processor: "Processing | None" = None, limits: "Limits | None" = None
+        self,
+        job_id: str,
+        processor: "Processing | None" = None,
+        limits: "Limits | None" = None,
+        *,
+        isolated: bool = False,
     ) -> "JobView":
-        """A view that remembers: asked for its status again, it processes only new lines."""
+        """A view that remembers: asked for its status again, it processes only new lines. See `JobView`."""
         from gnjobs.views import JobView
 
-        return JobView(self, job_id, processor, limits)
+        return JobView(self, job_id, processor, limits, isolated=isolated)
 
     def remove(self, job_id: str, actor: "Actor") -> None:
         """Remove a job that has ended, with everything below it; raises `NotFinished`, `NotAllowed`, `NoSuchJob`."""

@@ -11,7 +11,15 @@ from gnjobs.foreign import PartFinder
 from gnjobs.health import BeatClock, Health, Limits, Presence, assess
 from gnjobs.lines import Hole, Line
 from gnjobs.output_reader import OutputReader
-from gnjobs.processing import Portion, Processing, Report, RunningProcessor, Source, start_processing
+from gnjobs.processing import (
+    IsolatedProcessor,
+    Portion,
+    Processing,
+    Report,
+    RunningProcessor,
+    Source,
+    start_processing,
+)
 from gnjobs.records import Child, Job
 from gnjobs.run_times import usual_run
 from gnjobs.statuses import PENDING, RUNNING
@@ -24,6 +32,7 @@ _CHUNK = 2500  # a stop is noticed behind each
 _CHILDREN_AT_ONCE = 100
 _LONG_RUN = 600.0
 
+Running = RunningProcessor | IsolatedProcessor
 Look = Callable[[Job], Presence]
 
 
@@ -40,7 +49,8 @@ class JobView:
     """One job seen again and again: only lines that came since are processed.
 
     An output that began anew (it ends before what was read of it) makes the view begin anew, too. A view is for one
-    thread at a time; `stop` and `go_on` alone may be called from another.
+    thread at a time; `stop`, `go_on` and `close` alone may be called from another. `isolated`: processors of types that
+    are none of ours run in a process of their own, so that what they compute keeps no thread of this one waiting.
     """
 
     def __init__(
@@ -50,12 +60,15 @@ class JobView:
         processor: "Processing | None" = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        isolated: bool = False,
     ) -> None:
         self.store = store
         self.job_id = job_id
         self._processor = processor
         self._limits = limits
-        self._running: RunningProcessor | None = None
+        self._isolated = isolated
+        self._running: Running | None = None
         self._cursors: dict[tuple[str, str], int] = {}
         self._readers: dict[str, OutputReader] = {}
         self._settled: dict[str, Child] = {}
@@ -72,6 +85,11 @@ class JobView:
     def go_on(self) -> None:
         """Process again from now on, from where it was stopped."""
         self._is_stopped = False
+
+    def close(self) -> None:
+        """Let go of the processor, and of its process where it has one of its own."""
+        if self._running is not None:
+            self._running.close()
 
     def status(self, look: Look | None = None) -> JobStatus:
         """Read the job as it is now and process what is new.
@@ -118,6 +136,7 @@ class JobView:
         try:
             self._feed_all(job, children)
         except OutputRestarted:
+            self.close()
             self._running = None
             self._cursors, self._readers, self._settled = {}, {}, {}
             self._feed_all(job, children)
@@ -127,7 +146,7 @@ class JobView:
 
     def _feed_all(self, job: Job, children: list[Child]) -> None:
         if self._running is None:
-            self._running = start_processing(job, self._processor)
+            self._running = start_processing(job, self._processor, isolated=self._isolated)
         self._feed(self._running, Source("job", job.id, job.label), self.store.output(job.id))
         unsettled = [child for child in children if self._settled.get(child.id) != child]
         for start in range(0, len(unsettled), _CHILDREN_AT_ONCE):
@@ -135,7 +154,7 @@ class JobView:
                 return
             self._feed_children(self._running, unsettled[start : start + _CHILDREN_AT_ONCE])
 
-    def _feed_children(self, running: RunningProcessor, children: list[Child]) -> None:
+    def _feed_children(self, running: Running, children: list[Child]) -> None:
         """Process what is new of some children; most say little, so they are read together and fed in one step."""
         sources = [
             (Source("child", child.id, child.label), child.output_key)
@@ -159,7 +178,7 @@ class JobView:
             return  # some may have been read in part only
         self._settled |= {child.id: child for child in children if child.is_final or child.status == PENDING}
 
-    def _feed(self, running: RunningProcessor, source: Source, reader: OutputReader) -> None:
+    def _feed(self, running: Running, source: Source, reader: OutputReader) -> None:
         while not self._is_stopped and (lines := self._new_lines(reader, self._cursor(source))):
             running.feed(source, lines)
             self._move_on(source, lines)

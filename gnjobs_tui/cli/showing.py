@@ -41,7 +41,9 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
         return 0
     from gnjobs.line_counts import line_counts
 
-    status = store.status(job_id, limits=session.config.limits)
+    view = store.view(job_id, limits=session.config.limits, isolated=True)
+    status = view.status()
+    view.close()
     counts = line_counts(store, job_id, status.children)
     if as_json:
         print_json(status_object(status, counts))

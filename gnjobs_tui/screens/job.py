@@ -110,6 +110,7 @@ class JobScreen(RowActions):
         """It is open no more, and nothing more is to be read."""
         if self._view is not None:
             self._view.stop()
+            self._view.close()
         self.dashboard.jobs.close(self._row.key)
 
     def on_screen_suspend(self) -> None:
@@ -147,7 +148,9 @@ class JobScreen(RowActions):
         app = self.dashboard
         try:
             store = app.store_under(self.prefix)
-            view = self._view = self._view or store.view(self._row.id, limits=app.config.limits)
+            view = self._view = self._view or store.view(
+                self._row.id, limits=app.config.limits, isolated=True
+            )
             status = view.glance(look)
             snapshot = None if status.job.is_final else store.processes(self._row.id)
             parts = JobParts(status, snapshot, app.config.limits, app.jobs.now)

@@ -1,9 +1,12 @@
 """A processor that never ends, or says far too much: its report is cut, and keys are answered meanwhile."""
 
-import threading
+import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
+import psutil
 import pytest
 
 from gnjobs.lines import Hole, Line
@@ -12,28 +15,35 @@ from gnjobs.records import Child, Job
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 from tests.servers import Server
-from tests.tui.dashboard import dashboard, shows, until
+from tests.tui.dashboard import dashboard, screen_text, shows, until
 from tests.tui.records import KEYS, write_child, write_line, write_running
 
 CHILDREN = 10
 MEGABYTE = "x" * 1_000_000
-at_work = threading.Event()
+AT_WORK = "GNJOBS_TEST_AT_WORK"
 
 
 class Endless:
     """Loops in Python, and catches every exception that it may."""
 
     def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:
-        at_work.set()
-        try:
-            while True:
-                with suppress(Exception):
-                    sum(range(1000))
-        finally:
-            at_work.clear()
+        Path(os.environ[AT_WORK]).write_text(str(os.getpid()))
+        self.loop()
+
+    def loop(self) -> None:
+        while True:
+            with suppress(Exception):
+                sum(range(1000))
 
     def report(self, job: Job, children: Sequence[Child]) -> Report:
         return Report("never made")
+
+
+class Backtracking(Endless):
+    """Loops in C, where nothing of Python interrupts it."""
+
+    def loop(self) -> None:
+        re.match(r"(a+)+$", "a" * 100 + "b")
 
 
 class Verbose:
@@ -47,19 +57,32 @@ class Verbose:
 
 
 @pytest.fixture
+def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a processor says its pid once it is at work."""
+    monkeypatch.setenv(AT_WORK, str(tmp_path / "at-work"))
+    return tmp_path / "at-work"
+
+
+@pytest.fixture
 def job_types() -> Iterator[None]:
-    register("endless", Endless)
-    register("verbose", Verbose)
+    types = {"endless": Endless, "backtracking": Backtracking, "verbose": Verbose}
+    for name, make in types.items():
+        register(name, make)
     yield
-    for name in ("endless", "verbose"):
+    for name in types:
         registry._registered.pop(name)
 
 
 @pytest.mark.parametrize(
-    ("job_type", "says"), [("endless", "took longer than 2 s"), ("verbose", "this report was cut")]
+    ("job_type", "says"),
+    [
+        ("endless", "took longer than 2 s"),
+        ("backtracking", "took longer than 2 s"),
+        ("verbose", "this report was cut"),
+    ],
 )
 async def test_the_dashboard_answers_and_says_that_it_was_cut(
-    server: Server, job_types: None, job_type: str, says: str
+    server: Server, job_types: None, at_work: Path, job_type: str, says: str
 ) -> None:
     write_running(server, "job-1", job_type=job_type, label="a job")
     write_line(server, KEYS.output("job-1"), 1, "a line")
@@ -70,14 +93,23 @@ async def test_the_dashboard_answers_and_says_that_it_was_cut(
         await until(pilot, lambda: isinstance(pilot.app.screen, JobScreen))
         await shows(pilot, "the job itself")
         table = pilot.app.screen.query_one(VirtualTable)
-        await until(pilot, lambda: at_work.is_set() or job_type != "endless", "the processor to be at work")
-        moved_meanwhile = 0
+        is_endless = job_type != "verbose"
+        await until(pilot, lambda: not is_endless or at_work.exists(), "the processor to be at work")
         for key in "jkjkjkjk":
             before = table.cursor_key
-            # `press` would wait until the process is idle, which it is not for two seconds.
+            # `press` would wait until the process is idle, which it is not while a report is awaited.
             pilot.app.simulate_key(key)
             await until(pilot, lambda before=before: table.cursor_key != before, "the cursor to move")
-            moved_meanwhile += at_work.is_set()
-        assert moved_meanwhile or job_type != "endless"
+        assert says not in screen_text(pilot), "all this happened while the processor was at work"
         await shows(pilot, says)
-        assert not at_work.is_set()
+
+
+async def test_closing_the_job_ends_its_processor(server: Server, job_types: None, at_work: Path) -> None:
+    write_running(server, "job-1", job_type="backtracking", label="a job")
+    write_line(server, KEYS.output("job-1"), 1, "a line")
+    async with dashboard(server) as pilot:
+        await pilot.press("enter")
+        await until(pilot, at_work.exists)
+        pid = await until(pilot, lambda: int(at_work.read_text() or 0))
+        await pilot.press("escape")
+        await until(pilot, lambda: not psutil.pid_exists(pid), "the processor to be gone", limit=2.0)

@@ -37,6 +37,11 @@ class Report(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
+def failed_report(why: str) -> Report:
+    """What is reported where a processor failed."""
+    return Report("the output could not be processed", notes=(why, "the raw output can be read all the same"))
+
+
 def bounded(report: Report) -> Report:
     """Return the report, or as much of it as 1 MB holds, with a note that it was cut.
 

@@ -9,14 +9,13 @@ from functools import partial
 from typing import Any
 
 from gnjobs.lines import Hole, Line
-from gnjobs.processing.processor import FunctionProcessor, Processing, Processor, Source
-from gnjobs.processing.registry import processor_for
-from gnjobs.processing.report import Report, bounded
+from gnjobs.processing.processor import FunctionProcessor, Processor, Source
+from gnjobs.processing.report import Report, bounded, failed_report
 from gnjobs.records import Child, Job
 
 STEP_SECONDS = 2.0
 SECONDS_PER_LINE = 50e-6  # more, for a function of all lines
-_PATIENCE = 10
+PATIENCE = 10  # times as long as a step may compute, it may wait
 _SHORTEST_PAUSE = 0.01
 
 
@@ -62,7 +61,7 @@ def _time_left(seconds: float) -> Callable[[], float]:
     busy = time.monotonic
     if hasattr(time, "pthread_getcpuclockid"):
         busy = partial(time.clock_gettime, time.pthread_getcpuclockid(threading.get_ident()))
-    busy_until, latest = busy() + seconds, time.monotonic() + _PATIENCE * seconds
+    busy_until, latest = busy() + seconds, time.monotonic() + PATIENCE * seconds
     return lambda: min(busy_until - busy(), latest - time.monotonic())
 
 
@@ -74,6 +73,11 @@ def _end(is_over: threading.Event, deciding: threading.Lock, thread: int) -> Non
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)
     except TooSlow:
         is_over.set()
+
+
+def too_slow(seconds: float) -> str:
+    """Why a processor is asked nothing more."""
+    return f"its processor took longer than {seconds:.0f} s for a step and was cut off"
 
 
 class RunningProcessor:
@@ -107,10 +111,10 @@ class RunningProcessor:
             found = self._attempt(lambda: bounded(processor.report(job, children)))
             if isinstance(found, Report):
                 return found
-        failure = self._failure or "it returned no report"
-        return Report(
-            "the output could not be processed", notes=(failure, "the raw output can be read all the same")
-        )
+        return failed_report(self._failure or "it returned no report")
+
+    def close(self) -> None:
+        """Nothing is to be let go of: it is garbage when nobody refers to it."""
 
     def _attempt(self, work: Callable[[], Any]) -> Any:
         seconds = STEP_SECONDS
@@ -120,19 +124,7 @@ class RunningProcessor:
             with time_limit(seconds):
                 return work()
         except TooSlow:
-            self._failure = f"its processor took longer than {seconds:.0f} s for a step and was cut off"
+            self._failure = too_slow(seconds)
         except Exception as error:  # noqa: BLE001 - whatever somebody's code raises is told, not raised
             self._failure = f"its processor failed: {type(error).__name__}: {str(error)[:500]}"
         return None
-
-
-def start_processing(job: Job, processor: Processing | None) -> RunningProcessor:
-    """Begin to process a job by what was passed (a processor, its class, a function of the lines), or by its type."""
-    if processor is None:
-        return RunningProcessor(lambda: processor_for(job.type))
-    if isinstance(processor, type):
-        return RunningProcessor(processor)
-    if isinstance(processor, Processor):
-        return RunningProcessor(lambda: processor)
-    function: Any = processor
-    return RunningProcessor(lambda: FunctionProcessor(function))
