@@ -15,8 +15,8 @@ from gnjobs.agent import Agent
 from gnjobs.identity import host_name
 from gnjobs.process_table import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
-from tests.accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
 from tests.end_to_end.terminal import gnjobs
+from tests.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python
 from tests.waiting import wait_for
