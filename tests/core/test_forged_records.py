@@ -25,11 +25,6 @@ TUX = Actor.admin("tux")
 Process = subprocess.Popen[bytes]
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
-
-
 @pytest.fixture(params=["bystander", "another account's"])
 def bystander(request: pytest.FixtureRequest) -> Iterator[Process]:
     """A process that belongs to no job."""

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from gnjobs.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
+from tests.clock import Clock
 from tests.core.mirror import KEYS, Mirror, add_job, mirror, rows_in
 from tests.servers import Server
 from tests.waiting import wait_for
@@ -133,13 +134,6 @@ def test_changes_during_the_load_are_neither_lost_nor_overwritten(own_server: Se
                 if seen.progress == 1.0 or number > 20_000:
                     break
             wait_for(lambda: same(seen, client))
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_feed_that_is_dead_is_noticed_within_twelve_seconds(own_server: Server) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gnjobs.statuses import FINAL_STATUSES
-from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
+from tests.end_to_end.faults import FAULTS, Fault, broken
 from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.ledger import Ledger
 from tests.servers import Server
@@ -18,13 +18,6 @@ from tests.waiting import wait_for
 FORGETTING = [fault for fault in FAULTS if fault.name in ("crash", "forgets", "hang", "disconnects")]
 NAMES = ["ends-0", "raises-1", "crashes-2", "ends-3"]
 SEED = 7
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "server", options=LASTING).start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture

@@ -24,11 +24,6 @@ CHILD_NAMES = "id label status percent faults message pid exit_code signal outpu
 PYTHON = sys.executable
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
-
-
 def start(server: Server, *command: str, options: tuple[str, ...] = ()) -> str:
     """Start a detached job and return its id once it runs."""
     done = run(server.url, "run", "--detach", *options, "--", *command)
