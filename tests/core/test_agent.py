@@ -6,6 +6,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -25,6 +26,12 @@ from tests.supervised import KEYS, SupervisedJob, supervised
 from tests.waiting import wait_for
 
 TUX = Actor.admin("tux")
+
+
+@pytest.fixture(autouse=True)
+def _quick_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent waits less for frozen supervisors, and for what ignores TERM."""
+    monkeypatch.setattr("gnjobs.agent.kill_job", partial(kill_job, grace=0.5, supervisor_timeout=1.0))
 
 
 @pytest.fixture

@@ -82,6 +82,6 @@ def test_who_can_not_be_looked_at_is_waited_for(store: JobStore) -> None:
     """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
     key = KEYS.host_agent(host_name())
     elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
-    store.client.set(key, msgspec.json.encode(elsewhere), px=3000)
+    store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
     assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
     assert AgentLock(store.client, key, seconds=3.0).take() is None

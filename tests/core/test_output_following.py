@@ -90,11 +90,11 @@ def test_an_output_that_began_anew_is_noticed(client: redis.Redis) -> None:
 
 
 def test_following_with_a_short_timeout_of_the_socket(server: Server) -> None:
-    with server.client(socket_timeout=0.5) as client:
-        assert OutputReader(client, KEY).follow(0, 1.2) == []
+    with server.client(socket_timeout=0.3) as client:
+        assert OutputReader(client, KEY).follow(0, 0.7) == []
         add(client, 1, "a")
         reader = OutputReader(client, KEY)
-        assert reader.follow(1, 1.2) == []
+        assert reader.follow(1, 0.7) == []
 
 
 def test_a_key_that_comes_to_be_while_it_is_followed(client: redis.Redis, server: Server) -> None:

@@ -47,6 +47,8 @@ def test_a_processor_that_waits_is_not_accused_at_once(monkeypatch: pytest.Monke
 
     assert start_processing(Job(id="j"), wait).report(Job(id="j"), ()).headline == "done"
 
+    monkeypatch.setattr(running, "STEP_SECONDS", 0.05)
+
     def wait_for_ever(lines: Iterable[Line]) -> str:
         while True:
             threading.Event().wait(0.01)

@@ -135,7 +135,7 @@ def test_sigterm_kills_the_job_also_while_redis_is_away(own_server: Server, faul
 
 def test_a_supervisor_that_can_not_report_leaves_when_told(own_server: Server) -> None:
     with supervised(own_server, ["sleep", "600"]) as job:
-        job.wait_for("running")
+        wait_for(lambda: job.read().pid)
         own_server.kill()
         supervisor = job.processes[0]
         supervisor.terminate()

@@ -169,7 +169,7 @@ def test_a_feed_that_answers_lives_on_and_costs_one_ping_in_ten_seconds(own_serv
         for _ in range(3):
             clock.now += PING_EVERY
             feed.read(0.0, connection._sock)
-            assert feed.read(5.0, connection._sock) == []
+            assert feed.read(0.5, connection._sock) == []  # the answer, if it was not there yet
         assert client.info("commandstats")["cmdstat_ping"]["calls"] == 3
         clock.now += PING_EVERY / 2
         start = time.monotonic()

@@ -98,7 +98,8 @@ class ReplicaLoser:
 
     def _new(self) -> Server:
         self._count += 1
-        return Server(self._directory / f"server{self._count}", self._binary).start()
+        at_once = ("--repl-diskless-sync-delay", "0")
+        return Server(self._directory / f"server{self._count}", self._binary, at_once).start()
 
     def _new_replica(self) -> Server:
         replica = self._new()
