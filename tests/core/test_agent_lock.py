@@ -78,9 +78,10 @@ def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
     assert not thread.is_alive()
 
 
-def test_who_can_not_be_looked_at_is_waited_for(store: JobStore) -> None:
+def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
     key = KEYS.host_agent(host_name())
+    monkeypatch.setattr("gnjobs.agent_lock._SLACK_SECONDS", 0.2)
     elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
     store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
     assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere

@@ -131,8 +131,9 @@ def test_progress_is_stored_a_few_times_a_second_and_the_last_one_always(
 
 @pytest.mark.parametrize("through", ["child", "logging", "print"])
 def test_lines_alone_keep_the_child_from_looking_silent(
-    server: Server, client: redis.Redis, through: str
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, through: str
 ) -> None:
+    monkeypatch.setattr("gnjobs.child_state._LAST_OUTPUT_EVERY", 0.2)
     with ChildOutput(KEY, server.url) as child:
         logger = logging.Logger("rows")
         logger.addHandler(OutputHandler(child.writer))

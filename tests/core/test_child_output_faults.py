@@ -79,7 +79,10 @@ def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None
         assert lines(client) == [("out", "a")]
 
 
-def test_an_end_that_a_dying_server_forgot_is_told_again(own_server: Server) -> None:
+def test_an_end_that_a_dying_server_forgot_is_told_again(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.child_output._LASTING_SECONDS", 1.0)
     with own_server.client() as client:
         prepare(client)
         client.save()
