@@ -21,6 +21,7 @@ from gnjobs.process_table import read_mark
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
+from tests.agents import agent_at_work
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, supervised
 from tests.waiting import wait_for
@@ -36,13 +37,8 @@ def _quick_kills(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def agent(store: JobStore) -> Iterator[Agent]:
-    working = Agent(store, every=0.2)
-    thread = threading.Thread(target=working.run)
-    thread.start()
-    wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
-    yield working
-    working.stop()
-    thread.join()
+    with agent_at_work(store) as agent:
+        yield agent
 
 
 def kill_supervisor(job: SupervisedJob, store: JobStore) -> Job:

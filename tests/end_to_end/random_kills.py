@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from gnjobs.identity import host_name
-from tests.end_to_end.agents import Agents
+from tests.agents import Agents
 from tests.end_to_end.kill_ledger import KillLedger
 from tests.end_to_end.kill_plans import Plan
 from tests.end_to_end.victims import Victim

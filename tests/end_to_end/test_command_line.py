@@ -20,7 +20,6 @@ JOB_NAMES = (
     "id type user label command status health percent faults created started finished heartbeat host account "
     "pid exit_code signal error message children"
 ).split()
-CHILD_NAMES = "id label status percent faults message pid exit_code signal output_key lines".split()
 PYTHON = sys.executable
 
 

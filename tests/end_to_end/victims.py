@@ -16,7 +16,7 @@ from gnjobs.processes import SUPERVISOR_MODULE, read_command
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
-from tests.end_to_end.agents import Agents
+from tests.agents import Agents
 from tests.end_to_end.kill_ledger import LATEST_END, KillLedger
 from tests.end_to_end.kill_plans import JOB, Plan
 from tests.servers import Server

@@ -1,9 +1,30 @@
-"""An agent that comes back whenever it is killed."""
+"""Agents of this host: one in this process, and one that comes back whenever it is killed."""
 
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from gnjobs.agent import Agent
+from gnjobs.identity import host_name
+from gnjobs.store import JobStore
 from tests.end_to_end.terminal import gnjobs
+from tests.supervised import KEYS
+from tests.waiting import wait_for
+
+
+@contextmanager
+def agent_at_work(store: JobStore) -> Iterator[Agent]:
+    """An agent that looks around all the time, once it is known."""
+    agent = Agent(store, every=0.2)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+        yield agent
+    finally:
+        agent.stop()
+        thread.join()
 
 
 class Agents:
