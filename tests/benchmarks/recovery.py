@@ -18,10 +18,9 @@ from tests.end_to_end.watched import (
     wait_until_right,
     watch,
 )
-from tests.servers import BINARIES, Server, running_server
+from tests.servers import BINARIES, SYNCED, Server, running_server
 
 RUNS = 5
-LASTING = ("--appendonly", "yes", "--appendfsync", "always")
 TIMEOUT, QUIET_FOR = 5, 16.0
 LIMIT = 20.0
 BUDGET, AWAY_BUDGET = 2.0, 12.0
@@ -98,7 +97,7 @@ FAULTS: dict[str, Callable[[Server, Terminal, redis.Redis], Taken]] = {
 
 def measure(directory: Path) -> Iterator[Measurement]:
     """Break the server in each way; the screen must show all rows that a fresh read finds."""
-    with running_server(directory, BINARIES["valkey"], *LASTING) as server, server.client() as client:
+    with running_server(directory, BINARIES["valkey"], *SYNCED) as server, server.client() as client:
         fill(client)
         with watch(server.url) as terminal:
             _right_again(terminal, client)

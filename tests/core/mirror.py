@@ -106,6 +106,14 @@ def mirror(url: str, **options: Any) -> Iterator[Mirror]:
         made.watcher.stop(5)
 
 
+@contextmanager
+def loaded_mirror(url: str, **options: Any) -> Iterator[Mirror]:
+    """A mirror that has been told everything."""
+    with mirror(url, **options) as made:
+        made.wait_until_loaded()
+        yield made
+
+
 def add_job(
     client: redis.Redis, job_id: str, *, indexed: bool = True, keys: Keys = KEYS, **fields: Any
 ) -> str:

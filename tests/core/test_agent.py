@@ -1,21 +1,19 @@
 """A host's agent, with real jobs whose supervisors are killed or frozen."""
 
-import json
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
-import msgspec
 import pytest
 
 from gnjobs import control, events
 from gnjobs.agent import Agent
-from gnjobs.agent_lock import AgentLock, Holder
 from gnjobs.health import Presence
-from gnjobs.identity import boot_id, host_name, login_name, pid_namespace
+from gnjobs.identity import boot_id, host_name, pid_namespace
 from gnjobs.kill_steps import step
 from gnjobs.kills import kill_job
 from gnjobs.launching import launch
@@ -23,40 +21,24 @@ from gnjobs.process_table import read_mark
 from gnjobs.records import Job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
-from tests.accounts import AS_NOBODY, needs_accounts
-from tests.end_to_end.terminal import gnjobs
+from tests.agents import agent_at_work
 from tests.servers import Server
-from tests.supervised import KEYS, SupervisedJob, python, supervised
+from tests.supervised import KEYS, SupervisedJob, supervised
 from tests.waiting import wait_for
 
-SLEEP = python("import time; time.sleep(1000)")
 TUX = Actor.admin("tux")
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
+@pytest.fixture(autouse=True)
+def _quick_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent waits less for frozen supervisors, and for what ignores TERM."""
+    monkeypatch.setattr("gnjobs.agent.kill_job", partial(kill_job, grace=0.5, supervisor_timeout=1.0))
 
 
 @pytest.fixture
 def agent(store: JobStore) -> Iterator[Agent]:
-    working = Agent(store, every=0.2)
-    thread = threading.Thread(target=working.run)
-    thread.start()
-    wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
-    yield working
-    working.stop()
-    thread.join()
-
-
-@pytest.fixture
-def job(server: Server) -> Iterator[SupervisedJob]:
-    made = SupervisedJob(server, SLEEP)
-    made.supervise()
-    made.wait_for("running")
-    wait_for(lambda: made.read().pid, 20)
-    yield made
-    made.end()
+    with agent_at_work(store) as agent:
+        yield agent
 
 
 def kill_supervisor(job: SupervisedJob, store: JobStore) -> Job:
@@ -67,42 +49,42 @@ def kill_supervisor(job: SupervisedJob, store: JobStore) -> Job:
     return job.read()
 
 
-def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, job: SupervisedJob, agent: Agent) -> None:
-    record = job.read()
+def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, sleeper: SupervisedJob, agent: Agent) -> None:
+    record = sleeper.read()
     os.kill(record.pid, signal.SIGSTOP)
-    job.processes[0].kill()
-    job.processes[0].wait()
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
     os.kill(record.pid, signal.SIGKILL)
-    store.client.hset(KEYS.job(job.id), mapping={"heartbeat": store.now() - 100, "keep": "1000"})
-    lost = job.wait_for("lost", limit=20)
-    assert wait_for(lambda: store.client.ttl(KEYS.job(job.id)) <= 1000)
+    store.client.hset(KEYS.job(sleeper.id), mapping={"heartbeat": store.now() - 100, "keep": "1000"})
+    lost = sleeper.wait_for("lost", limit=20)
+    assert wait_for(lambda: store.client.ttl(KEYS.job(sleeper.id)) <= 1000)
     assert "nothing of it runs" in lost.error
-    assert wait_for(lambda: store.client.zscore(KEYS.unfinished, job.id) is None)
+    assert wait_for(lambda: store.client.zscore(KEYS.unfinished, sleeper.id) is None)
     assert "lost" in [event.kind for event in events.read_events(store.client, KEYS)]
 
 
 def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
-    store: JobStore, job: SupervisedJob, agent: Agent
+    store: JobStore, sleeper: SupervisedJob, agent: Agent
 ) -> None:
-    orphan = kill_supervisor(job, store)
+    orphan = kill_supervisor(sleeper, store)
     wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)], 20)
-    wait_for(lambda: store.now() - job.read().heartbeat < 5, 20, "the agent to beat")
-    kept = job.read()
+    wait_for(lambda: store.now() - sleeper.read().heartbeat < 5, 20, "the agent to beat")
+    kept = sleeper.read()
     assert kept.status == "running"
     assert f"the agent of {host_name()} beats for it" in kept.error
-    steps = list(kill_job(store, job.id, actor=TUX, reason="orphan"))
+    steps = list(kill_job(store, sleeper.id, actor=TUX, reason="orphan"))
     assert steps[-1].verified, steps
-    assert job.read().status == "killed"
-    assert job.alive() == []
+    assert sleeper.read().status == "killed"
+    assert sleeper.alive() == []
     assert orphan.pid
 
 
 def test_who_asks_from_elsewhere_is_answered_by_the_agent(
-    store: JobStore, job: SupervisedJob, agent: Agent, monkeypatch: pytest.MonkeyPatch
+    store: JobStore, sleeper: SupervisedJob, agent: Agent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job.processes[0].send_signal(signal.SIGSTOP)
+    sleeper.processes[0].send_signal(signal.SIGSTOP)
     stream = KEYS.host_control(host_name())
-    request = control.ControlRequest("", "kill", job=job.id, by="tux", reason="frozen", grace=1.0)
+    request = control.ControlRequest("", "kill", job=sleeper.id, by="tux", reason="frozen", grace=1.0)
     request_id = control.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
     last = None
@@ -113,91 +95,23 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
                 break
     assert last is not None
     assert last.verified, last
-    assert job.read().status == "killed"
-    assert job.alive() == []
+    assert sleeper.read().status == "killed"
+    assert sleeper.alive() == []
 
 
-@pytest.fixture
-def agents() -> Iterator[list["subprocess.Popen[str]"]]:
-    """Agents as processes of their own, ended with the test."""
-    started: list[subprocess.Popen[str]] = []
-    yield started
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stderr.close()
-
-
-def start_agent(url: str, *before: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*before, *gnjobs("agent", "--redis-url", url)], stderr=subprocess.PIPE, text=True
-    )
-
-
-def holder(server: Server) -> dict[str, object]:
-    return json.loads(server.client().get(KEYS.host_agent(host_name())) or b"{}")
-
-
-@pytest.mark.parametrize(
-    "account", [(), pytest.param(AS_NOBODY, marks=needs_accounts)], ids=["same account", "another account"]
-)
-def test_a_second_agent_says_why_it_does_not_work(
-    server: Server, agents: list["subprocess.Popen[str]"], account: tuple[str, ...]
-) -> None:
-    agents.append(start_agent(server.url))
-    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
-    agents.append(start_agent(server.url.replace("127.0.0.1", "localhost"), *account))
-    _, said = agents[1].communicate(timeout=30)
-    assert agents[1].returncode == 1
-    assert f"already runs on {host_name()}: pid {agents[0].pid} of {login_name()}" in said
-    agents[0].terminate()
-    assert agents[0].wait(10) == 0
-    assert not holder(server)
-
-
-def test_an_agent_that_was_killed_is_followed_at_once(
-    server: Server, agents: list["subprocess.Popen[str]"]
-) -> None:
-    agents.append(start_agent(server.url))
-    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
-    agents[0].kill()
-    agents[0].wait()
-    agents.append(start_agent(server.url))
-    wait_for(lambda: holder(server).get("pid") == agents[1].pid, 10)
-
-
-def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
-    agent = Agent(store, every=0.1)
-    assert agent.begin() is None
-    thread = threading.Thread(target=agent.run)
-    thread.start()
-    store.client.set(KEYS.host_agent(host_name()), msgspec.json.encode(Holder.this_process()))
-    thread.join(10)
-    assert not thread.is_alive()
-
-
-def test_who_can_not_be_looked_at_is_waited_for(store: JobStore) -> None:
-    """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
-    key = KEYS.host_agent(host_name())
-    elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
-    store.client.set(key, msgspec.json.encode(elsewhere), px=3000)
-    assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
-    assert AgentLock(store.client, key, seconds=3.0).take() is None
-
-
-def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, job: SupervisedJob) -> None:
-    job.processes[0].send_signal(signal.SIGSTOP)
+def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, sleeper: SupervisedJob) -> None:
+    sleeper.processes[0].send_signal(signal.SIGSTOP)
     stream = KEYS.host_control(host_name())
     answered = control.send_request(store.client, stream, control.ControlRequest("", "dance"))
     control.answer(store.client, stream, answered, step("refused", "no", final=True))
     asked = control.send_request(
-        store.client, stream, control.ControlRequest("", "kill", job=job.id, grace=1.0)
+        store.client, stream, control.ControlRequest("", "kill", job=sleeper.id, grace=1.0)
     )
     agent = Agent(store, every=0.2)
     thread = threading.Thread(target=agent.run)
     thread.start()
     try:
-        assert job.wait_for("killed").stop_by == "?"
+        assert sleeper.wait_for("killed").stop_by == "?"
         answers = [
             fields[b"answer"].decode() for _, fields in store.client.xrange(stream) if b"answer" in fields
         ]

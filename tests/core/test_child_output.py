@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from functools import partial
 
 import msgspec
@@ -17,39 +16,16 @@ from gnjobs.adapters import OutputFile, OutputHandler
 from gnjobs.child_output import ChildOutput
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import InvalidName, NotInJob
-from gnjobs.keys import Keys
-from gnjobs.lines import Line
-from gnjobs.output_reader import OutputReader
 from gnjobs.procstat import process_start
-from gnjobs.records import Child, read_child
-from tests.proxy import Proxy, running_proxy
+from tests.core.one_child import HASH, KEY, lines, prepare, state
 from tests.servers import Server
 from tests.waiting import wait_for
 
-KEYS = Keys("p")
-HASH = KEYS.child("job", "c1")
-KEY = KEYS.child_output("job", "c1")
-
 
 @pytest.fixture
-def client(server: Server) -> Iterator[redis.Redis]:
-    with server.client() as client:
-        prepare(client)
-        yield client
-
-
-def prepare(client: redis.Redis) -> None:
-    """What `allocate_children` leaves."""
-    client.hset(KEYS.job("job"), mapping={"status": "running", "child:c1": KEY})
-    client.hset(HASH, mapping={"status": "pending", "label": "a file"})
-
-
-def state(client: redis.Redis) -> Child:
-    return read_child("c1", client.hgetall(HASH))
-
-
-def lines(client: redis.Redis) -> list[tuple[str, str]]:
-    return [(item.kind, item.text) for item in OutputReader(client, KEY).iterate() if isinstance(item, Line)]
+def client(client: redis.Redis) -> redis.Redis:
+    prepare(client)
+    return client
 
 
 def test_a_child_that_succeeds(server: Server, client: redis.Redis) -> None:
@@ -155,8 +131,9 @@ def test_progress_is_stored_a_few_times_a_second_and_the_last_one_always(
 
 @pytest.mark.parametrize("through", ["child", "logging", "print"])
 def test_lines_alone_keep_the_child_from_looking_silent(
-    server: Server, client: redis.Redis, through: str
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, through: str
 ) -> None:
+    monkeypatch.setattr("gnjobs.child_state._LAST_OUTPUT_EVERY", 0.2)
     with ChildOutput(KEY, server.url) as child:
         logger = logging.Logger("rows")
         logger.addHandler(OutputHandler(child.writer))
@@ -215,88 +192,6 @@ def test_a_child_nobody_prepared_is_made(server: Server, client: redis.Redis) ->
     with ChildOutput(KEY, server.url) as child:
         child.progress(1, 2)
     assert (state(client).status, state(client).percent) == ("success", 50)
-
-
-def test_a_removed_job_is_not_made_again(
-    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gnjobs.child_state._GIVE_UP_AFTER", 0.2)
-    with ChildOutput(KEY, server.url) as child:
-        child.print("a")
-        assert child.writer.flush(10)
-        wait_for(lambda: state(client).status == "running")
-        client.flushall()
-        child.progress(1, 2)
-        child.print("b")
-    assert child.error is not None
-    assert client.keys() == []
-
-
-def test_a_child_whose_hash_was_forgotten_is_mended(server: Server, client: redis.Redis) -> None:
-    with ChildOutput(KEY, server.url) as child:
-        child.progress(1, 4, "rows")
-        wait_for(lambda: state(client).percent == 25)
-        client.delete(HASH)
-        child.message("going on")
-        wait_for(lambda: state(client).message == "going on")
-        wait_for(lambda: state(client).percent == 25)
-    assert state(client).status == "success"
-
-
-@pytest.fixture
-def proxy(server: Server) -> Iterator[Proxy]:
-    with running_proxy(server.port) as proxy:
-        yield proxy
-
-
-def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
-    for limit in ("requests_left", "replies_left"):
-        for position in range(0, 3000, 83):
-            client.flushall()
-            prepare(client)
-            setattr(proxy, limit, position)
-            with ChildOutput(KEY, proxy.url) as child:
-                child.fault({"row": 1})
-                child.progress(position, 3000)
-            found = state(client)
-            assert (found.status, found.done, found.faults) == ("success", position, 1)
-            assert len(lines(client)) == 1
-
-
-def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None:
-    with own_server.client() as client:
-        prepare(client)
-        client.save()
-        with ChildOutput(KEY, own_server.url) as child:
-            wait_for(lambda: state(client).status == "running")
-            own_server.kill()
-            child.progress(3, 4)
-            child.print("a")
-            assert not child.writer.flush(0.1)
-            ending = threading.Thread(target=child.succeed)
-            ending.start()
-            ending.join(0.2)
-            assert ending.is_alive()
-            own_server.start()
-            ending.join(20)
-        assert (state(client).status, state(client).percent) == ("success", 75)
-        assert lines(client) == [("out", "a")]
-
-
-def test_an_end_that_a_dying_server_forgot_is_told_again(own_server: Server) -> None:
-    with own_server.client() as client:
-        prepare(client)
-        client.save()
-        with ChildOutput(KEY, own_server.url) as child:
-            child.print("hello")
-            child.fault({"row": 1})
-        assert state(client).status == "success"
-        own_server.kill()
-        own_server.start()
-        child.outlast()
-        found = state(client)
-        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
-        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]
 
 
 def test_the_environment_says_where_redis_is(

@@ -14,18 +14,15 @@ from gnjobs.events import read_events
 from gnjobs.launching import launch
 from gnjobs.process_view import ProcessView
 from gnjobs.store import JobStore
-from tests.servers import Server
+from tests.servers import BINARIES, SYNCED, Server, running_server
 from tests.supervised import KEYS, SupervisedJob
 from tests.waiting import wait_for
-
-LASTING = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("lasting"), options=LASTING).start()
-    yield server
-    server.stop()
+    with running_server(tmp_path_factory.mktemp("lasting"), BINARIES["valkey"], *SYNCED) as server:
+        yield server
 
 
 def wait_for_attempt(server: Server, job: SupervisedJob) -> None:

@@ -16,18 +16,13 @@ from gnjobs.process_table import read_command
 from gnjobs.procstat import process_start
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
-from tests.accounts import AS_NOBODY, can_change_account
+from tests.os_accounts import AS_NOBODY, can_change_account
 from tests.servers import Server
 from tests.supervised import KEYS, supervised
 from tests.waiting import wait_for
 
 TUX = Actor.admin("tux")
 Process = subprocess.Popen[bytes]
-
-
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
 
 
 @pytest.fixture(params=["bystander", "another account's"])

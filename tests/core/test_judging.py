@@ -6,15 +6,9 @@ from gnjobs.health import LEAST_OVERDUE, Limits, Presence
 from gnjobs.judging import LOOK_AGAIN_AFTER, Judge
 from gnjobs.records import Job
 from gnjobs.rows import JobRow, row_of
+from tests.clock import Clock
 
 NOW = 10_000.0
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def running(**fields: Any) -> JobRow:

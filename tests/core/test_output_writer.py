@@ -1,39 +1,16 @@
 """What lies in Redis after lines were written, on a server that behaves."""
 
-import os
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import redis
 
-from gnjobs.errors import AnotherWriter, OutputRemoved
 from gnjobs.output_window import BATCH_BYTES, LONGEST_LINE
 from gnjobs.output_writer import OutputWriter
+from tests.core.outputs import KEY, stored_lines
 from tests.servers import Server
 from tests.waiting import wait_for
-
-KEY = "k"
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[redis.Redis]:
-    with server.client() as client:
-        yield client
-
-
-@pytest.fixture
-def writer(server: Server) -> Iterator[OutputWriter]:
-    writer = OutputWriter(server.url, KEY)
-    yield writer
-    writer.close(0)
-
-
-def stored_lines(client: redis.Redis, key: str = KEY) -> list[bytes]:
-    return [line for _, fields in client.xrange(key) for line in fields[b"data"].split(b"\n")]
 
 
 def test_an_entrys_id_is_the_number_of_its_last_line(writer: OutputWriter, client: redis.Redis) -> None:
@@ -199,162 +176,7 @@ def test_an_unfinished_line_is_written_at_most_once_a_second(server: Server, cli
         assert client.info("commandstats")["cmdstat_eval"]["calls"] - before <= time.monotonic() - start + 1
 
 
-def test_a_removed_hash_is_not_made_again(server: Server, client: redis.Redis) -> None:
-    with OutputWriter(server.url, KEY, hash_key="h") as writer:
-        writer.partial("50 %")
-        writer.write("a")
-        assert writer.flush(10)
-        wait_for(lambda: "cmdstat_eval" in client.info("commandstats"))
-    assert not client.exists("h")
-
-
-def test_a_removed_output_is_not_made_again(writer: OutputWriter, client: redis.Redis) -> None:
-    writer.write("a")
-    assert writer.flush(10)
-    client.delete(KEY)
-    writer.write("b")
-    assert not writer.flush(10)
-    assert isinstance(writer.error, OutputRemoved)
-    writer.write("c")
-    assert not writer.close(10)
-    assert not client.exists(KEY)
-
-
-def test_a_removed_output_is_not_made_again_on_a_new_connection(
-    writer: OutputWriter, client: redis.Redis
-) -> None:
-    writer.write("a")
-    assert writer.flush(10)
-    client.delete(KEY)
-    client.client_kill_filter(_type="normal", skipme=True)
-    writer.write("b")
-    assert not writer.flush(10)
-    assert isinstance(writer.error, OutputRemoved)
-    assert not client.exists(KEY)
-
-
-@pytest.mark.parametrize("number", [2, 3, 500])
-def test_another_writer_is_reported(writer: OutputWriter, client: redis.Redis, number: int) -> None:
-    writer.write("a")
-    assert writer.flush(10)
-    client.xadd(KEY, {"at": 1, "kind": "out", "data": "theirs"}, id=f"{number}-0")
-    writer.write("b\nc")
-    assert not writer.flush(10)
-    assert isinstance(writer.error, AnotherWriter)
-    assert "\n" not in str(writer.error)
-
-
-def test_another_writer_with_the_same_id_is_reported(writer: OutputWriter, client: redis.Redis) -> None:
-    """The same number on the server is not taken for our own line unless it is exactly that."""
-    writer.write("a")
-    assert writer.flush(10)
-    client.xadd(KEY, {"at": 1, "kind": "out", "data": "theirs"}, id="2-0")
-    client.client_kill_filter(_type="normal", skipme=True)
-    writer.write("ours")
-    assert not writer.flush(10)
-    assert isinstance(writer.error, AnotherWriter)
-    assert stored_lines(client) == [b"a", b"theirs"]
-
-
-@pytest.mark.parametrize("form", ["foreign stream", "list"])
-def test_a_key_that_holds_something_else_is_left_alone(
-    server: Server, client: redis.Redis, form: str
-) -> None:
-    if form == "list":
-        client.rpush(KEY, "x")
-    else:
-        client.xadd(KEY, {"a": 1})
-    before = client.dump(KEY)
-    with OutputWriter(server.url, KEY) as writer:
-        writer.write("a")
-        assert not writer.flush(10)
-        assert isinstance(writer.error, AnotherWriter)
-    assert client.dump(KEY) == before
-
-
 def test_a_closed_writer_says_so(writer: OutputWriter) -> None:
     assert writer.close(10)
     with pytest.raises(RuntimeError, match="closed"):
         writer.write("a")
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_copy_refuses_to_write(writer: OutputWriter, client: redis.Redis) -> None:
-    writer.write("a")
-    pid = os.fork()
-    if pid == 0:
-        refused = 0
-        for action in (lambda: writer.write("b"), lambda: writer.partial("b"), writer.flush, writer.close):
-            try:
-                action()
-            except RuntimeError as error:
-                refused += "forked" in str(error) and "\n" not in str(error)
-        os._exit(refused)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 4
-    writer.write("c")
-    assert writer.close(10)
-    assert stored_lines(client) == [b"a", b"c"]
-
-
-def run_python(code: str, *arguments: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_everything_is_stored_when_the_interpreter_ends(server: Server, client: redis.Redis) -> None:
-    code = """
-import sys
-from gnjobs.output_writer import OutputWriter
-writer = OutputWriter(sys.argv[1], sys.argv[2])
-writer.write_many(map(str, range(100_000)))
-writer.write("last")
-"""
-    run_python(code, server.url, KEY)
-    assert len(stored_lines(client)) == 100_001
-
-
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_everything_is_stored_when_a_child_of_multiprocessing_ends(
-    server: Server, client: redis.Redis, method: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    script = tmp_path_factory.mktemp("script") / "children.py"
-    script.write_text("""
-import multiprocessing, sys
-from gnjobs.output_writer import OutputWriter
-def child(url, key):
-    writer = OutputWriter(url, key)
-    writer.write_many(map(str, range(100_000)))
-if __name__ == "__main__":
-    context = multiprocessing.get_context(sys.argv[3])
-    started = [context.Process(target=child, args=(sys.argv[1], f"{sys.argv[2]}{n}")) for n in range(2)]
-    for process in started: process.start()
-    for process in started: process.join()
-    sys.exit(any(process.exitcode for process in started))
-""")
-    done = subprocess.run([sys.executable, str(script), server.url, KEY, method], timeout=60, check=False)
-    assert done.returncode == 0
-    assert [len(stored_lines(client, f"{KEY}{number}")) for number in range(2)] == [100_000] * 2
-
-
-def test_a_forked_child_that_ends_normally_leaves_its_parents_lines_alone(
-    server: Server, client: redis.Redis
-) -> None:
-    code = """
-import os, sys
-from gnjobs.output_writer import OutputWriter
-with OutputWriter(sys.argv[1], sys.argv[2]) as writer:
-    writer.write("a")
-    pid = os.fork()
-    if pid == 0:
-        sys.exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    writer.write("b")
-"""
-    run_python(code, server.url, KEY)
-    assert stored_lines(client) == [b"a", b"b"]

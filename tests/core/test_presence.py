@@ -4,13 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gnjobs import presence, process_view, processes
+from gnjobs import presence
 from gnjobs.environment import ENV_JOB
 from gnjobs.identity import account_name, boot_id, host_name, pid_namespace
 from gnjobs.presence import look
@@ -69,15 +69,10 @@ def test_a_system_that_shows_no_processes(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_what_cannot_be_inspected_counts_as_running(
-    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    process: "subprocess.Popen[bytes]", conceal: Callable[..., None]
 ) -> None:
     """As a curator sees it whose account may not read the environment of www-data's processes."""
-
-    def unreadable(pid: int) -> Mark | None:
-        return None if pid == process.pid else read_mark(pid)
-
-    for module in (process_view, processes):
-        monkeypatch.setattr(module, "read_mark", unreadable)
+    conceal(process.pid)
     started = process_start(process.pid)
     job = job_here(pid=process.pid, process_started=started)
     assert look(job).kind == "hidden"
@@ -89,13 +84,9 @@ def test_what_cannot_be_inspected_counts_as_running(
 
 
 def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
-    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    process: "subprocess.Popen[bytes]", conceal: Callable[..., None]
 ) -> None:
-    def unreadable(pid: int) -> Mark | None:
-        return None if pid == process.pid else read_mark(pid)
-
-    for module in (process_view, processes):
-        monkeypatch.setattr(module, "read_mark", unreadable)
+    conceal(process.pid)
     job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
     assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")
 

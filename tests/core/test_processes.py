@@ -55,11 +55,6 @@ HOPPER = (
 )
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
-
-
 def kill(store: JobStore, job_id: str, **options: object) -> list[KillStep]:
     return list(kill_job(store, job_id, actor=TUX, **options))
 

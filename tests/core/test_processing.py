@@ -1,12 +1,6 @@
-"""Processing by type: what reports say, and that no processor can harm who asks."""
+"""Processing by type: what reports say."""
 
-import contextlib
 import json
-import threading
-import time
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,40 +9,13 @@ from gnjobs.faults import Fault, fault_from, sentence
 from gnjobs.line_text import line_sentence
 from gnjobs.lines import Hole, Line
 from gnjobs.processing import (
-    FunctionProcessor,
-    Metric,
-    Report,
-    ReportTable,
     Source,
-    processor,
-    processor_for,
-    register,
-    registry,
-    running,
     start_processing,
 )
 from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT
 from gnjobs.records import Child, Job
+from tests.core.reports import SOURCE, fault_line, line, report
 from tests.hostile import TEXTS
-
-SOURCE = Source("child", "geno.tsv", "geno.tsv")
-
-
-def line(number: int, text: str, kind: str = "out", at: float = 0.0) -> Line:
-    return Line(number, at, kind, text)
-
-
-def report(
-    job_type: str, lines: list[Line | Hole], status: str = "running", children: tuple[Child, ...] = ()
-) -> Report:
-    job = Job(id="j", type=job_type, status=status)
-    processing = start_processing(job, None)
-    processing.feed(SOURCE, lines)
-    return processing.report(job, children)
-
-
-def fault_line(number: int, **fields: object) -> Line:
-    return line(number, json.dumps(fields), "fault")
 
 
 def test_qc_groups_equal_faults_and_shows_the_first() -> None:
@@ -195,208 +162,6 @@ def test_generic_tells_the_last_error_and_counts() -> None:
         "warning lines": 1,
         "err lines": 1,
     }
-
-
-def test_a_plain_function_may_return_a_headline_a_mapping_or_a_report() -> None:
-    job = Job(id="j")
-
-    def ask(function: object) -> Report:
-        processing = start_processing(job, function)
-        processing.feed(SOURCE, [line(1, "a"), line(2, "b")])
-        return processing.report(job, ())
-
-    def headline(lines: Iterable[Line]) -> str:
-        return f"{len(list(lines))} lines"
-
-    assert ask(headline).headline == "2 lines"
-    assert ask(lambda lines: {"lines": len(list(lines))}).metrics[0].value == 2
-    assert ask(lambda _: Report("mine")).headline == "mine"
-
-
-def test_a_plain_function_is_called_again_only_for_new_lines() -> None:
-    calls = []
-
-    def count(lines: Iterable[Line]) -> str:
-        calls.append(1)
-        return f"{len(list(lines))} lines"
-
-    processing = start_processing(Job(id="j"), count)
-    for expected in (1, 1, 2):
-        if expected > len(calls):
-            processing.feed(SOURCE, [line(expected, "x")])
-        assert processing.report(Job(id="j"), ()).headline == f"{expected} lines"
-    processing.report(Job(id="j"), ())
-    assert len(calls) == 2
-
-
-def test_a_plain_function_is_given_no_more_than_memory_should_hold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processor, "LARGEST_INPUT", 1000)
-    processing = start_processing(Job(id="j"), lambda lines: [each.number for each in lines])
-    processing.feed(SOURCE, [line(n, "x" * 50) for n in range(1, 100)])
-    said = processing.report(Job(id="j"), ())
-    assert said.headline == "[95, 96, 97, 98, 99]"
-    assert said.notes == ("the function was given the last 5 lines, without 94 before",)
-
-
-def test_a_plain_function_may_take_longer_for_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STEP_SECONDS", 0.1)
-    monkeypatch.setattr(running, "SECONDS_PER_LINE", 10.0)
-
-    def busy(lines: Iterable[Line]) -> str:
-        end = time.thread_time() + 0.3
-        while time.thread_time() < end:
-            pass
-        return "done"
-
-    processor = FunctionProcessor(busy)
-    processor.feed(SOURCE, [line(1, "x")])
-    assert start_processing(Job(id="j"), processor).report(Job(id="j"), ()).headline == "done"
-
-
-def test_a_processor_that_waits_is_not_accused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
-
-    def wait(lines: Iterable[Line]) -> str:
-        threading.Event().wait(0.4)
-        return "done"
-
-    assert start_processing(Job(id="j"), wait).report(Job(id="j"), ()).headline == "done"
-
-    def wait_for_ever(lines: Iterable[Line]) -> str:
-        while True:
-            threading.Event().wait(0.01)
-
-    said = start_processing(Job(id="j"), wait_for_ever).report(Job(id="j"), ())
-    assert "took longer" in said.notes[0]
-
-
-def test_one_that_raises_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(lines: Iterable[Line]) -> str:
-        raise RuntimeError("no idea")
-
-    processing = start_processing(Job(id="j"), broken)
-    said = processing.report(Job(id="j"), ())
-    assert "RuntimeError: no idea" in said.notes[0]
-
-
-def test_one_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
-
-    def endless(lines: Iterable[Line]) -> str:
-        while True:
-            list(lines)
-
-    started = time.monotonic()
-    said = start_processing(Job(id="j"), endless).report(Job(id="j"), ())
-    assert time.monotonic() - started < 20
-    assert "took longer" in said.notes[0]
-
-
-def test_a_gigantic_report_is_cut_and_says_so() -> None:
-    rows = tuple(("x" * 1000,) for _ in range(3000))
-
-    def gigantic(lines: Iterable[Line]) -> Report:
-        return Report("big", tables=(ReportTable("t", ("c",), rows),))
-
-    said = start_processing(Job(id="j"), gigantic).report(Job(id="j"), ())
-    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
-    assert CUT_NOTE in said.notes
-
-
-@pytest.mark.parametrize("place", ["headline", "metric", "cell", "title", "notes", "counts"])
-def test_no_part_of_a_report_can_be_gigantic(place: str) -> None:
-    big = "\x01" * 3_000_000
-    given = {
-        "headline": Report(big),
-        "metric": Report(metrics=(Metric(big, big, big),) * 3),
-        "cell": Report(tables=(ReportTable("t", ("c",), ((big,),) * 30),)),
-        "title": Report(tables=(ReportTable(big, (big,) * 100, ()),)),
-        "notes": Report(notes=(big, big)),
-        "counts": Report(tables=(ReportTable("t", ("c",), ((1,),), (10**9,) * 200_000),)),
-    }[place]
-    said = start_processing(Job(id="j"), lambda _: given).report(Job(id="j"), ())
-    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
-    assert CUT_NOTE in said.notes
-
-
-def test_a_gigabyte_is_cut_before_it_is_copied() -> None:
-    row = ("x" * 1_000_000,)
-
-    def gigabyte(lines: Iterable[Line]) -> Report:
-        return Report("a gigabyte", tables=(ReportTable("t", ("c",), (row,) * 1000),))
-
-    said = start_processing(Job(id="j"), gigabyte).report(Job(id="j"), ())
-    assert said.headline == "a gigabyte"
-    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
-
-
-def test_a_report_of_wrong_parts_is_a_failure_that_says_so() -> None:
-    wrong: Any = 5
-    said = start_processing(Job(id="j"), lambda _: Report("x", notes=wrong)).report(Job(id="j"), ())
-    assert said.headline == "the output could not be processed"
-    said = start_processing(Job(id="j"), lambda _: {"x": [1, 2]}).report(Job(id="j"), ())
-    assert said.metrics[0].value == "[1, 2]"
-
-
-def test_one_that_catches_every_exception_is_cut_off_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "STEP_SECONDS", 0.2)
-
-    def stubborn(lines: Iterable[Line]) -> str:
-        while True:
-            with contextlib.suppress(Exception):
-                list(lines)
-
-    said = start_processing(Job(id="j"), stubborn).report(Job(id="j"), ())
-    assert "took longer" in said.notes[0]
-
-
-def test_a_step_that_ends_just_in_time_raises_nothing_later() -> None:
-    for _ in range(300):
-        with contextlib.suppress(running.TooSlow), running.time_limit(0.001):
-            end = time.monotonic() + 0.001
-            while time.monotonic() < end:
-                pass
-        for _ in range(100):
-            pass
-
-
-def test_a_processor_of_an_installed_package_is_found_by_its_entry_point(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "her_package.py").write_text(
-        "class HerProcessor:\n"
-        "    def feed(self, source, lines): pass\n"
-        "    def report(self, job, children):\n"
-        "        from gnjobs import Report\n"
-        "        return Report('hers')\n"
-    )
-    metadata = tmp_path / "her_package-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: her-package\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[gnjobs.processors]\nhers = her_package:HerProcessor\nbroken = not_there:Processor\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    registry._installed.cache_clear()
-    try:
-        assert report("hers", []).headline == "hers"
-        assert "ModuleNotFoundError" in report("broken", []).notes[0]
-    finally:
-        registry._installed.cache_clear()
-        registry._registered.pop("hers", None)
-
-
-def test_a_registered_type_is_used_and_a_name_from_redis_imports_nothing() -> None:
-    class Mine:
-        def feed(self, source: Source, lines: object) -> None:
-            return
-
-        def report(self, job: Job, children: object) -> Report:
-            return Report("mine")
-
-    register("my-type", Mine)
-    assert report("my-type", []).headline == "mine"
-    assert type(processor_for("os.system")).__name__ == "GenericProcessor"
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import BINARIES, Server
+from tests.servers import BINARIES, SYNCED, Server
 from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for
 
@@ -36,8 +36,7 @@ def go(steps: Path, step: int) -> None:
 
 def lasting(tmp_path_factory: pytest.TempPathFactory, binary: str) -> Server:
     """A server that keeps what it acknowledged over a restart."""
-    options = ("--appendonly", "yes", "--appendfsync", "always")
-    return Server(tmp_path_factory.mktemp("lasting"), BINARIES[binary], options)
+    return Server(tmp_path_factory.mktemp("lasting"), BINARIES[binary], SYNCED)
 
 
 @pytest.mark.parametrize("binary", sorted(BINARIES))

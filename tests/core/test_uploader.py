@@ -20,11 +20,6 @@ from tests.waiting import wait_for
 TUX = Actor.admin("tux")
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
-
-
 def test_the_drop_in_runs_the_stored_command_and_keeps_the_old_fields(
     server: Server, store: JobStore
 ) -> None:

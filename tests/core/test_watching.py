@@ -8,7 +8,7 @@ from gnjobs.changes import Change
 from gnjobs.health import Presence
 from gnjobs.keys import Keys
 from gnjobs.watching import Watcher
-from tests.core.mirror import KEYS, add_job, mirror, rows_in
+from tests.core.mirror import KEYS, add_job, loaded_mirror, rows_in
 from tests.servers import Server
 from tests.waiting import wait_for
 
@@ -20,8 +20,7 @@ def test_everything_is_loaded_the_unfinished_first(server: Server) -> None:
     add_job(client, "at-work", status="running", created=1.0)
     add_job(client, "gn-uploader-job", indexed=False)
     client.hset("gn-uploader:jobs:at-work:children:c1", "status", "running")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         assert seen.rows() == rows_in(client)
         assert len(seen.rows()) == 702
         first = next(change for change in seen.changes if change.rows)
@@ -33,8 +32,7 @@ def test_everything_is_loaded_the_unfinished_first(server: Server) -> None:
 def test_what_a_foreign_client_writes_is_seen(server: Server) -> None:
     client = server.client()
     add_job(client, "a")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         client.hset(KEYS.job("a"), "label", "new label")
         wait_for(lambda: (row := seen.row("a")) and row.label == "new label")
         add_job(client, "b", indexed=False, status="running")
@@ -47,8 +45,7 @@ def test_deletion_and_expiry_remove_rows(server: Server) -> None:
     add_job(client, "a")
     add_job(client, "b")
     add_job(client, "c")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         client.delete(KEYS.job("a"))
         wait_for(lambda: "a" not in seen)
         client.pexpire(KEYS.job("b"), 30)
@@ -59,8 +56,7 @@ def test_deletion_and_expiry_remove_rows(server: Server) -> None:
 def test_a_flush_empties_and_what_comes_after_is_seen(server: Server) -> None:
     client = server.client()
     add_job(client, "a")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         client.flushall()
         wait_for(lambda: "a" not in seen)
         add_job(client, "b")
@@ -74,8 +70,7 @@ def test_a_key_of_another_type_is_an_unknown_job_and_harms_no_other(server: Serv
     client.set(KEYS.job("text"), "no hash")
     client.zadd(KEYS.jobs, {"text": 5.0, "gone": 6.0, "not an id": 7.0})
     client.set(KEYS.unfinished, "no index")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         assert set(seen.rows()) == {"a", "text"}
         assert seen.rows()["text"].state == "unknown"
         assert [state.why for state in seen.states] == ["", ""]
@@ -87,8 +82,7 @@ def test_every_prefix_is_watched_and_rows_of_the_same_id_are_kept_apart(server: 
     add_job(client, "same")
     add_job(client, "same", keys=other, label="other")
     add_job(client, "nested", keys=Keys("gnqc:jobs"))
-    with mirror(server.url, prefixes=("gn-uploader", "gnqc", "gnqc:jobs")) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url, prefixes=("gn-uploader", "gnqc", "gnqc:jobs")) as seen:
         assert seen.state == "live"
         rows = seen.rows()
         assert {"same", "gnqc:same", "gnqc:jobs:nested"} <= set(rows)
@@ -108,8 +102,7 @@ def test_a_watcher_of_some_users_tells_nothing_of_others(server: Server) -> None
     add_job(client, "his", user_id="agunn", status="running")
     add_job(client, "uploaded", user_id="jsmith", indexed=False)
     client.hset(KEYS.job("alias"), mapping={"status": "success", "user_id": "jsmith"})
-    with mirror(server.url, users={"jsmith"}) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url, users={"jsmith"}) as seen:
         assert set(seen.rows()) == {"hers", "uploaded", "alias"}
         client.hset(KEYS.job("his"), "label", "still his")
         client.hset(KEYS.job("uploaded"), "user-id", "agunn")
@@ -122,8 +115,7 @@ def test_changes_below_a_record_are_told_of_open_jobs_alone(server: Server) -> N
     client = server.client()
     add_job(client, "a", status="running")
     add_job(client, "b", status="running")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         seen.watcher.set_open({"a"})
         for job_id in ("b", "a"):
             client.xadd(KEYS.output(job_id), {"data": "x"})
@@ -137,8 +129,7 @@ def test_changes_below_a_record_are_told_of_open_jobs_alone(server: Server) -> N
 def test_what_is_never_shown_is_never_read(server: Server) -> None:
     client = server.client()
     add_job(client, "a", status="running")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         before = client.info("commandstats").get("cmdstat_hmget", {"calls": 0})["calls"]
         for _ in range(100):
             client.xadd(KEYS.output("a"), {"data": "x"})
@@ -150,16 +141,14 @@ def test_what_is_never_shown_is_never_read(server: Server) -> None:
 
 def test_the_log_is_told_to_have_grown(server: Server) -> None:
     client = server.client()
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         client.xadd(KEYS.events, {"kind": "killed"})
         wait_for(lambda: seen.apply() or any(change.events for change in seen.changes))
 
 
 def test_many_changes_at_once_are_read_in_few_pipelines_and_told_in_bounded_batches(server: Server) -> None:
     client = server.client()
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         pipe = client.pipeline()
         for number in range(1200):
             pipe.hset(KEYS.job(f"j{number}"), mapping={"status": "running", "label": "x"})
@@ -171,15 +160,13 @@ def test_many_changes_at_once_are_read_in_few_pipelines_and_told_in_bounded_batc
 def test_processes_are_looked_for_when_a_supervisor_is_silent(server: Server) -> None:
     client = server.client()
     add_job(client, "a", status="running", started=5.0, heartbeat=10.0, host="here")
-    with mirror(server.url, look=lambda job: Presence("gone", job.id)) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url, look=lambda job: Presence("gone", job.id)) as seen:
         wait_for(lambda: (row := seen.row("a")) and row.state == "DEAD")
 
 
 def test_the_servers_clock_is_known(server: Server) -> None:
     client = server.client()
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         seconds, microseconds = client.time()
         assert abs(seen.watcher.now() - (seconds + microseconds / 1e6)) < 0.5
 
@@ -187,8 +174,7 @@ def test_the_servers_clock_is_known(server: Server) -> None:
 def test_reading_anew_finds_what_was_there_before(server: Server) -> None:
     client = server.client()
     add_job(client, "a")
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url) as seen:
         seen.changes.clear()
         seen.watcher.refresh()
         wait_for(lambda: seen.apply() or any(change.sweep == "end" for change in seen.changes))
@@ -231,8 +217,7 @@ def test_where_tracking_is_refused_it_polls_and_says_so(own_server: Server) -> N
     add_job(admin, "a", status="running")
     add_job(admin, "seen-on-screen")
     url = own_server.url.replace("redis://", "redis://viewer:secret@")
-    with mirror(url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(url) as seen:
         assert seen.state == "polling"
         assert "permission" in seen.states[-1].why.lower()
         seen.watcher.set_visible(["seen-on-screen"])
@@ -248,8 +233,7 @@ def test_an_old_server_that_knows_no_tracking_is_polled(own_server: Server) -> N
     own_server.options = ("--rename-command", "CLIENT", "")
     admin = own_server.start().client()
     add_job(admin, "a", status="running")
-    with mirror(own_server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(own_server.url) as seen:
         assert seen.state == "polling"
         assert "unknown command" in seen.states[-1].why.lower()
         admin.hset(KEYS.job("a"), "label", "changed")
@@ -262,8 +246,7 @@ def test_what_the_acl_hides_is_said(own_server: Server) -> None:
     admin.acl_setuser(
         "viewer", enabled=True, nopass=True, keys=["*"], channels=["*"], commands=["+@all", "-scan"]
     )
-    with mirror(own_server.url.replace("redis://", "redis://viewer:x@")) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(own_server.url.replace("redis://", "redis://viewer:x@")) as seen:
         assert seen.state == "live"
         assert "scan" in seen.states[-1].why
         assert set(seen.rows()) == {"a"}
@@ -274,8 +257,8 @@ def test_only_read_commands_are_sent(server: Server) -> None:
     for number in range(20):
         add_job(client, f"j{number}", user_id="tux")
     client.config_resetstat()
-    with mirror(server.url) as seen:
-        seen.wait_until_loaded()
+    with loaded_mirror(server.url):
+        pass
     used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
     allowed = {
         "hmget",

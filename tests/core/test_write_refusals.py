@@ -1,8 +1,5 @@
 """A server that refuses writes says so to one who only reads, and not to one who may not ask."""
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 import redis
 
@@ -21,12 +18,6 @@ def try_to_write(client: redis.Redis) -> str:
     except redis.ResponseError as error:
         return str(error)
     return ""
-
-
-@contextlib.contextmanager
-def writing(server: Server) -> Iterator[redis.Redis]:
-    with server.client() as client:
-        yield client
 
 
 @pytest.mark.parametrize(("fault", "word"), [("full", "OOM"), ("unable-to-save", "MISCONF")])

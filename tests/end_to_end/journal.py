@@ -21,10 +21,18 @@ class Journal:
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> "Journal":
-        self._thread.start()
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
         self._stopping.set()
         self._thread.join()
 

@@ -1,12 +1,13 @@
 """What came of jobs under faults: counts of what should not have happened, with a line about each."""
 
-import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from gnjobs.records import Job
 from gnjobs.statuses import FINAL_STATUSES
+from tests.end_to_end.jobs.numbered import said_by
+from tests.end_to_end.numbered_lines import LineCount, count_lines
 from tests.supervised import KEYS, SupervisedJob
 
 CHILD_ENDS = {"ends": "success", "raises": "error", "crashes": "error"}
@@ -18,8 +19,8 @@ class Ledger:
     def __init__(self) -> None:
         self.faults: Counter[str] = Counter()
         self.fates: Counter[str] = Counter()
-        self.jobs = self.children = self.written = self.lost = self.twice = self.wrong = self.left = 0
-        self.forgotten = 0
+        self.jobs = self.children = self.wrong = self.left = 0
+        self.written = self.lost = self.twice = self.disordered = self.forgotten = 0
         self.notes: list[str] = []
         self.noted = 0
 
@@ -46,31 +47,32 @@ class Ledger:
             if not is_right:
                 self.wrongly(job, f"child {name} is {child.status}, not {expected}: {child.error}")
 
-    def check_lines(
-        self, job: SupervisedJob, key: str, place: Path, name: str, *, is_forgotten: bool = False
-    ) -> None:
-        """Count what an output lacks and has twice; who wrote it left in `place` how many lines it wrote.
+    def check_outputs(
+        self, job: SupervisedJob, place: Path, seed: int, names: Iterable[str], *, is_forgotten: bool = False
+    ) -> list[LineCount]:
+        """Count what the outputs of a job of `jobs.numbered` and of its children lack and have twice.
 
-        Of one that was killed the end is checked, too, where it says how many it wrote so far; `is_forgotten` where
-        the server lost its last second when nobody was left who could have sent it again.
+        `is_forgotten` where the server lost its last second when nobody was left who could have sent it again.
         """
-        numbers = list(numbers_in(stored_lines(job, key)))
-        held = max(numbers, default=-1) + 1
-        written = int(place.read_text()) if place.exists() else held
-        so_far = Path(f"{place}.so-far")
-        if so_far.exists() and not name.startswith("crashes"):
-            told = max(held, int(so_far.read_text()))
+        found = [self._check_lines(job, KEYS.output(job.id), said_by(place, seed), "itself")]
+        for name in names:
+            key = KEYS.child_output(job.id, name)
+            found.append(self._check_lines(job, key, said_by(place, seed, name), name))
             if is_forgotten:
-                self.forgotten += told - written
-            else:
-                written = max(written, told)
-        counted = Counter(numbers)
-        lost, twice = written - len(counted), len(numbers) - len(counted)
-        self.written += written
-        self.lost += lost
-        self.twice += twice
-        if lost or twice or numbers != sorted(numbers):
-            self.notes.append(f"{job.id} {name}: {lost} of {written} lines lost, {twice} stored twice")
+                self.forgotten += found[-1].cut
+            elif not name.startswith("crashes"):  # what SIGKILL ends can't send what it has
+                self.lost += found[-1].cut
+        return found
+
+    def _check_lines(self, job: SupervisedJob, key: str, said: Path, name: str) -> LineCount:
+        found = count_lines(job.client, key, said)
+        self.written += found.written
+        self.lost += found.lost
+        self.twice += found.twice
+        self.disordered += not found.is_in_order
+        if not found.is_right or found.cut:
+            self.notes.append(f"{job.id} ({job.fate}) {name}: {found}")
+        return found
 
     def wrongly(self, job: SupervisedJob, text: str) -> None:
         """Note a final status that is wrong or missing."""
@@ -80,7 +82,7 @@ class Ledger:
     @property
     def is_clean(self) -> bool:
         """Whether everything held."""
-        return not (self.lost or self.twice or self.wrong or self.left)
+        return not (self.lost or self.twice or self.disordered or self.wrong or self.left)
 
     def __str__(self) -> str:
         return "\n".join(
@@ -92,6 +94,7 @@ class Ledger:
                 f"lines lost           {self.lost}",
                 f"lines forgotten by the server after a kill: {self.forgotten}",
                 f"lines stored twice   {self.twice}",
+                f"outputs in disorder  {self.disordered}",
                 f"wrong final status   {self.wrong}",
                 f"processes left       {self.left}",
                 *self.notes,
@@ -101,23 +104,3 @@ class Ledger:
 
 def _counted(counter: Counter[str]) -> str:
     return f"{counter.total()} ({', '.join(f'{name} {count}' for name, count in sorted(counter.items()))})"
-
-
-def stored_lines(job: SupervisedJob, key: str) -> Iterable[tuple[bytes, str]]:
-    """Every line of an output with its kind."""
-    for _, fields in job.client.xrange(key):
-        for line in fields[b"data"].decode().split("\n"):
-            yield fields[b"kind"], line
-
-
-def numbers_in(lines: Iterable[tuple[bytes, str]]) -> Iterable[int]:
-    """The numbers of the lines of a job of `jobs.numbered`, however they are wrapped."""
-    for kind, line in lines:
-        if kind == b"out":
-            yield int(line)
-        elif kind in (b"record", b"fault", b"log"):
-            yield int(_number(json.loads(line)))
-
-
-def _number(value: Mapping[str, object]) -> str:
-    return str(value["message"] if "message" in value else value["number"])

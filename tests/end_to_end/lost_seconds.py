@@ -4,29 +4,30 @@ By hand: `python -m tests.end_to_end.lost_seconds [--deaths 10] [--lines 1000000
 """
 
 import argparse
-import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import redis
 
-from tests.end_to_end.accounts import Account, account, wrote
+from tests.end_to_end.faults import LASTING
+from tests.end_to_end.jobs.numbered import command
+from tests.end_to_end.journal import Journal
+from tests.end_to_end.ledger import Ledger
 from tests.proxy import Proxy, running_proxy
 from tests.servers import BINARIES, Server
 from tests.supervised import KEYS, SupervisedJob
 from tests.waiting import wait_for
 
-STAMPED = (
-    *("--appendonly", "yes", "--appendfsync", "everysec", "--aof-load-truncated", "yes"),
-    *("--aof-timestamp-enabled", "yes", "--auto-aof-rewrite-percentage", "0"),
-)
+NEVER_REWRITTEN = (*LASTING, "--auto-aof-rewrite-percentage", "0")
 LOST = 1.0
-_STAMP = re.compile(rb"#TS:(\d+)\r\n")
+# What a journal that is put on disk every second may lack: a write that takes long puts it off.
+LOST_FROM_JOURNAL = 1.5
+SEED = 1
 
 
 class Dying(Protocol):
@@ -43,39 +44,25 @@ class Dying(Protocol):
         ...
 
 
-def cut_journal(directory: Path, seconds: float) -> int:
-    """Cut from a journal (with time stamps) what came in the last seconds; returns its bytes.
-
-    Call it as soon as its server is dead: what an idle server wrote before that is on its disk.
-    """
-    died = time.time()
-    journal = max(directory.glob("appendonlydir/*.incr.aof"), key=lambda path: path.stat().st_mtime)
-    content = journal.read_bytes()
-    for stamp in _STAMP.finditer(content):
-        if int(stamp[1]) + 1 > died - seconds:
-            with journal.open("r+b") as file:
-                file.truncate(stamp.start())
-            return len(content) - stamp.start()
-    return 0
-
-
 class JournalLoser:
     """One server whose journal is cut between its death and its start."""
 
     def __init__(self, directory: Path, binary: str) -> None:
-        self.server = Server(directory, binary, STAMPED).start()
+        self.server = Server(directory, binary, NEVER_REWRITTEN).start()
         self.url = self.server.url
         self.client = self.server.client
+        self._journal = Journal(self.server)
+        self._journal.start()
 
     def die(self) -> int:
-        """Lose what came in the last one to two seconds: time stamps are whole ones."""
-        self.server.kill()
-        lost = cut_journal(self.server.directory, LOST)
+        """Lose what came last."""
+        lost = self._journal.lose(LOST_FROM_JOURNAL)
         self.server.start()
         return lost
 
     def close(self) -> None:
         """End it."""
+        self._journal.stop()
         self.server.stop()
 
 
@@ -111,7 +98,8 @@ class ReplicaLoser:
 
     def _new(self) -> Server:
         self._count += 1
-        return Server(self._directory / f"server{self._count}", self._binary).start()
+        at_once = ("--repl-diskless-sync-delay", "0")
+        return Server(self._directory / f"server{self._count}", self._binary, at_once).start()
 
     def _new_replica(self) -> Server:
         replica = self._new()
@@ -142,39 +130,48 @@ def write_under_deaths(
     dying: Dying, place: Path, *, children: int, lines: int, seconds: float, deaths: int
 ) -> tuple[SupervisedJob, list[int]]:
     """Run a job of children that write `lines` together, let the server die now and then; returns the bytes lost."""
-    each = lines // children
-    command = [sys.executable, "-m", "tests.end_to_end.jobs.writers", str(place), str(children), str(each)]
-    job = SupervisedJob(dying, [*command, str(each / seconds)])
+    each = lines // (children + 1)
+    names = names_of(children)
+    job = SupervisedJob(dying, command(place, SEED, names, lines=each, pace=each / seconds))
     lost = []
     job.supervise()
-    wait_for(lambda: len(stored(job, children)) == children, 30, "every child to write")
+    wait_for(lambda: all(_last_lines(job, names)), 30, "every child to write")
     for death in range(deaths):
         share = (death + 0.7) / deaths
-        wait_for(lambda: _count(job, children) >= share * lines, 120, f"{share:.0%} to be written")  # noqa: B023
+        wait_for(lambda: sum(_last_lines(job, names)) >= share * lines, 120, f"{share:.0%} to be written")  # noqa: B023
         lost.append(dying.die())
     return job, lost
 
 
-def stored(job: SupervisedJob, children: int) -> list[int]:
-    """The numbers of the last lines of those children's outputs that are there."""
-    found = []
-    for number in range(children):
-        try:
-            newest: Any = job.client.xrevrange(KEYS.child_output(job.id, f"writer-{number}"), count=1)
-        except redis.RedisError:
-            newest = []
-        found += [int(newest[0][0].partition(b"-")[0])] if newest else []
-    return found
+def names_of(children: int) -> list[str]:
+    """The names of so many children."""
+    return [f"ends-{number}" for number in range(children)]
 
 
-def _count(job: SupervisedJob, children: int) -> int:
-    return sum(stored(job, children))
+def _last_lines(job: SupervisedJob, names: Sequence[str]) -> list[int]:
+    """The number of the last line of each output that is stored, the job's own and its children's; 0 for none."""
+    keys = [KEYS.output(job.id), *(KEYS.child_output(job.id, name) for name in names)]
+    return [_last_line(job, key) for key in keys]
 
 
-def accounts(job: SupervisedJob, place: Path, children: int) -> list[Account]:
-    """What became of each child's lines."""
-    names = [f"writer-{number}" for number in range(children)]
-    return [account(job.client, KEYS, job.id, name, wrote(place, name)) for name in names]
+def _last_line(job: SupervisedJob, key: str) -> int:
+    newest: Any = []
+    with suppress(redis.RedisError):
+        newest = job.client.xrevrange(key, count=1)
+    return int(newest[0][0].partition(b"-")[0]) if newest else 0
+
+
+def check(job: SupervisedJob, place: Path, children: int, limit: float = 60.0) -> Ledger:
+    """Wait for the end, and look for what was lost, stored twice, or told wrongly."""
+    ledger, names = Ledger(), names_of(children)
+    done = job.wait_for(limit=limit)
+    job.processes[0].wait(60)
+    ledger.check_end(job, done, ("success",))
+    ledger.check_children(job, names, to_their_end=True)
+    faults = sum(count.faults for count in ledger.check_outputs(job, place, SEED, names))
+    if done.faults != faults:
+        ledger.wrongly(job, f"{faults} faults are stored, and {done.faults} were counted")
+    return ledger
 
 
 def main() -> int:
@@ -199,20 +196,13 @@ def _once(kind: str, directory: Path, chosen: argparse.Namespace) -> bool:
             dying, directory, children=4, lines=chosen.lines, seconds=chosen.seconds, deaths=chosen.deaths
         )
         try:
-            done = job.wait_for(limit=120)
-            job.processes[0].wait(60)
-            found = accounts(job, directory, 4)
+            ledger = check(job, directory, 4, limit=120)
         finally:
             job.end()
-    children = [f"{each.child_id}: {each}" for each in found if not each.is_right]
-    print(f"{kind}: {len(lost)} deaths, bytes lost at each {lost}; job {done.status}, {done.faults} faults")
-    print(
-        f"  written {sum(each.written or 0 for each in found)}, stored {sum(each.stored for each in found)}, "
-        f"lost {sum(each.lost for each in found)}, twice {sum(each.twice for each in found)}"
-    )
-    for line in children:
-        print(f"  {line}")
-    return not children and done.status == "success" and len(lost) == chosen.deaths and min(lost) > 0
+    ledger.faults[kind] = len(lost)
+    ledger.fates["runs"] = 1
+    print(f"bytes lost at each death of the {kind} {lost}\n{ledger}")
+    return ledger.is_clean and len(lost) == chosen.deaths and min(lost) > 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from gnjobs.statuses import FINAL_STATUSES, RUNNING
 from tests.end_to_end.command import environment
 from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
 from tests.end_to_end.full_disk import full_disk, small_disk
+from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.journal import Journal
 from tests.end_to_end.ledger import Ledger
 from tests.end_to_end.onlooker import Onlooker
@@ -38,6 +39,7 @@ Value = TypeVar("Value")
 
 LONGEST_END = 90.0
 AT_ONCE = 4
+LINES_A_SECOND = 2000.0
 FATES = {"runs": 8, "terminated": 3, "job killed": 2, "supervisor killed": 2, "output removed": 2,
          "all removed": 1, "second writer": 2}  # fmt: skip
 
@@ -72,9 +74,7 @@ class RandomJob:
         """Run it to its end, and check it."""
         self._ledger.fates[self._fate] += 1
         self._met_at = 0.0
-        command = [sys.executable, "-m", "tests.end_to_end.jobs.numbered", str(self._setting.place)]
-        command += [str(self._seed), f"{self._seconds:.3f}", str(self._code), *self._names]
-        job = create(self._setting.server, command)
+        job = create(self._setting.server, self._command())
         job.url, job.fate = self._setting.proxy.url, self._fate
         try:
             supervisor = job.supervise()
@@ -90,6 +90,12 @@ class RandomJob:
                 self._check(job, done)
         finally:
             job.end()
+
+    def _command(self) -> list[str]:
+        lines = round(self._seconds * LINES_A_SECOND)
+        return command(
+            self._setting.place, self._seed, self._names, lines=lines, pace=LINES_A_SECOND, code=self._code
+        )
 
     def _meet_fate(self, job: SupervisedJob, supervisor: "subprocess.Popen[bytes]") -> None:
         self._met_at = time.monotonic()
@@ -122,14 +128,9 @@ class RandomJob:
         self._ledger.check_children(job, self._started_names(job), to_their_end=is_whole)
         if self._fate in ("output removed", "second writer"):
             return  # an output that was tampered with can't be whole
-        place = self._setting.place
-        self._ledger.check_lines(job, KEYS.output(job.id), place / f"{self._seed}", "itself")
         is_forgotten = 0.0 < self._met_at < self._setting.forgot_at
-        for name in self._names:
-            key = KEYS.child_output(job.id, name)
-            self._ledger.check_lines(
-                job, key, place / f"{self._seed}.{name}", name, is_forgotten=is_forgotten
-            )
+        place, seed = self._setting.place, self._seed
+        self._ledger.check_outputs(job, place, seed, self._names, is_forgotten=is_forgotten)
 
     def _started_names(self, job: SupervisedJob) -> Sequence[str]:
         """Children that were recorded; a job that ended before it had any has none."""
@@ -149,7 +150,7 @@ class RandomJob:
         return (own,)
 
     def _has_written_all(self) -> bool:
-        return (self._setting.place / f"{self._seed}").exists()
+        return said_by(self._setting.place, self._seed).exists()
 
     def _check_removed(self, job: SupervisedJob, done: Job) -> None:
         """It may be there again where the server forgot that it was removed; then it has ended."""

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,8 +14,9 @@ from gnjobs.agent import Agent
 from gnjobs.identity import host_name
 from gnjobs.process_table import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
-from tests.accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
+from tests.agents import agent_at_work
 from tests.end_to_end.terminal import gnjobs
+from tests.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python
 from tests.waiting import wait_for
@@ -55,20 +55,6 @@ def is_alive(pid: int | None) -> bool:
     return entry is not None and entry.state not in ENDED_STATES
 
 
-@contextmanager
-def agent_at_work(server: Server) -> Iterator[None]:
-    """The host's agent, as this account."""
-    agent = Agent(JobStore.from_url(server.url), every=0.2)
-    thread = threading.Thread(target=agent.run)
-    thread.start()
-    wait_for(lambda: server.client().zscore(KEYS.hosts, host_name()))
-    try:
-        yield
-    finally:
-        agent.stop()
-        thread.join()
-
-
 def kill(
     job: SupervisedJob, run: Callable[..., list[str]] = lambda *command: list(command)
 ) -> tuple[int, str]:
@@ -76,6 +62,14 @@ def kill(
     command = gnjobs("kill", job.id, "--redis-url", job.server.url, "--grace", "0.5")
     done = subprocess.run(run(*command), capture_output=True, text=True, timeout=90)
     return done.returncode, done.stdout + done.stderr
+
+
+def check_the_agent_kills(job: SupervisedJob, run: Callable[..., list[str]]) -> None:
+    code, said = kill(job, run)
+    assert code == 0, said
+    assert f"asking the agent of {host_name()}" in said
+    assert job.read().status == "killed"
+    assert not is_alive(job.read().pid)
 
 
 def by_nobody(*command: str) -> list[str]:
@@ -95,12 +89,8 @@ def test_another_account_whose_supervisor_does_not_answer_is_left_to_the_agent(
         assert "not killed" in said
         assert job.read().status == "running"
         assert is_alive(job.read().pid)
-        with agent_at_work(server):
-            code, said = kill(job, by_nobody)
-        assert code == 0, said
-        assert f"asking the agent of {host_name()}" in said
-        assert job.read().status == "killed"
-        assert not is_alive(job.read().pid)
+        with agent_at_work(JobStore.from_url(server.url)):
+            check_the_agent_kills(job, by_nobody)
 
 
 @needs_accounts
@@ -178,13 +168,9 @@ def test_where_proc_conceals_processes_the_supervisor_is_asked_and_orphans_are_n
 @needs_hosts
 @pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
 def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals) -> None:
-    with running(server, SLEEP) as job, agent_at_work(server):
+    with running(server, SLEEP) as job, agent_at_work(JobStore.from_url(server.url)):
         job.processes[0].send_signal(fault)
-        code, said = kill(job, on_other_host)
-        assert code == 0, said
-        assert f"asking the agent of {host_name()}" in said
-        assert job.read().status == "killed"
-        assert not is_alive(job.read().pid)
+        check_the_agent_kills(job, on_other_host)
 
 
 @needs_hosts

@@ -20,11 +20,6 @@ from tests.waiting import wait_for
 CHILDREN = [sys.executable, "-m", "tests.end_to_end.jobs.children"]
 
 
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
-
-
 def run_children(server: Server, *names: str) -> str:
     """Run a job with these children to its end; return its id."""
     return run(server.url, "run", "--type", "qc", "--user", "jsmith", "--", *CHILDREN, *names).stdout.split()[

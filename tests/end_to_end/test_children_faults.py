@@ -1,14 +1,14 @@
 """Every fault under a job with children: their lines are whole, and each has its right final status, once."""
 
 import signal
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gnjobs.statuses import FINAL_STATUSES
-from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
+from tests.end_to_end.faults import FAULTS, Fault, broken
+from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.ledger import Ledger
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
@@ -21,26 +21,9 @@ SEED = 7
 
 
 @pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "server", options=LASTING).start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def job(faulty: Server, tmp_path: Path) -> Iterator[SupervisedJob]:
     """A job whose children write for a second."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.end_to_end.jobs.numbered",
-        str(tmp_path),
-        str(SEED),
-        "1",
-        "0",
-        *NAMES,
-    ]
-    made = SupervisedJob(faulty, command)
+    made = SupervisedJob(faulty, command(tmp_path, SEED, NAMES, lines=2000))
     yield made
     made.end()
 
@@ -51,9 +34,7 @@ def check(job: SupervisedJob, place: Path, status: str) -> None:
     ledger = Ledger()
     ledger.check_end(job, job.read(), (status,))
     ledger.check_children(job, NAMES, to_their_end=status == "success")
-    ledger.check_lines(job, KEYS.output(job.id), place / str(SEED), "itself")
-    for name in NAMES:
-        ledger.check_lines(job, KEYS.child_output(job.id, name), place / f"{SEED}.{name}", name)
+    ledger.check_outputs(job, place, SEED, NAMES)
     assert ledger.is_clean, str(ledger)
     assert status != "success" or ledger.written > 1000
 
@@ -67,7 +48,7 @@ def test_while_children_write(faulty: Server, job: SupervisedJob, tmp_path: Path
     job.supervise()
     wait_for(lambda: all_write(job), 30)
     with broken(faulty, fault):
-        wait_for((tmp_path / f"{SEED}.ends-0").exists, 30)
+        wait_for(said_by(tmp_path, SEED, "ends-0").exists, 30)
     check(job, tmp_path, "success")
 
 

@@ -21,13 +21,7 @@ JOB_NAMES = (
     "id type user label command status health percent faults created started finished heartbeat host account "
     "pid exit_code signal error message children"
 ).split()
-CHILD_NAMES = "id label status percent faults message pid exit_code signal output_key lines".split()
 PYTHON = sys.executable
-
-
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
 
 
 def start(server: Server, *command: str, options: tuple[str, ...] = ()) -> str:

@@ -7,8 +7,6 @@ import sqlite3
 import sys
 from pathlib import Path
 
-import pytest
-
 from gnjobs import Job, JobStore, Line
 from gnjobs.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
@@ -71,11 +69,6 @@ def test_the_insert_inserts_every_cell(server: Server, tmp_path: Path) -> None:
     status = JobStore.from_url(server.url).status(job_id)
     assert status.report.headline == "3 000 of 3 000 rows inserted"
     assert status.job.percent == 100
-
-
-@pytest.fixture
-def store(server: Server) -> JobStore:
-    return JobStore.from_url(server.url)
 
 
 def run_job(store: JobStore, module: str, *arguments: str) -> Job:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
-from tests.servers import BINARIES, Server
+from tests.servers import BINARIES, Server, running_server
 from tests.supervised import KEYS, SupervisedJob, python
 from tests.waiting import wait_for
 
@@ -31,9 +31,8 @@ ALL_LINES = [str(number) for number in range(1500)]
 @pytest.fixture(params=sorted(BINARIES))
 def faulty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server with a journal, to be broken; a test may choose one binary."""
-    server = Server(tmp_path / "server", BINARIES[request.param], LASTING).start()
-    yield server
-    server.stop()
+    with running_server(tmp_path / "server", BINARIES[request.param], *LASTING) as server:
+        yield server
 
 
 @pytest.fixture

@@ -1,24 +1,14 @@
 """A dashboard says in its header that Redis refuses writes, accuses no job for it, and says when it is over."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.end_to_end.command import environment
-from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
+from tests.end_to_end.faults import FAULTS, Fault, broken
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.servers import Server
 from tests.supervised import python, supervised
 
 REFUSING = [fault for fault in FAULTS if fault.name in ("full", "unable-to-save")]
-
-
-@pytest.fixture
-def faulty(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "server", options=LASTING).start()
-    yield server
-    server.stop()
 
 
 def header(text: str) -> str:

@@ -19,7 +19,7 @@ from tests.end_to_end.watched import (
     wait_until_right,
     watch,
 )
-from tests.servers import BINARIES, Server
+from tests.servers import BINARIES, Server, running_server
 from tests.waiting import wait_for
 
 LASTING = ("--appendonly", "yes", "--appendfsync", "always")
@@ -30,11 +30,10 @@ SOON = 6.0
 @pytest.fixture(params=sorted(BINARIES))
 def faulty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server with a journal and some jobs, to be broken."""
-    server = Server(tmp_path / "server", BINARIES[request.param], LASTING).start()
-    with server.client() as client:
-        fill(client)
-    yield server
-    server.stop()
+    with running_server(tmp_path / "server", BINARIES[request.param], *LASTING) as server:
+        with server.client() as client:
+            fill(client)
+        yield server
 
 
 def test_a_server_that_dies_and_returns_is_shown_as_it_is_then(faulty: Server) -> None:

@@ -45,6 +45,15 @@ def invoke(server: Server, *arguments: str) -> str:
     return printed.read()
 
 
+def check_every_command(server: Server, job_id: str) -> None:
+    """Run them all, and look for the job among all jobs."""
+    for command in OF_ALL:
+        invoke(server, *command)
+    for command in OF_ONE:
+        invoke(server, *(word.format(job_id) for word in command))
+    assert job_id in [json.loads(line)["id"] for line in invoke(server, "ls", "--json").splitlines()]
+
+
 @pytest.fixture(autouse=True)
 def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
@@ -54,11 +63,7 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("key_name", JOB_KEYS)
 def test_a_job_with_a_key_of_another_type(server: Server, key_name: str, type_name: str) -> None:
     job_id = job_with(server.client(), key_name, type_name)
-    for command in OF_ALL:
-        invoke(server, *command)
-    for command in OF_ONE:
-        invoke(server, *(word.format(job_id) for word in command))
-    assert job_id in [json.loads(line)["id"] for line in invoke(server, "ls", "--json").splitlines()]
+    check_every_command(server, job_id)
     assert json.loads(invoke(server, "show", job_id, "--json"))["id"] == job_id
 
 
@@ -69,8 +74,4 @@ def test_an_index_of_another_type(server: Server, index: str, type_name: str) ->
     job_id = job_with(client, "processes", "string")
     client.delete(INDEXES[index])
     TYPES[type_name](client, INDEXES[index])
-    for command in OF_ALL:
-        invoke(server, *command)
-    for command in OF_ONE:
-        invoke(server, *(word.format(job_id) for word in command))
-    assert job_id in [json.loads(line)["id"] for line in invoke(server, "ls", "--json").splitlines()]
+    check_every_command(server, job_id)

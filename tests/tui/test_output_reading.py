@@ -3,7 +3,6 @@
 import os
 import stat
 import threading
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,12 +25,6 @@ from tests.waiting import wait_for
 
 JOB, CHILD = "job-1", "pheno_se.tsv"
 KEY = KEYS.child_output(JOB, CHILD)
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[redis.Redis]:
-    with server.client() as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,0 +1,98 @@
+"""What a child told is stored though its keys, its connections or its server go away."""
+
+import os
+import threading
+
+import pytest
+import redis
+
+from gnjobs.child_output import ChildOutput
+from tests.core.one_child import HASH, KEY, lines, prepare, state
+from tests.proxy import Proxy
+from tests.servers import Server
+from tests.waiting import wait_for
+
+
+@pytest.fixture
+def client(client: redis.Redis) -> redis.Redis:
+    prepare(client)
+    return client
+
+
+def test_a_removed_job_is_not_made_again(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.child_state._GIVE_UP_AFTER", 0.2)
+    with ChildOutput(KEY, server.url) as child:
+        child.print("a")
+        assert child.writer.flush(10)
+        wait_for(lambda: state(client).status == "running")
+        client.flushall()
+        child.progress(1, 2)
+        child.print("b")
+    assert child.error is not None
+    assert client.keys() == []
+
+
+def test_a_child_whose_hash_was_forgotten_is_mended(server: Server, client: redis.Redis) -> None:
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(1, 4, "rows")
+        wait_for(lambda: state(client).percent == 25)
+        client.delete(HASH)
+        child.message("going on")
+        wait_for(lambda: state(client).message == "going on")
+        wait_for(lambda: state(client).percent == 25)
+    assert state(client).status == "success"
+
+
+def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
+    for limit in ("requests_left", "replies_left"):
+        for position in range(0, 3000, 83):
+            client.flushall()
+            prepare(client)
+            setattr(proxy, limit, position)
+            with ChildOutput(KEY, proxy.url) as child:
+                child.fault({"row": 1})
+                child.progress(position, 3000)
+            found = state(client)
+            assert (found.status, found.done, found.faults) == ("success", position, 1)
+            assert len(lines(client)) == 1
+
+
+def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None:
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+        with ChildOutput(KEY, own_server.url) as child:
+            wait_for(lambda: state(client).status == "running")
+            own_server.kill()
+            child.progress(3, 4)
+            child.print("a")
+            assert not child.writer.flush(0.1)
+            ending = threading.Thread(target=child.succeed)
+            ending.start()
+            ending.join(0.2)
+            assert ending.is_alive()
+            own_server.start()
+            ending.join(20)
+        assert (state(client).status, state(client).percent) == ("success", 75)
+        assert lines(client) == [("out", "a")]
+
+
+def test_an_end_that_a_dying_server_forgot_is_told_again(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.child_output._LASTING_SECONDS", 1.0)
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+        with ChildOutput(KEY, own_server.url) as child:
+            child.print("hello")
+            child.fault({"row": 1})
+        assert state(client).status == "success"
+        own_server.kill()
+        own_server.start()
+        child.outlast()
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]

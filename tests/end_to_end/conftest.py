@@ -1,0 +1,16 @@
+"""Fixtures shared by the end-to-end tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.faults import LASTING
+from tests.servers import BINARIES, Server, running_server
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Iterator[Server]:
+    """A server with a journal, to be broken."""
+    with running_server(tmp_path / "server", BINARIES["valkey"], *LASTING) as server:
+        yield server
