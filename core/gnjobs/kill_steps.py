@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from gnjobs.values import Time
+
 StepKind = Literal[
     "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
 ]
@@ -17,7 +19,7 @@ class KillStep(msgspec.Struct, frozen=True):
     The last of a kill is `final`; there, `verified` says whether every process is known to be gone.
     """
 
-    at: float
+    at: Time
     kind: StepKind
     text: str
     pids: tuple[int, ...] = ()

@@ -14,6 +14,7 @@ from gnjobs.process_table import (
 )
 from gnjobs.process_view import ProcessView
 from gnjobs.procstat import process_start
+from gnjobs.values import Time
 
 __all__ = [
     "Found",
@@ -49,7 +50,7 @@ class SeenProcess(msgspec.Struct, frozen=True):
     rss: int | None = None
     command: str = ""
     account: str | None = None
-    idle_since: float | None = None
+    idle_since: Time | None = None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -65,7 +66,7 @@ class Found(msgspec.Struct, frozen=True):
 class ProcessSnapshot(msgspec.Struct, frozen=True):
     """A job's processes as its supervisor saw them at a time (unix seconds)."""
 
-    at: float
+    at: Time
     processes: tuple[SeenProcess, ...] = ()
 
 

@@ -54,11 +54,11 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int] = {}
     quietest_id: str | None = None
     quietest_label: str | None = None
-    quietest_since: float | None = None
+    quietest_since: values.Time | None = None
     quietest_cpu: float | None = None
     quietest_pid: int | None = None
     quietest_state: str | None = None
-    quietest_idle_since: float | None = None
+    quietest_idle_since: values.Time | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

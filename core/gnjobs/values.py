@@ -2,9 +2,14 @@
 
 import math
 import shlex
+from typing import Annotated
+
+import msgspec
 
 LATEST_TIME = 32503680000.0  # the year 3000: a time beyond it is somebody's mistake
 LARGEST_COUNT = 2**63
+# A time in unix seconds inside JSON: what holds one that no calendar can show is not read at all.
+Time = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
 
 
 def text(value: bytes | str | None) -> str | None:
