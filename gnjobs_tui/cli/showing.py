@@ -63,15 +63,24 @@ def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[
 
 
 def _line_counts(store: "JobStore", status: "JobStatus") -> list[int | None]:
-    return [store.output(status.job.id, child.id).extent().last for child in status.children]
+    return [_line_count(store, status.job.id, child.id) for child in status.children]
+
+
+def _line_count(store: "JobStore", job_id: str, child_id: str) -> int | None:
+    """How many lines a child has; None where its output lies outside the job."""
+    from gnjobs.errors import NoSuchChild
+
+    try:
+        return store.output(job_id, child_id).extent().last
+    except NoSuchChild:
+        return None
 
 
 def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
     from gnjobs.processing.qc import all_faults
 
-    yield from all_faults(store.output(job_id).iterate())
-    for child in store.all_children(job_id):
-        yield from all_faults(store.output(job_id, child.id).iterate(), child.label)
+    for source, lines in store.all_lines(job_id):
+        yield from all_faults(lines, None if source == job_id else source)
 
 
 def spreadsheet_cell(value: object) -> str:
