@@ -3,6 +3,7 @@
 import importlib
 import json
 import pkgutil
+import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -90,6 +91,7 @@ class Walk:
     def __init__(self, terminal: Terminal) -> None:
         self.texts: dict[str, str] = {}
         self.sent: dict[str, bytes] = {}
+        self.missed: dict[str, list[str]] = {}
         self._terminal = terminal
 
     def see(self, place: str, keys: str, sign: str, names: Iterable[str]) -> None:
@@ -101,7 +103,16 @@ class Walk:
             shown = self._terminal.wait_for(lambda text: all(word in text for word in wanted), SHOWN_WITHIN)
         except AssertionError:
             shown = self._terminal.text
+            self.missed[place] = [word for word in wanted if word not in shown]
         self.texts[place] = shown
+        self.sent[place] = bytes(self._terminal.raw[start:])
+
+    def hear(self, place: str, keys: str, pattern: re.Pattern[bytes]) -> None:
+        """Press keys after which something is sent that no screen shows."""
+        start = len(self._terminal.raw)
+        self._terminal.send(keys)
+        self._terminal.wait_for(lambda _: pattern.search(self._terminal.raw, start) is not None, SHOWN_WITHIN)
+        self.texts[place] = self._terminal.text
         self.sent[place] = bytes(self._terminal.raw[start:])
 
     def back(self, gone: str, shows: str) -> None:
@@ -113,3 +124,20 @@ def all_modules() -> Iterator[Path]:
     for module in pkgutil.walk_packages(gnjobs_tui.__path__, "gnjobs_tui."):
         if not module.name.startswith(("gnjobs_tui.demo", "gnjobs_tui.__main__")):
             yield Path(str(importlib.import_module(module.name).__file__))
+
+
+def paste(text: str) -> str:
+    """What a terminal sends when a text is pasted."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+def typed(name: str) -> str:
+    """A pasted text that is recognised by what it begins with; terminals take ESC out of what is pasted."""
+    harms = (
+        "c1 osc as code point",
+        "bidi override",
+        "markup click after colour",
+        "zero width",
+        "language tags",
+    )
+    return tag(name) + "".join(TEXTS[harm] for harm in harms)
