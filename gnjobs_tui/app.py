@@ -12,6 +12,7 @@ from gnjobs.changes import FeedState
 from gnjobs.config import Config
 from gnjobs.roles import Actor
 from gnjobs.rows import JobRow
+from gnjobs.safetext import safe_text
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.styling import Part, content
@@ -88,6 +89,12 @@ class GnjobsApp(App[None]):
         if isinstance(self.focused, Input) and isinstance(event._sender, VirtualTable):
             event.prevent_default()
             self.focused.post_message(events.Key(event.key, event.character))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Make what is pasted harmless before a field has it: fields draw control characters as they are."""
+        if isinstance(event, events.Paste):
+            event.text = safe_text(event.text)
+        await super().on_event(event)
 
     def on_unmount(self) -> None:
         """End watching."""

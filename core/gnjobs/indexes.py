@@ -137,10 +137,16 @@ def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Ite
         yield from record_ids(keys, names)
 
 
-def unindexed_ids(client: redis.Redis, keys: Keys) -> Iterator[list[str]]:
-    """Find the jobs that no index lists, in steps among the first 10 000 000 keys; each once."""
+def unindexed_ids(
+    client: redis.Redis, keys: Keys, looked: Callable[[int], None] = lambda _: None
+) -> Iterator[list[str]]:
+    """Find the jobs that no index lists, in steps among the first 10 000 000 keys; each once.
+
+    `looked` is told after each step about how many keys were looked at.
+    """
     seen: set[str] = set()
-    for names in scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED):
+    for step, names in enumerate(scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED), 1):
+        looked(step * _SCANNED_AT_ONCE)
         ids = [job_id for job_id in record_ids(keys, names) if job_id not in seen]
         seen.update(ids)
         yield without_index(client, keys, ids)

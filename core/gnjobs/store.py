@@ -145,9 +145,14 @@ class JobStore:
 
         return read_page(self.client, index, self.many, before=before, count=count, is_listed=is_listed)
 
-    def unindexed(self, user: str | None = None) -> Iterator[Job]:
-        """Find the jobs that no index lists, as gn-uploader makes them, in no order, searching the whole server."""
-        for job_ids in unindexed_ids(self.client, self.keys):
+    def unindexed(
+        self, user: str | None = None, looked: Callable[[int], None] = lambda _: None
+    ) -> Iterator[Job]:
+        """Find the jobs that no index lists, as gn-uploader makes them, in no order, searching the whole server.
+
+        `looked` is told now and then about how many keys were looked at.
+        """
+        for job_ids in unindexed_ids(self.client, self.keys, looked):
             found = self.many(job_ids) if job_ids else []
             yield from (job for job in found if job is not None and user in (None, job.user))
 
@@ -302,11 +307,18 @@ class JobStore:
         return events.read_last_events(self.client, self.keys, count)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
-        """Every output of a job, by the name of its part: the job's own, then the children's; none outside of it."""
+        """Every output of a job, by the name of its part: the job's own, then the children's.
+
+        Where one lies outside the job, `NoSuchChild` is raised behind all others: it must not hide them.
+        """
         yield job_id, self.output(job_id).iterate()
+        refused: NoSuchChild | None = None
         for child in self.all_children(job_id):
             try:
                 reader = self.output(job_id, child.id)
-            except NoSuchChild:
-                continue
-            yield child.label or child.id, reader.iterate()
+            except NoSuchChild as error:
+                refused = refused or error
+            else:
+                yield child.label or child.id, reader.iterate()
+        if refused is not None:
+            raise refused

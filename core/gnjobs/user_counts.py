@@ -30,7 +30,7 @@ def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
         if not is_wrong_type(error):
             raise
         return []
-    named = [(values.text(member) or "", float(score)) for member, score in found]
+    named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
     counted = (UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_id(user))
     return [summary for summary in counted if summary.counts]
 

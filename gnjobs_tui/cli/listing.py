@@ -1,6 +1,6 @@
 """Commands that list: `ls` and `users`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ import click
 from gnjobs_tui.cli.json_output import job_object, print_json
 from gnjobs_tui.cli.printing import print_fields
 from gnjobs_tui.cli.session import Session, on_terminal, with_session
+from gnjobs_tui.cli.waiting import searching
 
 if TYPE_CHECKING:
     from gnjobs.health import Health
@@ -34,7 +35,8 @@ Judged = tuple["Job", "Health"]
 @with_session
 def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:
     """List jobs, newest first; those that no index lists, such as gn-uploader's own, after all others."""
-    listed = list(islice(_matching(session, user, query, limit), limit))
+    with searching() as looked:
+        listed = list(islice(_matching(session, user, query, limit, looked), limit))
     if as_json:
         for job, health in listed:
             print_json(job_object(job, health))
@@ -48,7 +50,9 @@ def ls(session: Session, user: str | None, query: str | None, limit: int, as_jso
     return 0
 
 
-def _matching(session: Session, user: str | None, query: str | None, limit: int) -> Iterator[Judged]:
+def _matching(
+    session: Session, user: str | None, query: str | None, limit: int, looked: Callable[[int], None]
+) -> Iterator[Judged]:
     from heapq import merge
     from itertools import chain
 
@@ -64,7 +68,7 @@ def _matching(session: Session, user: str | None, query: str | None, limit: int)
         reverse=True,
     )
     now = session.store.now()
-    unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each))
+    unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each, looked))
     jobs = chain((job for _, job in found), unindexed)
     look, limits = Looks(), session.config.limits
     judged = ((job, assess_listed(job, now=now, limits=limits, look=look)) for job in jobs)

@@ -13,7 +13,7 @@ from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.output_words import count_text
 from gnjobs_tui.row_lists import NumberedRows
-from gnjobs_tui.screens.base import Failed, WatchScreen
+from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.styling import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.line import Line
@@ -75,12 +75,14 @@ class FaultsScreen(WatchScreen):
     def _read(self) -> None:
         worker = get_current_worker()
         batch: list[Fault] = []
-        for found in islice(self._faults(lambda _: not worker.is_cancelled), MOST_FAULTS):
-            batch.append(found)
-            if len(batch) >= _BATCH:
-                self.post_message(self.Found(batch))
-                batch = []
-        self.post_message(self.Found(batch, is_all=True))
+        try:
+            for found in islice(self._faults(lambda _: not worker.is_cancelled), MOST_FAULTS):
+                batch.append(found)
+                if len(batch) >= _BATCH:
+                    self.post_message(self.Found(batch))
+                    batch = []
+        finally:
+            self.post_message(self.Found(batch, is_all=True))
 
     def _faults(self, goes_on: Callable[[object], bool]) -> Iterator[Fault]:
         from gnjobs.faults import all_faults, sentence
@@ -102,12 +104,6 @@ class FaultsScreen(WatchScreen):
             self.draw_header()
             self.query_one("#table", VirtualTable).show(self._rows)
             self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
-
-    def on_failed(self, message: Failed) -> None:
-        """Say why nothing more is read."""
-        self._is_reading = False
-        super().on_failed(message)
-        self.draw()
 
     def action_copy(self) -> None:
         """Copy the fault of the cursor with its file, made safe."""

@@ -152,6 +152,9 @@ def test_users_are_counted_by_status_over_their_newest_jobs(store: JobStore) -> 
         "agunn": {"success": 1, "error": 1, "what?": 1, "unknown": 1},
     }
     assert store.users()[0].user == "agunn"
+    for impossible in (float("inf"), 1.83e12, -1e14):
+        store.client.zadd(KEYS.users, {"agunn": impossible})
+        assert {user.user: user.newest for user in store.users()}["agunn"] is None
 
 
 def test_how_long_jobs_of_a_type_usually_run(store: JobStore) -> None:

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from gnjobs import values
 from gnjobs.kill_steps import KillStep
-from gnjobs.records import CHILD_FIELDS, JOB_FIELDS, LIST_FIELDS, read_child, read_job, read_job_list
+from gnjobs.processes import read_snapshot
+from gnjobs.records import (
+    CHILD_FIELDS,
+    JOB_FIELDS,
+    LIST_FIELDS,
+    children_summary,
+    read_child,
+    read_job,
+    read_job_list,
+)
 from tests.hostile import NUMBERS, TEXTS
 
 NAMES = st.sampled_from(
@@ -97,3 +106,12 @@ def test_a_list_reads_the_same_as_the_whole_record() -> None:
 def test_a_summary_that_nobody_of_ours_wrote_is_none(summary: bytes) -> None:
     assert read_job("j", {b"children-summary": summary}).children_summary is None
     assert values.json(summary, KillStep) is None
+
+
+@pytest.mark.parametrize("time", ["-1", "-1e14", "1.83e12", "60000000000000", "1e400", "1" * 400])
+def test_a_time_in_json_that_no_calendar_can_show_is_not_read(time: str) -> None:
+    for name in ("quietest_since", "quietest_idle_since"):
+        assert children_summary(f'{{"{name}":{time}}}'.encode()) is None
+    assert read_snapshot(f'{{"at":{time}}}'.encode()) is None
+    processes = f'[{{"pid":1,"started":1,"idle_since":{time}}}]'
+    assert read_snapshot(f'{{"at":1,"processes":{processes}}}'.encode()) is None

@@ -95,6 +95,18 @@ def test_a_childs_output_is_opened_only_inside_its_job(store: JobStore) -> None:
         store.output(job.id, "nobody")
 
 
+def test_a_child_outside_its_job_hides_no_other_output(store: JobStore) -> None:
+    job = store.create(["true"])
+    keys = store.keys
+    for child, key in (("a-spy", "other:jobs:secret:output"), ("itself", keys.job(job.id))):
+        store.client.hset(keys.job(job.id), f"{CHILD_FIELD}{child}", key)
+    store.client.hset(keys.job(job.id), f"{CHILD_FIELD}own", keys.child_output(job.id, "own"))
+    found = store.all_lines(job.id)
+    assert [next(found)[0], next(found)[0]] == [job.id, "own"]
+    with pytest.raises(NoSuchChild, match="a-spy"):
+        next(found)
+
+
 def test_removing_takes_everything_of_an_ended_job_and_nothing_else(store: JobStore) -> None:
     job, other = store.create(["true"], user_id="jsmith"), store.create(["true"], user_id="jsmith")
     store.client.hset(store.keys.child(job.id, "c"), "status", "success")

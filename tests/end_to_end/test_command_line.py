@@ -148,7 +148,7 @@ def test_a_child_outside_of_its_job_hides_nothing_else(server: Server, store: Jo
     shown = json.loads(run(server.url, "show", job_id, "--json").stdout)
     assert [(child["id"], child["lines"]) for child in shown["children"]] == [("bad", None), ("worse", None)]
     assert run(server.url, "show", job_id).returncode == 0
-    assert run(server.url, "show", job_id, "--faults").returncode == 0
+    assert "lies outside its job" in run(server.url, "show", job_id, "--faults").stderr
 
 
 def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, store: JobStore) -> None:

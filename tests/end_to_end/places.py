@@ -1,0 +1,143 @@
+"""Harmful text in every field of a job, by the name of its field, and a walk through screens that show it."""
+
+import importlib
+import json
+import pkgutil
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+import gnjobs_tui
+from gnjobs.keys import Keys
+from gnjobs.processes import ProcessSnapshot, SeenProcess
+from tests.end_to_end.terminal import Terminal
+from tests.hostile import TEXTS
+from tests.servers import Server
+from tests.tui.records import write_child, write_job, write_line, write_running
+
+KEYS = Keys()
+JOB, CHILD, ENDED = "job-running", "child", "job-ended"
+SHOWN_WITHIN = 30.0
+# Each field holds one of them, all short enough that several fields fit into a row of the screen.
+HARMS = tuple(
+    TEXTS[name]
+    for name in (
+        "osc 0 sets the title",
+        "c1 csi as code point",
+        "bidi override",
+        "markup click",
+        "csi clears",
+        "c1 as byte",
+    )
+)
+
+
+def field(name: str) -> str:
+    """A harmful text that is recognised by what it begins with."""
+    return f"{tag(name)}{HARMS[sum(name.encode()) % len(HARMS)]}"
+
+
+def tag(name: str) -> str:
+    """How the text of a field begins, short enough for a narrow column."""
+    word = name.replace("-", "")
+    return f"Q{word[:2]}{word[-2:]}"
+
+
+def raw(name: str) -> bytes:
+    return field(name).encode("utf-8", "surrogateescape")
+
+
+def write_everything(server: Server) -> None:
+    client = server.client()
+    named = {name.replace("-", "_"): raw(name) for name in ("label", "message", "host", "account", "command")}
+    write_running(server, JOB, **named)
+    client.hset(KEYS.job(JOB), mapping={"user-id": raw("user"), raw("extra-field"): raw("extra-value")})
+    write_child(
+        server,
+        JOB,
+        CHILD,
+        label=raw("child-label"),
+        message=raw("child-message"),
+        partial_line=raw("partial-line"),
+    )
+    seen = SeenProcess(
+        4711, 1, None, command=field("process-command").encode("ascii", "backslashreplace").decode()
+    )
+    client.set(KEYS.processes(JOB), msgspec.json.encode(ProcessSnapshot(time.time(), (seen,))))
+    output = KEYS.child_output(JOB, CHILD)
+    write_line(server, output, 1, field("line").replace("\n", " "))
+    log = {"level": field("log-level"), "logger": field("log-name"), "message": field("log-message")}
+    write_line(server, output, 2, json.dumps(log), "log")
+    fault = {
+        "file": "fault-file",
+        "row_title": "fault-title",
+        "value": "fault-value",
+        "expected": "fault-expected",
+    }
+    write_line(server, output, 3, json.dumps({key: field(name) for key, name in fault.items()}), "fault")
+    event = {"kind": b"killed"} | {
+        name: raw(f"event-{name}") for name in ("text", "reason", "label", "owner", "by")
+    }
+    client.xadd(KEYS.events, event)
+    write_job(server, ENDED, label=raw("ended-label"), job_type=raw("type"), finished=time.time())
+
+
+class Walk:
+    """One walk through all screens in a real terminal: what each showed, and every byte that was sent for it."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.texts: dict[str, str] = {}
+        self.sent: dict[str, bytes] = {}
+        self.missed: dict[str, list[str]] = {}
+        self._terminal = terminal
+
+    def see(self, place: str, keys: str, sign: str, names: Iterable[str]) -> None:
+        """Open a place, and wait until it shows all that it is to show, or long enough."""
+        start = len(self._terminal.raw)
+        self._terminal.send(keys)
+        wanted = [sign, *map(tag, names)]
+        try:
+            shown = self._terminal.wait_for(lambda text: all(word in text for word in wanted), SHOWN_WITHIN)
+        except AssertionError:
+            shown = self._terminal.text
+            self.missed[place] = [word for word in wanted if word not in shown]
+        self.texts[place] = shown
+        self.sent[place] = bytes(self._terminal.raw[start:])
+
+    def hear(self, place: str, keys: str, pattern: re.Pattern[bytes]) -> None:
+        """Press keys after which something is sent that no screen shows."""
+        start = len(self._terminal.raw)
+        self._terminal.send(keys)
+        self._terminal.wait_for(lambda _: pattern.search(self._terminal.raw, start) is not None, SHOWN_WITHIN)
+        self.texts[place] = self._terminal.text
+        self.sent[place] = bytes(self._terminal.raw[start:])
+
+    def back(self, gone: str, shows: str) -> None:
+        self._terminal.send("\x1b")
+        self._terminal.wait_for(lambda text: gone not in text and shows in text, SHOWN_WITHIN)
+
+
+def all_modules() -> Iterator[Path]:
+    for module in pkgutil.walk_packages(gnjobs_tui.__path__, "gnjobs_tui."):
+        if not module.name.startswith(("gnjobs_tui.demo", "gnjobs_tui.__main__")):
+            yield Path(str(importlib.import_module(module.name).__file__))
+
+
+def paste(text: str) -> str:
+    """What a terminal sends when a text is pasted."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+def typed(name: str) -> str:
+    """A pasted text that is recognised by what it begins with; terminals take ESC out of what is pasted."""
+    harms = (
+        "c1 osc as code point",
+        "bidi override",
+        "markup click after colour",
+        "zero width",
+        "language tags",
+    )
+    return tag(name) + "".join(TEXTS[harm] for harm in harms)

@@ -1,0 +1,94 @@
+"""Whoever adds a toast, a dialog, a tooltip, a palette entry or a title must say here where its data are seen."""
+
+import ast
+from collections.abc import Callable, Collection
+
+import pytest
+
+from tests.end_to_end.passing_sources import arguments_of, assigned, calls_of, defined, keywords, nodes
+from tests.end_to_end.test_passing_places import COPIED, PLACES
+
+# The one place where toasts are made.
+SAYING = "app: content(*parts).plain"
+# What the source says there, by module and expression, and the place where it is seen.
+TOASTS = {
+    "app: f'there is no theme {self._unknown_theme}'": "toast of a theme",
+    "app: run.summary()": "toast of a kill",
+    "base: message.text": "toast of a failure",
+    "output: f'{text} is no number of a line'": "toast of a number",
+    "output: f'the search ended: {error}'": "toast of a search refused",
+    "output: f'not saved: {error}'": "toast of a save refused",
+    "output: _saved_words(saved)": "toast of a save",
+    "row_actions: f'copied {self.row.id}'": "toast of a copied id",
+}
+NOTES = {
+    "output: f'searching {self._query.text}, esc stops'": "search not found",
+    "output: f'searching {query.text}, line {count_text(progress.number)}, esc stops'": "search not found",
+    "output: f'no match for {query.text}'": "search not found",
+    "output: f'/{query.text}' + (', from the other end' if progress.is_around else '')": "search found",
+}
+DIALOGS = {
+    "row_actions: ConfirmScreen(f'Remove {what}?{kept}', 'Remove')": "confirm removal",
+    "row_actions: TextScreen(title, line)": "text of a rerun",
+    "log: TextScreen('Kills made here', text, wide=True)": "text of kills",
+    "log: TextScreen('What happened', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)))": (
+        "text of an event"
+    ),
+    # Seen in `test_places`.
+    "job: TextScreen('Every field of its record', fields_text(child or picture.job), wide=True)": None,
+}
+COPIES = {
+    "row_actions: self.row.id": "copy of an id",
+    "output: hole_words(item) if isinstance(item, Hole) else item.text": "copy of a line",
+    "faults: safe(f'{file}: {said}')": "copy of a fault",
+    "text: safe_text(self._text)": "copy of a text",
+}
+# The palette offers what keys do; what they do is written in the source, and so is every tooltip.
+PALETTE = {
+    "commands: DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)",
+    "commands: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
+}
+TOOLTIPS = {"jobs: f'Show {group}'", "output: about", "output_view: about"}
+TITLES = {"kill: title_of(self._targets)"}
+TITLE_NAMES = (
+    "title", "sub_title", "TITLE", "SUB_TITLE",
+    "border_title", "border_subtitle", "BORDER_TITLE", "BORDER_SUBTITLE",
+)  # fmt: skip
+BUTTONS = {"confirm: content(self._answer)", "kill: content(_ASK_LABEL)"}
+BUTTON_LABELS = {"kill: content('KILL now')", "kill: content('Close')"}
+
+SOURCES: dict[str, tuple[Collection[str], Callable[[], set[str]]]] = {
+    "toasts": (TOASTS, lambda: arguments_of("say", "notify") - {SAYING}),
+    "notes": (NOTES, lambda: arguments_of("say_beside")),
+    "dialogs": (DIALOGS, lambda: calls_of("ConfirmScreen", "TextScreen")),
+    "copies": (COPIES, lambda: arguments_of("copy_to_clipboard")),
+    "palette entries": (PALETTE, lambda: calls_of("Hit", "DiscoveryHit", "SystemCommand", "SimpleCommand")),
+    "providers": ({"commands: ScreenCommands"}, lambda: defined("Provider", "get_system_commands")),
+    "lists of providers": ({"app: {_commands}"}, lambda: assigned("COMMANDS")),
+    "tooltips": (TOOLTIPS, lambda: keywords("tooltip") | assigned("tooltip", "TOOLTIP")),
+    "titles": (TITLES, lambda: assigned(*TITLE_NAMES)),
+    "buttons": (BUTTONS, lambda: arguments_of("Button")),
+    "labels of buttons": (BUTTON_LABELS, lambda: assigned("label")),
+    "placeholders": ({"kill: self._number_prompt()"}, lambda: keywords("placeholder")),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_all_that_the_source_makes_is_in_the_tables(kind: str) -> None:
+    table, find = SOURCES[kind]
+    assert find() == set(table)
+
+
+def test_what_the_tables_name_is_seen() -> None:
+    seen = {*TOASTS.values(), *NOTES.values(), *COPIES.values(), *filter(None, DIALOGS.values())}
+    assert seen <= {*PLACES, *COPIED}
+
+
+def test_toasts_are_made_in_one_place_and_read_no_markup() -> None:
+    assert calls_of("notify") == {"app: self.notify(content(*parts).plain, severity=severity, markup=False)"}
+
+
+def test_keys_are_described_by_literals() -> None:
+    calls = [node for _, node in nodes() if isinstance(node, ast.Call) and ast.unparse(node.func) == "_key"]
+    assert calls
+    assert all(isinstance(argument, ast.Constant) for call in calls for argument in call.args)
