@@ -91,7 +91,7 @@ def see(terminal: Terminal, keys: str, *signs: str, gone: str = "\0") -> None:
 
 def see_job(terminal: Terminal) -> str:
     """Everything that shows numbers of the job under the cursor, and of its child; its label."""
-    see(terminal, "\r", ITSELF, "> ")
+    see(terminal, "\r", ITSELF, "no faults in 1 file")
     see(terminal, "x", FIELDS)
     see(terminal, "q", ITSELF, gone=FIELDS)
     see(terminal, "jx", FIELDS)
