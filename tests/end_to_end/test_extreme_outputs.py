@@ -48,15 +48,15 @@ def see_parts(terminal: Terminal, label: str, parts: int) -> None:
     see(terminal, f"/{label}\r", f"/{label}")
     see(terminal, "\r", ITSELF, "result ")
     see(terminal, "e", "\n  File")
-    see(terminal, "q", ITSELF)
+    see(terminal, "q", ITSELF, gone="\n  File")
     for _ in range(parts):
         terminal.send("j")
         see(terminal, "\r", "line 1 of", "xxxx")
         see(terminal, "w", "xxxx")
         see(terminal, "/zz\r", "no match for zz")
         see(terminal, "\x1b", "line 1 of", gone="no match")
-        see(terminal, "q", ITSELF)
-    see(terminal, "q", f"/{label}")
+        see(terminal, "q", ITSELF, gone="f follow")
+    see(terminal, "q", f"/{label}", gone=ITSELF)
     see(terminal, "\x1b", "1 all 2", gone=f"/{label}")
 
 
@@ -124,7 +124,7 @@ def test_an_output_outside_its_job_is_refused(server: Server) -> None:
         for number in range(len(lies)):
             terminal.send("j")
             see(terminal, "\r", f"can't be read: the output of child lie-{number} lies outside its job")
-            see(terminal, "q", ITSELF)
+            see(terminal, "q", ITSELF, gone="f follow")
         see(terminal, "e", "\n  File", "lies outside its job")
         assert b"SECRET" not in terminal.raw
     assert run(server.url, "show", OURS).returncode == 0

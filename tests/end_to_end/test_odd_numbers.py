@@ -101,8 +101,8 @@ def see_job(terminal: Terminal) -> str:
     see(terminal, "\r", "said by", "at an odd time", "line 2 of 2")
     see(terminal, "tg", "written")
     name = terminal.lines[0].split()[2]
-    see(terminal, "q", ITSELF)
-    see(terminal, "q", "1 all")
+    see(terminal, "q", ITSELF, gone="f follow")
+    see(terminal, "q", "1 all", gone=ITSELF)
     return name
 
 
