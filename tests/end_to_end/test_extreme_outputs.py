@@ -63,7 +63,7 @@ def see_parts(terminal: Terminal, label: str, parts: int) -> None:
 def test_lines_of_10_mb_are_shown_cut(server: Server) -> None:
     write_long(server)
     with Terminal(gnjobs(), 100, 24, environment(server.url)) as terminal:
-        see(terminal, "", "1 all 2")
+        see(terminal, "", "1 all 2", "\n> ")
         see_parts(terminal, OURS, 3)
         see(terminal, f"/{FOREIGN}\r", f"/{FOREIGN}")
         see(terminal, "\r", ITSELF, "geno: f.tsv")
@@ -78,8 +78,8 @@ def test_a_line_of_10_mb_by_our_writer(server: Server) -> None:
     job_id = run(server.url, "run", "--", sys.executable, "-c", code).stdout.split()[0]
     last = JobStore.from_url(server.url).output(job_id).extent().last
     with Terminal(gnjobs(), 100, 24, environment(server.url)) as terminal:
-        see(terminal, "", "1 all 1")
-        see(terminal, "\r", ITSELF)
+        see(terminal, "", "1 all 1", "\n> ")
+        see(terminal, "\r", ITSELF, "result ")
         see(terminal, "\r", f"line {last} of {last}", "second", "xxxx")
         see(terminal, "g", f"line 1 of {last}", "1> xxxx")
 
@@ -90,12 +90,13 @@ def test_a_bar_of_a_million_returns_is_one_line_that_changes(server: Server, tmp
     job = subprocess.Popen(command, env=environment(server.url), stdout=subprocess.DEVNULL)
     try:
         with Terminal(gnjobs(), 100, 24, environment(server.url)) as terminal:
-            see(terminal, "", "1 all 1")
-            see(terminal, "\r", ITSELF)
+            see(terminal, "", "1 all 1", "\n> ")
+            see(terminal, "\r", ITSELF, "result ")
             see(terminal, "\r", "+  499999 of a million", "no line yet")
             assert sum("of a million" in line for line in terminal.lines) == 1
             go_on.touch()
-            see(terminal, "", "1> 999999 of a million", "line 1 of 1")
+            # What came in one piece with the end of the line is kept with it: how much is up to the pipe.
+            see(terminal, "", "1> 999", "of a million␍", "line 1 of 1")
             assert sum("of a million" in line for line in terminal.lines) == 1
     finally:
         go_on.touch()
@@ -119,7 +120,7 @@ def test_an_output_outside_its_job_is_refused(server: Server) -> None:
         write_child(server, OURS, f"lie-{number}", started=time.time())
         client.hset(KEYS.job(OURS), f"child:lie-{number}", key)
     with Terminal(gnjobs(), 160, 24, environment(server.url)) as terminal:
-        see(terminal, "", "1 all 1")
+        see(terminal, "", "1 all 1", "\n> ")
         see(terminal, "\r", ITSELF, "lie-0")
         for number in range(len(lies)):
             terminal.send("j")
