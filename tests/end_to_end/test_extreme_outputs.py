@@ -96,7 +96,7 @@ def test_a_bar_of_a_million_returns_is_one_line_that_changes(server: Server, tmp
             assert sum("of a million" in line for line in terminal.lines) == 1
             go_on.touch()
             # What came in one piece with the end of the line is kept with it: how much is up to the pipe.
-            see(terminal, "", "1> 999", "of a million␍", "line 1 of 1")
+            see(terminal, "", "1> 99", "of a million␍", "line 1 of 1")
             assert sum("of a million" in line for line in terminal.lines) == 1
     finally:
         go_on.touch()
