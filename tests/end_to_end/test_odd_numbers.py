@@ -91,7 +91,7 @@ def see(terminal: Terminal, keys: str, *signs: str, gone: str = "\0") -> None:
 
 def see_job(terminal: Terminal) -> str:
     """Everything that shows numbers of the job under the cursor, and of its child; its label."""
-    see(terminal, "\r", ITSELF, "> ")
+    see(terminal, "\r", ITSELF, "no faults in 1 file")
     see(terminal, "x", FIELDS)
     see(terminal, "q", ITSELF, gone=FIELDS)
     see(terminal, "jx", FIELDS)
@@ -101,8 +101,8 @@ def see_job(terminal: Terminal) -> str:
     see(terminal, "\r", "said by", "at an odd time", "line 2 of 2")
     see(terminal, "tg", "written")
     name = terminal.lines[0].split()[2]
-    see(terminal, "q", ITSELF)
-    see(terminal, "q", "1 all")
+    see(terminal, "q", ITSELF, gone="f follow")
+    see(terminal, "q", "1 all", gone=ITSELF)
     return name
 
 
