@@ -17,8 +17,8 @@ from gnjobs.kill_steps import KillStep
 from gnjobs.kills import kill_job
 from gnjobs.roles import Actor
 from gnjobs.store import JobStore
-from tests.accounts import AS_NOBODY, needs_accounts
 from tests.end_to_end.terminal import gnjobs
+from tests.os_accounts import AS_NOBODY, needs_accounts
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for

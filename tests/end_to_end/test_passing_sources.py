@@ -29,7 +29,7 @@ NOTES = {
 }
 DIALOGS = {
     "row_actions: ConfirmScreen(f'Remove {what}?{kept}', 'Remove')": "confirm removal",
-    "row_actions: TextScreen(title, line)": "text of a rerun",
+    "row_actions: TextScreen('Run it again: this line, where it belongs', message.line)": "text of a rerun",
     "log: TextScreen('Kills made here', text, wide=True)": "text of kills",
     "log: TextScreen('What happened', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)))": (
         "text of an event"
