@@ -12,7 +12,7 @@ from gnjobs import values
 from gnjobs.connections import connect
 from gnjobs.kill_steps import KillStep
 
-DEFAULT_GRACE = 10.0
+DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
@@ -66,7 +66,7 @@ def read_request(entry_id: bytes, fields: dict[bytes, bytes]) -> ControlRequest 
     kind = values.text(fields.get(b"request"))
     if kind is None:
         return None
-    grace = values.number(fields.get(b"grace"), 0.0, 3600.0)
+    grace = values.number(fields.get(b"grace"), 0.0, LONGEST_GRACE)
     return ControlRequest(
         id=values.text(entry_id) or "",
         kind=kind,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gnjobs import control, events
 from gnjobs.child_ends import end_children
-from gnjobs.control import DEFAULT_GRACE, ControlRequest
+from gnjobs.control import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest
 from gnjobs.ending import KILL_SECONDS
 from gnjobs.errors import NotAllowed
 from gnjobs.hidden_processes import is_concealed
@@ -53,8 +53,10 @@ def kill_job(
 
     TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a
     kill that is under way. A host's agent, which acts `as_agent`, asks no agent. Raises `NotAllowed`, `NoSuchJob`,
-    `NoSuchChild`.
+    `NoSuchChild`, and `ValueError` for a `grace` outside of 0 to 3600.
     """
+    if not 0.0 <= grace <= LONGEST_GRACE:
+        raise ValueError(f"grace must be 0 to {LONGEST_GRACE:.0f} seconds, not {grace}")
     job = store.get(job_id)
     child = store.child(job_id, child_id) if child_id is not None else None
     _check(store, job, actor, reason)

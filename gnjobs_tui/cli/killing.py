@@ -1,6 +1,7 @@
 """`gnjobs kill`: every step said, and success only when nothing is left."""
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,13 +12,24 @@ if TYPE_CHECKING:
     from gnjobs.kills import KillStep
     from gnjobs.store import JobStore
 
-DEFAULT_GRACE = 10.0
+DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
+
+
+class Grace(click.FloatRange):
+    """Seconds within a range, in which NaN is not, though no comparison says so."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the number."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return found
 
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @click.option("--child", metavar="C", help="Kill this child alone; its siblings go on.")
-@click.option("--grace", type=click.FloatRange(min=0.0), default=DEFAULT_GRACE, show_default=True,
+@click.option("--grace", type=Grace(0.0, LONGEST_GRACE), default=DEFAULT_GRACE, show_default=True,
               metavar="S", help="Seconds from TERM to KILL.")  # fmt: skip
 @click.option("--force", is_flag=True, help="KILL at once.")
 @click.option("--reason", default="", metavar="R", help="Why; it is kept with the job.")

@@ -132,6 +132,12 @@ def test_logs_follows_until_the_end(server: Server) -> None:
     assert run(server.url, "logs", "-f", job_id).stdout == "first\nlast\n"
 
 
+@pytest.mark.parametrize("grace", ["nan", "inf", "-1", "1e9", "soon"])
+def test_a_grace_that_is_no_time_is_refused(server: Server, grace: str) -> None:
+    refused = run(server.url, "kill", "some-job", "--grace", grace)
+    assert (refused.returncode, "--grace" in refused.stderr) == (2, True)
+
+
 def test_logs_gives_each_line_into_a_pipe_as_it_comes(server: Server) -> None:
     job_id = start(server, "sh", "-c", "echo first; sleep 600")
     line = gnjobs("logs", "-f", job_id, "--redis-url", server.url)
