@@ -199,7 +199,8 @@ def _beating(screen: Screen, jobs: int) -> Iterator[Measurement]:
     # The cursor stayed on its job, and the screen with it.
     screen.terminal.wait_for(f"all {jobs + BEATING_JOBS}")
     screen.terminal.send("g")
-    screen.terminal.wait_for("started 9 ")
+    screen.terminal.wait_for("started 29 ")
+    screen.terminal.wait_until_quiet()
     before, reads, start = screen.terminal.now().bytes, screen.reads(), time.perf_counter()
     beats = int(BEATING_FOR * BEATING_JOBS / BEAT_SECONDS)
     for number in at_rate(BEATING_JOBS / BEAT_SECONDS, beats):
