@@ -74,7 +74,12 @@ class Server:
             except redis.RedisError:
                 if time.monotonic() > deadline:
                     raise
+                if self.process is not None and self.process.poll() is not None:
+                    raise AssertionError(f"the server has ended: {self._last_words()}") from None
                 time.sleep(0.01)
+
+    def _last_words(self) -> str:
+        return (self.directory / "server.log").read_text(errors="replace")[-1000:]
 
     def client(self, **options: object) -> redis.Redis:
         """A plain client with bytes as replies."""

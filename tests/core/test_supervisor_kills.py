@@ -109,7 +109,9 @@ def job_with_children(server: Server) -> Iterator[SupervisedJob]:
     )
     with supervised(server, python(code)) as job:
         wait_for(lambda: job.lines("out"))
-        pids = dict(zip("ab", job.lines("out")[0].split(), strict=True)) | {"c": str(job.read().pid)}
+        pids = dict(zip("ab", job.lines("out")[0].split(), strict=True)) | {
+            "c": str(wait_for(lambda: job.read().pid))
+        }
         for name, pid in pids.items():
             key = KEYS.child(job.id, name)
             job.client.hset(key, mapping={"status": "running", "pid": pid, "started": "1"})

@@ -34,6 +34,7 @@ from tests.end_to_end.terminal import gnjobs
 from tests.proxy import Proxy, running_proxy
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
+from tests.waiting import wait_for
 
 Value = TypeVar("Value")
 
@@ -258,9 +259,18 @@ def main() -> int:
         end = time.monotonic() + 60 * chosen.minutes
         while time.monotonic() < end:
             run_round(setting, chance, faults, onlooker)
+            begin_anew(server)
     print(setting.ledger)
     print(onlooker)
     return 0 if setting.ledger.is_clean and onlooker.is_clean else 1
+
+
+def begin_anew(server: Server) -> None:
+    """Empty the server and its journal between rounds: its disk is small."""
+    with server.client(socket_timeout=5.0) as client:
+        insist(client.flushall)
+        insist(client.bgrewriteaof)
+        insist(lambda: wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"]))
 
 
 def run_round(setting: Setting, chance: random.Random, faults: Sequence[Fault], onlooker: Onlooker) -> None:
