@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import pyte
+from textual.constants import ESCAPE_DELAY
 
 
 class Terminal:
@@ -72,8 +73,10 @@ class Terminal:
         return "\n".join(self.lines)
 
     def send(self, keys: str) -> None:
-        """Press keys; `\\x1b` is escape."""
+        """Press keys; `\\x1b` is escape, behind which nothing is pressed for a moment: it would be one key with it."""
         os.write(self._fd, keys.encode())
+        if keys.endswith("\x1b"):
+            time.sleep(2 * ESCAPE_DELAY)
 
     def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 30.0) -> str:
         """Wait until the screen shows a text, or fulfils a condition; return the screen."""
