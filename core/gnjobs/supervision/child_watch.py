@@ -72,7 +72,8 @@ class ChildWatch:
         self._reading: list[str] = []
         self.output_keys: dict[str, str] = {}
         self.children: dict[str, WatchedChild] = {}
-        self.forgotten: dict[str, str] = {}  # labels by id that the server had, and has no more
+        self._ended: dict[str, WatchedChild] = {}
+        self.forgotten: dict[str, WatchedChild] = {}  # what the server had, and has no more
         self._signs: dict[str, LastSign] = {}
         self._heard: dict[str, float] = {}
 
@@ -93,6 +94,7 @@ class ChildWatch:
         """Read all children again: a server that was away may have forgotten how they ended."""
         for child_id, child in self.children.items():
             if child.status in FINAL_STATUSES:
+                self._ended[child_id] = child
                 self.children[child_id] = child._replace(status=RUNNING)
 
     def unfinished(self) -> Iterator[str]:
@@ -116,11 +118,16 @@ class ChildWatch:
         """Take the replies to the reads that were added last; a hash of another type changes nothing."""
         for child_id, reply in zip(self._reading, replies, strict=True):
             if isinstance(reply, list):
-                known, found = self.children[child_id], _read_child(reply)
-                if known.label is not None and found.label is None:
-                    self.forgotten[child_id] = known.label
-                    found = found._replace(label=known.label)
-                self.children[child_id] = found
+                self.children[child_id] = self._compared(child_id, _read_child(reply))
+
+    def _compared(self, child_id: str, found: WatchedChild) -> WatchedChild:
+        """What is read now, or what was known where the server has forgotten it."""
+        known = self._ended.get(child_id) or self.children[child_id]
+        has_end = known.status in FINAL_STATUSES and found.status not in FINAL_STATUSES
+        if has_end or (known.label is not None and found.label is None):
+            self.forgotten[child_id] = known
+            return known if has_end else found._replace(label=known.label)
+        return found
 
     @property
     def faults(self) -> int:

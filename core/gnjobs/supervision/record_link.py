@@ -14,7 +14,7 @@ from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.lifetimes import MONTH, expire_keys, kept_for
 from gnjobs.lines import encode_text
 from gnjobs.records import Job, read_job
-from gnjobs.scripts import Outcome, Value, add_children, set_fields, transition
+from gnjobs.scripts import Outcome, Value, add_children, add_transition, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
 
 
@@ -144,13 +144,20 @@ class RecordLink:
         self._run_id = run_id
         return True
 
-    def restore_child(self, child_id: str, label: str) -> None:
-        """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child."""
+    def restore_child(self, child_id: str, label: str | None, status: str, faults: int) -> None:
+        """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child.
+
+        One that had ended has nobody else who would say that again.
+        """
         key = self.keys.child(self.job_id, child_id)
         pipe = self.client.pipeline(transaction=False)
         pipe.hsetnx(key, "status", PENDING)
-        pipe.hsetnx(key, "label", encode_text(label))
+        if label is not None:
+            pipe.hsetnx(key, "label", encode_text(label))
         pipe.expire(key, MONTH)
+        if status in FINAL_STATUSES:
+            fields: dict[str, Value] = {"finished": round(self.now(), 3), "faults": faults}
+            add_transition(pipe, key, (PENDING, RUNNING), status, uuid.uuid4().hex, fields)
         pipe.execute()
 
     def _read_run_id(self) -> str | None:

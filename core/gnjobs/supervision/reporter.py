@@ -15,6 +15,7 @@ from gnjobs.statuses import FINAL_STATUSES
 from gnjobs.supervision.child_watch import ChildUse, ChildWatch
 from gnjobs.supervision.last_signs import LastSign, clocks_now
 from gnjobs.supervision.record_link import RecordLink
+from gnjobs.supervision.settling import restore_forgotten
 
 BEAT_SECONDS = 5.0
 SNAPSHOT_LIFETIME = 30 * 86400
@@ -160,8 +161,7 @@ class Reporter(threading.Thread):
                 raise reply
         self._link.set_clock(clock, asked)
         self._watch.take(rest[:reads])
-        while self._watch.forgotten:
-            self._link.restore_child(*self._watch.forgotten.popitem())
+        restore_forgotten(self._link, self._watch)
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
             self._has_snapshot = False

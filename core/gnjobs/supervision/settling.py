@@ -22,6 +22,14 @@ def read_children(link: RecordLink, watch: ChildWatch) -> None:
     pipe = link.client.pipeline(transaction=False)
     if watch.add_reads(pipe, all_unfinished=True):
         watch.take(pipe.execute(raise_on_error=False))
+        restore_forgotten(link, watch)
+
+
+def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
+    """Say again of children what the server has forgotten and nobody else would say."""
+    while watch.forgotten:
+        child_id, child = watch.forgotten.popitem()
+        link.restore_child(child_id, child.label, child.status, child.faults)
 
 
 def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
