@@ -123,6 +123,20 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
         assert (found.status, found.label) == ("pending", "pheno.tsv")
 
 
+def test_of_a_job_that_was_removed_no_child_is_made_again(server: Server) -> None:
+    with supervised(server, ["sleep", "600"]) as job:
+        wait_for(job.alive)
+        key = KEYS.child(job.id, "a")
+        job.client.hset(key, mapping={"status": "success", "label": "geno.tsv"})
+        job.client.hset(KEYS.job(job.id), mapping={"child:a": KEYS.child_output(job.id, "a"), "children": 1})
+        wait_for(lambda: (said := job.read().children_summary) and said.counts.get("success"), 20)
+        job.client.delete(KEYS.job(job.id), key)
+        server.client().client_kill_filter(_type="normal", skipme=True)
+        job.processes[0].terminate()
+        assert job.processes[0].wait(20) != 0
+        assert not job.client.exists(key)
+
+
 def test_an_end_that_the_server_forgot_is_reported_again(own_server: Server) -> None:
     with supervised(own_server, ["true"]) as job:
         job.wait_for("success")

@@ -26,7 +26,9 @@ def read_children(link: RecordLink, watch: ChildWatch) -> None:
 
 
 def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
-    """Say again of children what the server has forgotten and nobody else would say."""
+    """Say again of children what the server forgot and nobody else would say; nothing of a job that was removed."""
+    if watch.forgotten and not link.client.exists(link.key):
+        watch.forgotten.clear()
     while watch.forgotten:
         child_id, child = watch.forgotten.popitem()
         link.restore_child(child_id, child.label, child.status, child.faults)
