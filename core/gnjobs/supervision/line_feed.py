@@ -2,6 +2,7 @@
 
 import os
 import select
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class LineSink(Protocol):
         """Show what stands on a line that has no end yet."""
 
 
-class LineFeed:
+class LineFeed(ABC):
     """Cuts the bytes of a pipe into lines; one that becomes longer than `longest` is taken in pieces."""
 
     longest = LONGEST_UNFINISHED
@@ -51,8 +52,9 @@ class LineFeed:
             self._store([self._rest])
             self._rest = b""
 
+    @abstractmethod
     def _store(self, lines: Sequence[bytes]) -> None:
-        raise NotImplementedError
+        """Take complete lines."""
 
 
 class TextFeed(LineFeed):
