@@ -62,7 +62,10 @@ def save(pilot: Pilot[None], name: str) -> None:
 
 def states(app: GnjobsApp) -> dict[str, str]:
     """The state of each job, by label."""
-    return {row.label: row.state for row in app.jobs.catalogue.rows()}
+    catalogue = app.jobs.catalogue
+    every = catalogue.listing()
+    catalogue.close(every)
+    return {row.label: row.state for row in every.visible(0, len(every))}
 
 
 async def press(pilot: Pilot[None], *keys: str, shows: str = "") -> None:
