@@ -2,15 +2,16 @@
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import redis
 
+from gnjobs import patience
 from gnjobs.connections import is_wrong_type
-from gnjobs.patience import patiently
-from gnjobs.scripts import Value, add_transition, transition
+from gnjobs.lifetimes import MONTH
+from gnjobs.scripts import Value, add_children, add_transition, make_child, transition
 from gnjobs.statuses import KILLED, PENDING, RUNNING, UNFINISHED_STATUSES
 
 if TYPE_CHECKING:
@@ -19,21 +20,51 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 500
 _LONGEST_ERROR = 8000
+_OUTLAST_SECONDS = 15.0
 
 
 class ChildEnd(NamedTuple):
     """How one child ended: its final status, why, and the fields that say more."""
 
     child_id: str
+    label: str
     status: str
     error: str
-    fields: dict[str, Value]
+    fields: Mapping[str, Value]
 
 
-def write_ends(job: "CurrentJob", ends: Sequence[ChildEnd]) -> None:
-    """Write each end, unless the child or its killer said so first."""
-    for start in range(0, len(ends), _AT_ONCE):
-        patiently(partial(_write, job, ends[start : start + _AT_ONCE], uuid.uuid4().hex))
+class ChildEnds:
+    """The ends that a job's own process writes for its children."""
+
+    def __init__(self, job: "CurrentJob") -> None:
+        self._job = job
+        self._written: list[ChildEnd] = []
+        self._written_at = 0.0
+
+    def write(self, ends: Iterable[ChildEnd]) -> None:
+        """Write each end, unless the child or its killer said so first."""
+        finished: dict[str, Value] = {"finished": f"{time.time():.3f}"}
+        coming = [end._replace(fields=finished | dict(end.fields)) for end in ends]
+        self._written += coming
+        self._write_all(coming)
+
+    def outlast(self) -> None:
+        """Wait until all that was written has stood for a while: a server that dies may have forgotten it."""
+        deadline = time.monotonic() + _OUTLAST_SECONDS
+        while self._written and time.monotonic() < deadline:
+            time.sleep(max(0.0, self._written_at + patience.LASTING_SECONDS - time.monotonic()))
+            if self._write_all(self._written):
+                return
+
+    def _write_all(self, ends: Sequence[ChildEnd]) -> bool:
+        """Write ends; returns whether all of them stood already."""
+        stood = True
+        for start in range(0, len(ends), _AT_ONCE):
+            chunk = ends[start : start + _AT_ONCE]
+            stood = patience.patiently(partial(_write, self._job, chunk, uuid.uuid4().hex)) and stood
+        if not stood:
+            self._written_at = time.monotonic()
+        return stood
 
 
 def end_children(store: "JobStore", job_id: str, status: str, fields: Mapping[str, Value]) -> None:
@@ -48,13 +79,27 @@ def end_children(store: "JobStore", job_id: str, status: str, fields: Mapping[st
                     raise
 
 
-def _write(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> None:
+def _write(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> bool:
+    """Write ends, and what the server forgot of these children; returns whether all ends stood already."""
+    outcomes = _end_unfinished(job, ends, token)
+    forgotten = [end for end, outcome in zip(ends, outcomes, strict=True) if outcome == b"gone"]
+    output_keys = {end.child_id: job.keys.child_output(job.id, end.child_id) for end in forgotten}
+    if forgotten and add_children(job.client, job.keys.job(job.id), output_keys) >= 0:
+        pipe = job.client.pipeline(transaction=False)
+        for end in forgotten:
+            make_child(pipe, job.keys.child(job.id, end.child_id), MONTH, end.label)
+        pipe.execute()
+        _end_unfinished(job, forgotten, token)
+    return all(outcome == b"refused" for outcome in outcomes)
+
+
+def _end_unfinished(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> list[bytes]:
+    """End those that have no final status; returns the outcome of each transition."""
     pipe = job.client.pipeline(transaction=False)
-    finished = f"{time.time():.3f}"
     for end in ends:
         error = end.error[-_LONGEST_ERROR:].encode("utf-8", "surrogateescape")
         why: dict[str, Value] = {"stop-reason": error} if end.status == KILLED else {}
-        fields = {"error": error, "finished": finished, **why, **end.fields}
+        fields = {"error": error, **why, **end.fields}
         key = job.keys.child(job.id, end.child_id)
         add_transition(pipe, key, (PENDING, RUNNING), end.status, f"{token}:{end.child_id}", fields)
-    pipe.execute()
+    return [outcome for outcome, _ in pipe.execute()]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from gnjobs import patience
 from gnjobs.child_state import ChildState
 from gnjobs.environment import ENV_URL
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
@@ -19,8 +20,6 @@ from gnjobs.termination import store_before_ending
 
 _LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
-_LASTING_SECONDS = 2.5  # a journal that is synced every second may lose two
-_RESTATING_SECONDS = 5.0
 
 
 class ChildOutput:
@@ -48,11 +47,16 @@ class ChildOutput:
             key,
             hash_key=hash_key,
             on_write=self._note_line,
-            lasting=_LASTING_SECONDS,
-            on_reconnect=self._restate,
-            on_end=self._end_state,
+            lasting=patience.LASTING_SECONDS,
         )
-        self._state = ChildState(found, keys, self.job_id, self.id, lambda: self.writer.last_write)
+        self._state = ChildState(
+            found,
+            keys,
+            self.job_id,
+            self.id,
+            lambda: self.writer.last_write,
+            lasting=patience.LASTING_SECONDS,
+        )
 
     def __enter__(self) -> "ChildOutput":
         return self
@@ -126,17 +130,10 @@ class ChildOutput:
     def _note_line(self) -> None:
         self._state.touch()
 
-    def _restate(self) -> None:
-        self._state.restate()
-
-    def _end_state(self) -> None:
-        if self._has_ended:
-            self._state.flush(_RESTATING_SECONDS)
-            self._state.stop()
-
     def outlast(self) -> None:
         """After the end, wait until it has lasted."""
         self.writer.outlast()
+        self._state.outlast()
 
     def _finish(self, status: str, fields: dict[str, Value], timeout: float | None) -> bool:
         """Store all lines first: whoever sees a final status finds the whole output."""
@@ -145,8 +142,7 @@ class ChildOutput:
         self._has_ended = True
         stored = self.writer.flush(timeout)
         done = self._state.end(status, fields, timeout)
-        if not self.writer.close(timeout):
-            self._state.stop()
+        self.writer.close(timeout)
         return done and stored
 
 

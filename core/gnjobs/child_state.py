@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 
 from gnjobs import process_exit, values
-from gnjobs.connections import connect
+from gnjobs.connections import CountedConnection
 from gnjobs.keys import Keys
 from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.procstat import process_start
@@ -22,24 +22,37 @@ _LAST_OUTPUT_EVERY: Final = 1.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _GIVE_UP_AFTER: Final = 10.0
+_WATCH_EVERY: Final = 0.25
+_OUTLAST_AT_EXIT: Final = 5.0
 
 
 class ChildState:
     """One child's hash as its own process writes it: started, changing, ended.
 
-    Never raises what Redis does: it tries again until it is told to stop. `last_line` says when the child
-    last wrote a line (unix seconds). `is_gone`: the hash, or the whole job, was removed.
+    Never raises what Redis does: it tries again until it is told to stop. For `lasting` seconds after each write it
+    watches its connection: where that was replaced, the server may have forgotten something, and everything is said
+    again. `last_line` says when the child last wrote a line (unix seconds). `is_gone`: the hash, or the whole job,
+    was removed.
     """
 
     def __init__(
-        self, url: str, keys: Keys, job_id: str, child_id: str, last_line: Callable[[], float]
+        self,
+        url: str,
+        keys: Keys,
+        job_id: str,
+        child_id: str,
+        last_line: Callable[[], float],
+        *,
+        lasting: float = 0.0,
     ) -> None:
         self.is_gone = False
-        self._client = connect(url, retries=0)
+        self._connection = CountedConnection(url)
+        self._client = self._connection.client
         self._job_key = keys.job(job_id)
         self._key = keys.child(job_id, child_id)
         self._recorded = {child_id: keys.child_output(job_id, child_id)}
         self._last_line = last_line
+        self._lasting = lasting
         self._changed = threading.Condition()
         self._fields: dict[str, Value] = {}
         self._dirty: set[str] = set()
@@ -53,11 +66,15 @@ class ChildState:
         self._is_flushing = False
         self._is_stopping = False
         self._sent_at = 0.0
+        self._stated_over = 1  # the number of the connection over which everything was said
+        self._is_watching = False
+        self._watch_at = 0.0
         self._job_missed_at: float | None = None
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE
         self._is_copy = False
-        threading.Thread(target=self._run, name=f"state {self._key}", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name=f"state {self._key}", daemon=True)
+        self._thread.start()
         process_exit.watch(self)
 
     def update(self, fields: Mapping[str, Value]) -> None:
@@ -81,24 +98,27 @@ class ChildState:
                 self._changed.notify_all()
 
     def end(self, status: str, fields: Mapping[str, Value], timeout: float | None = None) -> bool:
-        """Set the final status with what belongs to it; returns whether that was stored or refused in time."""
+        """Set the final status with what belongs to it; returns whether that was stored or refused in time.
+
+        Then the state's thread sees that it lasts (see `outlast`); what was not stored in time is given up.
+        """
         self._check_owner()
         with self._changed:
             self._end = self._end or _End(status, fields)
-        return self.flush(timeout)
+        is_stored = self.flush(timeout)
+        if not is_stored:
+            self.stop()
+        return is_stored
 
-    def restate(self) -> None:
-        """Say everything again: the server may have forgotten what it had confirmed."""
-        with self._changed:
-            self._start.is_done = False
-            if self._end is not None:
-                self._end.is_done = False
-            self._dirty.update(self._fields)
-            self._changed.notify_all()
+    def outlast(self, timeout: float | None = None) -> None:
+        """After the end, wait until it has lasted: a server that forgot it was told again."""
+        self._thread.join(timeout)
 
     def finish(self) -> None:
-        """Store everything, since the process ends."""
+        """Store everything, and see for a while that an end lasts, since the process ends."""
         self.flush()
+        if self._end is not None:
+            self.outlast(_OUTLAST_AT_EXIT)
 
     def store_last(self, timeout: float) -> None:
         """Store everything, for at most so many seconds."""
@@ -139,8 +159,9 @@ class ChildState:
         while self._wait_for_work():
             try:
                 self._store()
+                self._watch()
             except (redis.RedisError, OSError, _MissingError):
-                self._take_back()
+                self._try_later()
             else:
                 self._pause = _FIRST_PAUSE
         self._client.close()
@@ -150,19 +171,19 @@ class ChildState:
             while not self._is_stopping:
                 self._is_idle = True  # before looking, so that a line that comes now is not overlooked
                 delay = self._delay()
-                self._is_idle = delay is None
-                if delay is not None and delay <= 0:
-                    return True
                 if delay is None and self._is_flushing:
                     self._is_flushing = False
                     self._changed.notify_all()
+                if delay is None and self._is_watching:
+                    delay = self._watch_at - monotonic()
+                self._is_idle = delay is None
+                if delay is not None and delay <= 0:
+                    return True
                 self._changed.wait(delay)
         return False
 
     def _delay(self) -> float | None:
         """How long there is nothing to store; None where there is nothing at all."""
-        if self.is_gone:
-            return None
         pressing = not self._start.is_done or (self._end is not None and not self._end.is_done)
         if pressing or (self._is_flushing and (self._dirty or self._is_later())):
             due = 0.0
@@ -178,6 +199,8 @@ class ChildState:
         return max(self._progressed, self._last_line()) > self._last_output
 
     def _store(self) -> None:
+        if self._delay() is None:
+            return
         if not self._start.is_done:
             self._begin()
         fields, end = self._collect()
@@ -195,6 +218,7 @@ class ChildState:
         """Take what is to be stored now."""
         with self._changed:
             self._sent_at = monotonic()
+            self._is_watching = True
             if self._is_later():
                 self._last_output = max(self._progressed, self._last_line())
                 self._fields["last-output"] = self._last_output
@@ -205,12 +229,34 @@ class ChildState:
             self._dirty.clear()
             return fields, self._end
 
-    def _take_back(self) -> None:
-        """Store everything again after a pause: a server that was away may have forgotten what it confirmed."""
+    def _watch(self) -> None:
+        """Look whether what was stored lasts: the connection that took it must answer for long enough after it."""
+        self._watch_at = monotonic() + _WATCH_EVERY
+        has_lasted = monotonic() >= self._sent_at + self._lasting
+        if has_lasted:
+            self._client.ping()
+        else:
+            self._connection.replace_if_closed()
+        if self._connection.number != self._stated_over:
+            self._stated_over = self._connection.number
+            self._restate()
+        elif has_lasted and not self._is_flushing:
+            self._is_watching = False
+            if self._end is not None and self._end.is_done:
+                self.stop()
+
+    def _restate(self) -> None:
+        """Say everything again: the server may have forgotten what it had confirmed."""
         with self._changed:
+            self._start.is_done = False
+            if self._end is not None:
+                self._end.is_done = False
             self._dirty.update(self._fields)
-            self._retry_at = monotonic() + self._pause
-            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def _try_later(self) -> None:
+        self._restate()
+        self._retry_at = monotonic() + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def _begin(self) -> None:
         """Claim the hash; one that is not there is made where the job is, for its server may have forgotten it."""
@@ -236,6 +282,7 @@ class ChildState:
         self._job_missed_at = self._job_missed_at or now
         if now - self._job_missed_at >= _GIVE_UP_AFTER:
             self.is_gone = True
+            self.stop()
         raise _MissingError
 
     def _move(self, allowed: tuple[str, ...], to: str, token: str, fields: Mapping[str, Value]) -> str:

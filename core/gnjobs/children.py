@@ -5,7 +5,7 @@ import os
 import threading
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection, resource_tracker
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import redis
 
-from gnjobs.child_ends import ChildEnd, write_ends
+from gnjobs.child_ends import ChildEnd, ChildEnds
 from gnjobs.child_process import ChildProcess, cannot_be_child, pickled, terminate_all
 from gnjobs.children_progress import ChildrenProgress
 from gnjobs.keys import child_id_of_output
+from gnjobs.scripts import Value
 from gnjobs.statuses import ERROR, KILLED
 from gnjobs.termination import store_before_ending
 from gnjobs.this_child import ThisChild
@@ -80,7 +81,7 @@ class ChildRun:
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
         self._lasting: deque[ChildProcess] = deque()
-        self._ends: list[ChildEnd] = []
+        self._ends = ChildEnds(job)
         self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:
@@ -94,6 +95,7 @@ class ChildRun:
             self._abandon({}, error)
             raise
         self._skip_rest()
+        self._ends.outlast()
         return self._in_order()
 
     def _run_in_thread(self, index: int) -> None:
@@ -131,6 +133,7 @@ class ChildRun:
             self._abandon(running, error)
             raise
         self._skip_rest()
+        self._ends.outlast()
         return self._in_order()
 
     def _run_all(self, function: bytes, running: dict[int, ChildProcess]) -> None:
@@ -146,8 +149,6 @@ class ChildRun:
         while running:
             self._collect(running)
         self._let_last(0)
-        # Again, for a server that died meanwhile may have forgotten them; those that stand are not changed.
-        write_ends(self._job, self._ends)
 
     def _let_last(self, most: int) -> None:
         """Wait for children that have said their result and see that it lasts, until only so many are left."""
@@ -178,9 +179,7 @@ class ChildRun:
         was_stopped = index in self._stopped and process.said is None
         if was_stopped:
             error = f"stopped: {self._first_failed} failed"
-        end = ChildEnd(self._id(index), KILLED if was_stopped else ERROR, error, process.exit_fields)
-        self._ends.append(end)
-        self._write([end])
+        self._ends.write([self._end(index, KILLED if was_stopped else ERROR, error, process.exit_fields)])
         code = process.exit_code
         self._take(
             index, self._failure(index, error, code if code >= 0 else None, -code if code < 0 else None)
@@ -205,7 +204,7 @@ class ChildRun:
         """Give those that were not started their end."""
         rest = [index for index in range(len(self._items)) if index not in self._outcomes]
         error = f"not started: {self._first_failed} failed"
-        self._write(ChildEnd(self._id(index), KILLED, error, {}) for index in rest)
+        self._ends.write(self._end(index, KILLED, error) for index in rest)
         self._outcomes |= {index: self._failure(index, error) for index in rest}
 
     def _abandon(self, running: dict[int, ChildProcess], error: BaseException) -> None:
@@ -218,14 +217,16 @@ class ChildRun:
         for index in range(len(self._keys)):
             if (process := running.get(index)) is not None:
                 process.close()
-                ends.append(ChildEnd(self._id(index), KILLED, f"stopped by {why}", process.exit_fields))
+                ends.append(self._end(index, KILLED, f"stopped by {why}", process.exit_fields))
             elif index not in self._outcomes:
-                ends.append(ChildEnd(self._id(index), KILLED, f"not started: {why}", {}))
+                ends.append(self._end(index, KILLED, f"not started: {why}"))
         with contextlib.suppress(redis.RedisError):
-            self._write(ends)
+            self._ends.write(ends)
 
-    def _write(self, ends: Iterable[ChildEnd]) -> None:
-        write_ends(self._job, list(ends))
+    def _end(
+        self, index: int, status: str, error: str, fields: Mapping[str, Value] | None = None
+    ) -> ChildEnd:
+        return ChildEnd(self._id(index), self._labels[index], status, error, fields or {})
 
     @property
     def _is_over(self) -> bool:

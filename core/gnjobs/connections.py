@@ -8,7 +8,7 @@ from redis.retry import Retry
 
 from gnjobs.urls import DEFAULT_URL, describe
 
-__all__ = ["DEFAULT_URL", "connect", "describe", "is_wrong_type", "readable"]
+__all__ = ["DEFAULT_URL", "CountedConnection", "connect", "describe", "is_wrong_type", "readable"]
 
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -42,6 +42,26 @@ def connect(
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
         **options,
     )
+
+
+class CountedConnection:
+    """A client over one connection that says the how manyth it is, for one thread at a time.
+
+    redis-py replaces a lost connection silently, but a server that was away may have forgotten what it confirmed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.number = 0
+        self.client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+        self.number += 1
+
+    def replace_if_closed(self) -> None:
+        """Connect anew where the server closed the connection, without sending anything where it did not."""
+        pool = self.client.connection_pool
+        pool.release(pool.get_connection())
 
 
 def is_wrong_type(error: object) -> bool:

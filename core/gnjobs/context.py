@@ -16,8 +16,7 @@ from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
 from gnjobs.lifetimes import MONTH
 from gnjobs.lines import encode_json, encode_text
 from gnjobs.patience import patiently
-from gnjobs.scripts import add_children, set_fields
-from gnjobs.statuses import PENDING
+from gnjobs.scripts import add_children, make_child, set_fields
 
 if TYPE_CHECKING:
     from gnjobs.children import ChildFailure, ChildResult
@@ -139,10 +138,7 @@ class CurrentJob:
     def _make_hashes(self, children: Sequence[tuple[str, str]]) -> None:
         pipe = self.client.pipeline(transaction=False)
         for child_id, label in children:
-            key = self.keys.child(self.id, child_id)
-            pipe.hsetnx(key, "status", PENDING)
-            pipe.hset(key, "label", encode_text(label))
-            pipe.expire(key, MONTH)
+            make_child(pipe, self.keys.child(self.id, child_id), MONTH, label)
         pipe.execute()
 
     def run_children(

@@ -83,25 +83,20 @@ class OutputDelivery:
         self._create = False
         self._checked = 0.0
 
-    def ensure_connected(self) -> bool:
-        """Connect if need be, and settle what the server has against what was sent to it.
-
-        Returns whether this connection takes the place of an earlier one.
-        """
+    def ensure_connected(self) -> None:
+        """Connect if need be, and settle what the server has against what was sent to it."""
         if self._connection.is_open:
-            return False
+            return
         try:
             state = self._connection.open()
         except NotAStream:
             raise AnotherWriter(f"{self._key} holds something else than an output") from None
-        is_first = self._base is None
         if self._base is None:
             self._begin(state)
         else:
             self._settle(state, self._base)
         self._run_id = state.run_id
         self._checked = monotonic()
-        return not is_first
 
     def drop(self) -> None:
         """Give the connection up; the next one begins by asking for the last id."""

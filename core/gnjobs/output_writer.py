@@ -38,9 +38,7 @@ class OutputWriter:
     renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line;
     `on_write` is called after each write.
 
-    For `lasting` seconds after it was closed it sees that what it stored lasts (see `outlast`). `on_reconnect` is
-    called when a connection was replaced, so that a server may have forgotten something, `on_end` when nothing more
-    will be done; both from the writer's thread.
+    For `lasting` seconds after it was closed it sees that what it stored lasts (see `outlast`).
     """
 
     def __init__(
@@ -54,8 +52,6 @@ class OutputWriter:
         buffer_bytes: int = BUFFER_BYTES,
         on_write: Callable[[], object] | None = None,
         lasting: float = 0.0,
-        on_reconnect: Callable[[], object] | None = None,
-        on_end: Callable[[], object] | None = None,
     ) -> None:
         self.key = key
         self.error: AnotherWriter | OutputRemoved | None = None
@@ -66,8 +62,6 @@ class OutputWriter:
         self._on_write = on_write
         self._lasting = lasting
         self._lasts_until: float | None = None
-        self._on_reconnect = on_reconnect
-        self._on_end = on_end
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
@@ -225,8 +219,6 @@ class OutputWriter:
             self._work_on()
         finally:
             process_exit.forget(self)
-            if self._on_end is not None:
-                self._on_end()
 
     def _work_on(self) -> None:
         while self._wait_for_work():
@@ -279,8 +271,7 @@ class OutputWriter:
         return not self._window.waiting and now - self._taken >= _OLDEST
 
     def _work(self) -> None:
-        if self._delivery.ensure_connected() and self._on_reconnect is not None:
-            self._on_reconnect()
+        self._delivery.ensure_connected()
         sends_again = self._lasts_until is not None and bool(self._window.waiting)
         self._delivery.deliver()
         now = monotonic()

@@ -1,4 +1,4 @@
-"""Waiting for a Redis that is away, for code that must not go on without it."""
+"""Waiting for a Redis that is away, or may forget what it confirmed, for code that must not go on without it."""
 
 import time
 from collections.abc import Callable
@@ -9,6 +9,9 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 
 Value = TypeVar("Value")
 
+LASTING_SECONDS = (
+    2.5  # how long what was stored is watched: a journal that is synced every second may lose two
+)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
 _PASSING_ERRORS = (

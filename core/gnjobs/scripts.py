@@ -7,6 +7,8 @@ import redis
 
 from gnjobs import values
 from gnjobs.keys import CHILD_FIELD
+from gnjobs.lines import encode_text
+from gnjobs.statuses import PENDING
 
 _CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -118,6 +120,14 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
             return count
         added += count
     return added
+
+
+def make_child(pipe: redis.Redis, key: str, lifetime: int, label: str | None = None) -> None:
+    """Make a child's hash as it is before the child begins, for `lifetime` seconds; what is there of it stays."""
+    pipe.hsetnx(key, "status", PENDING)
+    if label is not None:
+        pipe.hsetnx(key, "label", encode_text(label))
+    pipe.expire(key, lifetime)
 
 
 def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gnjobs import ThisChild, child_output, current_job
+from gnjobs import ThisChild, current_job, patience
 
 # No server forgets here what these children told it, so none of them needs to see for long that its end lasts.
 if multiprocessing.parent_process() is not None:
-    child_output._LASTING_SECONDS = 0.1
+    patience.LASTING_SECONDS = 0.1
 
 
 def square(item: int, child: ThisChild) -> int:
@@ -76,15 +76,6 @@ def fail_or_wait(item: tuple[str, str], child: ThisChild) -> None:
     while not Path(path).exists():
         time.sleep(0.01)
     raise ValueError("the first one failed")
-
-
-def crash_or_wait(item: tuple[str, str], child: ThisChild) -> None:
-    """One is killed at once; the other waits for a file."""
-    what, path = item
-    if what == "crash":
-        os.kill(os.getpid(), signal.SIGKILL)
-    while not Path(path).exists():
-        time.sleep(0.01)
 
 
 def have_children(item: int, child: ThisChild) -> list[object]:

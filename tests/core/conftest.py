@@ -61,4 +61,4 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def _nothing_has_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children in this process end at once: a session would wait, at its end, for servers that are long gone."""
-    monkeypatch.setattr("gnjobs.child_output._LASTING_SECONDS", 0.0)
+    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 0.0)

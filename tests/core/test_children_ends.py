@@ -3,9 +3,11 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import redis
 
 from gnjobs import (
     ChildResult,
@@ -75,28 +77,37 @@ def test_on_failure_stop_ends_those_at_work_and_starts_no_more(
     assert statuses == {"f": "error", "w": "killed", "n": "killed"}
 
 
+def forget_end(client: redis.Redis, key: str) -> None:
+    client.hset(key, "status", "running")
+    client.hdel(key, TOKEN_FIELD, "signal")
+
+
+def forget_child(client: redis.Redis, key: str) -> None:
+    client.delete(key)
+
+
+@pytest.mark.parametrize("forget", [forget_end, forget_child])
 def test_an_end_that_a_server_forgot_is_written_again(
-    job: CurrentJob, store: JobStore, server: Server, tmp_path: Path
+    job: CurrentJob,
+    store: JobStore,
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    forget: Callable[[redis.Redis, str], None],
 ) -> None:
-    go_on = tmp_path / "go on"
+    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 1.0)
 
-    def forget() -> None:
-        key = job.keys.child(job.id, "crash")
+    def forget_once() -> None:
+        key = job.keys.child(job.id, "segfault")
         with server.client() as client:
-            try:
-                wait_for(lambda: client.hget(key, "status") == b"error", 20)
-                client.hset(key, "status", "running")
-                client.hdel(key, TOKEN_FIELD, "signal")
-            finally:
-                go_on.touch()
+            wait_for(lambda: client.hget(key, "status") == b"error", 20)
+            forget(client, key)
 
-    forgetting = threading.Thread(target=forget)
+    forgetting = threading.Thread(target=forget_once)
     forgetting.start()
-    items = [("crash", str(go_on)), ("wait", str(go_on))]
-    job.run_children(functions.crash_or_wait, items, labels=["crash", "wait"], max_workers=2)
+    job.run_children(functions.end_as_told, ["segfault"])
     forgetting.join()
-    found = stored(store, job)
-    assert (found["crash"].status, found["crash"].signal) == ("error", signal.SIGKILL)
+    found = stored(store, job)["segfault"]
+    assert (found.status, found.signal, found.label) == ("error", signal.SIGSEGV, "segfault")
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])

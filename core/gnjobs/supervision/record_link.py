@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from gnjobs import values
-from gnjobs.connections import connect
+from gnjobs.connections import CountedConnection
 from gnjobs.indexes import add_to_indexes
 from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.lifetimes import MONTH, expire_keys, kept_for
-from gnjobs.lines import encode_text
 from gnjobs.records import Job, read_job
-from gnjobs.scripts import Outcome, Value, add_children, add_transition, set_fields, transition
+from gnjobs.scripts import Outcome, Value, add_children, add_transition, make_child, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
 
 
@@ -37,24 +36,20 @@ class RecordLink:
         self.keys = keys
         self.job_id = job_id
         self.key = keys.job(job_id)
-        self.client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
+        self._connection = CountedConnection(url)
+        self.client = self._connection.client
         self.steps: list[Step] = []
         self.said: dict[str, Value] = {}
         self.child_keys: Mapping[str, str] = {}
         self.found: dict[bytes, bytes] = {}
-        self._connections = 0
         self._mended_at = 0
         self._run_id: str | None = None
         self._clock_offset = time.time() - time.monotonic()
 
-    def _connected(self, connection: Any) -> None:
-        connection.on_connect()
-        self._connections += 1
-
     @property
     def is_new_connection(self) -> bool:
         """Whether the server may be another one, or have forgotten something, since the last mending."""
-        return self._connections != self._mended_at
+        return self._connection.number != self._mended_at
 
     def doubt(self) -> None:
         """Mend at the next opportunity: a command failed, and nobody knows what of it was written."""
@@ -92,7 +87,7 @@ class RecordLink:
         outcome, status = self._take(self.steps[0])
         if outcome == "done":
             self.said |= fields
-            self._mended_at = self._connections
+            self._mended_at = self._connection.number
             self._run_id = self._read_run_id()
             self._mend_indexes()
         return outcome, status
@@ -124,7 +119,7 @@ class RecordLink:
         Returns False, and writes nothing, where the record is gone from a server that forgot nothing.
         """
         is_there = self.client.exists(self.key)
-        connection = self._connections
+        connection = self._connection.number
         run_id = self._read_run_id()
         if not is_there:
             if run_id is not None and run_id == self._run_id:
@@ -151,10 +146,7 @@ class RecordLink:
         """
         key = self.keys.child(self.job_id, child_id)
         pipe = self.client.pipeline(transaction=False)
-        pipe.hsetnx(key, "status", PENDING)
-        if label is not None:
-            pipe.hsetnx(key, "label", encode_text(label))
-        pipe.expire(key, MONTH)
+        make_child(pipe, key, MONTH, label)
         if status in FINAL_STATUSES:
             fields: dict[str, Value] = {"finished": round(self.now(), 3), "faults": faults}
             add_transition(pipe, key, (PENDING, RUNNING), status, uuid.uuid4().hex, fields)
