@@ -103,21 +103,22 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
     with supervised(own_server, ["sleep", "600"]) as job:
         wait_for(job.alive)
         client = own_server.client()
-        ended = {"status": "success", "label": "geno.tsv", "faults": "3"}
+        ended = {"status": "error", "label": "geno.tsv", "faults": "3", "signal": "11", "error": "it crashed"}
         waiting = {"status": "pending", "label": "pheno.tsv"}
         for name, fields in {"ended": ended, "waiting": waiting}.items():
             client.hset(KEYS.child(job.id, name), mapping=fields)
             client.hset(KEYS.job(job.id), f"child:{name}", KEYS.child_output(job.id, name))
         client.hset(KEYS.job(job.id), "children", 2)
         wait_for(
-            lambda: (said := job.read().children_summary) and said.counts.get("success"),
+            lambda: (said := job.read().children_summary) and said.counts.get("error"),
             20,
             "the supervisor to know of it",
         )
         own_server.kill()
         own_server.start()
-        wait_for(lambda: job.child("ended").status == "success", 20, "its end to be there again")
-        assert (job.child("ended").label, job.child("ended").faults) == ("geno.tsv", 3)
+        wait_for(lambda: job.child("ended").status == "error", 20, "its end to be there again")
+        found = job.child("ended")
+        assert (found.label, found.faults, found.signal, found.error) == ("geno.tsv", 3, 11, "it crashed")
         wait_for(lambda: job.child("waiting").label)
         found = job.child("waiting")
         assert (found.status, found.label) == ("pending", "pheno.tsv")

@@ -13,7 +13,9 @@ from gnjobs.records import ChildrenSummary
 from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
 from gnjobs.supervision.last_signs import Clocks, LastSign
 
-_READ = ("status", "last-output", "started", "faults", "label", "pid", "stop-by", "stop-reason")
+_END = ("finished", "exit-code", "signal", "error", "stop-by", "stop-reason")
+_READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
+_LONGEST_WORDS = 1000
 _WAITING_READ_AT_ONCE = 200
 
 
@@ -26,7 +28,7 @@ class ChildUse(NamedTuple):
 
 
 class WatchedChild(NamedTuple):
-    """The part of a child's hash that the job's record depends on."""
+    """The part of a child's hash that the job's record depends on, and all that belongs to its end, if it has one."""
 
     status: str = PENDING
     last_output: float | None = None
@@ -34,8 +36,7 @@ class WatchedChild(NamedTuple):
     faults: int = 0
     label: str | None = None
     pid: int | None = None
-    stop_by: str | None = None
-    stop_reason: str | None = None
+    end: Mapping[str, str] = {}
 
     @property
     def last_sign(self) -> float:
@@ -44,16 +45,17 @@ class WatchedChild(NamedTuple):
 
 
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
-    status, last_output, started, faults, label, pid, stop_by, stop_reason = listed
+    status, last_output, started, faults, label, pid, *rest = listed
+    word = _valid(values.text(status)) or PENDING
+    said = dict(zip(_END, map(values.text, rest), strict=True)) if word in FINAL_STATUSES else {}
     return WatchedChild(
-        _valid(values.text(status)) or PENDING,
+        word,
         values.seconds(last_output),
         values.seconds(started),
         values.integer(faults) or 0,
         values.text(label),
         values.integer(pid),
-        values.text(stop_by),
-        values.text(stop_reason),
+        {name: text[-_LONGEST_WORDS:] for name, text in said.items() if text is not None},
     )
 
 
@@ -181,8 +183,8 @@ class ChildWatch:
         killed = [child for child in self.children.values() if child.status == KILLED]
         if not killed:
             return None
-        by = ", ".join(sorted({_valid(child.stop_by) or "" for child in killed} - {""}))
-        why = "; ".join(sorted({_valid(child.stop_reason) or "" for child in killed} - {""}))
+        by = ", ".join(sorted({_valid(child.end.get("stop-by")) or "" for child in killed} - {""}))
+        why = "; ".join(sorted({_valid(child.end.get("stop-reason")) or "" for child in killed} - {""}))
         return (
             f"{len(killed)} of {len(self.children)} children killed"
             + (f" by {by}" if by else "")

@@ -12,6 +12,7 @@ from gnjobs.connections import CountedConnection
 from gnjobs.indexes import add_to_indexes
 from gnjobs.keys import CHILD_FIELD, Keys
 from gnjobs.lifetimes import MONTH, expire_keys, kept_for
+from gnjobs.lines import encode_text
 from gnjobs.records import Job, read_job
 from gnjobs.scripts import Outcome, Value, add_children, add_transition, make_child, set_fields, transition
 from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
@@ -139,16 +140,18 @@ class RecordLink:
         self._run_id = run_id
         return True
 
-    def restore_child(self, child_id: str, label: str | None, status: str, faults: int) -> None:
+    def restore_child(
+        self, child_id: str, label: str | None, status: str, end: Mapping[str, int | str]
+    ) -> None:
         """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child.
 
-        One that had ended has nobody else who would say that again.
+        One that had ended has nobody else who would say that again: `end` is what belongs to it.
         """
         key = self.keys.child(self.job_id, child_id)
         pipe = self.client.pipeline(transaction=False)
         make_child(pipe, key, MONTH, label)
         if status in FINAL_STATUSES:
-            fields: dict[str, Value] = {"finished": round(self.now(), 3), "faults": faults}
+            fields = {name: encode_text(str(value)) for name, value in end.items()}
             add_transition(pipe, key, (PENDING, RUNNING), status, uuid.uuid4().hex, fields)
         pipe.execute()
 

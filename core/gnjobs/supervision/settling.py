@@ -31,7 +31,7 @@ def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
         watch.forgotten.clear()
     while watch.forgotten:
         child_id, child = watch.forgotten.popitem()
-        link.restore_child(child_id, child.label, child.status, child.faults)
+        link.restore_child(child_id, child.label, child.status, {"faults": child.faults, **child.end})
 
 
 def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
