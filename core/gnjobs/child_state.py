@@ -14,6 +14,7 @@ from gnjobs.connections import CountedConnection
 from gnjobs.keys import Keys
 from gnjobs.output_writer import KEEP_SECONDS
 from gnjobs.procstat import process_start
+from gnjobs.records import TOKEN_FIELD
 from gnjobs.scripts import Value, add_children, set_fields, transition
 from gnjobs.statuses import ERROR, PENDING, RUNNING, STOPPING
 
@@ -175,7 +176,7 @@ class ChildState:
                     self._is_flushing = False
                     self._changed.notify_all()
                 if delay is None and self._is_watching:
-                    delay = self._watch_at - monotonic()
+                    delay = max(self._watch_at, self._retry_at) - monotonic()
                 self._is_idle = delay is None
                 if delay is not None and delay <= 0:
                     return True
@@ -205,8 +206,7 @@ class ChildState:
             self._begin()
         fields, end = self._collect()
         if end is not None and not end.is_done:
-            allowed = (PENDING, RUNNING) if end.status == ERROR else (PENDING, RUNNING, STOPPING)
-            found = self._move(allowed, end.status, end.token, fields | end.fields) != "gone"
+            found = self._move(end.allowed_from, end.status, end.token, fields | end.fields) != "gone"
             end.is_done = found
         else:
             found = not fields or bool(set_fields(self._client, self._key, fields))
@@ -230,20 +230,32 @@ class ChildState:
             return fields, self._end
 
     def _watch(self) -> None:
-        """Look whether what was stored lasts: the connection that took it must answer for long enough after it."""
+        """Look whether what was stored lasts, over a connection that was replaced and when the time is over."""
         self._watch_at = monotonic() + _WATCH_EVERY
         has_lasted = monotonic() >= self._sent_at + self._lasting
-        if has_lasted:
-            self._client.ping()
-        else:
-            self._connection.replace_if_closed()
-        if self._connection.number != self._stated_over:
-            self._stated_over = self._connection.number
+        self._connection.replace_if_closed()
+        if not has_lasted and self._connection.number == self._stated_over:
+            return
+        is_forgotten = self._lasting > 0 and self._is_forgotten()
+        self._stated_over = self._connection.number
+        if is_forgotten:
             self._restate()
         elif has_lasted and not self._is_flushing:
             self._is_watching = False
             if self._end is not None and self._end.is_done:
                 self.stop()
+
+    def _is_forgotten(self) -> bool:
+        """Ask for an end, behind which nothing is written; else any other connection than before is suspicious.
+
+        An end that survived one death of the server survives the next.
+        """
+        if self._end is None or not self._end.is_done:
+            self._client.ping()
+            return self._connection.number != self._stated_over
+        status, token = self._client.hmget(self._key, "status", TOKEN_FIELD)
+        word = values.text(status)
+        return values.text(token) != self._end.token and (word is None or word in self._end.allowed_from)
 
     def _restate(self) -> None:
         """Say everything again: the server may have forgotten what it had confirmed."""
@@ -254,7 +266,8 @@ class ChildState:
             self._dirty.update(self._fields)
 
     def _try_later(self) -> None:
-        self._restate()
+        if self._end is None or not self._end.is_done:
+            self._restate()
         self._retry_at = monotonic() + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
@@ -313,4 +326,5 @@ class _End:
         self.token = uuid.uuid4().hex
         self.is_done = False
         self.status = status
+        self.allowed_from = (PENDING, RUNNING) if status == ERROR else (PENDING, RUNNING, STOPPING)
         self.fields: dict[str, Value] = {"finished": time(), **fields}
