@@ -1,28 +1,21 @@
 """Keeps one child's hash up to date: a few writes a second however often it changes, and the last value always."""
 
-import os
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, time
-from typing import Any, Final
+from typing import Final
 
 import redis
 
-from gnjobs import process_exit, values
-from gnjobs.connections import CountedConnection
+from gnjobs import process_exit
+from gnjobs.child_hash import ChildEnd, ChildHash, MissingHash
 from gnjobs.keys import Keys
-from gnjobs.output_writer import KEEP_SECONDS
-from gnjobs.procstat import process_start
-from gnjobs.records import TOKEN_FIELD
-from gnjobs.scripts import Value, add_children, set_fields, transition
-from gnjobs.statuses import ERROR, PENDING, RUNNING, STOPPING
+from gnjobs.scripts import Value
 
 _FIELDS_EVERY: Final = 0.25
 _LAST_OUTPUT_EVERY: Final = 1.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
-_GIVE_UP_AFTER: Final = 10.0
 _WATCH_EVERY: Final = 0.25
 _OUTLAST_AT_EXIT: Final = 5.0
 
@@ -32,8 +25,7 @@ class ChildState:
 
     Never raises what Redis does: it tries again until it is told to stop. For `lasting` seconds after each write it
     watches its connection: where that was replaced, the server may have forgotten something, and everything is said
-    again. `last_line` says when the child last wrote a line (unix seconds). `is_gone`: the hash, or the whole job,
-    was removed.
+    again. `last_line` says when the child last wrote a line (unix seconds).
     """
 
     def __init__(
@@ -46,12 +38,7 @@ class ChildState:
         *,
         lasting: float = 0.0,
     ) -> None:
-        self.is_gone = False
-        self._connection = CountedConnection(url)
-        self._client = self._connection.client
-        self._job_key = keys.job(job_id)
-        self._key = keys.child(job_id, child_id)
-        self._recorded = {child_id: keys.child_output(job_id, child_id)}
+        self._hash = ChildHash(url, keys, job_id, child_id)
         self._last_line = last_line
         self._lasting = lasting
         self._changed = threading.Condition()
@@ -60,9 +47,7 @@ class ChildState:
         self._progressed = 0.0
         self._last_output = 0.0
         self._faults = 0
-        self._earlier_faults = 0
-        self._start = _Start()
-        self._end: _End | None = None
+        self._end: ChildEnd | None = None
         self._is_idle = False
         self._is_flushing = False
         self._is_stopping = False
@@ -70,11 +55,10 @@ class ChildState:
         self._stated_over = 1  # the number of the connection over which everything was said
         self._is_watching = False
         self._watch_at = 0.0
-        self._job_missed_at: float | None = None
         self._retry_at = 0.0
         self._pause = _FIRST_PAUSE
         self._is_copy = False
-        self._thread = threading.Thread(target=self._run, name=f"state {self._key}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"state {self._hash.key}", daemon=True)
         self._thread.start()
         process_exit.watch(self)
 
@@ -105,7 +89,7 @@ class ChildState:
         """
         self._check_owner()
         with self._changed:
-            self._end = self._end or _End(status, fields)
+            self._end = self._end or ChildEnd(status, fields)
         is_stored = self.flush(timeout)
         if not is_stored:
             self.stop()
@@ -132,7 +116,7 @@ class ChildState:
             self._is_flushing = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._is_flushing or self._is_stopping, timeout)
-            return not self._is_flushing and not self.is_gone
+            return not self._is_flushing and not self._hash.is_gone
 
     def stop(self) -> None:
         """Store nothing more."""
@@ -148,7 +132,7 @@ class ChildState:
     def _check_owner(self) -> None:
         if self._is_copy:
             raise RuntimeError(
-                f"{self._key} is written by the process that opened it: a forked copy must not"
+                f"{self._hash.key} is written by the process that opened it: a forked copy must not"
             )
 
     def _mark(self, names: Iterable[str]) -> None:
@@ -161,11 +145,11 @@ class ChildState:
             try:
                 self._store()
                 self._watch()
-            except (redis.RedisError, OSError, _MissingError):
+            except (redis.RedisError, OSError, MissingHash):
                 self._try_later()
             else:
                 self._pause = _FIRST_PAUSE
-        self._client.close()
+        self._hash.close()
 
     def _wait_for_work(self) -> bool:
         with self._changed:
@@ -185,7 +169,7 @@ class ChildState:
 
     def _delay(self) -> float | None:
         """How long there is nothing to store; None where there is nothing at all."""
-        pressing = not self._start.is_done or (self._end is not None and not self._end.is_done)
+        pressing = not self._hash.is_claimed or (self._end is not None and not self._end.is_done)
         if pressing or (self._is_flushing and (self._dirty or self._is_later())):
             due = 0.0
         elif self._dirty:
@@ -202,19 +186,15 @@ class ChildState:
     def _store(self) -> None:
         if self._delay() is None:
             return
-        if not self._start.is_done:
-            self._begin()
+        if not self._hash.is_claimed:
+            self._hash.claim()
         fields, end = self._collect()
         if end is not None and not end.is_done:
-            found = self._move(end.allowed_from, end.status, end.token, fields | end.fields) != "gone"
-            end.is_done = found
+            self._hash.end(end, fields)
         else:
-            found = not fields or bool(set_fields(self._client, self._key, fields))
-        if not found:
-            self._start.is_done = False
-            raise _MissingError
+            self._hash.set(fields)
 
-    def _collect(self) -> tuple[dict[str, Value], "_End | None"]:
+    def _collect(self) -> tuple[dict[str, Value], ChildEnd | None]:
         """Take what is to be stored now."""
         with self._changed:
             self._sent_at = monotonic()
@@ -224,7 +204,7 @@ class ChildState:
                 self._fields["last-output"] = self._last_output
                 self._dirty.add("last-output")
             if self._faults:
-                self._fields["faults"] = self._earlier_faults + self._faults
+                self._fields["faults"] = self._hash.earlier_faults + self._faults
             fields = {name: self._fields[name] for name in self._dirty}
             self._dirty.clear()
             return fields, self._end
@@ -233,11 +213,11 @@ class ChildState:
         """Look whether what was stored lasts, over a connection that was replaced and when the time is over."""
         self._watch_at = monotonic() + _WATCH_EVERY
         has_lasted = monotonic() >= self._sent_at + self._lasting
-        self._connection.replace_if_closed()
-        if not has_lasted and self._connection.number == self._stated_over:
+        self._hash.connection.replace_if_closed()
+        if not has_lasted and self._hash.connection.number == self._stated_over:
             return
         is_forgotten = self._lasting > 0 and self._is_forgotten()
-        self._stated_over = self._connection.number
+        self._stated_over = self._hash.connection.number
         if is_forgotten:
             self._restate()
         elif has_lasted and not self._is_flushing:
@@ -250,81 +230,23 @@ class ChildState:
 
         An end that survived one death of the server survives the next.
         """
-        if self._end is None or not self._end.is_done:
-            self._client.ping()
-            return self._connection.number != self._stated_over
-        status, token = self._client.hmget(self._key, "status", TOKEN_FIELD)
-        word = values.text(status)
-        return values.text(token) != self._end.token and (word is None or word in self._end.allowed_from)
+        if self._end is not None and self._end.is_done:
+            return not self._hash.has_end(self._end)
+        self._hash.ping()
+        return self._hash.connection.number != self._stated_over
 
     def _restate(self) -> None:
         """Say everything again: the server may have forgotten what it had confirmed."""
         with self._changed:
-            self._start.is_done = False
+            self._hash.is_claimed = False
             if self._end is not None:
                 self._end.is_done = False
             self._dirty.update(self._fields)
 
     def _try_later(self) -> None:
+        if self._hash.is_gone:
+            self.stop()
         if self._end is None or not self._end.is_done:
             self._restate()
         self._retry_at = monotonic() + self._pause
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
-
-    def _begin(self) -> None:
-        """Claim the hash; one that is not there is made where the job is, for its server may have forgotten it."""
-        if self._move((PENDING,), RUNNING, self._start.token, self._start.fields) == "gone":
-            if not self._client.exists(self._job_key):
-                self._miss_job()
-            self._client.hsetnx(self._key, "status", PENDING)
-            self._move((PENDING,), RUNNING, self._start.token, self._start.fields)
-        # A server that forgot its last seconds may have forgotten that the job recorded this child.
-        if self._start.was_done and add_children(self._client, self._job_key, self._recorded) < 0:
-            self._miss_job()
-        self._job_missed_at = None
-        if not self._start.was_done:
-            found: Any = self._client.hget(self._key, "faults")
-            self._earlier_faults = values.integer(found) or 0
-        if self._client.ttl(self._key) == -1:
-            self._client.expire(self._key, KEEP_SECONDS)
-        self._start.is_done = self._start.was_done = True
-
-    def _miss_job(self) -> None:
-        """The job's record is not there: its supervisor will mend it soon, or it was removed."""
-        now = monotonic()
-        self._job_missed_at = self._job_missed_at or now
-        if now - self._job_missed_at >= _GIVE_UP_AFTER:
-            self.is_gone = True
-            self.stop()
-        raise _MissingError
-
-    def _move(self, allowed: tuple[str, ...], to: str, token: str, fields: Mapping[str, Value]) -> str:
-        return transition(self._client, self._key, allowed, to, token, fields)[0]
-
-
-class _MissingError(Exception):
-    """There is no hash to write to."""
-
-
-class _Start:
-    """The step to `running`; its token makes a second try after a lost reply harmless."""
-
-    def __init__(self) -> None:
-        self.token = uuid.uuid4().hex
-        self.is_done = False
-        self.was_done = False
-        self.fields: dict[str, Value] = {"started": time(), "pid": os.getpid()}
-        started = process_start(os.getpid())
-        if started is not None:
-            self.fields["process-started"] = started
-
-
-class _End:
-    """The step to a final status."""
-
-    def __init__(self, status: str, fields: Mapping[str, Value]) -> None:
-        self.token = uuid.uuid4().hex
-        self.is_done = False
-        self.status = status
-        self.allowed_from = (PENDING, RUNNING) if status == ERROR else (PENDING, RUNNING, STOPPING)
-        self.fields: dict[str, Value] = {"finished": time(), **fields}
