@@ -7,6 +7,7 @@ anything was.
 
 import argparse
 import contextlib
+import math
 import random
 import signal
 import subprocess
@@ -41,6 +42,7 @@ Value = TypeVar("Value")
 LONGEST_END = 90.0
 AT_ONCE = 4
 LINES_A_SECOND = 2000.0
+FORGOTTEN_SECONDS = 2.5
 FATES = {"runs": 8, "terminated": 3, "job killed": 2, "supervisor killed": 2, "output removed": 2,
          "all removed": 1, "second writer": 2}  # fmt: skip
 
@@ -53,7 +55,7 @@ class Setting:
         self.proxy = proxy
         self.place = place
         self.ledger = Ledger()
-        self.forgot_at = 0.0  # when the server last lost its last second (monotonic)
+        self.forgot_at: list[float] = []  # when the server lost its last second (monotonic)
         self.guard = threading.Lock()  # held while the server is broken, or while it is looked at
 
 
@@ -80,6 +82,7 @@ class RandomJob:
         try:
             supervisor = job.supervise()
             wait_for_status(job, {RUNNING} | FINAL_STATUSES)
+            self._begun_at = time.monotonic()
             if self._fate != "runs":
                 time.sleep(self._seconds * self._chance.random())
                 self._meet_fate(job, supervisor)
@@ -129,7 +132,7 @@ class RandomJob:
         self._ledger.check_children(job, self._started_names(job), to_their_end=is_whole)
         if self._fate in ("output removed", "second writer"):
             return  # an output that was tampered with can't be whole
-        is_forgotten = 0.0 < self._met_at < self._setting.forgot_at
+        is_forgotten = self._met_at > 0.0 and self._is_forgotten(self._met_at)
         place, seed = self._setting.place, self._seed
         self._ledger.check_outputs(job, place, seed, self._names, is_forgotten=is_forgotten)
 
@@ -147,8 +150,14 @@ class RandomJob:
             case "job killed":
                 return ("error", own) if self._has_written_all() else ("error",)
             case "supervisor killed":
-                return ("lost", own) if self._has_written_all() else ("lost",)
+                # Of a claim that was forgotten, once its supervisor is dead, nobody knows any more.
+                begun = ("pending",) if self._is_forgotten(self._begun_at, FORGOTTEN_SECONDS) else ()
+                return ("lost", own, *begun) if self._has_written_all() else ("lost", *begun)
         return (own,)
+
+    def _is_forgotten(self, moment: float, within: float = math.inf) -> bool:
+        """Whether the server lost its last second after a moment (monotonic)."""
+        return any(moment < at < moment + within for at in self._setting.forgot_at)
 
     def _has_written_all(self) -> bool:
         return said_by(self._setting.place, self._seed).exists()
@@ -226,7 +235,7 @@ def faults_of(setting: Setting, journal: Journal, chance: random.Random, disk: b
 
     def lose_last_second(_: Server) -> Callable[[], None]:
         journal.lose(1.0)
-        setting.forgot_at = time.monotonic()
+        setting.forgot_at.append(time.monotonic())
         return lambda: setting.server.start() and None
 
     own = [Fault("cut", cut), Fault("cut", cut), Fault("last second", lose_last_second)]
