@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import math
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +36,6 @@ from tests.end_to_end.terminal import gnjobs
 from tests.proxy import Proxy, running_proxy
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
-from tests.waiting import wait_for
 
 Value = TypeVar("Value")
 
@@ -275,11 +275,14 @@ def main() -> int:
 
 
 def begin_anew(server: Server) -> None:
-    """Empty the server and its journal between rounds: its disk is small."""
-    with server.client(socket_timeout=5.0) as client:
-        insist(client.flushall)
-        insist(client.bgrewriteaof)
-        insist(lambda: wait_for(lambda: not client.info("persistence")["aof_rewrite_in_progress"]))
+    """Give the server a new journal between rounds, since its disk is small.
+
+    Not by a rewrite: after one, valkey 8.1 takes a short write back to where the former journal ended, and with a full
+    disk the new one is filled up with zeros.
+    """
+    server.kill()
+    shutil.rmtree(server.directory / "appendonlydir")
+    server.start()
 
 
 def run_round(setting: Setting, chance: random.Random, faults: Sequence[Fault], onlooker: Onlooker) -> None:
