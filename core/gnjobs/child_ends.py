@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import redis
 
 from gnjobs import patience
-from gnjobs.connections import is_wrong_type
+from gnjobs.connections import is_wrong_type, readable
 from gnjobs.lifetimes import MONTH
+from gnjobs.lines import encode_text
 from gnjobs.scripts import Value, add_children, add_transition, make_child, transition
 from gnjobs.statuses import KILLED, PENDING, RUNNING, UNFINISHED_STATUSES
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _AT_ONCE = 500
 _LONGEST_ERROR = 8000
 _OUTLAST_SECONDS = 15.0
+_NOT_OURS = b"another type"
 
 
 class ChildEnd(NamedTuple):
@@ -39,7 +41,7 @@ class ChildEnds:
     def __init__(self, job: "CurrentJob") -> None:
         self._job = job
         self._written: list[ChildEnd] = []
-        self._written_at = 0.0
+        self._written_at = time.monotonic()
 
     def write(self, ends: Iterable[ChildEnd]) -> None:
         """Write each end, unless the child or its killer said so first."""
@@ -49,7 +51,10 @@ class ChildEnds:
         self._write_all(coming)
 
     def outlast(self) -> None:
-        """Wait until all that was written has stood for a while: a server that dies may have forgotten it."""
+        """Wait until all that was written has stood for a while: a server that dies may have forgotten it.
+
+        Gives up where a server dies again and again, or the job was removed.
+        """
         deadline = time.monotonic() + _OUTLAST_SECONDS
         while self._written and time.monotonic() < deadline:
             time.sleep(max(0.0, self._written_at + patience.LASTING_SECONDS - time.monotonic()))
@@ -90,16 +95,17 @@ def _write(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> bool:
             make_child(pipe, job.keys.child(job.id, end.child_id), MONTH, end.label)
         pipe.execute()
         _end_unfinished(job, forgotten, token)
-    return all(outcome == b"refused" for outcome in outcomes)
+    return all(outcome in (b"refused", _NOT_OURS) for outcome in outcomes)
 
 
 def _end_unfinished(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> list[bytes]:
-    """End those that have no final status; returns the outcome of each transition."""
+    """End those that have no final status; returns the outcome of each transition, if its key is a hash."""
     pipe = job.client.pipeline(transaction=False)
     for end in ends:
-        error = end.error[-_LONGEST_ERROR:].encode("utf-8", "surrogateescape")
+        error = encode_text(end.error[-_LONGEST_ERROR:])
         why: dict[str, Value] = {"stop-reason": error} if end.status == KILLED else {}
         fields = {"error": error, **why, **end.fields}
         key = job.keys.child(job.id, end.child_id)
         add_transition(pipe, key, (PENDING, RUNNING), end.status, f"{token}:{end.child_id}", fields)
-    return [outcome for outcome, _ in pipe.execute()]
+    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    return [reply[0] if reply else _NOT_OURS for reply in replies]

@@ -12,7 +12,7 @@ from gnjobs.keys import Keys
 from gnjobs.lifetimes import MONTH
 from gnjobs.procstat import process_start
 from gnjobs.records import TOKEN_FIELD
-from gnjobs.scripts import Value, add_children, set_fields, transition
+from gnjobs.scripts import Value, add_children, make_child, set_fields, transition
 from gnjobs.statuses import ERROR, PENDING, RUNNING, STOPPING
 
 _GIVE_UP_AFTER: Final = 10.0
@@ -22,8 +22,8 @@ class MissingHash(Exception):
     """There is no hash to write to."""
 
 
-class ChildEnd:
-    """The step to a final status; its token makes a second try after a lost reply harmless."""
+class EndStep:
+    """A child's step to its final status; its token makes a second try after a lost reply harmless."""
 
     def __init__(self, status: str, fields: Mapping[str, Value]) -> None:
         self.token = uuid.uuid4().hex
@@ -52,17 +52,20 @@ class ChildHash:
         self._was_claimed = False
         self._job_missed_at: float | None = None
         self._token = uuid.uuid4().hex
-        self._claim: dict[str, Value] = {"started": time(), "pid": os.getpid()}
+        self._start: dict[str, Value] = {"started": time(), "pid": os.getpid()}
         started = process_start(os.getpid())
         if started is not None:
-            self._claim["process-started"] = started
+            self._start["process-started"] = started
+        self._is_ours = False
 
     def claim(self) -> None:
         """Begin; a hash that is not there is made where the job is, for its server may have forgotten it."""
         if self._begin() == "gone":
             if not self._client.exists(self._job_key):
                 self._miss_job()
-            self._client.hsetnx(self.key, "status", PENDING)
+            pipe = self._client.pipeline(transaction=False)
+            make_child(pipe, self.key, MONTH)
+            pipe.execute()
             self._begin()
         # A server that forgot its last seconds may have forgotten that the job recorded this child.
         if self._was_claimed and add_children(self._client, self._job_key, self._recorded) < 0:
@@ -76,7 +79,9 @@ class ChildHash:
         self.is_claimed = self._was_claimed = True
 
     def _begin(self) -> str:
-        return transition(self._client, self.key, (PENDING,), RUNNING, self._token, self._claim)[0]
+        outcome, _ = transition(self._client, self.key, (PENDING,), RUNNING, self._token, self._start)
+        self._is_ours = self._is_ours or outcome == "done"
+        return outcome
 
     def _miss_job(self) -> None:
         """The job's record is not there: its supervisor will mend it soon, or it was removed."""
@@ -90,9 +95,9 @@ class ChildHash:
         if fields and not set_fields(self._client, self.key, fields):
             self._miss_hash()
 
-    def end(self, end: ChildEnd, fields: Mapping[str, Value]) -> None:
-        """Give it its final status, with fields of before that are not stored yet."""
-        said = dict(fields) | end.fields
+    def end(self, end: EndStep, fields: Mapping[str, Value]) -> None:
+        """Give it its final status, with all that belongs to it: the server may have forgotten what was stored."""
+        said = (self._start if self._is_ours else {}) | dict(fields) | end.fields
         if transition(self._client, self.key, end.allowed_from, end.status, end.token, said)[0] == "gone":
             self._miss_hash()
         end.is_done = True
@@ -101,12 +106,17 @@ class ChildHash:
         self.is_claimed = False
         raise MissingHash
 
-    def has_end(self, end: ChildEnd) -> bool:
-        """Whether an end stands, or another one in its place."""
+    def has_end(self, end: EndStep) -> bool:
+        """Whether an end stands, or something in its place that would not let it be written."""
         status, token = self._client.hmget(self.key, "status", TOKEN_FIELD)
-        word = values.text(status)
-        is_open = word is None or word in end.allowed_from
-        return values.text(token) == end.token or not is_open
+        if status is None:
+            return bool(self._client.exists(self.key))
+        return values.text(token) == end.token or values.text(status) not in end.allowed_from
+
+    def disconnect(self) -> None:
+        """Begin with another connection: whatever answered with an error may be no longer the one to ask."""
+        self._job_missed_at = None
+        self._client.connection_pool.disconnect()
 
     def ping(self) -> None:
         """Make sure that the server answers."""

@@ -28,8 +28,8 @@ class ChildOutput:
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
     job's environment says in `GNJOBS_REDIS_URL`. The child is running from here on. As a context manager it
     ends as success, or as error with the traceback. Nothing that Redis does is raised; ending waits until
-    it is stored. For a moment after it the output's thread sees that this lasts, and so does the process's end: a
-    server that dies may forget its last second.
+    it is stored. For a moment after it threads see that this lasts, and so does the process's end: a server that dies
+    may forget its last second.
     """
 
     def __init__(self, key: str, url: str | None = None) -> None:

@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterable, Mapping
 from time import monotonic, time
 from typing import Final
 
-import redis
-
 from gnjobs import process_exit
-from gnjobs.child_hash import ChildEnd, ChildHash, MissingHash
+from gnjobs.child_hash import ChildHash, EndStep, MissingHash
+from gnjobs.connections import is_wrong_type
 from gnjobs.keys import Keys
 from gnjobs.scripts import Value
 
@@ -17,7 +16,6 @@ _LAST_OUTPUT_EVERY: Final = 1.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 _WATCH_EVERY: Final = 0.25
-_OUTLAST_AT_EXIT: Final = 5.0
 
 
 class ChildState:
@@ -25,7 +23,7 @@ class ChildState:
 
     Never raises what Redis does: it tries again until it is told to stop. For `lasting` seconds after each write it
     watches its connection: where that was replaced, the server may have forgotten something, and everything is said
-    again. `last_line` says when the child last wrote a line (unix seconds).
+    again; an end only if it does not stand. `last_line` says when the child last wrote a line (unix seconds).
     """
 
     def __init__(
@@ -36,7 +34,7 @@ class ChildState:
         child_id: str,
         last_line: Callable[[], float],
         *,
-        lasting: float = 0.0,
+        lasting: float,
     ) -> None:
         self._hash = ChildHash(url, keys, job_id, child_id)
         self._last_line = last_line
@@ -47,11 +45,12 @@ class ChildState:
         self._progressed = 0.0
         self._last_output = 0.0
         self._faults = 0
-        self._end: ChildEnd | None = None
+        self._end: EndStep | None = None
         self._is_idle = False
         self._is_flushing = False
         self._is_stopping = False
         self._sent_at = 0.0
+        self._stored_at = 0.0
         self._stated_over = 1  # the number of the connection over which everything was said
         self._is_watching = False
         self._watch_at = 0.0
@@ -89,21 +88,20 @@ class ChildState:
         """
         self._check_owner()
         with self._changed:
-            self._end = self._end or ChildEnd(status, fields)
-        is_stored = self.flush(timeout)
+            self._end = self._end or EndStep(status, fields)
+            is_stored = self.flush(timeout)
         if not is_stored:
             self.stop()
         return is_stored
 
     def outlast(self, timeout: float | None = None) -> None:
         """After the end, wait until it has lasted: a server that forgot it was told again."""
-        self._thread.join(timeout)
+        if self._end is not None:
+            self._thread.join(timeout)
 
     def finish(self) -> None:
-        """Store everything, and see for a while that an end lasts, since the process ends."""
+        """Store everything, since the process ends."""
         self.flush()
-        if self._end is not None:
-            self.outlast(_OUTLAST_AT_EXIT)
 
     def store_last(self, timeout: float) -> None:
         """Store everything, for at most so many seconds."""
@@ -145,8 +143,11 @@ class ChildState:
             try:
                 self._store()
                 self._watch()
-            except (redis.RedisError, OSError, MissingHash):
+            except MissingHash:
                 self._try_later()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the child goes on, and its end must be told
+                self._hash.disconnect()
+                self._try_later(is_hopeless=is_wrong_type(error))
             else:
                 self._pause = _FIRST_PAUSE
         self._hash.close()
@@ -189,51 +190,62 @@ class ChildState:
         if not self._hash.is_claimed:
             self._hash.claim()
         fields, end = self._collect()
-        if end is not None and not end.is_done:
+        if end is not None and end.is_done:
+            return
+        if end is not None:
             self._hash.end(end, fields)
         else:
             self._hash.set(fields)
+        self._stored_at = monotonic()
+        self._is_watching = True
 
-    def _collect(self) -> tuple[dict[str, Value], ChildEnd | None]:
+    def _collect(self) -> tuple[dict[str, Value], EndStep | None]:
         """Take what is to be stored now."""
         with self._changed:
             self._sent_at = monotonic()
-            self._is_watching = True
             if self._is_later():
                 self._last_output = max(self._progressed, self._last_line())
                 self._fields["last-output"] = self._last_output
                 self._dirty.add("last-output")
             if self._faults:
                 self._fields["faults"] = self._hash.earlier_faults + self._faults
-            fields = {name: self._fields[name] for name in self._dirty}
+            is_whole = self._end is not None and not self._end.is_done
+            fields = {name: self._fields[name] for name in (self._fields if is_whole else self._dirty)}
             self._dirty.clear()
             return fields, self._end
 
     def _watch(self) -> None:
-        """Look whether what was stored lasts, over a connection that was replaced and when the time is over."""
-        self._watch_at = monotonic() + _WATCH_EVERY
-        has_lasted = monotonic() >= self._sent_at + self._lasting
-        self._hash.connection.replace_if_closed()
-        if not has_lasted and self._hash.connection.number == self._stated_over:
+        """Look whether what was stored lasts, until it has."""
+        if not self._is_watching:
             return
-        is_forgotten = self._lasting > 0 and self._is_forgotten()
-        self._stated_over = self._hash.connection.number
-        if is_forgotten:
+        now = monotonic()
+        self._watch_at = now + _WATCH_EVERY
+        has_lasted = now >= self._stored_at + self._lasting
+        if self._lasting and self._is_forgotten(has_lasted):
             self._restate()
-        elif has_lasted and not self._is_flushing:
+        elif has_lasted and self._hash.is_claimed and not self._is_flushing:
             self._is_watching = False
             if self._end is not None and self._end.is_done:
                 self.stop()
 
-    def _is_forgotten(self) -> bool:
+    def _is_forgotten(self, has_lasted: bool) -> bool:
         """Ask for an end, behind which nothing is written; else any other connection than before is suspicious.
 
         An end that survived one death of the server survives the next.
         """
+        connection = self._hash.connection
+        connection.replace_if_closed()
+        if not has_lasted and connection.number == self._stated_over:
+            return False
         if self._end is not None and self._end.is_done:
-            return not self._hash.has_end(self._end)
-        self._hash.ping()
-        return self._hash.connection.number != self._stated_over
+            is_forgotten = not self._hash.has_end(self._end)
+            # The job's record may have forgotten that there is this child.
+            self._hash.is_claimed = connection.number == self._stated_over
+        else:
+            self._hash.ping()
+            is_forgotten = connection.number != self._stated_over
+        self._stated_over = connection.number
+        return is_forgotten
 
     def _restate(self) -> None:
         """Say everything again: the server may have forgotten what it had confirmed."""
@@ -243,8 +255,8 @@ class ChildState:
                 self._end.is_done = False
             self._dirty.update(self._fields)
 
-    def _try_later(self) -> None:
-        if self._hash.is_gone:
+    def _try_later(self, *, is_hopeless: bool = False) -> None:
+        if self._hash.is_gone or is_hopeless:
             self.stop()
         if self._end is None or not self._end.is_done:
             self._restate()

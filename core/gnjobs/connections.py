@@ -45,7 +45,7 @@ def connect(
 
 
 class CountedConnection:
-    """A client over one connection that says the how manyth it is, for one thread at a time.
+    """A client over one connection at a time that counts its connections, for one thread at a time.
 
     redis-py replaces a lost connection silently, but a server that was away may have forgotten what it confirmed.
     """

@@ -25,7 +25,6 @@ _FIRST_PAUSE: Final = 0.02
 _LONGEST_PAUSE: Final = 2.0
 _LINES_AT_FIRST: Final = 100
 _LINES_AT_ONCE: Final = 2000
-_OUTLAST_AT_EXIT: Final = 5.0
 
 
 class OutputWriter:
@@ -173,13 +172,12 @@ class OutputWriter:
 
     def outlast(self, timeout: float | None = None) -> None:
         """After closing, wait until what was stored has lasted: a server that forgot it got it again."""
-        self._thread.join(timeout)
+        if self._lasts_until is not None:
+            self._thread.join(timeout)
 
     def finish(self) -> None:
-        """Store what there is, and see for a while that it lasts, since the process ends."""
+        """Store what there is, since the process ends."""
         self.flush()
-        if self._lasts_until is not None:
-            self.outlast(_OUTLAST_AT_EXIT)
 
     def store_last(self, timeout: float) -> None:
         """Store what there is, for at most so many seconds; whoever writes from now on waits."""

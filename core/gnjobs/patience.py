@@ -9,9 +9,8 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 
 Value = TypeVar("Value")
 
-LASTING_SECONDS = (
-    2.5  # how long what was stored is watched: a journal that is synced every second may lose two
-)
+# How long a child's end is watched after it was stored: a journal that is synced every second may lose two.
+LASTING_SECONDS = 2.5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
 _PASSING_ERRORS = (

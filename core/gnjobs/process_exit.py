@@ -1,11 +1,13 @@
 """What happens when a process ends or forks: buffered lines are stored first, and forked copies are told."""
 
 import atexit
+import contextlib
 import os
 import sys
 import time
 from typing import Final, Protocol
 
+_OUTLAST_SECONDS: Final = 5.0
 _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority first
 
 
@@ -14,6 +16,10 @@ class Buffered(Protocol):
 
     def finish(self) -> object:
         """Store it."""
+        ...
+
+    def outlast(self, timeout: float) -> object:
+        """Where it has ended, see for at most so many seconds that this lasts."""
         ...
 
     def store_last(self, timeout: float) -> object:
@@ -48,11 +54,13 @@ def store_all(seconds: float) -> None:
 
 
 def _flush_all() -> None:
-    for buffered in list(_open.values()):
-        try:
+    held = list(_open.values())
+    with contextlib.suppress(KeyboardInterrupt):
+        for buffered in held:
             buffered.finish()
-        except KeyboardInterrupt:
-            return
+        deadline = time.monotonic() + _OUTLAST_SECONDS
+        for buffered in held:
+            buffered.outlast(max(0.0, deadline - time.monotonic()))
 
 
 def _register_with_multiprocessing() -> None:

@@ -1,6 +1,7 @@
 """Removing a job: outputs, children, control and processes, then the record, then the indexes."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 import redis
 
@@ -9,6 +10,8 @@ from gnjobs.indexes import MOST_KEYS_SCANNED, remove_from_indexes, scan_steps
 from gnjobs.keys import Keys
 from gnjobs.reading import output_keys
 from gnjobs.records import Job
+
+_AT_ONCE = 500
 
 
 def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
@@ -21,20 +24,25 @@ def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
         standard = [keys.child_output(job.id, child_id) for child_id in chunk]
         named = [key for key in chunk.values() if keys.owns(job.id, key)]
         _unlink(client, {*standard, *named})
-    for chunk in output_keys(client, keys, job.id):
-        _unlink(client, [keys.child(job.id, child_id) for child_id in chunk])
+    hashes = [
+        keys.child(job.id, child_id) for chunk in output_keys(client, keys, job.id) for child_id in chunk
+    ]
+    _unlink(client, hashes)
     for names in scan_steps(client, keys.scan_pattern(job.id), MOST_KEYS_SCANNED):
         inside = [values.text(name) or "" for name in names]
         _unlink(client, [name for name in inside if keys.owns(job.id, name)])
     _unlink(client, [keys.control(job.id), keys.processes(job.id)])
     _unlink(client, [keys.job(job.id)])
+    _unlink(client, hashes)  # again, for a child that has just ended may have seen to it that its hash lasts
     pipe = client.pipeline(transaction=False)
     remove_from_indexes(pipe, keys, job)
     pipe.execute()
 
 
 def _unlink(client: redis.Redis, names: Iterable[str]) -> None:
-    pipe = client.pipeline(transaction=False)
-    for name in names:
-        pipe.unlink(name.encode("utf-8", "surrogateescape"))
-    pipe.execute()
+    left = iter(names)
+    while some := list(islice(left, _AT_ONCE)):
+        pipe = client.pipeline(transaction=False)
+        for name in some:
+            pipe.unlink(name.encode("utf-8", "surrogateescape"))
+        pipe.execute()

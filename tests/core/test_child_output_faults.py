@@ -1,6 +1,5 @@
 """What a child told is stored though its keys, its connections or its server go away."""
 
-import os
 import threading
 
 import pytest
@@ -77,52 +76,3 @@ def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None
             ending.join(20)
         assert (state(client).status, state(client).percent) == ("success", 75)
         assert lines(client) == [("out", "a")]
-
-
-@pytest.fixture
-def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
-    """A server that will have forgotten, once it was killed, all but that there is a child."""
-    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 1.0)
-    with own_server.client() as client:
-        prepare(client)
-        client.save()
-    return own_server
-
-
-def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(forgetting: Server) -> None:
-    with forgetting.client() as client:
-        with ChildOutput(KEY, forgetting.url) as child:
-            child.print("hello")
-            assert child.writer.flush(10)
-            client.delete(KEY)
-            child.fault({"row": 1})
-        assert child.error is not None
-        assert state(client).status == "success"
-        forgetting.kill()
-        forgetting.start()
-        child.outlast()
-        found = state(client)
-        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
-        assert not client.exists(KEY)
-
-
-def test_a_silent_child_whose_start_was_forgotten_is_running_again(forgetting: Server) -> None:
-    with forgetting.client() as client, ChildOutput(KEY, forgetting.url):
-        wait_for(lambda: state(client).status == "running")
-        forgetting.kill()
-        forgetting.start()
-        wait_for(lambda: state(client).status == "running")
-
-
-def test_an_end_that_a_dying_server_forgot_is_told_again(forgetting: Server) -> None:
-    with forgetting.client() as client:
-        with ChildOutput(KEY, forgetting.url) as child:
-            child.print("hello")
-            child.fault({"row": 1})
-        assert state(client).status == "success"
-        forgetting.kill()
-        forgetting.start()
-        child.outlast()
-        found = state(client)
-        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
-        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]

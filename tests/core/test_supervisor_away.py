@@ -103,7 +103,7 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
     with supervised(own_server, ["sleep", "600"]) as job:
         wait_for(job.alive)
         client = own_server.client()
-        ended = {"status": "error", "label": "geno.tsv", "faults": "3", "signal": "11", "error": "it crashed"}
+        ended = {"status": "error", "label": "geno.tsv", "faults": "3", "signal": "11", "pid": "99"}
         waiting = {"status": "pending", "label": "pheno.tsv"}
         for name, fields in {"ended": ended, "waiting": waiting}.items():
             client.hset(KEYS.child(job.id, name), mapping=fields)
@@ -118,7 +118,7 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
         own_server.start()
         wait_for(lambda: job.child("ended").status == "error", 20, "its end to be there again")
         found = job.child("ended")
-        assert (found.label, found.faults, found.signal, found.error) == ("geno.tsv", 3, 11, "it crashed")
+        assert (found.label, found.faults, found.signal, found.pid) == ("geno.tsv", 3, 11, 99)
         wait_for(lambda: job.child("waiting").label)
         found = job.child("waiting")
         assert (found.status, found.label) == ("pending", "pheno.tsv")

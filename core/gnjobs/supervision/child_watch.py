@@ -13,9 +13,14 @@ from gnjobs.records import ChildrenSummary
 from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
 from gnjobs.supervision.last_signs import Clocks, LastSign
 
-_END = ("finished", "exit-code", "signal", "error", "stop-by", "stop-reason")
+_END = (
+    "finished",
+    "exit-code",
+    "signal",
+    "stop-by",
+    "stop-reason",
+)  # why it failed stands in its output, too
 _READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
-_LONGEST_WORDS = 1000
 _WAITING_READ_AT_ONCE = 200
 
 
@@ -28,7 +33,7 @@ class ChildUse(NamedTuple):
 
 
 class WatchedChild(NamedTuple):
-    """The part of a child's hash that the job's record depends on, and all that belongs to its end, if it has one."""
+    """The part of a child's hash that the job's record depends on, and of its end what is short."""
 
     status: str = PENDING
     last_output: float | None = None
@@ -36,7 +41,23 @@ class WatchedChild(NamedTuple):
     faults: int = 0
     label: str | None = None
     pid: int | None = None
-    end: Mapping[str, str] = {}
+    end: tuple[str | None, ...] = ()
+
+    @property
+    def end_fields(self) -> dict[str, str]:
+        """What is known of its end, by field."""
+        return {name: text for name, text in zip(_END, self.end, strict=False) if text is not None}
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What is known of a child that has ended, by field, as it stood in its hash."""
+        known = {
+            "started": self.started,
+            "last-output": self.last_output,
+            "faults": self.faults,
+            "pid": self.pid,
+        }
+        return {name: str(value) for name, value in known.items() if value is not None} | self.end_fields
 
     @property
     def last_sign(self) -> float:
@@ -47,7 +68,6 @@ class WatchedChild(NamedTuple):
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
     status, last_output, started, faults, label, pid, *rest = listed
     word = _valid(values.text(status)) or PENDING
-    said = dict(zip(_END, map(values.text, rest), strict=True)) if word in FINAL_STATUSES else {}
     return WatchedChild(
         word,
         values.seconds(last_output),
@@ -55,7 +75,7 @@ def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
         values.integer(faults) or 0,
         values.text(label),
         values.integer(pid),
-        {name: text[-_LONGEST_WORDS:] for name, text in said.items() if text is not None},
+        tuple(map(values.text, rest)) if word in FINAL_STATUSES else (),
     )
 
 
@@ -183,8 +203,10 @@ class ChildWatch:
         killed = [child for child in self.children.values() if child.status == KILLED]
         if not killed:
             return None
-        by = ", ".join(sorted({_valid(child.end.get("stop-by")) or "" for child in killed} - {""}))
-        why = "; ".join(sorted({_valid(child.end.get("stop-reason")) or "" for child in killed} - {""}))
+        by = ", ".join(sorted({_valid(child.end_fields.get("stop-by")) or "" for child in killed} - {""}))
+        why = "; ".join(
+            sorted({_valid(child.end_fields.get("stop-reason")) or "" for child in killed} - {""})
+        )
         return (
             f"{len(killed)} of {len(self.children)} children killed"
             + (f" by {by}" if by else "")

@@ -15,7 +15,7 @@ from gnjobs.lifetimes import MONTH, expire_keys, kept_for
 from gnjobs.lines import encode_text
 from gnjobs.records import Job, read_job
 from gnjobs.scripts import Outcome, Value, add_children, add_transition, make_child, set_fields, transition
-from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING
+from gnjobs.statuses import FINAL_STATUSES, PENDING, RUNNING, UNFINISHED_STATUSES
 
 
 class Step(NamedTuple):
@@ -141,19 +141,17 @@ class RecordLink:
         return True
 
     def restore_child(
-        self, child_id: str, label: str | None, status: str, end: Mapping[str, int | str]
+        self, pipe: Any, child_id: str, label: str | None, status: str, fields: Mapping[str, str]
     ) -> None:
         """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child.
 
-        One that had ended has nobody else who would say that again: `end` is what belongs to it.
+        One that had ended has nobody else who would say that again, with the `fields` that are known of it.
         """
         key = self.keys.child(self.job_id, child_id)
-        pipe = self.client.pipeline(transaction=False)
         make_child(pipe, key, MONTH, label)
         if status in FINAL_STATUSES:
-            fields = {name: encode_text(str(value)) for name, value in end.items()}
-            add_transition(pipe, key, (PENDING, RUNNING), status, uuid.uuid4().hex, fields)
-        pipe.execute()
+            said = {name: encode_text(text) for name, text in fields.items()}
+            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, said)
 
     def _read_run_id(self) -> str | None:
         """Which run of the server answers; None where this account may not ask."""

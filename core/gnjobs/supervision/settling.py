@@ -1,11 +1,10 @@
 """Ending in Redis what has ended on the machine: children that nobody reported on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
-from redis.exceptions import RedisError
-
-from gnjobs.connections import is_wrong_type
+from gnjobs.connections import readable
 from gnjobs.scripts import Value, add_transition
 from gnjobs.statuses import KILLED, LOST, PENDING, UNFINISHED_STATUSES
 from gnjobs.supervision.child_watch import ChildWatch, WatchedChild
@@ -30,8 +29,13 @@ def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
     if watch.forgotten and not link.client.exists(link.key):
         watch.forgotten.clear()
     while watch.forgotten:
-        child_id, child = watch.forgotten.popitem()
-        link.restore_child(child_id, child.label, child.status, {"faults": child.faults, **child.end})
+        some = list(islice(watch.forgotten.items(), _CHILDREN_PER_PIPELINE))
+        pipe = link.client.pipeline(transaction=False)
+        for child_id, child in some:
+            link.restore_child(pipe, child_id, child.label, child.status, child.fields)
+        _check(pipe)
+        for child_id, _ in some:
+            del watch.forgotten[child_id]
 
 
 def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
@@ -47,16 +51,15 @@ def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits
             key = link.keys.child(link.job_id, child_id)
             token = f"{link.steps[0].token}:{child_id}"
             add_transition(pipe, key, UNFINISHED_STATUSES, status, token, fields)
-        _check(pipe.execute(raise_on_error=False))
+        _check(pipe)
     if open_ids:
         read_children(link, watch)
 
 
-def _check(replies: Sequence[Any]) -> None:
-    """Raise what went wrong with the server; a child's key of another type is somebody else's data."""
-    for reply in replies:
-        if isinstance(reply, RedisError) and not is_wrong_type(reply):
-            raise reply
+def _check(pipe: Any) -> None:
+    """Send what was added; a child's key of another type is somebody else's data, any other error is raised."""
+    for reply in pipe.execute(raise_on_error=False):
+        readable(reply)
 
 
 def end_of_child(

@@ -1,0 +1,196 @@
+"""What a child told lasts though the server that confirmed it dies and has forgotten its last second."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import redis
+
+from gnjobs.child_hash import ChildHash, MissingHash
+from gnjobs.child_output import ChildOutput
+from tests.core.one_child import HASH, KEY, KEYS, lines, prepare, state
+from tests.servers import Server
+from tests.waiting import wait_for
+
+LASTING = 1.0
+
+
+@pytest.fixture
+def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server that will have forgotten, once it was killed, all but that there is a child."""
+    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", LASTING)
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+    return own_server
+
+
+def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.print("hello")
+            assert child.writer.flush(10)
+            client.delete(KEY)
+            child.fault({"row": 1})
+        assert child.error is not None
+        assert state(client).status == "success"
+        forgetting.kill()
+        forgetting.start()
+        child.outlast()
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert not client.exists(KEY)
+
+
+def test_a_silent_child_whose_start_was_forgotten_is_running_again(forgetting: Server) -> None:
+    with forgetting.client() as client, ChildOutput(KEY, forgetting.url):
+        wait_for(lambda: state(client).status == "running")
+        forgetting.kill()
+        forgetting.start()
+        wait_for(lambda: state(client).status == "running")
+
+
+def test_an_end_that_a_dying_server_forgot_is_told_again(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.print("hello")
+            child.fault({"row": 1})
+        assert state(client).status == "success"
+        forgetting.kill()
+        forgetting.start()
+        child.outlast()
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]
+
+
+def test_an_end_that_took_long_to_store_is_watched_for_as_long_as_any(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        child = ChildOutput(KEY, forgetting.url)
+        wait_for(lambda: state(client).status == "running")
+        forgetting.send(signal.SIGSTOP)
+        ending = threading.Thread(target=child.succeed)
+        ending.start()
+        time.sleep(LASTING * 1.5)
+        forgetting.send(signal.SIGCONT)
+        ending.join(20)
+        assert state(client).status == "success"
+        forgetting.kill()
+        forgetting.start()
+        child.outlast()
+        assert state(client).status == "success"
+
+
+def test_an_end_behind_an_unnoticed_death_of_the_server_carries_everything(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.fault({"row": 1})
+            child.progress(1, 2)
+            wait_for(lambda: state(client).percent == 50)
+            forgetting.kill()
+            forgetting.start()
+        found = state(client)
+        assert (found.status, found.faults, found.percent, found.pid) == ("success", 1, 50, os.getpid())
+        assert found.started
+        child.outlast()
+
+
+def remove_status(client: redis.Redis) -> None:
+    client.hdel(HASH, "status", "transition-token")
+
+
+def put_string(client: redis.Redis) -> None:
+    client.set(HASH, "somebody else's")
+
+
+@pytest.mark.parametrize("spoil", [remove_status, put_string])
+@pytest.mark.parametrize("moment", ["before its end", "after its end"])
+def test_a_spoilt_hash_keeps_no_child_from_ending(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, spoil: object, moment: str
+) -> None:
+    assert callable(spoil)
+    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 0.3)
+    prepare(client)
+    child = ChildOutput(KEY, server.url)
+    wait_for(lambda: state(client).status == "running")
+    if moment == "before its end":
+        spoil(client)
+    ending = threading.Thread(target=child.succeed)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
+    if moment == "after its end":
+        spoil(client)
+    lasting = threading.Thread(target=child.outlast)
+    lasting.start()
+    lasting.join(10)
+    assert not lasting.is_alive()
+
+
+def test_what_goes_wrong_otherwise_is_tried_again(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(client)
+    found, given = ChildHash.set, iter([UnicodeError("a host name")])
+
+    def fail_once(hash_: ChildHash, fields: dict[str, object]) -> None:
+        for error in given:
+            raise error
+        found(hash_, fields)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ChildHash, "set", fail_once)
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(1, 2)
+        wait_for(lambda: state(client).percent == 50)
+    assert state(client).status == "success"
+
+
+def test_a_process_waits_once_for_all_that_has_to_last(own_server: Server) -> None:
+    with own_server.client() as client:
+        prepare(client)
+        for name in ("c2", "c3", "c4"):
+            client.hset(KEYS.job("job"), f"child:{name}", KEYS.child_output("job", name))
+            client.hset(KEYS.child("job", name), "status", "pending")
+    code = """
+import sys
+from gnjobs import process_exit
+from gnjobs.child_output import ChildOutput
+process_exit._OUTLAST_SECONDS = 2.0
+for key in sys.argv[2:]:
+    ChildOutput(key, sys.argv[1]).succeed()
+print("ended", flush=True)
+sys.stdin.read()
+"""
+    keys = [KEYS.child_output("job", name) for name in ("c1", "c2", "c3", "c4")]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, own_server.url, *keys], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"ended\n"
+        own_server.kill()
+        begun = time.monotonic()
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert 1.0 < time.monotonic() - begun < 7.0
+
+
+def test_a_job_is_missed_only_by_servers_that_answer(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.child_hash._GIVE_UP_AFTER", 0.1)
+    child = ChildHash(server.url, KEYS, "job", "c1")
+    for _ in range(2):
+        with pytest.raises(MissingHash):
+            child.claim()
+        time.sleep(0.2)
+        child.disconnect()
+    assert not child.is_gone
+    prepare(client)
+    child.claim()
+    assert state(client).status == "running"
+    child.close()
