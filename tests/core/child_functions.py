@@ -32,6 +32,8 @@ def say_marks(item: str, child: ThisChild) -> dict[str, object]:
 def end_as_told(item: str, child: ThisChild) -> str:
     if item == "raise":
         raise ValueError("cell 7 is no cell")
+    if item == "raise half a character":
+        raise ValueError("cell \ud800 is no cell")
     if item == "segfault":
         os.kill(os.getpid(), signal.SIGSEGV)
     if item == "exit":

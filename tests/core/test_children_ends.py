@@ -39,6 +39,34 @@ def test_every_end_is_noticed_and_the_others_go_on(job: CurrentJob, store: JobSt
     assert "Traceback" in (found["raise"].error or "")
 
 
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_is_no_text_is_a_failure_as_any_other(job: CurrentJob, store: JobStore, kind: str) -> None:
+    raised, fine = job.run_children(functions.end_as_told, ["raise half a character", "fine"], kind=kind)
+    assert "is no cell" in failure(raised).error
+    assert isinstance(fine, ChildResult)
+    found = stored(store, job)
+    assert found.pop("fine").status == "success"
+    assert [child.status for child in found.values()] == ["error"]
+
+
+def test_a_key_of_another_type_costs_no_other_child_its_outcome(
+    job: CurrentJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allocate = job.allocate_children
+
+    def spoil(labels: list[str]) -> list[str]:
+        keys = allocate(labels)
+        job.client.delete(job.keys.child(job.id, "segfault"))
+        job.client.set(job.keys.child(job.id, "segfault"), "somebody else's")
+        return keys
+
+    monkeypatch.setattr(job, "allocate_children", spoil)
+    crashed, exited = job.run_children(functions.end_as_told, ["segfault", "exit"])
+    assert failure(crashed).signal == signal.SIGSEGV
+    assert failure(exited).exit_code == 7
+    assert stored(store, job)["exit"].status == "error"
+
+
 def test_in_threads_exceptions_and_exits_are_outcomes(job: CurrentJob, store: JobStore) -> None:
     items = ["raise", "sys.exit", "sys.exit well", "fine"]
     raised, left, left_well, fine = job.run_children(functions.end_as_told, items, kind="thread")

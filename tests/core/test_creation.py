@@ -1,11 +1,13 @@
 """Records as they are made, adopted and removed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
+from gnjobs import indexes, removal
 from gnjobs.durations import LONGEST
 from gnjobs.errors import InvalidJob, InvalidName, JobExists, NoSuchJob
 from gnjobs.keys import CHILD_FIELD, Keys
@@ -183,3 +185,20 @@ def test_a_removal_that_was_cut_can_be_done_again(store: JobStore, monkeypatch: 
     store.remove(job.id, TUX)
     assert store.page().jobs == []
     assert not list(store.client.scan_iter(f"{KEYS.jobs_namespace}*"))
+
+
+def test_a_child_that_says_its_end_again_while_its_job_is_removed_leaves_nothing(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(["true"])
+    key = KEYS.child(job.id, "c")
+    store.client.hset(KEYS.job(job.id), mapping={"status": "success", f"{CHILD_FIELD}c": "x"})
+    remaining = indexes.scan_steps
+
+    def say_again(*arguments: Any) -> Iterator[list[bytes]]:
+        yield from remaining(*arguments)
+        store.client.hset(key, "status", "success")
+
+    monkeypatch.setattr(removal, "scan_steps", say_again)
+    store.remove(job.id, TUX)
+    assert not store.client.exists(key)

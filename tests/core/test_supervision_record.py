@@ -12,6 +12,7 @@ from gnjobs.supervision import reporter as reporting
 from gnjobs.supervision.child_watch import ChildWatch
 from gnjobs.supervision.record_link import RecordLink, Step
 from gnjobs.supervision.reporter import Measured, Reporter
+from gnjobs.supervision.settling import read_children
 from tests.servers import Server
 
 KEYS = Keys()
@@ -91,3 +92,16 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
     reporter.start()
     reporter.finish(work)
     assert is_over.wait(20)
+
+
+def test_a_child_whose_kill_was_forgotten_half_way_is_killed_again(server: Server, link: LossyLink) -> None:
+    client, key = server.client(), KEYS.child("j", "c")
+    watch = ChildWatch(KEYS, "j")
+    client.hset(KEYS.job("j"), "child:c", KEYS.child_output("j", "c"))
+    client.hset(key, mapping={"status": "killed", "stop-by": "tux", "signal": "15", "label": "a"})
+    read_children(link, watch)
+    client.delete(key)
+    client.hset(key, mapping={"status": "stopping", "label": "a"})
+    watch.doubt()
+    read_children(link, watch)
+    assert client.hmget(key, "status", "stop-by", "signal") == [b"killed", b"tux", b"15"]
