@@ -13,13 +13,8 @@ from gnjobs.records import ChildrenSummary
 from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
 from gnjobs.supervision.last_signs import Clocks, LastSign
 
-_END = (
-    "finished",
-    "exit-code",
-    "signal",
-    "stop-by",
-    "stop-reason",
-)  # why it failed stands in its output, too
+# Without `error`, which may be long: why a child failed stands in its output, too.
+_END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
 _READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
 _WAITING_READ_AT_ONCE = 200
 
