@@ -11,6 +11,7 @@ import redis
 from gnjobs import values
 from gnjobs.connections import connect
 from gnjobs.kill_steps import KillStep
+from gnjobs.lines import encode_text
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
@@ -54,7 +55,7 @@ def answer(client: redis.Redis, stream: str, request_id: str, step: KillStep) ->
 
 
 def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
-    encoded: Any = {name: value.encode("utf-8", "surrogateescape") for name, value in fields.items()}
+    encoded: Any = {name: encode_text(value) for name, value in fields.items()}
     pipe = client.pipeline(transaction=False)
     pipe.xadd(stream, encoded, maxlen=_KEPT_ENTRIES, approximate=True)
     pipe.expire(stream, _LIFETIME)

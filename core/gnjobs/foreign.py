@@ -13,6 +13,7 @@ from gnjobs import values
 from gnjobs.connections import readable
 from gnjobs.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.keys import ForeignKey, Keys
+from gnjobs.lines import encode_text
 from gnjobs.records import MIRROR_FIELD, Child, Job
 from gnjobs.statuses import ERROR, RUNNING, STATUSES, SUCCESS
 
@@ -96,8 +97,8 @@ def read_children(
     files = sorted({(part.section, part.file) for part in parts})
     pipe = client.pipeline(transaction=False)
     for section, file in files:
-        pipe.hgetall(_raw(keys.foreign(job_id, ForeignKey(section, "metadata", file))))
-        pipe.llen(_raw(keys.foreign(job_id, ForeignKey(section, "errors", file))))
+        pipe.hgetall(encode_text(keys.foreign(job_id, ForeignKey(section, "metadata", file))))
+        pipe.llen(encode_text(keys.foreign(job_id, ForeignKey(section, "errors", file))))
     replies = iter([readable(reply) for reply in pipe.execute(raise_on_error=False)])
     for section, file in files:
         metadata, errors = next(replies), next(replies)
@@ -126,7 +127,3 @@ def _child(keys: Keys, job_id: str, part: ForeignKey, metadata: Any, errors: Any
         faults=faults if faults is not None else errors if isinstance(errors, int) else None,
         raw={values.text(name) or "": values.text(value) or "" for name, value in fields.items()},
     )
-
-
-def _raw(name: str) -> bytes:
-    return name.encode("utf-8", "surrogateescape")

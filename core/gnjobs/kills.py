@@ -20,6 +20,7 @@ from gnjobs.identity import host_name, is_on_this_host, login_name, pids_count_h
 from gnjobs.keys import is_id
 from gnjobs.kill_steps import KillStep, step
 from gnjobs.lifetimes import expire_ended
+from gnjobs.lines import encode_text
 from gnjobs.local_kill import LocalKill
 from gnjobs.processes import is_supervisor
 from gnjobs.records import Child, Job
@@ -256,8 +257,8 @@ class _Kill:
         key = keys.child(self.job.id, self.child.id) if self.child else keys.job(self.job.id)
         fields: dict[str, Value] = {
             "finished": f"{self.store.now():.3f}",
-            "stop-by": self.by.encode("utf-8", "surrogateescape"),
-            "stop-reason": self.reason.encode("utf-8", "surrogateescape"),
+            "stop-by": encode_text(self.by),
+            "stop-reason": encode_text(self.reason),
         }
         if self.child is None:
             end_children(self.store, self.job.id, KILLED, fields)

@@ -8,6 +8,7 @@ import redis
 from gnjobs import values
 from gnjobs.indexes import MOST_KEYS_SCANNED, remove_from_indexes, scan_steps
 from gnjobs.keys import Keys
+from gnjobs.lines import encode_text
 from gnjobs.reading import output_keys
 from gnjobs.records import Job
 
@@ -44,5 +45,5 @@ def _unlink(client: redis.Redis, names: Iterable[str]) -> None:
     while some := list(islice(left, _AT_ONCE)):
         pipe = client.pipeline(transaction=False)
         for name in some:
-            pipe.unlink(name.encode("utf-8", "surrogateescape"))
+            pipe.unlink(encode_text(name))
         pipe.execute()

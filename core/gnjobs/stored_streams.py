@@ -48,9 +48,7 @@ def as_text(fields: Mapping[bytes, bytes]) -> str:
 
 
 def _foreign_entry(number: int, fields: Mapping[bytes, bytes]) -> Entry:
-    return Entry(
-        number, number, None, "out", as_text(fields).replace("\n", "␊").encode("utf-8", "surrogateescape")
-    )
+    return Entry(number, number, None, "out", encode_text(as_text(fields).replace("\n", "␊")))
 
 
 class NumberedStream:

@@ -13,6 +13,7 @@ from gnjobs.control import ControlRequest
 from gnjobs.ending import end_processes
 from gnjobs.events import record_event
 from gnjobs.kill_steps import KillStep, step
+from gnjobs.lines import encode_text
 from gnjobs.processes import Found
 from gnjobs.records import Child, read_child
 from gnjobs.scripts import Outcome, Value, transition
@@ -97,8 +98,8 @@ class ChildKill(threading.Thread):
     ) -> tuple[Outcome, str] | None:
         """Change the child's status, trying for `limit` seconds; None where Redis did not take it."""
         said = fields | {
-            "stop-by": self._request.by.encode("utf-8", "surrogateescape"),
-            "stop-reason": self._request.reason.encode("utf-8", "surrogateescape"),
+            "stop-by": encode_text(self._request.by),
+            "stop-reason": encode_text(self._request.reason),
         }
         until, pause = time.monotonic() + limit, 0.05
         while True:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gnjobs.lines import encode_text
 from gnjobs.scripts import Value
 from gnjobs.statuses import ERROR, KILLED, SUCCESS
 from gnjobs.supervision.reaper import Exit
@@ -26,8 +27,8 @@ class StopRequest(NamedTuple):
     def fields(self) -> dict[str, Value]:
         """The fields that say so in a job's or a child's hash."""
         return {
-            "stop-by": self.by.encode("utf-8", "surrogateescape"),
-            "stop-reason": self.reason.encode("utf-8", "surrogateescape"),
+            "stop-by": encode_text(self.by),
+            "stop-reason": encode_text(self.reason),
         }
 
 
@@ -62,7 +63,7 @@ class Outcome(NamedTuple):
             children_note = None
         notes = [note for note in (*self._failures(), children_note, *self._remnants()) if note]
         if notes:
-            fields["error"] = "; ".join(notes)[: 4 * _LONGEST_NOTE].encode("utf-8", "surrogateescape")
+            fields["error"] = encode_text("; ".join(notes)[: 4 * _LONGEST_NOTE])
         if self.stop is not None:
             return KILLED, fields | self.stop.fields | {"stop-requested": self.stop.at}
         failed = self.failed_start is not None or self.exit.shell_code != 0 or children_note

@@ -4,6 +4,7 @@ import os
 import subprocess
 
 from gnjobs import values
+from gnjobs.lines import encode_text
 from gnjobs.output_writer import OutputWriter
 from gnjobs.processes import process_start
 from gnjobs.records import Job
@@ -66,7 +67,7 @@ class RunningCommand:
         if isinstance(started, FailedStart):
             self.failure = started
             self.exit = Exit(exit_code=started.exit_code)
-            self._err.feed(started.error.encode("utf-8", "surrogateescape") + b"\n")
+            self._err.feed(encode_text(started.error) + b"\n")
             return
         self._process = started.process
         self._out = TextFeed(self._output, "out", echo_out)
