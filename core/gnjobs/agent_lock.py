@@ -60,25 +60,21 @@ class AgentLock:
         """Take the lock; returns who holds it where somebody does, after waiting for one that can't be looked at."""
         limit = time.monotonic() + self._seconds + _SLACK_SECONDS
         while True:
-            holder = self._try()
+            holder = self.renew()
             if holder is None or holder.is_gone is False or time.monotonic() > limit:
                 return holder
             time.sleep(_LOOK_SECONDS)
 
-    def _try(self) -> Holder | None:
-        """Take the lock if nobody has it or who had it is gone, else say who has it; also renews what is ours."""
-        stored = self._read()
-        holder = _read_holder(stored)
-        if stored not in (b"", self._mine) and holder is not None and not holder.is_gone:
-            return holder
-        if swap(self._client, self._key, stored, self._mine, int(self._seconds * 1000)):
-            return None
-        return _read_holder(self._read())
-
     def renew(self) -> Holder | None:
-        """Hold it for longer; returns who took it meanwhile, if anybody did."""
-        holder = self._try()
-        return None if holder is None or msgspec.json.encode(holder) == self._mine else holder
+        """Hold it for longer, or take it from one that is gone; returns who has it, if anybody else does."""
+        while True:
+            stored = self._read()
+            holder = None if stored == self._mine else _read_holder(stored)
+            if holder is not None and not holder.is_gone:
+                return holder
+            # Refused where it changed meanwhile: somebody was faster, or this is said again since a reply was lost.
+            if swap(self._client, self._key, stored, self._mine, int(self._seconds * 1000)):
+                return None
 
     def release(self) -> None:
         """Let go of it, if it is ours."""

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
+import redis
 
 from gnjobs.agent import Agent
 from gnjobs.agent_lock import AgentLock, Holder
+from gnjobs.connections import connect
 from gnjobs.identity import boot_id, host_name, login_name
 from gnjobs.store import JobStore
 from tests.end_to_end.terminal import gnjobs
 from tests.os_accounts import AS_NOBODY, needs_accounts
+from tests.proxy import Proxy
 from tests.servers import Server
 from tests.supervised import KEYS
 from tests.waiting import wait_for
@@ -86,3 +89,17 @@ def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: py
     store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
     assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
     assert AgentLock(store.client, key, seconds=3.0).take() is None
+
+
+def test_an_agent_whose_reply_was_lost_does_not_take_itself_for_another(
+    server: Server, proxy: Proxy, client: redis.Redis
+) -> None:
+    key = KEYS.host_agent(host_name())
+    for position in range(200):
+        client.delete(key)
+        through_proxy = connect(proxy.url)
+        through_proxy.ping()
+        proxy.replies_left = position
+        assert AgentLock(through_proxy, key).take() is None
+        assert client.get(key)
+        through_proxy.close()

@@ -207,14 +207,22 @@ def wait_for_status(job: SupervisedJob, wanted: Collection[str], *, gone: bool =
 
 
 @contextlib.contextmanager
-def running_agent(server: Server, stopping: threading.Event, chance: random.Random) -> Iterator[None]:
-    """An agent that is killed at times, and started again."""
+def running_agent(setting: Setting, stopping: threading.Event, chance: random.Random) -> Iterator[None]:
+    """An agent that is killed at times, and started again; one that ends by itself is noted as wrong."""
+    said = setting.place / "agent.log"
 
     def keep() -> None:
         while not stopping.is_set():
-            agent = subprocess.Popen(gnjobs("agent"), env=environment(server.url), stderr=subprocess.DEVNULL)
-            stopping.wait(chance.uniform(20, 60))
-            agent.send_signal(signal.SIGKILL)
+            with said.open("wb") as log:
+                agent = subprocess.Popen(gnjobs("agent"), env=environment(setting.server.url), stderr=log)
+            until = time.monotonic() + chance.uniform(20, 60)
+            while agent.poll() is None and time.monotonic() < until and not stopping.wait(0.1):
+                pass
+            if agent.poll() is not None:
+                setting.ledger.wrong += 1
+                last_words = said.read_text(errors="replace")[-1000:]
+                setting.ledger.notes.append(f"an agent ended with {agent.returncode}: {last_words}")
+            agent.kill()
             agent.wait()
 
     thread = threading.Thread(target=keep)
@@ -260,7 +268,7 @@ def main() -> int:
         proxy = stack.enter_context(running_proxy(server.port))
         setting = Setting(server, proxy, place)
         journal = stack.enter_context(Journal(server))
-        stack.enter_context(running_agent(server, stopping, random.Random(chosen.seed)))
+        stack.enter_context(running_agent(setting, stopping, random.Random(chosen.seed)))
         onlooker = stack.enter_context(Onlooker(server))
         faults = faults_of(setting, journal, chance, disk)
         if chosen.faults:
