@@ -151,8 +151,11 @@ class Rounds:
         return self._write(job, UNFINISHED_STATUSES, status, fields)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
-        why = f"its supervisor ended on {job.launch_host} before it began the job"
-        return self._write(job, {PENDING}, LOST, {"finished": f"{now:.3f}", "error": why})
+        """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
+        why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
+        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
+        end_children(self._store, job.id, LOST, fields)
+        return self._write(job, {PENDING}, LOST, fields)
 
     def _write(self, job: Job, allowed: Iterable[str], status: str, fields: dict[str, Value]) -> bool:
         client, keys = self._store.client, self._store.keys

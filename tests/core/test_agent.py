@@ -159,6 +159,9 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
     for job_id, host in ((dead, host_name()), (waiting, host_name()), (elsewhere, "elsewhere")):
         where = {"launch-host": host, "launch-namespace": pid_namespace()}
         store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, **where})
+    # That it had begun can be forgotten: a child says so.
+    store.client.hset(KEYS.job(dead), "child:c", KEYS.child_output(dead, "c"))
+    store.client.hset(KEYS.child(dead, "c"), "status", "running")
     supervisor = subprocess.Popen(["sleep", "1000"], env=os.environ | {"GNJOBS_JOB_ID": waiting})
     try:
         wait_for(lambda: (mark := read_mark(supervisor.pid)) is not None and mark.job == waiting)
@@ -168,6 +171,7 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
             "pending",
             "pending",
         ]
+        assert store.child(dead, "c").status == "lost"
     finally:
         supervisor.kill()
         supervisor.wait()

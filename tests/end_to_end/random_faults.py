@@ -7,7 +7,6 @@ anything was.
 
 import argparse
 import contextlib
-import math
 import random
 import shutil
 import signal
@@ -23,6 +22,7 @@ from typing import TypeVar
 import psutil
 import redis
 
+from gnjobs.identity import host_name, pid_namespace
 from gnjobs.records import Job
 from gnjobs.statuses import FINAL_STATUSES, RUNNING
 from tests.end_to_end.command import environment
@@ -42,7 +42,6 @@ Value = TypeVar("Value")
 LONGEST_END = 90.0
 AT_ONCE = 4
 LINES_A_SECOND = 2000.0
-FORGOTTEN_SECONDS = 2.5
 FATES = {"runs": 8, "terminated": 3, "job killed": 2, "supervisor killed": 2, "output removed": 2,
          "all removed": 1, "second writer": 2}  # fmt: skip
 
@@ -55,7 +54,7 @@ class Setting:
         self.proxy = proxy
         self.place = place
         self.ledger = Ledger()
-        self.forgot_at: list[float] = []  # when the server lost its last second (monotonic)
+        self.forgot_at = 0.0  # when the server last lost its last second (monotonic)
         self.guard = threading.Lock()  # held while the server is broken, or while it is looked at
 
 
@@ -82,7 +81,6 @@ class RandomJob:
         try:
             supervisor = job.supervise()
             wait_for_status(job, {RUNNING} | FINAL_STATUSES)
-            self._begun_at = time.monotonic()
             if self._fate != "runs":
                 time.sleep(self._seconds * self._chance.random())
                 self._meet_fate(job, supervisor)
@@ -132,7 +130,7 @@ class RandomJob:
         self._ledger.check_children(job, self._started_names(job), to_their_end=is_whole)
         if self._fate in ("output removed", "second writer"):
             return  # an output that was tampered with can't be whole
-        is_forgotten = self._met_at > 0.0 and self._is_forgotten(self._met_at)
+        is_forgotten = 0.0 < self._met_at < self._setting.forgot_at
         place, seed = self._setting.place, self._seed
         self._ledger.check_outputs(job, place, seed, self._names, is_forgotten=is_forgotten)
 
@@ -150,14 +148,8 @@ class RandomJob:
             case "job killed":
                 return ("error", own) if self._has_written_all() else ("error",)
             case "supervisor killed":
-                # Of a claim that was forgotten, once its supervisor is dead, nobody knows any more.
-                begun = ("pending",) if self._is_forgotten(self._begun_at, FORGOTTEN_SECONDS) else ()
-                return ("lost", own, *begun) if self._has_written_all() else ("lost", *begun)
+                return ("lost", own) if self._has_written_all() else ("lost",)
         return (own,)
-
-    def _is_forgotten(self, moment: float, within: float = math.inf) -> bool:
-        """Whether the server lost its last second after a moment (monotonic)."""
-        return any(moment < at < moment + within for at in self._setting.forgot_at)
 
     def _has_written_all(self) -> bool:
         return said_by(self._setting.place, self._seed).exists()
@@ -171,10 +163,11 @@ class RandomJob:
 
 
 def create(server: Server, command: list[str]) -> SupervisedJob:
-    """Create a job as soon as the server lets us."""
+    """Create a job as soon as the server lets us, with a note of its launch, as `launch` leaves it."""
+    where = {"launch_host": host_name(), "launch_namespace": pid_namespace() or ""}
     while True:
         with contextlib.suppress(redis.RedisError):
-            return SupervisedJob(server, command)
+            return SupervisedJob(server, command, launched=str(time.time()), **where)
         time.sleep(0.05)
 
 
@@ -243,7 +236,7 @@ def faults_of(setting: Setting, journal: Journal, chance: random.Random, disk: b
 
     def lose_last_second(_: Server) -> Callable[[], None]:
         journal.lose(1.0)
-        setting.forgot_at.append(time.monotonic())
+        setting.forgot_at = time.monotonic()
         return lambda: setting.server.start() and None
 
     own = [Fault("cut", cut), Fault("cut", cut), Fault("last second", lose_last_second)]
