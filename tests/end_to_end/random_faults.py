@@ -55,6 +55,7 @@ class Setting:
         self.place = place
         self.ledger = Ledger()
         self.forgot_at = 0.0  # when the server last lost its last second (monotonic)
+        self.jobs: set[SupervisedJob] = set()  # that may have something running
         self.guard = threading.Lock()  # held while the server is broken, or while it is looked at
 
 
@@ -78,6 +79,7 @@ class RandomJob:
         self._met_at = 0.0
         job = create(self._setting.server, self._command())
         job.url, job.fate = self._setting.proxy.url, self._fate
+        self._setting.jobs.add(job)
         try:
             supervisor = job.supervise()
             wait_for_status(job, {RUNNING} | FINAL_STATUSES)
@@ -92,6 +94,7 @@ class RandomJob:
                 self._check(job, done)
         finally:
             job.end()
+            self._setting.jobs.discard(job)
 
     def _command(self) -> list[str]:
         lines = round(self._seconds * LINES_A_SECOND)
@@ -260,6 +263,7 @@ def main() -> int:
         stack.callback(server.stop)
         proxy = stack.enter_context(running_proxy(server.port))
         setting = Setting(server, proxy, place)
+        stack.callback(lambda: [job.end() for job in list(setting.jobs)])
         journal = stack.enter_context(Journal(server))
         stack.enter_context(running_agent(setting, stopping, random.Random(chosen.seed)))
         onlooker = stack.enter_context(Onlooker(server))
