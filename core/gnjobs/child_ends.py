@@ -53,7 +53,7 @@ class ChildEnds:
     def outlast(self) -> None:
         """Wait until all that was written has stood for a while: a server that dies may have forgotten it.
 
-        Gives up where a server dies again and again, or the job was removed.
+        Gives up after a while where a server dies again and again, or the job was removed; waits where it is away.
         """
         deadline = time.monotonic() + _OUTLAST_SECONDS
         while self._written and time.monotonic() < deadline:

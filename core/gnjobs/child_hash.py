@@ -1,10 +1,13 @@
 """One child's hash as its own process writes it, over one connection: the claim, fields, the end."""
 
+import contextlib
 import os
 import uuid
 from collections.abc import Mapping
 from time import monotonic, time
 from typing import Any, Final
+
+import redis
 
 from gnjobs import values
 from gnjobs.connections import CountedConnection
@@ -97,10 +100,20 @@ class ChildHash:
 
     def end(self, end: EndStep, fields: Mapping[str, Value]) -> None:
         """Give it its final status, with all that belongs to it: the server may have forgotten what was stored."""
-        said = (self._start if self._is_ours else {}) | dict(fields) | end.fields
+        said = self._whole(end, fields)
         if transition(self._client, self.key, end.allowed_from, end.status, end.token, said)[0] == "gone":
             self._miss_hash()
         end.is_done = True
+
+    def _whole(self, end: EndStep, fields: Mapping[str, Value]) -> dict[str, Value]:
+        return (self._start if self._is_ours else {}) | dict(fields) | end.fields
+
+    def repeat(self, end: EndStep, fields: Mapping[str, Value]) -> None:
+        """Say again what belongs to an end that stands: who restored it may know less; a refusal leaves it at that."""
+        with contextlib.suppress(redis.ResponseError):
+            add_children(self._client, self._job_key, self._recorded)
+            if values.text(self._client.hget(self.key, "status")) == end.status:
+                set_fields(self._client, self.key, self._whole(end, fields))
 
     def _miss_hash(self) -> None:
         self.is_claimed = False
@@ -116,7 +129,7 @@ class ChildHash:
     def disconnect(self) -> None:
         """Begin with another connection: whatever answered with an error may be no longer the one to ask."""
         self._job_missed_at = None
-        self._client.connection_pool.disconnect()
+        self.connection.drop()
 
     def ping(self) -> None:
         """Make sure that the server answers."""

@@ -58,8 +58,8 @@ class ChildState:
         self._pause = _FIRST_PAUSE
         self._is_copy = False
         self._thread = threading.Thread(target=self._run, name=f"state {self._hash.key}", daemon=True)
-        self._thread.start()
         process_exit.watch(self)
+        self._thread.start()
 
     def update(self, fields: Mapping[str, Value]) -> None:
         """Set fields, soon."""
@@ -223,7 +223,7 @@ class ChildState:
         has_lasted = now >= self._stored_at + self._lasting
         if self._lasting and self._is_forgotten(has_lasted):
             self._restate()
-        elif has_lasted and self._hash.is_claimed and not self._is_flushing:
+        elif has_lasted and not self._is_flushing:
             self._is_watching = False
             if self._end is not None and self._end.is_done:
                 self.stop()
@@ -239,8 +239,8 @@ class ChildState:
             return False
         if self._end is not None and self._end.is_done:
             is_forgotten = not self._hash.has_end(self._end)
-            # The job's record may have forgotten that there is this child.
-            self._hash.is_claimed = connection.number == self._stated_over
+            if connection.number != self._stated_over and not is_forgotten:
+                self._hash.repeat(self._end, self._fields)
         else:
             self._hash.ping()
             is_forgotten = connection.number != self._stated_over

@@ -46,6 +46,7 @@ class ChildFailure(msgspec.Struct, frozen=True):
 
 # Each lasts for some seconds: fewer would keep the workers of a job with many short children waiting.
 _LASTING_AT_ONCE = 16
+_LASTING_THREADS_AT_ONCE = 100
 
 Outcome = ChildResult | ChildFailure
 
@@ -81,6 +82,7 @@ class ChildRun:
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
         self._lasting: deque[ChildProcess] = deque()
+        self._lasting_threads: deque[ThisChild] = deque()
         self._ends = ChildEnds(job)
         self._has_begun = False
 
@@ -112,6 +114,16 @@ class ChildRun:
             self._take(index, self._failure(index, traceback.format_exc()))
         else:
             self._take(index, ChildResult(self._id(index), self._labels[index], value))
+        self._let_thread_last(child)
+
+    def _let_thread_last(self, child: ThisChild) -> None:
+        """See that not too many children have threads and connections of their own, to see that their ends last."""
+        with self._taking:
+            self._lasting_threads.append(child)
+            many = len(self._lasting_threads) > _LASTING_THREADS_AT_ONCE
+            oldest = self._lasting_threads.popleft() if many else None
+        if oldest is not None:
+            oldest.outlast()
 
     def _after_exit(self, index: int, error: SystemExit) -> Outcome:
         if error.code in (None, 0):

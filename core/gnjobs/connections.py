@@ -58,6 +58,11 @@ class CountedConnection:
         connection.on_connect()
         self.number += 1
 
+    def drop(self) -> None:
+        """Let the connection go; the next command makes another, though an earlier one could not even be made."""
+        self.client.connection_pool.disconnect()
+        self.client.connection_pool.reset()  # or one whose making failed would count as made for ever
+
     def replace_if_closed(self) -> None:
         """Connect anew where the server closed the connection, without sending anything where it did not."""
         pool = self.client.connection_pool

@@ -154,8 +154,10 @@ class Rounds:
         """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
         why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
-        end_children(self._store, job.id, LOST, fields)
-        return self._write(job, {PENDING}, LOST, fields)
+        is_written = self._write(job, {PENDING}, LOST, fields)
+        if is_written:  # not before: a supervisor that was slow may have begun it meanwhile
+            end_children(self._store, job.id, LOST, fields)
+        return is_written
 
     def _write(self, job: Job, allowed: Iterable[str], status: str, fields: dict[str, Value]) -> bool:
         client, keys = self._store.client, self._store.keys

@@ -83,8 +83,8 @@ class OutputWriter:
         self._is_copy = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"output {key}", daemon=True)
-        self._thread.start()
         process_exit.watch(self)
+        self._thread.start()
 
     def __enter__(self) -> "OutputWriter":
         return self

@@ -33,6 +33,7 @@ class Buffered(Protocol):
 
 _open: dict[int, Buffered] = {}
 _registered_with_children = False
+_outlast_until: float | None = None
 
 
 def watch(buffered: Buffered) -> None:
@@ -54,13 +55,14 @@ def store_all(seconds: float) -> None:
 
 
 def _flush_all() -> None:
+    global _outlast_until  # noqa: PLW0603 - a process may be ended by multiprocessing and by atexit, and waits once
     held = list(_open.values())
     with contextlib.suppress(KeyboardInterrupt):
         for buffered in held:
             buffered.finish()
-        deadline = time.monotonic() + _OUTLAST_SECONDS
+        _outlast_until = _outlast_until or time.monotonic() + _OUTLAST_SECONDS
         for buffered in held:
-            buffered.outlast(max(0.0, deadline - time.monotonic()))
+            buffered.outlast(max(0.0, _outlast_until - time.monotonic()))
 
 
 def _register_with_multiprocessing() -> None:
@@ -73,8 +75,8 @@ def _register_with_multiprocessing() -> None:
 
 
 def _after_fork() -> None:
-    global _registered_with_children  # noqa: PLW0603 - once for each process
-    _registered_with_children = False
+    global _registered_with_children, _outlast_until
+    _registered_with_children, _outlast_until = False, None
     for buffered in _open.values():
         buffered.refuse_copy()
     _open.clear()

@@ -114,3 +114,8 @@ def print_and_log(item: int, child: ThisChild) -> None:
         print("printed", item)
         print("to stderr", file=sys.stderr)
         logging.getLogger("gn.qc").info("logged %d", item)
+
+
+def count_states(item: int, child: ThisChild) -> int:
+    """How many children have a thread for their state."""
+    return sum(thread.name.startswith("state ") for thread in threading.enumerate())

@@ -17,6 +17,7 @@ from gnjobs.identity import boot_id, host_name, pid_namespace
 from gnjobs.kill_steps import step
 from gnjobs.kills import kill_job
 from gnjobs.launching import launch
+from gnjobs.orphans import Rounds
 from gnjobs.process_table import read_mark
 from gnjobs.records import Job
 from gnjobs.roles import Actor
@@ -175,6 +176,19 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
     finally:
         supervisor.kill()
         supervisor.wait()
+
+
+def test_a_job_that_was_claimed_while_it_was_looked_for_keeps_its_children(store: JobStore) -> None:
+    job = store.create(["true"])
+    where = {"launch-host": host_name(), "launch-namespace": pid_namespace(), "launched": 1, "created": 1}
+    store.client.hset(KEYS.job(job.id), mapping=where)
+    seen = store.get(job.id)
+    store.client.hset(
+        KEYS.job(job.id), mapping={"status": "running", "child:c": KEYS.child_output(job.id, "c")}
+    )
+    store.client.hset(KEYS.child(job.id, "c"), "status", "running")
+    Rounds(store, lambda _: None)._write_lost_launch(seen, store.now())
+    assert (store.get(job.id).status, store.child(job.id, "c").status) == ("running", "running")
 
 
 def test_a_job_is_started_for_who_asks(store: JobStore, agent: Agent) -> None:

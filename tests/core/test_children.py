@@ -173,3 +173,15 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
     monkeypatch.delenv("GNJOBS_JOB_ID")
     with pytest.raises(NotInJob, match="belongs to no job"):
         current_job()
+
+
+def test_few_thread_children_at_a_time_see_that_their_ends_last(
+    job: CurrentJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 0.5)
+    monkeypatch.setattr("gnjobs.children._LASTING_THREADS_AT_ONCE", 3)
+    outcomes = job.run_children(functions.count_states, range(20), max_workers=2, kind="thread")
+    counts = [outcome.value for outcome in outcomes if isinstance(outcome, ChildResult)]
+    assert len(counts) == 20
+    # Those at work, those that last, and those that are waited for.
+    assert max(counts) <= 2 + 3 + 2

@@ -1,5 +1,6 @@
 """What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ from gnjobs.records import ChildrenSummary
 from gnjobs.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
 from gnjobs.supervision.last_signs import Clocks, LastSign
 
-# Without `error`, which may be long: why a child failed stands in its output, too.
+# Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
 _READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
 _WAITING_READ_AT_ONCE = 200
+_LONGEST_WORDS = 1000
 
 
 class ChildUse(NamedTuple):
@@ -70,8 +72,14 @@ def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
         values.integer(faults) or 0,
         values.text(label),
         values.integer(pid),
-        tuple(map(values.text, rest)) if word in FINAL_STATUSES else (),
+        tuple(map(_short, rest)) if word in FINAL_STATUSES else (),
     )
+
+
+def _short(value: bytes | None) -> str | None:
+    """Read words that many children may have in common: each is kept once, and not at any length."""
+    text = values.text(value)
+    return None if text is None else sys.intern(text[:_LONGEST_WORDS])
 
 
 def _valid(text: str | None) -> str | None:

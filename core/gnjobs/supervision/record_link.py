@@ -55,6 +55,7 @@ class RecordLink:
     def doubt(self) -> None:
         """Mend at the next opportunity: a command failed, and nobody knows what of it was written."""
         self._mended_at = -1
+        self._connection.drop()
 
     def now(self) -> float:
         """The server's time as known here (unix seconds), whatever the clock of this host says."""

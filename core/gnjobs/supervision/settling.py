@@ -26,14 +26,14 @@ def read_children(link: RecordLink, watch: ChildWatch) -> None:
 
 def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
     """Say again of children what the server forgot and nobody else would say; nothing of a job that was removed."""
-    if watch.forgotten and not link.client.exists(link.key):
-        watch.forgotten.clear()
     while watch.forgotten:
+        if not link.client.exists(link.key):
+            watch.forgotten.clear()
         some = list(islice(watch.forgotten.items(), _CHILDREN_PER_PIPELINE))
         pipe = link.client.pipeline(transaction=False)
         for child_id, child in some:
             link.restore_child(pipe, child_id, child.label, child.status, child.fields)
-        _check(pipe)
+        _send(pipe)
         for child_id, _ in some:
             del watch.forgotten[child_id]
 
@@ -51,12 +51,12 @@ def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits
             key = link.keys.child(link.job_id, child_id)
             token = f"{link.steps[0].token}:{child_id}"
             add_transition(pipe, key, UNFINISHED_STATUSES, status, token, fields)
-        _check(pipe)
+        _send(pipe)
     if open_ids:
         read_children(link, watch)
 
 
-def _check(pipe: Any) -> None:
+def _send(pipe: Any) -> None:
     """Send what was added; a child's key of another type is somebody else's data, any other error is raised."""
     for reply in pipe.execute(raise_on_error=False):
         readable(reply)
