@@ -167,6 +167,8 @@ class Reporter(threading.Thread):
             self._has_snapshot = False
             is_there = self._mend()
         if not is_there:
+            # A first snapshot in the same beat would have made its key again.
+            self._link.client.delete(self._link.keys.processes(self._link.job_id))
             self._removed = True
             self._on_removed()
             return
