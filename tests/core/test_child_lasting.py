@@ -31,6 +31,13 @@ def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     return own_server
 
 
+def die_and_last(server: Server, child: ChildOutput) -> None:
+    """Let the server forget its last seconds, and wait until the child's end lasts all the same."""
+    server.kill()
+    server.start()
+    child.outlast()
+
+
 def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(forgetting: Server) -> None:
     with forgetting.client() as client:
         with ChildOutput(KEY, forgetting.url) as child:
@@ -40,9 +47,7 @@ def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(for
             child.fault({"row": 1})
         assert child.error is not None
         assert state(client).status == "success"
-        forgetting.kill()
-        forgetting.start()
-        child.outlast()
+        die_and_last(forgetting, child)
         found = state(client)
         assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
         assert not client.exists(KEY)
@@ -62,9 +67,7 @@ def test_an_end_that_a_dying_server_forgot_is_told_again(forgetting: Server) -> 
             child.print("hello")
             child.fault({"row": 1})
         assert state(client).status == "success"
-        forgetting.kill()
-        forgetting.start()
-        child.outlast()
+        die_and_last(forgetting, child)
         found = state(client)
         assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
         assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]
@@ -81,9 +84,7 @@ def test_an_end_that_took_long_to_store_is_watched_for_as_long_as_any(forgetting
         forgetting.send(signal.SIGCONT)
         ending.join(20)
         assert state(client).status == "success"
-        forgetting.kill()
-        forgetting.start()
-        child.outlast()
+        die_and_last(forgetting, child)
         assert state(client).status == "success"
 
 

@@ -29,6 +29,7 @@ def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
     while watch.forgotten:
         if not link.client.exists(link.key):
             watch.forgotten.clear()
+            return
         some = list(islice(watch.forgotten.items(), _CHILDREN_PER_PIPELINE))
         pipe = link.client.pipeline(transaction=False)
         for child_id, child in some:
