@@ -8,11 +8,11 @@ from textual.binding import Binding, BindingType
 from textual.notifications import SeverityLevel
 from textual.widgets import Input
 
-from gnjobs.changes import FeedState
-from gnjobs.config import Config
-from gnjobs.roles import Actor
-from gnjobs.rows import JobRow
+from gnjobs.records.actor import Actor
 from gnjobs.safetext import safe_text
+from gnjobs.watch.changes import FeedState
+from gnjobs.watch.rows import JobRow
+from gnjobs_tui.config import Config
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.styling import Part, content

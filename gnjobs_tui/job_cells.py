@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from gnjobs.durations import MINUTE, age_text, clock_text, silence_text
-from gnjobs.health import beat_overdue_after
-from gnjobs.listing import Listing
-from gnjobs.rows import JobRow
-from gnjobs.statuses import SUCCESS
+from gnjobs.health.verdict import beat_overdue_after
+from gnjobs.records.statuses import SUCCESS
+from gnjobs.text import MINUTE, age_text, clock_text, silence_text
+from gnjobs.watch.listing import Listing
+from gnjobs.watch.rows import JobRow
 from gnjobs_tui.styling import GLYPHS, Cell, state_cell, state_named
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table_drawing import Cells

@@ -5,16 +5,16 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from gnjobs.durations import clock_text
-from gnjobs.health import Health
-from gnjobs.records import Child, Job, run_seconds
-from gnjobs.states import display_state
-from gnjobs.statuses import PENDING
+from gnjobs.health.states import display_state
+from gnjobs.health.verdict import Health
+from gnjobs.records.fields import Child, Job, run_seconds
+from gnjobs.records.statuses import PENDING
+from gnjobs.text import clock_text
 from gnjobs_tui.job_cells import run_text, size_text
 from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
 
 if TYPE_CHECKING:
-    from gnjobs.processing import Report
+    from gnjobs.processing.report import Report
 
 LABEL_WIDTH = 10
 WIDEST_FIRST = 24

@@ -4,18 +4,18 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gnjobs.durations import silence_text
-from gnjobs.health import Limits, child_silence, job_silence, judge_child
-from gnjobs.records import Child, Job, run_seconds
-from gnjobs.states import State, child_state, display_state
+from gnjobs.health.states import State, child_state, display_state
+from gnjobs.health.verdict import Limits, child_silence, job_silence, judge_child
+from gnjobs.records.fields import Child, Job, run_seconds
+from gnjobs.text import silence_text
 from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
 from gnjobs_tui.styling import Cell, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table_drawing import Cells
 
 if TYPE_CHECKING:
-    from gnjobs.processes import ProcessSnapshot, SeenProcess
-    from gnjobs.views import JobStatus
+    from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+    from gnjobs.processing.view import JobStatus
 
 # No id of a child has a colon, so this key is free.
 ITSELF = ":itself"

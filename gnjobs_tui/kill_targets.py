@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gnjobs.rows import JobRow
+from gnjobs.watch.rows import JobRow
 
 
 class Target(NamedTuple):

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from gnjobs.durations import duration_words
-from gnjobs.processes import ProcessSnapshot, SeenProcess
-from gnjobs.roles import Actor
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.actor import Actor
+from gnjobs.text import duration_words
 from gnjobs_tui.job_cells import percent_text
 from gnjobs_tui.job_facts import without_directory
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.styling import Cell, Part
 
 if TYPE_CHECKING:
-    from gnjobs.kill_steps import KillStep
+    from gnjobs.records.kill_steps import KillStep
     from gnjobs.store import JobStore
 
 GRACE = 10.0
@@ -49,9 +49,9 @@ class KillRun:
     def _kill(self, place: int, tell: Callable[[], None], force: bool) -> None:
         from redis.exceptions import RedisError
 
+        from gnjobs.control.kill import kill_job
         from gnjobs.errors import GnjobsError
-        from gnjobs.kill_steps import step
-        from gnjobs.kills import kill_job
+        from gnjobs.records.kill_steps import step
 
         target = self.targets[place]
         if self._has_ended(place):

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gnjobs.durations import silence_text
-from gnjobs.health import Limits, child_silence, judge_child
-from gnjobs.keys import is_id
-from gnjobs.rows import JobRow
-from gnjobs.states import State, child_state
+from gnjobs.health.states import State, child_state
+from gnjobs.health.verdict import Limits, child_silence, judge_child
+from gnjobs.records.keys import is_id
 from gnjobs.store import JobStore
+from gnjobs.text import silence_text
+from gnjobs.watch.rows import JobRow
 from gnjobs_tui.styling import Cell, Part, state_cell, state_named
 
 

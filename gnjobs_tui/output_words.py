@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 
-from gnjobs.durations import MINUTE, duration_words
+from gnjobs.text import MINUTE, duration_words
 from gnjobs_tui.outputs.follower import News
 from gnjobs_tui.styling import GLYPHS, Cell, Part, content
 

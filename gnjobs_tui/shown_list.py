@@ -5,11 +5,11 @@ from collections.abc import Collection
 
 import msgspec
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.filters import Filter
-from gnjobs.groups import ALL
-from gnjobs.listing import Listing
-from gnjobs.sorting import DEFAULT_SORT, Sort
+from gnjobs.health.groups import ALL
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.filters import Filter
+from gnjobs.watch.listing import Listing
+from gnjobs.watch.sorting import DEFAULT_SORT, Sort
 
 # A list that is collected sooner than this replaces the one before it whole, so that the cursor finds its row.
 PATIENCE = 0.15

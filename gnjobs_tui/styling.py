@@ -9,8 +9,8 @@ from rich.style import Style
 from textual.color import Color
 from textual.content import Content
 
+from gnjobs.health.states import STATES, State
 from gnjobs.safetext import safe_line
-from gnjobs.states import STATES, State
 from gnjobs_tui.glyphs import ASCII_FORMS, Glyphs, glyphs_of_terminal
 
 LONGEST_CELL = 2000

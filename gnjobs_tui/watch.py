@@ -10,17 +10,17 @@ from textual.app import App
 from textual.message import Message
 from textual.timer import Timer
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.changes import Change, FeedState
-from gnjobs.config import Config
-from gnjobs.health import Presence
-from gnjobs.judging import Judge
-from gnjobs.records import Job
-from gnjobs.watching import Watcher
+from gnjobs.health.verdict import Presence
+from gnjobs.records.fields import Job
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.changes import Change, FeedState
+from gnjobs.watch.judge import Judge
+from gnjobs.watch.watcher import Watcher
 from gnjobs_tui import pauses
+from gnjobs_tui.config import Config
 
 if TYPE_CHECKING:
-    from gnjobs.presence import Looks
+    from gnjobs.processes.presence import Looks
 
 # What follows a redraw within this time is drawn together.
 DRAW_EVERY = 0.05
@@ -162,7 +162,7 @@ class Watch:
 
 @cache
 def _looks() -> "Looks":
-    from gnjobs.presence import Looks
+    from gnjobs.processes.presence import Looks
 
     return Looks()
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from gnjobs.config import Config
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from gnjobs.store import JobStore
 from gnjobs_tui.app import GnjobsApp
+from gnjobs_tui.config import Config
 from gnjobs_tui.demo.command import guarded_server
 from gnjobs_tui.demo.workload import STUCK_LABEL, start_all
 from gnjobs_tui.widgets.virtual_table import VirtualTable

@@ -5,8 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gnjobs.agent import Agent
-from gnjobs.identity import host_name
+from gnjobs.control.agent import Agent
+from gnjobs.processes.host import host_name
 from gnjobs.store import JobStore
 from tests.end_to_end.terminal import gnjobs
 from tests.supervised import KEYS

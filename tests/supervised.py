@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import psutil
 import redis
 
-from gnjobs.keys import Keys, new_job_id
-from gnjobs.records import Child, Job, read_child, read_job
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.fields import Child, Job, read_child, read_job
+from gnjobs.records.keys import Keys, new_job_id
+from gnjobs.records.statuses import FINAL_STATUSES
 from tests.waiting import wait_for
 
 KEYS = Keys()
@@ -105,7 +105,10 @@ class SupervisedJob:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 command = process.cmdline()
-                if self.id == process.environ().get("GNJOBS_JOB_ID") and "gnjobs.supervisor" not in command:
+                if (
+                    self.id == process.environ().get("GNJOBS_JOB_ID")
+                    and "gnjobs.supervisor" not in command
+                ):
                     found.append(process)
         return found
 

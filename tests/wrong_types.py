@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import redis
 
-from gnjobs.keys import CHILD_FIELD, ForeignKey, Keys
+from gnjobs.records.keys import CHILD_FIELD, ForeignKey, Keys
 
 KEYS = Keys()
 USER, CHILD = "jsmith", "child"

@@ -7,58 +7,58 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnjobs.adapters import OutputFile as OutputFile
-    from gnjobs.adapters import OutputHandler as OutputHandler
-    from gnjobs.child_output import ChildOutput as ChildOutput
-    from gnjobs.children import ChildFailure as ChildFailure
-    from gnjobs.children import ChildResult as ChildResult
-    from gnjobs.connections import connect as connect
-    from gnjobs.context import CurrentJob as CurrentJob
-    from gnjobs.context import current_job as current_job
-    from gnjobs.health import Health as Health
-    from gnjobs.keys import Keys as Keys
-    from gnjobs.kills import KillStep as KillStep
-    from gnjobs.kills import kill_job as kill_job
-    from gnjobs.launching import launch as launch
-    from gnjobs.lines import Line as Line
-    from gnjobs.output_reader import OutputReader as OutputReader
-    from gnjobs.output_writer import OutputWriter as OutputWriter
-    from gnjobs.processing import Processor as Processor
-    from gnjobs.processing import Report as Report
-    from gnjobs.processing import register as register
-    from gnjobs.records import Child as Child
-    from gnjobs.records import Job as Job
+    from gnjobs.control.kill import KillStep as KillStep
+    from gnjobs.control.kill import kill_job as kill_job
+    from gnjobs.health.verdict import Health as Health
+    from gnjobs.outputs.adapters import OutputFile as OutputFile
+    from gnjobs.outputs.adapters import OutputHandler as OutputHandler
+    from gnjobs.outputs.lines import Line as Line
+    from gnjobs.outputs.reader import OutputReader as OutputReader
+    from gnjobs.outputs.writer import OutputWriter as OutputWriter
+    from gnjobs.processing.processor import Processor as Processor
+    from gnjobs.processing.registry import register as register
+    from gnjobs.processing.report import Report as Report
+    from gnjobs.records.connection import connect as connect
+    from gnjobs.records.fields import Child as Child
+    from gnjobs.records.fields import Job as Job
+    from gnjobs.records.keys import Keys as Keys
+    from gnjobs.runtime.child import ChildOutput as ChildOutput
+    from gnjobs.runtime.children import ChildFailure as ChildFailure
+    from gnjobs.runtime.children import ChildResult as ChildResult
+    from gnjobs.runtime.job import CurrentJob as CurrentJob
+    from gnjobs.runtime.job import current_job as current_job
+    from gnjobs.runtime.this_child import ThisChild as ThisChild
     from gnjobs.safetext import safe_line as safe_line
     from gnjobs.safetext import safe_text as safe_text
     from gnjobs.store import JobStore as JobStore
-    from gnjobs.this_child import ThisChild as ThisChild
+    from gnjobs.supervisor.launch import launch as launch
 
 _HOMES = {
-    "OutputFile": "adapters",
-    "OutputHandler": "adapters",
-    "ChildOutput": "child_output",
-    "ChildFailure": "children",
-    "ChildResult": "children",
-    "connect": "connections",
-    "CurrentJob": "context",
-    "current_job": "context",
-    "Health": "health",
-    "Keys": "keys",
-    "KillStep": "kills",
-    "kill_job": "kills",
-    "launch": "launching",
-    "Line": "lines",
-    "OutputReader": "output_reader",
-    "OutputWriter": "output_writer",
-    "Processor": "processing",
-    "Report": "processing",
-    "register": "processing",
-    "Child": "records",
-    "Job": "records",
+    "OutputFile": "outputs.adapters",
+    "OutputHandler": "outputs.adapters",
+    "ChildOutput": "runtime.child",
+    "ChildFailure": "runtime.children",
+    "ChildResult": "runtime.children",
+    "connect": "records.connection",
+    "CurrentJob": "runtime.job",
+    "current_job": "runtime.job",
+    "Health": "health.verdict",
+    "Keys": "records.keys",
+    "KillStep": "control.kill",
+    "kill_job": "control.kill",
+    "launch": "supervisor.launch",
+    "Line": "outputs.lines",
+    "OutputReader": "outputs.reader",
+    "OutputWriter": "outputs.writer",
+    "Processor": "processing.processor",
+    "Report": "processing.report",
+    "register": "processing.registry",
+    "Child": "records.fields",
+    "Job": "records.fields",
     "safe_line": "safetext",
     "safe_text": "safetext",
     "JobStore": "store",
-    "ThisChild": "this_child",
+    "ThisChild": "runtime.this_child",
 }
 
 __all__ = [  # noqa: PLE0604 - the names are those of the table

@@ -5,26 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 
-from gnjobs import values
-from gnjobs.connections import connect, readable
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob, NotAllowed, NotFinished
-from gnjobs.indexes import Cursor, Page, ids_beginning, read_page, unindexed_ids
-from gnjobs.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id, new_job_id
-from gnjobs.reading import fetch_child_hashes, fetch_children, fetch_job, fetch_listed
-from gnjobs.records import Child, Job
+from gnjobs.records import values
+from gnjobs.records.connection import connect, readable
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.indexes import Cursor, Page, ids_beginning, read_page, unindexed_ids
+from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id, new_job_id
+from gnjobs.records.reading import fetch_child_hashes, fetch_children, fetch_job, fetch_listed
 
 if TYPE_CHECKING:
-    from gnjobs.creation import Word
-    from gnjobs.events import Event
-    from gnjobs.foreign import PartFinder
-    from gnjobs.health import Limits
-    from gnjobs.lines import Hole, Line
-    from gnjobs.output_reader import OutputReader
-    from gnjobs.processes import ProcessSnapshot
-    from gnjobs.processing import Processing
-    from gnjobs.roles import Actor
-    from gnjobs.user_counts import UserSummary
-    from gnjobs.views import JobStatus, JobView
+    from gnjobs.health.verdict import Limits
+    from gnjobs.outputs.lines import Hole, Line
+    from gnjobs.outputs.reader import OutputReader
+    from gnjobs.processes.find import ProcessSnapshot
+    from gnjobs.processing.processor import Processing
+    from gnjobs.processing.view import JobStatus, JobView
+    from gnjobs.records.actor import Actor
+    from gnjobs.records.events import Event
+    from gnjobs.records.lifecycle import Word
+    from gnjobs.records.uploader import PartFinder
+    from gnjobs.records.user_counts import UserSummary
 
 SHORTEST_BEGINNING = 4
 _MOST_CANDIDATES = 1000
@@ -69,38 +69,38 @@ class JobStore:
 
         Raises `JobExists`, `InvalidName` for an id, `InvalidJob` for a command or a length of time.
         """
-        from gnjobs import creation
+        from gnjobs.records import lifecycle
 
         chosen = check_id(job_id, "job id") if job_id is not None else new_job_id()
         fields = {
             "jobid": chosen,
-            "command": creation.command_line(command),
+            "command": lifecycle.command_line(command),
             "percent": 0,
             "job-type": job_type,
             "user-id": None if user_id is None else check_id(user_id, "user id"),
             "label": label,
             "created": f"{self.now():.6f}",
             "cwd": cwd,
-            "stuck-after": creation.check_length(stuck_after, "stuck-after"),
-            "keep": creation.check_length(keep, "keep"),
+            "stuck-after": lifecycle.check_length(stuck_after, "stuck-after"),
+            "keep": lifecycle.check_length(keep, "keep"),
             "parent-job": None if parent_job is None else check_id(parent_job, "job id"),
         }
-        creation.store_record(self.client, self.keys, chosen, fields, keep)
+        lifecycle.store_record(self.client, self.keys, chosen, fields, keep)
         return self._indexed(chosen)
 
     def adopt(self, job_id: str) -> Job:
         """Put an existing record, whoever made it, into the indexes, and make it expire late enough."""
-        from gnjobs import creation
+        from gnjobs.records import lifecycle
 
-        creation.add_created(self.client, self.keys, job_id, self.now())
+        lifecycle.add_created(self.client, self.keys, job_id, self.now())
         job = self._indexed(job_id)
         if not job.is_final:
-            creation.renew(self.client, self.keys, job)
+            lifecycle.renew(self.client, self.keys, job)
         return job
 
     def _indexed(self, job_id: str) -> Job:
-        from gnjobs.creation import index
-        from gnjobs.origins import remember_origin
+        from gnjobs.records.lifecycle import index
+        from gnjobs.supervisor.origins import remember_origin
 
         job = self.get(job_id)
         remember_origin(job_id, self.url, self.keys.prefix)
@@ -123,7 +123,7 @@ class JobStore:
     def _dated(self, jobs: list[Job]) -> list[Job]:
         if self._lifetime is None:
             return jobs
-        from gnjobs.expiry_dates import dated
+        from gnjobs.records.expiry_dates import dated
 
         return dated(self.client, self.keys, jobs, self._lifetime)
 
@@ -190,11 +190,11 @@ class JobStore:
 
         A `finder` that is passed again searches the server less often.
         """
-        from gnjobs import foreign
+        from gnjobs.records import uploader
 
         children = sorted(self.children(job_id), key=lambda child: child.id)
-        if not children and foreign.is_foreign(job := self.get(job_id)):
-            return list(foreign.read_children(self.client, self.keys, job, finder))
+        if not children and uploader.is_foreign(job := self.get(job_id)):
+            return list(uploader.read_children(self.client, self.keys, job, finder))
         return children
 
     def child(self, job_id: str, child_id: str) -> Child:
@@ -208,17 +208,17 @@ class JobStore:
         return next(fetch_child_hashes(self.client, self.keys, job_id, {child_id: output_key}))
 
     def _foreign_child(self, job_id: str, child_id: str) -> Child:
-        from gnjobs import foreign
+        from gnjobs.records import uploader
 
-        part = foreign.part_of(child_id)
+        part = uploader.part_of(child_id)
         if part is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
         return Child(id=child_id, output_key=self.keys.foreign(job_id, part))
 
     def output(self, job_id: str, child_id: str | None = None) -> "OutputReader":
         """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
-        from gnjobs.foreign import STDERR_CHILD
-        from gnjobs.output_reader import OutputReader
+        from gnjobs.outputs.reader import OutputReader
+        from gnjobs.records.uploader import STDERR_CHILD
 
         record = self.keys.job(job_id)
         if child_id == STDERR_CHILD:
@@ -242,13 +242,13 @@ class JobStore:
 
     def processes(self, job_id: str) -> "ProcessSnapshot | None":
         """Read the job's processes as its supervisor last saw them."""
-        from gnjobs.processes import read_snapshot
+        from gnjobs.processes.find import read_snapshot
 
         return read_snapshot(self._read(self.client.get, self.keys.processes(job_id)))
 
     def users(self) -> "list[UserSummary]":
         """All users who have jobs, the one with the newest first, with counts over the newest 1000 jobs of each."""
-        from gnjobs.user_counts import count_users
+        from gnjobs.records.user_counts import count_users
 
         return count_users(self.client, self.keys)
 
@@ -267,13 +267,13 @@ class JobStore:
         isolated: bool = False,
     ) -> "JobView":
         """A view that remembers: asked for its status again, it processes only new lines. See `JobView`."""
-        from gnjobs.views import JobView
+        from gnjobs.processing.view import JobView
 
         return JobView(self, job_id, processor, limits, isolated=isolated)
 
     def remove(self, job_id: str, actor: "Actor") -> None:
         """Remove a job that has ended, with everything below it; raises `NotFinished`, `NotAllowed`, `NoSuchJob`."""
-        from gnjobs import events, removal
+        from gnjobs.records import events, removal
 
         job = self.get(job_id)
         try:
@@ -290,19 +290,19 @@ class JobStore:
 
     def rerun_line(self, job_id: str) -> str:
         """The shell line that runs the job again, for a person to run where it belongs; nothing runs it here."""
-        from gnjobs.rerun import rerun_line
+        from gnjobs.records.rerun import rerun_line
 
         return rerun_line(self.get(job_id), self.keys.prefix)
 
     def events(self, since: float | None = None) -> "Iterator[Event]":
         """Read what happened, oldest first, from a time on (unix seconds)."""
-        from gnjobs import events
+        from gnjobs.records import events
 
         return events.read_events(self.client, self.keys, since)
 
     def last_events(self, count: int) -> "list[Event]":
         """The newest events, oldest of them first."""
-        from gnjobs import events
+        from gnjobs.records import events
 
         return events.read_last_events(self.client, self.keys, count)
 

@@ -1,9 +1,9 @@
 """The first step from gn-uploader's code of today: its jobs under a supervisor, with nothing else changed."""
 
 from gnjobs.errors import InvalidName
-from gnjobs.launching import Via, launch
-from gnjobs.records import MIRROR_FIELD, Job
+from gnjobs.records.fields import MIRROR_FIELD, Job
 from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import Via, launch
 
 _JOBS = ":jobs"
 

@@ -9,22 +9,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gnjobs.durations import age_text
-from gnjobs.line_text import line_sentence
-from gnjobs.records import run_seconds
+from gnjobs.health.states import State, child_state, display_state
+from gnjobs.outputs.line_text import line_sentence
+from gnjobs.records.fields import run_seconds
 from gnjobs.safetext import safe_line
-from gnjobs.states import State, child_state, display_state
+from gnjobs.text import age_text
 from gnjobs_tui.glyphs import glyphs_of_terminal
 
 if TYPE_CHECKING:
-    from gnjobs.config import Config
-    from gnjobs.events import Event
-    from gnjobs.health import Health
-    from gnjobs.lines import Line
-    from gnjobs.processing import Report, ReportTable
-    from gnjobs.records import Child, Job
-    from gnjobs.user_counts import UserSummary
-    from gnjobs.views import JobStatus
+    from gnjobs.health.verdict import Health
+    from gnjobs.outputs.lines import Line
+    from gnjobs.processing.report import Report, ReportTable
+    from gnjobs.processing.view import JobStatus
+    from gnjobs.records.events import Event
+    from gnjobs.records.fields import Child, Job
+    from gnjobs.records.user_counts import UserSummary
+    from gnjobs_tui.config import Config
 
 # What the table of states calls its colours, in rich's words.
 _STYLES = {

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import click
 
-from gnjobs.durations import parse_duration
+from gnjobs.text import parse_duration
 from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.printing import print_fields
 from gnjobs_tui.cli.session import Session, on_terminal, with_session

@@ -9,7 +9,7 @@ from gnjobs_tui.cli.session import Session, with_session
 @with_session
 def agent(session: Session) -> int:
     """Answer for this host's jobs whose supervisor is gone, mark what is lost, and tidy the indexes."""
-    from gnjobs.agent import run_agent
+    from gnjobs.control.agent import run_agent
 
     session.actor.check("run")
     return run_agent(session.store)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from gnjobs.health import Health
-    from gnjobs.records import Child, Job
-    from gnjobs.views import JobStatus
+    from gnjobs.health.verdict import Health
+    from gnjobs.processing.view import JobStatus
+    from gnjobs.records.fields import Child, Job
 
 _JOB_NAMES = (
     "id",

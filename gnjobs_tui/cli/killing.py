@@ -9,7 +9,7 @@ from gnjobs_tui.cli.printing import say
 from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from gnjobs.kills import KillStep
+    from gnjobs.control.kill import KillStep
     from gnjobs.store import JobStore
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
@@ -69,7 +69,7 @@ def _kill_one(
     force: bool,
     wait: bool,
 ) -> bool:
-    from gnjobs.kills import kill_job
+    from gnjobs.control.kill import kill_job
 
     steps = kill_job(store, job_id, child, actor=session.actor, reason=reason, grace=grace, force=force)
     for step in steps:

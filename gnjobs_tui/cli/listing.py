@@ -12,8 +12,8 @@ from gnjobs_tui.cli.session import Session, on_terminal, with_session
 from gnjobs_tui.cli.waiting import searching
 
 if TYPE_CHECKING:
-    from gnjobs.health import Health
-    from gnjobs.records import Job
+    from gnjobs.health.verdict import Health
+    from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
 
 DEFAULT_LIMIT = 50
@@ -56,8 +56,8 @@ def _matching(
     from heapq import merge
     from itertools import chain
 
-    from gnjobs.health import assess_listed
-    from gnjobs.presence import Looks
+    from gnjobs.health.verdict import assess_listed
+    from gnjobs.processes.presence import Looks
 
     own = session.actor.own_users
     wanted = [user] if user or own is None else own
@@ -76,7 +76,7 @@ def _matching(
     if query is None:
         yield from visible
         return
-    from gnjobs.filters import matcher
+    from gnjobs.watch.filters import matcher
 
     matches = matcher(query, now=now)
     yield from (listed for listed in visible if matches(*listed))

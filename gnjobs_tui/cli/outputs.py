@@ -11,8 +11,8 @@ from gnjobs_tui.cli.printing import complain
 from gnjobs_tui.cli.session import Session, on_terminal, with_session
 
 if TYPE_CHECKING:
-    from gnjobs.lines import Hole, Line
-    from gnjobs.output_reader import OutputReader
+    from gnjobs.outputs.lines import Hole, Line
+    from gnjobs.outputs.reader import OutputReader
     from gnjobs.store import JobStore
 
 TERMINAL_LINES = 50
@@ -64,13 +64,13 @@ def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int
 
 
 def _last_number(line: "Line | Hole") -> int:
-    from gnjobs.lines import Hole
+    from gnjobs.outputs.lines import Hole
 
     return line.last if isinstance(line, Hole) else line.number
 
 
 def _print_lines(lines: "Iterable[Line | Hole]", as_json: bool, last: int) -> int:
-    from gnjobs.lines import Hole
+    from gnjobs.outputs.lines import Hole
 
     drawn = on_terminal() and not as_json
     for line in lines:

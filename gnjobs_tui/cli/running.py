@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs.durations import parse_duration
-from gnjobs.statuses import SUCCESS
+from gnjobs.records.statuses import SUCCESS
+from gnjobs.text import parse_duration
 from gnjobs_tui.cli.printing import say
 from gnjobs_tui.cli.session import Session, with_session
 
@@ -59,7 +59,7 @@ def run(
 
     Waits for the end and exits as the command did, unless --detach is given.
     """
-    from gnjobs.launching import launch, run_and_wait
+    from gnjobs.supervisor.launch import launch, run_and_wait
 
     session.actor.check("run")
     job = session.store.create(

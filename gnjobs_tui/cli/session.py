@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gnjobs.environment import ENV_PREFIX, ENV_URL
 from gnjobs.errors import AmbiguousId, NoSuchJob
+from gnjobs.records.environment import ENV_PREFIX, ENV_URL
 
 if TYPE_CHECKING:
-    from gnjobs.config import Config
-    from gnjobs.roles import Actor
+    from gnjobs.records.actor import Actor
     from gnjobs.store import JobStore
+    from gnjobs_tui.config import Config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -37,7 +37,7 @@ class Session:
     @cached_property
     def config(self) -> "Config":
         """The configuration, with the command line's options over it."""
-        from gnjobs.config import load_config
+        from gnjobs_tui.config import load_config
 
         url = self.redis_url or os.environ.get(ENV_URL)
         prefixes = self.prefixes or tuple(os.environ.get(ENV_PREFIX, "").split())
@@ -46,7 +46,7 @@ class Session:
     @cached_property
     def actor(self) -> "Actor":
         """Who is asking, and in which role."""
-        from gnjobs.roles import actor_from
+        from gnjobs.records.actor import actor_from
 
         return actor_from(self.config, read_only=self.read_only)
 

@@ -11,11 +11,11 @@ from gnjobs_tui.cli.json_output import print_json, status_object
 from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
-    from gnjobs.health import Limits
-    from gnjobs.processes import SeenProcess
+    from gnjobs.health.verdict import Limits
+    from gnjobs.processes.find import SeenProcess
     from gnjobs.processing.qc import Fault
+    from gnjobs.processing.view import JobStatus
     from gnjobs.store import JobStore
-    from gnjobs.views import JobStatus
 
 # Full-width signs begin a formula in some spreadsheets, and so does a sign after blanks that an import trims.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
@@ -39,7 +39,7 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
     if faults:
         _print_faults(_faults(store, job_id), as_json=as_json, as_csv=as_csv)
         return 0
-    from gnjobs.line_counts import line_counts
+    from gnjobs.outputs.line_counts import line_counts
 
     view = store.view(job_id, limits=session.config.limits, isolated=True)
     status = view.status()
@@ -57,7 +57,7 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
 
 def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[str]:
     """The verdict on each child."""
-    from gnjobs.health import judge_child
+    from gnjobs.health.verdict import judge_child
 
     snapshot = store.processes(status.job.id)
     seen: dict[str | None, list[SeenProcess]] = {}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from gnjobs.config import Config
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from gnjobs.store import JobStore
+from gnjobs_tui.config import Config
 from gnjobs_tui.demo.guard import READY
 from gnjobs_tui.demo.server import NoServer, socket_url
 from gnjobs_tui.demo.workload import start_all

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import psutil
 
-from gnjobs.environment import ENV_URL
+from gnjobs.control.kill import kill_job
 from gnjobs.errors import GnjobsError
-from gnjobs.kills import kill_job
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
+from gnjobs.records.environment import ENV_URL
 from gnjobs.store import JobStore
 from gnjobs_tui.demo.server import socket_url, start_server
 

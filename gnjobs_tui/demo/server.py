@@ -7,8 +7,8 @@ from pathlib import Path
 
 import redis
 
-from gnjobs.connections import connect
 from gnjobs.errors import GnjobsError
+from gnjobs.records.connection import connect
 
 READY_WITHIN = 20.0
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import redis
 
 from gnjobs.errors import GnjobsError, OutputRestarted
-from gnjobs.lines import Hole, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.reader import OutputReader
 from gnjobs_tui.outputs.portions import read_before
 from gnjobs_tui.outputs.seen import Item, last_of, see
 from gnjobs_tui.outputs.source import OutputSource

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from rich.cells import chop_cells
 
-from gnjobs.lines import Hole
+from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.line_window import LineWindow
 from gnjobs_tui.outputs.seen import Item, first_of, last_of
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from gnjobs.lines import Hole, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.reader import OutputReader
 from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.seen import Item, first_of, last_of, see
 

@@ -7,8 +7,8 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gnjobs.lines import Hole, encode_text
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Hole, encode_text
+from gnjobs.outputs.reader import OutputReader
 from gnjobs_tui.outputs.portions import all_after
 
 LONGEST_NAME = 100

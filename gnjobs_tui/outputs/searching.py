@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gnjobs.line_text import line_sentence
-from gnjobs.lines import Entry, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.lines import Entry, Line
+from gnjobs.outputs.reader import OutputReader
 
 # Lines that are looked through at once: a search can be stopped between them.
 MOST_SKIMMED = 20_000

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from gnjobs.line_text import line_sentence
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs_tui.styling import CUT_MARK, GLYPHS, safe
 
 LONGEST_SEEN = 10_000

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import redis
 
-from gnjobs import values
-from gnjobs.keys import is_id
-from gnjobs.output_reader import OutputReader
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.records import values
+from gnjobs.records.keys import is_id
+from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.store import JobStore
 
 

@@ -85,7 +85,7 @@ class FaultsScreen(WatchScreen):
             self.post_message(self.Found(batch, is_all=True))
 
     def _faults(self, goes_on: Callable[[object], bool]) -> Iterator[Fault]:
-        from gnjobs.faults import all_faults, sentence
+        from gnjobs.outputs.faults import all_faults, sentence
 
         store = self.dashboard.store_under(self._target.prefix)
         for source, lines in takewhile(goes_on, store.all_lines(self._target.job_id)):

@@ -8,7 +8,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
-from gnjobs.states import STATES
+from gnjobs.health.states import STATES
 from gnjobs_tui.keys_help import screen_keys
 from gnjobs_tui.styling import Cell, Parts, content, fit, lines, state_cell
 

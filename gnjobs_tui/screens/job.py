@@ -11,8 +11,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
-from gnjobs.changes import Change
-from gnjobs.rows import JobRow
+from gnjobs.watch.changes import Change
+from gnjobs.watch.rows import JobRow
 from gnjobs_tui.footers import footer
 from gnjobs_tui.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
 from gnjobs_tui.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
@@ -24,7 +24,7 @@ from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 
 if TYPE_CHECKING:
-    from gnjobs.views import JobView
+    from gnjobs.processing.view import JobView
 
 KEYS = (
     ("enter", "output"),
@@ -142,7 +142,7 @@ class JobScreen(RowActions):
 
     def _take_picture(self) -> None:
         """Read the job in a thread; first what is quickly read, then what its outputs come to."""
-        from gnjobs.presence import look
+        from gnjobs.processes.presence import look
 
         started = time.monotonic()
         app = self.dashboard

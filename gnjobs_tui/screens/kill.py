@@ -113,7 +113,7 @@ class KillScreen(ModalScreen[None]):
         from redis.exceptions import RedisError
 
         from gnjobs.errors import GnjobsError
-        from gnjobs.foreign import is_foreign
+        from gnjobs.records.uploader import is_foreign
 
         target = self._targets[0]
         try:

@@ -7,9 +7,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from gnjobs.changes import Change
-from gnjobs.durations import clock_text
-from gnjobs.events import Event
+from gnjobs.records.events import Event
+from gnjobs.text import clock_text
+from gnjobs.watch.changes import Change
 from gnjobs_tui.footers import footer
 from gnjobs_tui.row_lists import NumberedRows
 from gnjobs_tui.screens.base import WatchScreen

@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.widgets import Input, Label
 from textual.worker import Worker, get_current_worker
 
-from gnjobs.lines import Hole
+from gnjobs.outputs.lines import Hole
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.output_words import count_text
 from gnjobs_tui.outputs.saving import Saved, file_name, save_directory, save_output

@@ -7,8 +7,8 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from gnjobs.errors import GnjobsError
-from gnjobs.roles import Actor
-from gnjobs.rows import JobRow
+from gnjobs.records.actor import Actor
+from gnjobs.watch.rows import JobRow
 from gnjobs_tui.kill_targets import Target, target_of_row
 from gnjobs_tui.screens.base import WatchScreen
 

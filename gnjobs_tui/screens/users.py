@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from textual.app import ComposeResult
 
-from gnjobs.durations import clock_text
-from gnjobs.groups import GROUPS
+from gnjobs.health.groups import GROUPS
+from gnjobs.text import clock_text
 from gnjobs_tui.footers import footer
 from gnjobs_tui.row_lists import RowList
 from gnjobs_tui.screens.base import WatchScreen

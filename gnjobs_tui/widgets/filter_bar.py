@@ -5,7 +5,7 @@ from textual.message import Message
 from textual.widgets import Input, Static
 
 from gnjobs.errors import FilterError
-from gnjobs.filters import Filter, parse_filter
+from gnjobs.watch.filters import Filter, parse_filter
 from gnjobs_tui.styling import Cell, content
 
 

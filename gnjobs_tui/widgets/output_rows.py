@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from gnjobs.lines import Hole
+from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.pager import Row
 from gnjobs_tui.outputs.searching import Query
 from gnjobs_tui.outputs.seen import SeenLine, hole_words

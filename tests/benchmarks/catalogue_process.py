@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import psutil
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.changes import Change
-from gnjobs.connections import connect
-from gnjobs.filters import parse_filter
-from gnjobs.judging import Judge
-from gnjobs.keys import Keys
-from gnjobs.row_reader import ROW_FIELDS
-from gnjobs.sorting import Sort
-from gnjobs.watching import Watcher
+from gnjobs.records.connection import connect
+from gnjobs.records.keys import Keys
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.changes import Change
+from gnjobs.watch.filters import parse_filter
+from gnjobs.watch.judge import Judge
+from gnjobs.watch.row_reader import ROW_FIELDS
+from gnjobs.watch.sorting import Sort
+from gnjobs.watch.watcher import Watcher
 
 _CHUNK = 500
 # One whose values come in no order, one that every row has to compute, one of few values.

@@ -6,7 +6,7 @@ import time
 
 import redis
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.benchmarks.population import ordered_ids
 
 CHANGED_JOBS = 2000

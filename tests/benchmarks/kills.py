@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gnjobs import JobStore, kill_job, launch
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from tests.benchmarks.measure import Measurement, median, percentile, spread
 from tests.servers import running_server
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ from pathlib import Path
 import redis
 
 from gnjobs import OutputReader, OutputWriter
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.benchmarks.measure import Measurement, median, spread
 from tests.servers import Server, running_server
 

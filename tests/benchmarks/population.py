@@ -6,8 +6,8 @@ import uuid
 
 import redis
 
-from gnjobs.keys import Keys
-from gnjobs.statuses import ERROR, KILLED, RUNNING, SUCCESS
+from gnjobs.records.keys import Keys
+from gnjobs.records.statuses import ERROR, KILLED, RUNNING, SUCCESS
 from tests.servers import Server
 
 USERS = ("jsmith", "agunn", "mhall", "tux", "kmurphy", "plee")

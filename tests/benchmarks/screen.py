@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import redis
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from gnjobs_tui.widgets.table_drawing import CURSOR_SIGN
 from tests.benchmarks.measure import Measurement, median, percentile, spread
 from tests.benchmarks.population import finish_all, ordered_ids, populate, start_running

@@ -12,11 +12,11 @@ from pathlib import Path
 import msgspec
 import redis
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.changes import Change
-from gnjobs.judging import Judge
-from gnjobs.keys import Keys
-from gnjobs.watching import Watcher
+from gnjobs.records.keys import Keys
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.changes import Change
+from gnjobs.watch.judge import Judge
+from gnjobs.watch.watcher import Watcher
 from tests.benchmarks.catalogue_process import Loaded
 from tests.benchmarks.measure import Measurement, median, percentile, spread
 from tests.benchmarks.population import populate

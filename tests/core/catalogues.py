@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.listing import Listing
-from gnjobs.records import Job
-from gnjobs.rows import JobRow, row_of
+from gnjobs.records.fields import Job
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.listing import Listing
+from gnjobs.watch.rows import JobRow, row_of
 from tests.clock import Clock
 
 

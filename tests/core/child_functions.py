@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gnjobs import ThisChild, current_job, patience
+from gnjobs import ThisChild, current_job
+from gnjobs.records import patience
 
 # No server forgets here what these children told it, so none of them needs to see for long that its end lasts.
 if multiprocessing.parent_process() is not None:

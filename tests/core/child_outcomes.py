@@ -5,7 +5,7 @@ from gnjobs import (
     CurrentJob,
     JobStore,
 )
-from gnjobs.records import Child
+from gnjobs.records.fields import Child
 
 
 def stored(store: JobStore, job: CurrentJob) -> dict[str, Child]:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.changes import Change, FeedState
-from gnjobs.health import Health, Presence
-from gnjobs.judging import Judge
-from gnjobs.records import ChildrenSummary, Job
-from gnjobs.rows import JobRow, row_of
-from gnjobs.supervision.last_signs import Clocks, LastSign
+from gnjobs.health.verdict import Health, Presence
+from gnjobs.records.fields import ChildrenSummary, Job
+from gnjobs.supervisor.last_signs import Clocks, LastSign
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.changes import Change, FeedState
+from gnjobs.watch.judge import Judge
+from gnjobs.watch.rows import JobRow, row_of
 
 BEAT = 5.0
 START = 1_700_000_000.0

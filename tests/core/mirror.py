@@ -7,13 +7,13 @@ from typing import Any
 
 import redis
 
-from gnjobs.catalogue import Catalogue
-from gnjobs.changes import Change, FeedState
-from gnjobs.judging import Judge
-from gnjobs.keys import DEFAULT_PREFIX, Keys
-from gnjobs.rows import JobRow
-from gnjobs.source import make_sources
-from gnjobs.watching import Watcher
+from gnjobs.records.keys import DEFAULT_PREFIX, Keys
+from gnjobs.watch.catalogue import Catalogue
+from gnjobs.watch.changes import Change, FeedState
+from gnjobs.watch.judge import Judge
+from gnjobs.watch.reading import make_sources
+from gnjobs.watch.rows import JobRow
+from gnjobs.watch.watcher import Watcher
 from tests.waiting import wait_for
 
 KEYS = Keys()

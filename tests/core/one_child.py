@@ -2,10 +2,10 @@
 
 import redis
 
-from gnjobs.keys import Keys
-from gnjobs.lines import Line
-from gnjobs.output_reader import OutputReader
-from gnjobs.records import Child, read_child
+from gnjobs.outputs.lines import Line
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.records.fields import Child, read_child
+from gnjobs.records.keys import Keys
 
 KEYS = Keys("p")
 HASH = KEYS.child("job", "c1")

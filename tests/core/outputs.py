@@ -2,8 +2,8 @@
 
 import redis
 
-from gnjobs.lines import Hole, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.reader import OutputReader
 from tests.servers import Server
 
 KEY = "k"

@@ -2,13 +2,11 @@
 
 import json
 
-from gnjobs.lines import Hole, Line
-from gnjobs.processing import (
-    Report,
-    Source,
-    start_processing,
-)
-from gnjobs.records import Child, Job
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.processing.processor import Source
+from gnjobs.processing.report import Report
+from gnjobs.processing.starting import start_processing
+from gnjobs.records.fields import Child, Job
 
 SOURCE = Source("child", "geno.tsv", "geno.tsv")
 

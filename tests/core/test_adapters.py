@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from gnjobs.adapters import OutputFile, OutputHandler
-from gnjobs.lines import Line
-from gnjobs.output_reader import OutputReader
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.adapters import OutputFile, OutputHandler
+from gnjobs.outputs.lines import Line
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.outputs.writer import OutputWriter
 from tests.servers import Server
 
 KEY = "k"

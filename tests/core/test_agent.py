@@ -10,18 +10,18 @@ from functools import partial
 
 import pytest
 
-from gnjobs import control, events
-from gnjobs.agent import Agent
-from gnjobs.health import Presence
-from gnjobs.identity import boot_id, host_name, pid_namespace
-from gnjobs.kill_steps import step
-from gnjobs.kills import kill_job
-from gnjobs.launching import launch
-from gnjobs.orphans import Rounds
-from gnjobs.process_table import read_mark
-from gnjobs.records import Job
-from gnjobs.roles import Actor
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.control.orphans import Rounds
+from gnjobs.health.verdict import Presence
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.table import read_mark
+from gnjobs.records import events, requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
+from gnjobs.records.kill_steps import step
 from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
 from tests.agents import agent_at_work
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, supervised
@@ -33,7 +33,7 @@ TUX = Actor.admin("tux")
 @pytest.fixture(autouse=True)
 def _quick_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent waits less for frozen supervisors, and for what ignores TERM."""
-    monkeypatch.setattr("gnjobs.agent.kill_job", partial(kill_job, grace=0.5, supervisor_timeout=1.0))
+    monkeypatch.setattr("gnjobs.control.agent.kill_job", partial(kill_job, grace=0.5, supervisor_timeout=1.0))
 
 
 @pytest.fixture
@@ -85,11 +85,11 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
 ) -> None:
     sleeper.processes[0].send_signal(signal.SIGSTOP)
     stream = KEYS.host_control(host_name())
-    request = control.ControlRequest("", "kill", job=sleeper.id, by="tux", reason="frozen", grace=1.0)
-    request_id = control.send_request(store.client, stream, request)
+    request = requests.ControlRequest("", "kill", job=sleeper.id, by="tux", reason="frozen", grace=1.0)
+    request_id = requests.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
     last = None
-    for answered in control.read_answers(store.client, stream, request_id, lambda: until):
+    for answered in requests.read_answers(store.client, stream, request_id, lambda: until):
         if answered is not None:
             last = answered
             if answered.final:
@@ -103,10 +103,10 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
 def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, sleeper: SupervisedJob) -> None:
     sleeper.processes[0].send_signal(signal.SIGSTOP)
     stream = KEYS.host_control(host_name())
-    answered = control.send_request(store.client, stream, control.ControlRequest("", "dance"))
-    control.answer(store.client, stream, answered, step("refused", "no", final=True))
-    asked = control.send_request(
-        store.client, stream, control.ControlRequest("", "kill", job=sleeper.id, grace=1.0)
+    answered = requests.send_request(store.client, stream, requests.ControlRequest("", "dance"))
+    requests.answer(store.client, stream, answered, step("refused", "no", final=True))
+    asked = requests.send_request(
+        store.client, stream, requests.ControlRequest("", "kill", job=sleeper.id, grace=1.0)
     )
     agent = Agent(store, every=0.2)
     thread = threading.Thread(target=agent.run)
@@ -128,8 +128,8 @@ def test_a_kill_whose_supervisor_died_over_it_is_finished(
 ) -> None:
     with supervised(server, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]) as job:
         job.wait_for_line("ready")
-        asked = control.ControlRequest("", "kill", job=job.id, by="jane", reason="runaway", grace=600)
-        control.send_request(store.client, KEYS.control(job.id), asked)
+        asked = requests.ControlRequest("", "kill", job=job.id, by="jane", reason="runaway", grace=600)
+        requests.send_request(store.client, KEYS.control(job.id), asked)
         job.wait_for("stopping")
         kill_supervisor(job, store)
         done = job.wait_for("killed", limit=40)
@@ -234,7 +234,7 @@ def test_the_agent_removes_index_entries_of_jobs_that_are_gone(store: JobStore) 
 def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     job = stale(store)
     seen = iter([Presence("gone"), Presence("running", "1 process runs")])
-    monkeypatch.setattr("gnjobs.orphans.look", lambda *_: next(seen))
+    monkeypatch.setattr("gnjobs.control.orphans.look", lambda *_: next(seen))
     Agent(store).look_around()
     assert store.get(job.id).status == "running"
 

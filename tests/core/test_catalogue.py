@@ -4,13 +4,13 @@ import random
 
 import pytest
 
-from gnjobs.changes import Change
-from gnjobs.filters import parse_filter
-from gnjobs.groups import DONE
-from gnjobs.listing import ROWS_A_STEP
-from gnjobs.records import Job
-from gnjobs.rows import row_of
-from gnjobs.sorting import SORT_COLUMNS, Sort
+from gnjobs.health.groups import DONE
+from gnjobs.records.fields import Job
+from gnjobs.watch.changes import Change
+from gnjobs.watch.filters import parse_filter
+from gnjobs.watch.listing import ROWS_A_STEP
+from gnjobs.watch.rows import row_of
+from gnjobs.watch.sorting import SORT_COLUMNS, Sort
 from tests.core.catalogues import finish, job, make, shown
 
 

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnjobs.filters import Filter, parse_filter
-from gnjobs.groups import ALL, GROUPS, RUNNING, TROUBLE, group_of
-from gnjobs.rows import JobRow
-from gnjobs.sorting import DEFAULT_SORT, SORT_COLUMNS, Sort
+from gnjobs.health.groups import ALL, GROUPS, RUNNING, TROUBLE, group_of
+from gnjobs.watch.filters import Filter, parse_filter
+from gnjobs.watch.rows import JobRow
+from gnjobs.watch.sorting import DEFAULT_SORT, SORT_COLUMNS, Sort
 from tests.core.catalogues import finish, job, make, shown
 
 ROWS = st.builds(

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import redis
 
-from gnjobs.child_hash import ChildHash, MissingHash
-from gnjobs.child_output import ChildOutput
+from gnjobs.runtime.child import ChildOutput
+from gnjobs.runtime.child_hash import ChildHash, MissingHash
 from tests.core.one_child import HASH, KEY, KEYS, lines, prepare, state
 from tests.servers import Server
 from tests.waiting import wait_for
@@ -24,7 +24,7 @@ LASTING = 2.0
 @pytest.fixture
 def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server that will have forgotten, once it was killed, all but that there is a child."""
-    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", LASTING)
+    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", LASTING)
     with own_server.client() as client:
         prepare(client)
         client.save()
@@ -119,7 +119,7 @@ def test_a_spoilt_hash_keeps_no_child_from_ending(
     spoil: Callable[[redis.Redis], None],
     moment: str,
 ) -> None:
-    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 0.3)
+    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 0.3)
     prepare(client)
     child = ChildOutput(KEY, server.url)
     wait_for(lambda: state(client).status == "running")
@@ -163,10 +163,10 @@ def test_a_process_waits_once_for_all_that_has_to_last(own_server: Server) -> No
             client.hset(KEYS.child("job", name), "status", "pending")
     code = """
 import sys
-from gnjobs import process_exit
-from gnjobs.child_output import ChildOutput
+from gnjobs.outputs import at_exit
+from gnjobs.runtime.child import ChildOutput
 import multiprocessing.util  # ends a process, too
-process_exit._OUTLAST_SECONDS = 3.0
+at_exit._OUTLAST_SECONDS = 3.0
 for key in sys.argv[2:]:
     ChildOutput(key, sys.argv[1]).succeed()
 print("ended", flush=True)
@@ -189,7 +189,7 @@ sys.stdin.read()
 def test_a_job_is_missed_only_by_servers_that_answer(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.child_hash._GIVE_UP_AFTER", 0.1)
+    monkeypatch.setattr("gnjobs.runtime.child_hash._GIVE_UP_AFTER", 0.1)
     child = ChildHash(server.url, KEYS, "job", "c1")
     for _ in range(2):
         with pytest.raises(MissingHash):

@@ -12,11 +12,11 @@ import msgspec
 import pytest
 import redis
 
-from gnjobs.adapters import OutputFile, OutputHandler
-from gnjobs.child_output import ChildOutput
-from gnjobs.environment import ENV_URL
 from gnjobs.errors import InvalidName, NotInJob
-from gnjobs.procstat import process_start
+from gnjobs.outputs.adapters import OutputFile, OutputHandler
+from gnjobs.processes.procstat import process_start
+from gnjobs.records.environment import ENV_URL
+from gnjobs.runtime.child import ChildOutput
 from tests.core.one_child import HASH, KEY, lines, prepare, state
 from tests.servers import Server
 from tests.waiting import wait_for
@@ -133,7 +133,7 @@ def test_progress_is_stored_a_few_times_a_second_and_the_last_one_always(
 def test_lines_alone_keep_the_child_from_looking_silent(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch, through: str
 ) -> None:
-    monkeypatch.setattr("gnjobs.child_state._LAST_OUTPUT_EVERY", 0.2)
+    monkeypatch.setattr("gnjobs.runtime.child_state._LAST_OUTPUT_EVERY", 0.2)
     with ChildOutput(KEY, server.url) as child:
         logger = logging.Logger("rows")
         logger.addHandler(OutputHandler(child.writer))
@@ -217,7 +217,7 @@ def test_a_key_that_is_no_childs_output_is_refused(server: Server) -> None:
 def test_a_process_that_just_ends_has_stored_everything(server: Server, client: redis.Redis) -> None:
     code = """
 import sys
-from gnjobs.child_output import ChildOutput
+from gnjobs.runtime.child import ChildOutput
 child = ChildOutput(sys.argv[1], sys.argv[2])
 for number in range(5000):
     child.print(str(number))

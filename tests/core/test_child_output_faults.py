@@ -5,7 +5,7 @@ import threading
 import pytest
 import redis
 
-from gnjobs.child_output import ChildOutput
+from gnjobs.runtime.child import ChildOutput
 from tests.core.one_child import HASH, KEY, lines, prepare, state
 from tests.proxy import Proxy
 from tests.servers import Server
@@ -21,7 +21,7 @@ def client(client: redis.Redis) -> redis.Redis:
 def test_a_removed_job_is_not_made_again(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.child_hash._GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr("gnjobs.runtime.child_hash._GIVE_UP_AFTER", 0.2)
     with ChildOutput(KEY, server.url) as child:
         child.print("a")
         assert child.writer.flush(10)

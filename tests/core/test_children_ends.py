@@ -14,7 +14,7 @@ from gnjobs import (
     CurrentJob,
     JobStore,
 )
-from gnjobs.records import TOKEN_FIELD
+from gnjobs.records.fields import TOKEN_FIELD
 from tests.core import child_functions as functions
 from tests.core.child_outcomes import failure, stored
 from tests.servers import Server
@@ -122,7 +122,7 @@ def test_an_end_that_a_server_forgot_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
     forget: Callable[[redis.Redis, str], None],
 ) -> None:
-    monkeypatch.setattr("gnjobs.patience.LASTING_SECONDS", 1.0)
+    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 1.0)
 
     def forget_once() -> None:
         key = job.keys.child(job.id, "segfault")

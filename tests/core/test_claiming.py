@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs.control import ControlListener, ControlRequest, send_request
-from gnjobs.events import read_events
-from gnjobs.launching import launch
-from gnjobs.process_view import ProcessView
+from gnjobs.processes.process_view import ProcessView
+from gnjobs.records.events import read_events
+from gnjobs.records.requests import ControlListener, ControlRequest, send_request
 from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
 from tests.servers import BINARIES, SYNCED, Server, running_server
 from tests.supervised import KEYS, SupervisedJob
 from tests.waiting import wait_for

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs import config as configuration
-from gnjobs import roles
-from gnjobs.config import Config, load_config
 from gnjobs.errors import ConfigError, NotAllowed
-from gnjobs.records import Job
-from gnjobs.roles import Actor, actor_from
+from gnjobs.records import actor as actors
+from gnjobs.records.actor import Actor, actor_from
+from gnjobs.records.fields import Job
+from gnjobs_tui import config as configuration
+from gnjobs_tui.config import Config, load_config
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     system, own = tmp_path / "system.toml", tmp_path / "own.toml"
     monkeypatch.setattr(configuration, "SYSTEM_FILE", system)
     monkeypatch.setattr(configuration, "user_file", lambda: own)
-    monkeypatch.setattr(roles, "login_name", lambda trust_sudo_user=False: "jane")
+    monkeypatch.setattr(actors, "login_name", lambda trust_sudo_user=False: "jane")
     return system, own
 
 
@@ -87,10 +87,10 @@ def test_the_check_stands_in_front_of_the_action() -> None:
 
 
 def test_a_login_is_the_process_owner_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = roles.login_name()
+    me = actors.login_name()
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setenv("SUDO_USER", "somebody")
-    assert roles.login_name() == me
+    assert actors.login_name() == me
     assert Config().role_of(me) == "admin"
 
 
@@ -156,7 +156,7 @@ def test_who_ran_sudo_is_believed_only_of_root_and_where_the_system_says_so(
 ) -> None:
     monkeypatch.setenv("SUDO_USER", "jane")
     monkeypatch.setattr("os.getuid", lambda: 0)
-    assert roles.login_name(trust_sudo_user=True) == "jane"
-    assert roles.login_name() == "root"
+    assert actors.login_name(trust_sudo_user=True) == "jane"
+    assert actors.login_name() == "root"
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
-    assert roles.login_name(trust_sudo_user=True) == "uid-4000000"
+    assert actors.login_name(trust_sudo_user=True) == "uid-4000000"

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import redis
 
-from gnjobs import indexes, removal
-from gnjobs.durations import LONGEST
 from gnjobs.errors import InvalidJob, InvalidName, JobExists, NoSuchJob
-from gnjobs.keys import CHILD_FIELD, Keys
-from gnjobs.reading import LARGEST_EXTRA, MOST_FIELDS
-from gnjobs.roles import Actor
-from gnjobs.scripts import add_children, create_record
+from gnjobs.records import indexes, removal
+from gnjobs.records.actor import Actor
+from gnjobs.records.keys import CHILD_FIELD, Keys
+from gnjobs.records.reading import LARGEST_EXTRA, MOST_FIELDS
+from gnjobs.records.scripts import add_children, create_record
 from gnjobs.store import JobStore
+from gnjobs.text import LONGEST
 from tests.servers import Server
 
 KEYS = Keys()
@@ -178,7 +178,9 @@ def test_a_removal_that_was_cut_can_be_done_again(store: JobStore, monkeypatch: 
     store.client.hset(KEYS.job(job.id), "status", "success")
     store.client.set(KEYS.output(job.id), "x")
     with monkeypatch.context() as patch:
-        patch.setattr("gnjobs.removal.output_keys", lambda *_: (_ for _ in ()).throw(redis.ConnectionError()))
+        patch.setattr(
+            "gnjobs.records.removal.output_keys", lambda *_: (_ for _ in ()).throw(redis.ConnectionError())
+        )
         with pytest.raises(redis.ConnectionError):
             store.remove(job.id, TUX)
     assert [listed.id for listed in store.page().jobs] == [job.id]

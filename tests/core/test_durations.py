@@ -6,15 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.durations import (
-    DAY,
-    LONGEST,
-    age_text,
-    clock_text,
-    duration_words,
-    parse_duration,
-    silence_text,
-)
+from gnjobs.text import DAY, LONGEST, age_text, clock_text, duration_words, parse_duration, silence_text
 
 NOW = datetime(2026, 7, 14, 12, 0).timestamp()
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import redis
 
-from gnjobs.events import LONGEST_TEXT, record_event, record_refusal
-from gnjobs.keys import Keys
-from gnjobs.records import Job
+from gnjobs.records.events import LONGEST_TEXT, record_event, record_refusal
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 
 KEYS = Keys()

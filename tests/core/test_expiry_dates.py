@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from gnjobs.foreign import is_foreign
-from gnjobs.health import STUCK, assess
+from gnjobs.health.verdict import STUCK, assess
+from gnjobs.records.uploader import is_foreign
 from gnjobs.store import JobStore
 from tests.core.mirror import mirror
 from tests.servers import Server

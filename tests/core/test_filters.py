@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnjobs.errors import FilterError
-from gnjobs.filters import LONGEST_FILTER, matcher, parse_filter
-from gnjobs.health import Health
-from gnjobs.records import Job
-from gnjobs.rows import row_of
+from gnjobs.health.verdict import Health
+from gnjobs.records.fields import Job
+from gnjobs.watch.filters import LONGEST_FILTER, matcher, parse_filter
+from gnjobs.watch.rows import row_of
 
 NOW = 100_000.0
 STUCK = row_of(

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.keys import ForeignKey, Keys
-from gnjobs.lines import Line
+from gnjobs.outputs.lines import Line
+from gnjobs.records.keys import ForeignKey, Keys
 from gnjobs.store import JobStore
-from gnjobs.watching import Watcher
+from gnjobs.watch.watcher import Watcher
 from tests.servers import Server
 from tests.uploader_double.web import EXPIRY, create_job, create_qc, start_worker
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gnjobs import control
-from gnjobs.agent import Agent
-from gnjobs.identity import boot_id, host_name, login_name, pid_namespace
-from gnjobs.kill_steps import KillStep
-from gnjobs.kills import kill_job
-from gnjobs.process_table import read_command
-from gnjobs.procstat import process_start
-from gnjobs.roles import Actor
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.procstat import process_start
+from gnjobs.processes.table import read_command
+from gnjobs.records import requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.kill_steps import KillStep
 from gnjobs.store import JobStore
 from tests.os_accounts import AS_NOBODY, can_change_account
 from tests.servers import Server
@@ -76,11 +76,11 @@ def forged(store: JobStore, fields: dict[str, object]) -> str:
     return job.id
 
 
-def ask(store: JobStore, stream: str, request: control.ControlRequest) -> KillStep:
+def ask(store: JobStore, stream: str, request: requests.ControlRequest) -> KillStep:
     """Send a request and wait for its last answer."""
-    asked = control.send_request(store.client, stream, request)
+    asked = requests.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
-    answers = control.read_answers(store.client, stream, asked, lambda: until)
+    answers = requests.read_answers(store.client, stream, asked, lambda: until)
     return next(answer for answer in answers if answer is not None and answer.final)
 
 
@@ -102,7 +102,7 @@ def test_the_agent_signals_nobody(store: JobStore, bystander: Process, forgery: 
     agent = Agent(store)
     job_id = forged(store, FORGERIES[forgery](bystander.pid) | {"status": "stopping", "stop-requested": 1})
     agent.look_around()
-    request = control.ControlRequest("1-1", "kill", job=job_id, by="tux", grace=0.0)
+    request = requests.ControlRequest("1-1", "kill", job=job_id, by="tux", grace=0.0)
     assert list(agent._steps(request))[-1].final
     agent._kill_stopping(store.get(job_id))
     assert bystander.poll() is None
@@ -127,9 +127,9 @@ def test_the_supervisor_signals_nobody(server: Server, store: JobStore, bystande
         store.client.hset(KEYS.child(job.id, "c"), mapping={"status": "running", **lies})
         store.client.hset(KEYS.job(job.id), "child:c", KEYS.child_output(job.id, "c"))
         stream = KEYS.control(job.id)
-        ask(store, stream, control.ControlRequest("", "kill", child="c", grace=0.0))
+        ask(store, stream, requests.ControlRequest("", "kill", child="c", grace=0.0))
         assert bystander.poll() is None
-        done = ask(store, stream, control.ControlRequest("", "kill", grace=0.0))
+        done = ask(store, stream, requests.ControlRequest("", "kill", grace=0.0))
         assert done.verified, done
         assert process_start(own) is None or job.alive() == []
         assert bystander.poll() is None
@@ -137,7 +137,9 @@ def test_the_supervisor_signals_nobody(server: Server, store: JobStore, bystande
 
 def test_a_process_that_only_looks_like_a_supervisor_is_not_taken_for_one(store: JobStore) -> None:
     """With the right start and command line, but without the job's mark."""
-    pretender = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"])
+    pretender = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"]
+    )
     try:
         wait_for(lambda: "gnjobs.supervisor" in read_command(pretender.pid))
         job_id = forged(store, identity(pretender.pid))

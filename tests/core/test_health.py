@@ -2,11 +2,11 @@
 
 import pytest
 
-from gnjobs.durations import age_text, duration_words, parse_duration, silence_text
-from gnjobs.health import BeatClock, Health, Limits, Presence, assess, common_causes
-from gnjobs.processes import ProcessSnapshot, SeenProcess
-from gnjobs.records import Child, ChildrenSummary, Job
-from gnjobs.states import child_state, display_state
+from gnjobs.health.states import child_state, display_state
+from gnjobs.health.verdict import BeatClock, Health, Limits, Presence, assess, common_causes
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.fields import Child, ChildrenSummary, Job
+from gnjobs.text import age_text, duration_words, parse_duration, silence_text
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0

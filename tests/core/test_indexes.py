@@ -6,11 +6,11 @@ import pytest
 import redis
 
 from gnjobs.errors import AmbiguousId
-from gnjobs.indexes import read_index
-from gnjobs.keys import Keys
-from gnjobs.run_times import usual_run
+from gnjobs.records.indexes import read_index
+from gnjobs.records.keys import Keys
+from gnjobs.records.run_times import usual_run
+from gnjobs.records.tidying import MONTH, tidy
 from gnjobs.store import JobStore
-from gnjobs.tidying import MONTH, tidy
 
 KEYS = Keys()
 

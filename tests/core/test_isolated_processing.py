@@ -5,16 +5,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from gnjobs.lines import Hole, Line
-from gnjobs.processing import (
-    IsolatedProcessor,
-    Report,
-    RunningProcessor,
-    Source,
-    registry,
-    start_processing,
-)
-from gnjobs.records import Child, Job
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.processing import registry
+from gnjobs.processing.isolated import IsolatedProcessor
+from gnjobs.processing.processor import Source
+from gnjobs.processing.report import Report
+from gnjobs.processing.running import RunningProcessor
+from gnjobs.processing.starting import start_processing
+from gnjobs.records.fields import Child, Job
 
 LINE = Line(1, 0.0, "out", "a line")
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from gnjobs.health import LEAST_OVERDUE, Limits, Presence
-from gnjobs.judging import LOOK_AGAIN_AFTER, Judge
-from gnjobs.records import Job
-from gnjobs.rows import JobRow, row_of
+from gnjobs.health.verdict import LEAST_OVERDUE, Limits, Presence
+from gnjobs.records.fields import Job
+from gnjobs.watch.judge import LOOK_AGAIN_AFTER, Judge
+from gnjobs.watch.rows import JobRow, row_of
 from tests.clock import Clock
 
 NOW = 10_000.0

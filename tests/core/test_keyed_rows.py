@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from gnjobs.keyed_rows import LONGEST_PART, KeyedRows
-from gnjobs.records import Job
-from gnjobs.rows import JobRow, row_of
+from gnjobs.records.fields import Job
+from gnjobs.watch.collections import LONGEST_PART, KeyedRows
+from gnjobs.watch.rows import JobRow, row_of
 
 Key = tuple[float, str]
 

@@ -5,7 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gnjobs.errors import InvalidName
-from gnjobs.keys import (
+from gnjobs.records.keys import (
     RESERVED_IDS,
     JobKey,
     Keys,

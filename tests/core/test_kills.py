@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gnjobs.kills import kill_job
-from gnjobs.roles import Actor
+from gnjobs.control.kill import kill_job
+from gnjobs.records.actor import Actor
 from gnjobs.store import JobStore
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python, supervised

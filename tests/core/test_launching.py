@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.control import ControlListener, ControlRequest
 from gnjobs.errors import LaunchError
-from gnjobs.identity import host_name
-from gnjobs.kill_steps import step
-from gnjobs.launching import launch, run_and_wait
-from gnjobs.processes import is_supervisor
-from gnjobs.supervision import spawning
+from gnjobs.processes.find import is_supervisor
+from gnjobs.processes.host import host_name
+from gnjobs.records.kill_steps import step
+from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.supervisor import spawning
+from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
 
@@ -134,18 +134,18 @@ def test_an_agent_is_asked_to_start_it(server: Server, sleeper: SupervisedJob) -
 def test_an_agent_that_refuses_or_is_not_there_is_one_line(
     server: Server, sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.launching.host_name", lambda: "another-host")
-    monkeypatch.setattr("gnjobs.launching._AGENT_SECONDS", 0.2)
+    monkeypatch.setattr("gnjobs.supervisor.launch.host_name", lambda: "another-host")
+    monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 0.2)
     with pytest.raises(LaunchError, match="no agent answered"):
         launch(sleeper.read(), via="agent")
     agent(server, "another-host", sleeper.id, "refused", "not here")
-    monkeypatch.setattr("gnjobs.launching._AGENT_SECONDS", 20)
+    monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 20)
     with pytest.raises(LaunchError, match="did not start the job: not here"):
         launch(sleeper.read(), via="agent")
 
 
 RUN = (
-    "import sys; from gnjobs import JobStore; from gnjobs.launching import run_and_wait\n"
+    "import sys; from gnjobs import JobStore; from gnjobs.supervisor.launch import run_and_wait\n"
     "sys.exit(run_and_wait(JobStore.from_url(sys.argv[1]).get(sys.argv[2]), JobStore.from_url(sys.argv[1])))"
 )
 

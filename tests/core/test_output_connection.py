@@ -1,7 +1,7 @@
 """The raw connection of a writer, apart from what is written."""
 
-from gnjobs.keys import Keys
-from gnjobs.output_connection import OutputConnection
+from gnjobs.outputs.output_connection import OutputConnection
+from gnjobs.records.keys import Keys
 from tests.servers import Server
 
 

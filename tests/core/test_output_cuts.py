@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, numbered, texts
 from tests.proxy import Proxy, running_proxy
 from tests.servers import Server

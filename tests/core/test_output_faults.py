@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, numbered, texts
 from tests.servers import Server
 from tests.waiting import wait_for
@@ -116,7 +116,7 @@ def test_closing_gives_up_when_it_is_told_to(own_server: Server) -> None:
 
 
 def test_a_server_that_hangs(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnjobs.output_connection._REPLY_TIMEOUT", 0.2)
+    monkeypatch.setattr("gnjobs.outputs.output_connection._REPLY_TIMEOUT", 0.2)
     with OutputWriter(own_server.url, KEY) as writer:
         writer.write("line 1")
         assert writer.flush(10)

@@ -7,9 +7,9 @@ import pytest
 import redis
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.lines import Hole, Line
-from gnjobs.output_reader import OutputReader
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, add, shown
 from tests.servers import Server
 from tests.waiting import wait_for

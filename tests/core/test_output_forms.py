@@ -4,8 +4,8 @@ import pytest
 import redis
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.lines import Extent, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Extent, Line
+from gnjobs.outputs.reader import OutputReader
 from tests.core.outputs import KEY, add, shown
 
 

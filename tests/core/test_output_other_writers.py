@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, stored_lines
 from tests.servers import Server
 from tests.waiting import wait_for

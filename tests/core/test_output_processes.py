@@ -7,7 +7,7 @@ import sys
 import pytest
 import redis
 
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, stored_lines
 from tests.servers import Server
 
@@ -44,7 +44,7 @@ def run_python(code: str, *arguments: str) -> None:
 def test_everything_is_stored_when_the_interpreter_ends(server: Server, client: redis.Redis) -> None:
     code = """
 import sys
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 writer = OutputWriter(sys.argv[1], sys.argv[2])
 writer.write_many(map(str, range(100_000)))
 writer.write("last")
@@ -60,7 +60,7 @@ def test_everything_is_stored_when_a_child_of_multiprocessing_ends(
     script = tmp_path_factory.mktemp("script") / "children.py"
     script.write_text("""
 import multiprocessing, sys
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 def child(url, key):
     writer = OutputWriter(url, key)
     writer.write_many(map(str, range(100_000)))
@@ -81,7 +81,7 @@ def test_a_forked_child_that_ends_normally_leaves_its_parents_lines_alone(
 ) -> None:
     code = """
 import os, sys
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.writer import OutputWriter
 with OutputWriter(sys.argv[1], sys.argv[2]) as writer:
     writer.write("a")
     pid = os.fork()

@@ -7,8 +7,8 @@ import redis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnjobs.lines import Extent, Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Extent, Line
+from gnjobs.outputs.reader import OutputReader
 from tests.core.outputs import KEY, add, shown
 
 

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.output_window import BATCH_BYTES, GROUP_BYTES, LONGEST_LINE, OutputWindow, pieces
+from gnjobs.outputs.window import BATCH_BYTES, GROUP_BYTES, LONGEST_LINE, OutputWindow, pieces
 
 
 def filled(*lines: bytes) -> OutputWindow:

@@ -6,8 +6,8 @@ import time
 import pytest
 import redis
 
-from gnjobs.output_window import BATCH_BYTES, LONGEST_LINE
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.window import BATCH_BYTES, LONGEST_LINE
+from gnjobs.outputs.writer import OutputWriter
 from tests.core.outputs import KEY, stored_lines
 from tests.servers import Server
 from tests.waiting import wait_for

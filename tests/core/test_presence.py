@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from gnjobs import presence
-from gnjobs.environment import ENV_JOB
-from gnjobs.identity import account_name, boot_id, host_name, pid_namespace
-from gnjobs.presence import look
-from gnjobs.process_table import Mark, read_mark
-from gnjobs.procstat import process_start
-from gnjobs.records import Job
+from gnjobs.processes import presence
+from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
+from gnjobs.processes.presence import look
+from gnjobs.processes.procstat import process_start
+from gnjobs.processes.table import Mark, read_mark
+from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.fields import Job
 from tests.waiting import wait_for
 
 JOB = f"presence-job-{os.getpid()}"  # tests run in several processes at once

@@ -12,15 +12,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.identity import host_name
-from gnjobs.kill_steps import KillStep
-from gnjobs.kills import kill_job
-from gnjobs.launching import launch
-from gnjobs.presence import look
-from gnjobs.process_table import read_entry
-from gnjobs.processes import processes_of
-from gnjobs.roles import Actor
+from gnjobs.control.kill import kill_job
+from gnjobs.processes.find import processes_of
+from gnjobs.processes.host import host_name
+from gnjobs.processes.presence import look
+from gnjobs.processes.table import read_entry
+from gnjobs.records.actor import Actor
+from gnjobs.records.kill_steps import KillStep
 from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python, supervised
 from tests.waiting import wait_for
@@ -124,7 +124,9 @@ def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
 def test_a_process_that_names_the_supervisor_is_killed_like_any_other(
     server: Server, store: JobStore
 ) -> None:
-    with supervised(server, ["sh", "-c", "echo ready; sleep 1000 & wait", "gnjobs.supervisor"]) as job:
+    with supervised(
+        server, ["sh", "-c", "echo ready; sleep 1000 & wait", "gnjobs.supervisor"]
+    ) as job:
         job.wait_for_line("ready")
         pid = wait_for(lambda: job.read().pid)
         end_supervisor(job)
@@ -187,7 +189,7 @@ def test_a_job_in_a_pid_namespace_that_we_do_not_see_is_not_called_killed(
     with supervised(server, ["sh", "-c", "echo ready; sleep 1000"]) as job:
         job.wait_for_line("ready")
         code = (
-            "import sys; from gnjobs.kills import kill_job; from gnjobs.roles import Actor\n"
+            "import sys; from gnjobs.control.kill import kill_job; from gnjobs.records.actor import Actor\n"
             "from gnjobs.store import JobStore\n"
             "store = JobStore.from_url(sys.argv[1])\n"
             "steps = list(kill_job(store, sys.argv[2], actor=Actor.admin('x'), grace=0.1, supervisor_timeout=0.1))\n"

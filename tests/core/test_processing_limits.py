@@ -9,17 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnjobs.lines import Line
-from gnjobs.processing import (
-    FunctionProcessor,
-    Metric,
-    Report,
-    ReportTable,
-    running,
-    start_processing,
-)
-from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT
-from gnjobs.records import Job
+from gnjobs.outputs.lines import Line
+from gnjobs.processing import running
+from gnjobs.processing.processor import FunctionProcessor
+from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT, Metric, Report, ReportTable
+from gnjobs.processing.starting import start_processing
+from gnjobs.records.fields import Job
 from tests.core.reports import SOURCE, line
 
 

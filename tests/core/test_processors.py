@@ -5,17 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.lines import Line
-from gnjobs.processing import (
-    Report,
-    Source,
-    processor,
-    processor_for,
-    register,
-    registry,
-    start_processing,
-)
-from gnjobs.records import Job
+from gnjobs.outputs.lines import Line
+from gnjobs.processing import processor, registry
+from gnjobs.processing.processor import Source
+from gnjobs.processing.registry import processor_for, register
+from gnjobs.processing.report import Report
+from gnjobs.processing.starting import start_processing
+from gnjobs.records.fields import Job
 from tests.core.reports import SOURCE, line, report
 
 

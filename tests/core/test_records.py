@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs import values
-from gnjobs.kill_steps import KillStep
-from gnjobs.processes import read_snapshot
-from gnjobs.records import (
+from gnjobs.processes.find import read_snapshot
+from gnjobs.records import values
+from gnjobs.records.fields import (
     CHILD_FIELDS,
     JOB_FIELDS,
     LIST_FIELDS,
@@ -16,6 +15,7 @@ from gnjobs.records import (
     read_job,
     read_job_list,
 )
+from gnjobs.records.kill_steps import KillStep
 from tests.hostile import NUMBERS, TEXTS
 
 NAMES = st.sampled_from(

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from gnjobs.errors import GnjobsError
-from gnjobs.records import Job
-from gnjobs.rerun import rerun_line, shell_word
+from gnjobs.records.fields import Job
+from gnjobs.records.rerun import rerun_line, shell_word
 from tests.hostile import TEXTS
 
 BASH = shutil.which("bash")

@@ -4,16 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.records import LIST_FIELDS, Job
-from gnjobs.row_reader import ROW_FIELDS, RowReader
-from gnjobs.rows import (
-    LONGEST_TEXT,
-    RANK_FINISHED,
-    RANK_UNFINISHED,
-    JobRow,
-    row_of,
-)
-from gnjobs.statuses import FINAL_STATUSES, STATUSES
+from gnjobs.records.fields import LIST_FIELDS, Job
+from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
+from gnjobs.watch.row_reader import ROW_FIELDS, RowReader
+from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, row_of
 from tests.hostile import NUMBERS, TEXTS
 
 VALUES = st.one_of(

@@ -5,8 +5,8 @@ import threading
 import pytest
 import redis
 
-from gnjobs.scripts import add_children, transition
-from gnjobs.statuses import FINAL_STATUSES, RUNNING, UNFINISHED_STATUSES
+from gnjobs.records.scripts import add_children, transition
+from gnjobs.records.statuses import FINAL_STATUSES, RUNNING, UNFINISHED_STATUSES
 from tests.servers import Server
 
 KEY = "P:jobs:j"

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from gnjobs.common_causes import common_causes
-from gnjobs.health import BeatClock, Health, Limits, assess, child_silence, judge_child
-from gnjobs.processes import ProcessSnapshot, SeenProcess
-from gnjobs.records import Child, ChildrenSummary, Job
-from gnjobs.silences import process_words, summary_words
-from gnjobs.verdicts import worst_of
+from gnjobs.health.common_causes import common_causes
+from gnjobs.health.silence import process_words, summary_words
+from gnjobs.health.verdict import BeatClock, Health, Limits, assess, child_silence, judge_child
+from gnjobs.health.verdicts import worst_of
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.fields import Child, ChildrenSummary, Job
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gnjobs.health import Health
-from gnjobs.records import Child, Job
-from gnjobs.states import STATES, child_state, display_state
-from gnjobs.statuses import STATUSES
+from gnjobs.health.states import STATES, child_state, display_state
+from gnjobs.health.verdict import Health
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.statuses import STATUSES
 
 TABLE = """
 pending   ok    -  · . waiting  dim           1

@@ -6,10 +6,10 @@ import pytest
 import redis
 
 from gnjobs.errors import AmbiguousId, InvalidName, JobExists, NoSuchChild, NoSuchJob, NotAllowed, NotFinished
-from gnjobs.keys import CHILD_FIELD, Keys
-from gnjobs.records import Job
-from gnjobs.rerun import rerun_line
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import CHILD_FIELD, Keys
+from gnjobs.records.rerun import rerun_line
 from gnjobs.store import JobStore
 from tests.hostile import TEXTS
 

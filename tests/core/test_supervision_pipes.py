@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from gnjobs.supervision.line_feed import LONGEST_UNFINISHED, StructuredFeed, TextFeed, read_structured
-from gnjobs.supervision.pipe_pump import PipePump
+from gnjobs.supervisor.pipe_pump import PipePump
+from gnjobs.supervisor.pipes import LONGEST_UNFINISHED, StructuredFeed, TextFeed, read_structured
 
 
 class Stored:

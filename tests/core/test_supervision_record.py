@@ -5,14 +5,14 @@ import threading
 import pytest
 import redis
 
-from gnjobs.keys import Keys
-from gnjobs.scripts import Outcome
-from gnjobs.statuses import RUNNING, SUCCESS
-from gnjobs.supervision import reporter as reporting
-from gnjobs.supervision.child_watch import ChildWatch
-from gnjobs.supervision.record_link import RecordLink, Step
-from gnjobs.supervision.reporter import Measured, Reporter
-from gnjobs.supervision.settling import read_children
+from gnjobs.records.keys import Keys
+from gnjobs.records.scripts import Outcome
+from gnjobs.records.statuses import RUNNING, SUCCESS
+from gnjobs.supervisor import reporter as reporting
+from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.record import RecordLink, Step
+from gnjobs.supervisor.reporter import Measured, Reporter
+from gnjobs.supervisor.settling import read_children
 from tests.servers import Server
 
 KEYS = Keys()

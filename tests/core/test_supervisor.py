@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import psutil
 import pytest
 
-from gnjobs.environment import ENV_LINES_FD
-from gnjobs.keys import Keys
+from gnjobs.records.environment import ENV_LINES_FD
+from gnjobs.records.keys import Keys
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob, python
 from tests.waiting import wait_for

@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.control import ControlRequest, answer, read_answers, send_request
-from gnjobs.kill_steps import KillStep
-from gnjobs.kills import kill_job
-from gnjobs.roles import Actor
+from gnjobs.control.kill import kill_job
+from gnjobs.records.actor import Actor
+from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.requests import ControlRequest, answer, read_answers, send_request
 from gnjobs.store import JobStore
 from tests.end_to_end.terminal import gnjobs
 from tests.os_accounts import AS_NOBODY, needs_accounts

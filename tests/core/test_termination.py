@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.environment import ENV_URL
-from gnjobs.keys import Keys
-from gnjobs.lines import Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Line
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.records.environment import ENV_URL
+from gnjobs.records.keys import Keys
 from tests.servers import Server
 from tests.waiting import wait_for
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gnjobs.control.kill import kill_job
 from gnjobs.errors import InvalidName, NoSuchJob
-from gnjobs.keys import Keys
-from gnjobs.kills import kill_job
-from gnjobs.roles import Actor
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.actor import Actor
+from gnjobs.records.keys import Keys
+from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.store import JobStore
 from gnjobs.uploader import launch_uploader_job
 from tests.servers import Server

@@ -5,15 +5,16 @@ from collections.abc import Iterable, Sequence
 import pytest
 import redis
 
-from gnjobs.foreign import SHORTEST_REST
-from gnjobs.health import Presence
-from gnjobs.identity import boot_id, host_name, pid_namespace
-from gnjobs.keys import CHILD_FIELD, Keys
-from gnjobs.lines import Hole, Line
-from gnjobs.processing import Report, Source
-from gnjobs.records import Child, Job
+from gnjobs.health.verdict import Presence
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processing.processor import Source
+from gnjobs.processing.report import Report
+from gnjobs.processing.view import JobView
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.keys import CHILD_FIELD, Keys
+from gnjobs.records.uploader import SHORTEST_REST
 from gnjobs.store import JobStore
-from gnjobs.views import JobView
 
 JOB = "job-1"
 KEYS = Keys()

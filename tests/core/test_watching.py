@@ -4,10 +4,10 @@ import threading
 
 import redis
 
-from gnjobs.changes import Change
-from gnjobs.health import Presence
-from gnjobs.keys import Keys
-from gnjobs.watching import Watcher
+from gnjobs.health.verdict import Presence
+from gnjobs.records.keys import Keys
+from gnjobs.watch.changes import Change
+from gnjobs.watch.watcher import Watcher
 from tests.core.mirror import KEYS, add_job, loaded_mirror, rows_in
 from tests.servers import Server
 from tests.waiting import wait_for

@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from gnjobs.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
+from gnjobs.watch.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
 from tests.clock import Clock
 from tests.core.mirror import KEYS, Mirror, add_job, loaded_mirror, mirror, rows_in
 from tests.servers import Server

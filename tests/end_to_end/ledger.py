@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from gnjobs.records import Job
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.fields import Job
+from gnjobs.records.statuses import FINAL_STATUSES
 from tests.end_to_end.jobs.numbered import said_by
 from tests.end_to_end.numbered_lines import LineCount, count_lines
 from tests.supervised import KEYS, SupervisedJob

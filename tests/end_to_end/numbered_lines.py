@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import redis
 
-from gnjobs.lines import Line
-from gnjobs.output_reader import OutputReader
+from gnjobs.outputs.lines import Line
+from gnjobs.outputs.reader import OutputReader
 from tests.end_to_end.jobs.numbered import so_far_by
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 import gnjobs_tui
-from gnjobs.keys import Keys
-from gnjobs.processes import ProcessSnapshot, SeenProcess
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.keys import Keys
 from tests.end_to_end.terminal import Terminal
 from tests.hostile import TEXTS
 from tests.servers import Server

@@ -22,9 +22,9 @@ from typing import TypeVar
 import psutil
 import redis
 
-from gnjobs.identity import host_name, pid_namespace
-from gnjobs.records import Job
-from gnjobs.statuses import FINAL_STATUSES, RUNNING
+from gnjobs.processes.host import host_name, pid_namespace
+from gnjobs.records.fields import Job
+from gnjobs.records.statuses import FINAL_STATUSES, RUNNING
 from tests.end_to_end.command import environment
 from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
 from tests.end_to_end.full_disk import full_disk, small_disk

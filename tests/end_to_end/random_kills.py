@@ -11,7 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from gnjobs.identity import host_name
+from gnjobs.processes.host import host_name
 from tests.agents import Agents
 from tests.end_to_end.kill_ledger import KillLedger
 from tests.end_to_end.kill_plans import Plan

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from gnjobs.agent import Agent
-from gnjobs.identity import host_name
-from gnjobs.process_table import ENDED_STATES, read_entry
+from gnjobs.control.agent import Agent
+from gnjobs.processes.host import host_name
+from gnjobs.processes.table import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
 from tests.agents import agent_at_work
 from tests.end_to_end.terminal import gnjobs
@@ -130,7 +130,7 @@ def test_an_agent_that_sees_little_calls_nothing_lost_and_beats_for_nothing(serv
         job.processes[0].wait()
         server.client().hset(KEYS.job(job.id), "heartbeat", 1)
         code = (
-            "import sys; from gnjobs.agent import Agent; from gnjobs.store import JobStore\n"
+            "import sys; from gnjobs.control.agent import Agent; from gnjobs.store import JobStore\n"
             "Agent(JobStore.from_url(sys.argv[1])).look_around()\n"
         )
         subprocess.run(by_nobody(sys.executable, "-c", code, server.url), check=True, timeout=60)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gnjobs import JobStore, Line, kill_job
-from gnjobs.keys import Keys
-from gnjobs.roles import Actor
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.actor import Actor
+from gnjobs.records.keys import Keys
+from gnjobs.records.statuses import FINAL_STATUSES
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs
 from tests.servers import Server

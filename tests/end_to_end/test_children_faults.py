@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.statuses import FINAL_STATUSES
 from tests.end_to_end.faults import FAULTS, Fault, broken
 from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.ledger import Ledger

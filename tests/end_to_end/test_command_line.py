@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import gnjobs

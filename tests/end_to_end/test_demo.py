@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.environment import ENV_CHILD, ENV_JOB, ENV_URL
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_URL
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.waiting import wait_for

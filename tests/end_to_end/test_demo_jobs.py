@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from gnjobs import Job, JobStore, Line
-from gnjobs.statuses import FINAL_STATUSES
+from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
 from gnjobs_tui.demo.jobs.qc import row_faults
 from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from gnjobs import JobStore
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_odd_numbers import ITSELF, see

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.hostile import FORBIDDEN, TEXTS

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs import values
-from gnjobs.keys import Keys
-from gnjobs.records import CHILD_FIELDS, JOB_FIELDS, children_summary
+from gnjobs.records import values
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, children_summary
+from gnjobs.records.keys import Keys
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_wrong_types import invoke

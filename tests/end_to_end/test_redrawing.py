@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.benchmarks.population import populate
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs.keys import Keys
+from gnjobs.records.keys import Keys
 from tests.benchmarks.population import finish_all, ordered_ids, populate
 from tests.benchmarks.screen import DOWN, Screen, commands, cursor_place, flood
 from tests.end_to_end.command import environment

@@ -49,7 +49,7 @@ def test_it_is_said_on_one_line_and_erased(full: Server, columns: int) -> None:
 
 
 def test_whoever_interrupts_it_gets_a_clean_line(full: Server) -> None:
-    endless = AT_ONCE.replace("main()", "import gnjobs.indexes as i; i.scan_steps = forever; main()")
+    endless = AT_ONCE.replace("main()", "import gnjobs.records.indexes as i; i.scan_steps = forever; main()")
     forever = "def forever(*_):\n    while True:\n        yield []\n"
     with Terminal(
         [sys.executable, "-c", forever + endless, "ls"], 100, 24, environment(full.url)

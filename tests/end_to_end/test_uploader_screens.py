@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.keys import Keys
-from gnjobs.kills import kill_job
-from gnjobs.roles import Actor
+from gnjobs.control.kill import kill_job
+from gnjobs.records.actor import Actor
+from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from tests.end_to_end.command import environment, run
 from tests.end_to_end.terminal import Terminal, gnjobs

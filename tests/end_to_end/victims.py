@@ -8,14 +8,14 @@ import threading
 import time
 from pathlib import Path
 
+from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
-from gnjobs.kills import kill_job
-from gnjobs.launching import launch
-from gnjobs.process_view import ProcessView
-from gnjobs.processes import SUPERVISOR_MODULE, read_command
-from gnjobs.records import Job
-from gnjobs.roles import Actor
+from gnjobs.processes.find import SUPERVISOR_MODULE, read_command
+from gnjobs.processes.process_view import ProcessView
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
 from tests.agents import Agents
 from tests.end_to_end.kill_ledger import LATEST_END, KillLedger
 from tests.end_to_end.kill_plans import JOB, Plan

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import redis
 
-from gnjobs.keys import Keys
-from gnjobs.states import state_of
+from gnjobs.health.states import state_of
+from gnjobs.records.keys import Keys
 from tests.core.mirror import add_job, rows_in
 from tests.end_to_end.command import environment
 from tests.end_to_end.terminal import Terminal, gnjobs

@@ -6,9 +6,9 @@ from typing import TypeVar
 
 from textual.pilot import Pilot
 
-from gnjobs.config import Config
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
+from gnjobs_tui.config import Config
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 from tests.servers import Server
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from gnjobs.keys import CHILD_FIELD, Keys
-from gnjobs.lines import encode_text
-from gnjobs.processes import ProcessSnapshot, SeenProcess
+from gnjobs.outputs.lines import encode_text
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.keys import CHILD_FIELD, Keys
 from tests.servers import Server
 
 KEYS = Keys()

@@ -14,11 +14,11 @@ from rich.cells import cell_len
 from textual.strip import Strip
 
 from gnjobs.errors import GnjobsError
-from gnjobs.health import Health
-from gnjobs.lines import KINDS, Line, encode_text
-from gnjobs.processing import Metric, Report, ReportTable
-from gnjobs.records import JOB_FIELDS, Fields, read_child, read_job
-from gnjobs.rows import row_of
+from gnjobs.health.verdict import Health
+from gnjobs.outputs.lines import KINDS, Line, encode_text
+from gnjobs.processing.report import Metric, Report, ReportTable
+from gnjobs.records.fields import JOB_FIELDS, Fields, read_child, read_job
+from gnjobs.watch.rows import row_of
 from gnjobs_tui.cli import cli
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, job_cells
 from gnjobs_tui.job_facts import fact_lines, fields_text, result_lines, verdict_lines

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.keys import CHILD_FIELD
-from gnjobs.states import STATES
+from gnjobs.health.states import STATES
+from gnjobs.records.keys import CHILD_FIELD
 from gnjobs_tui.job_parts import _ORDER
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen

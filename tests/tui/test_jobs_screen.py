@@ -2,7 +2,7 @@
 
 import time
 
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.virtual_table import VirtualTable

@@ -3,8 +3,8 @@
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.processes import ProcessSnapshot, SeenProcess
-from gnjobs.roles import Actor
+from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.records.actor import Actor
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.killing import KillRun, target_lines, title_of, what_ends
 from gnjobs_tui.screens.kill import KillScreen

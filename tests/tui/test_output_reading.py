@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from gnjobs.lines import Hole, Line
-from gnjobs.output_reader import OutputReader
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.reader import OutputReader
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs.store import JobStore
 from gnjobs_tui.outputs import portions
 from gnjobs_tui.outputs.follower import News, OutputFollower

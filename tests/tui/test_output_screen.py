@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.lines import encode_text
-from gnjobs.output_writer import OutputWriter
+from gnjobs.outputs.lines import encode_text
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.outputs.follower import News
 from gnjobs_tui.outputs.searching import Progress

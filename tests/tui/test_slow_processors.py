@@ -9,9 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.lines import Hole, Line
-from gnjobs.processing import Report, Source, register, registry
-from gnjobs.records import Child, Job
+from gnjobs.outputs.lines import Hole, Line
+from gnjobs.processing import registry
+from gnjobs.processing.processor import Source
+from gnjobs.processing.registry import register
+from gnjobs.processing.report import Report
+from gnjobs.records.fields import Child, Job
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 from tests.servers import Server

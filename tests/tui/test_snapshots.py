@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.config import Config
-from gnjobs.roles import Actor
+from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
+from gnjobs_tui.config import Config
 from gnjobs_tui.screens import base
 from gnjobs_tui.widgets.virtual_table import VirtualTable
 from tests.servers import Server

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gnjobs import values
-from gnjobs.line_text import line_sentence
-from gnjobs.lines import KINDS, Hole, Line
+from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.lines import KINDS, Hole, Line
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report
-from gnjobs.records import Child, Job
+from gnjobs.records import values
+from gnjobs.records.fields import Child, Job
 
 _LONGEST_WORDS = 200
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

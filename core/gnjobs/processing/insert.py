@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gnjobs import values
-from gnjobs.durations import duration_words
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.generic import InputWatch
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
-from gnjobs.records import Child, Job
+from gnjobs.records import values
+from gnjobs.records.fields import Child, Job
+from gnjobs.text import duration_words
 
 MOST_TABLES = 1000
 _LONGEST_NAME = 200

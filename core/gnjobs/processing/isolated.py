@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.processor import Processor, Source
 from gnjobs.processing.report import LARGEST_REPORT, Report, failed_report
 from gnjobs.processing.running import PATIENCE, STEP_SECONDS, Portion, too_slow
-from gnjobs.records import Child, Job
+from gnjobs.records.fields import Child, Job
 
 OVERTIME: Final = signal.SIGPROF
 _STARTING_SECONDS: Final = 30.0

@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.report import Cell, Metric, Report
-from gnjobs.records import Child, Job
+from gnjobs.records.fields import Child, Job
 
 LARGEST_INPUT = 256 * 1024 * 1024
 _LINE_OVERHEAD = 150  # bytes that a line takes besides its text

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gnjobs.faults import Fault, all_faults, read_fault, sentence
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.faults import Fault, all_faults, read_fault, sentence
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.generic import InputWatch
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
-from gnjobs.records import Child, Job
+from gnjobs.records.fields import Child, Job
 
 __all__ = ["Fault", "QcProcessor", "all_faults", "sentence"]
 

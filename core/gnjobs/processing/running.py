@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from gnjobs.lines import Hole, Line
+from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.processor import FunctionProcessor, Processor, Source
 from gnjobs.processing.report import Report, bounded, failed_report
-from gnjobs.records import Child, Job
+from gnjobs.records.fields import Child, Job
 
 STEP_SECONDS = 2.0
 SECONDS_PER_LINE = 50e-6  # more, for a function of all lines

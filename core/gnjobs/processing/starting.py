@@ -6,7 +6,7 @@ from gnjobs.processing.isolated import IsolatedProcessor, pickled_make
 from gnjobs.processing.processor import FunctionProcessor, Processing, Processor
 from gnjobs.processing.registry import foreign_make, processor_for
 from gnjobs.processing.running import RunningProcessor
-from gnjobs.records import Job
+from gnjobs.records.fields import Job
 
 
 def start_processing(

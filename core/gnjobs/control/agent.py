@@ -1,0 +1,181 @@
+"""A host's agent: answers for jobs whose supervisor is gone, and says of each what it has verified here.
+
+One runs on each host. It kills and starts jobs for those who ask from elsewhere, calls a job `lost` only when nothing
+of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
+"""
+
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import Final, TypeVar
+
+import redis
+
+from gnjobs.control.agent_lock import AgentLock, Holder
+from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
+from gnjobs.control.orphans import Rounds
+from gnjobs.errors import GnjobsError
+from gnjobs.processes.host import host_name
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
+from gnjobs.records.kill_steps import KillStep, step
+from gnjobs.records.patience import patiently
+from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.tidying import tidy
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
+
+About = TypeVar("About")
+
+BEAT_SECONDS = 5.0
+_ALREADY_RUNS = 1
+_FINISHING_SECONDS: Final = 20.0
+_AGAIN_SECONDS: Final = 60.0
+_TIDY_SECONDS: Final = 60.0
+
+
+def run_agent(store: JobStore, *, every: float = BEAT_SECONDS) -> int:
+    """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work."""
+    agent = Agent(store, every)
+    holder = agent.begin()
+    if holder is None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, agent.stop)
+        holder = agent.run()
+    if holder is None:
+        return 0
+    text = f"an agent for {store.keys.prefix} already runs on {host_name()}: {holder}"
+    print(f"gnjobs: {text}", file=sys.stderr)  # noqa: T201
+    return _ALREADY_RUNS
+
+
+class Agent:
+    """The agent's work; `look_around` is one round of it."""
+
+    def __init__(self, store: JobStore, every: float = BEAT_SECONDS) -> None:
+        self._store = store
+        self._every = every
+        self._host = host_name()
+        self._lock = AgentLock(store.client, store.keys.host_agent(self._host))
+        self._requests: queue.SimpleQueue[ControlRequest | None] = queue.SimpleQueue()
+        # What was asked while no agent heard it is still waited for as long as this.
+        self._listener = ControlListener(
+            store.url,
+            store.keys.host_control(self._host),
+            self._requests.put,
+            last_seconds=AGENT_BEAT_SECONDS,
+        )
+        self._rounds = Rounds(store, self._finish_kill)
+        self._tidy_at = 0.0
+        self._kills: dict[str, float] = {}
+        self._at_work: list[threading.Thread] = []
+        self._is_stopping = False
+
+    def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
+        """End after what is being done."""
+        self._is_stopping = True
+        self._requests.put(None)
+
+    def begin(self) -> Holder | None:
+        """Become the agent, waiting for a Redis that is away; returns who is it already."""
+        return patiently(self._lock.take)
+
+    def run(self) -> Holder | None:
+        """Beat, look around and answer until told to stop, or until another one is the agent, which is returned."""
+        self._listener.start()
+        due, other = 0.0, None
+        while not self._is_stopping and other is None:
+            if time.monotonic() >= due:
+                other = self._round()
+                due = time.monotonic() + self._every
+            try:
+                request = self._requests.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                continue
+            if request is not None:
+                self._do(self._answer, request)
+        self._end(other)
+        return other
+
+    def _round(self) -> Holder | None:
+        """Look around if we are still the agent; a Redis that is away is waited for."""
+        try:
+            other = self._lock.renew()
+            if other is None:
+                self.look_around()
+        except redis.RedisError as error:
+            print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            return None
+        return other
+
+    def _end(self, other: Holder | None) -> None:
+        """Let what is being done end, and make room."""
+        limit = time.monotonic() + _FINISHING_SECONDS
+        for thread in self._at_work:
+            thread.join(max(0.0, limit - time.monotonic()))
+        if other is not None:
+            return
+        try:
+            self._store.client.zrem(self._store.keys.hosts, self._host)
+            self._lock.release()
+        except redis.RedisError as error:
+            print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _do(self, work: Callable[[About], None], about: About) -> None:
+        self._at_work = [thread for thread in self._at_work if thread.is_alive()]
+        self._at_work.append(threading.Thread(target=work, args=(about,), daemon=True))
+        self._at_work[-1].start()
+
+    def _answer(self, request: ControlRequest) -> None:
+        """Do what was asked, and tell each step of it."""
+        try:
+            for each in self._steps(request):
+                self._listener.answer(request.id, each)
+        except (GnjobsError, redis.RedisError, OSError) as error:
+            self._listener.answer(request.id, step("refused", str(error), final=True))
+
+    def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
+        if request.kind == "kill" and request.job:
+            return kill_job(
+                self._store,
+                request.job,
+                request.child,
+                actor=Actor.admin(request.by),
+                reason=request.reason,
+                grace=request.grace,
+                force=request.force,
+                as_agent=True,
+            )
+        if request.kind == "start" and request.job:
+            launch(self._store.get(request.job), store=self._store)
+            return [step("written", f"started on {self._host}", verified=True, final=True)]
+        return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
+
+    def look_around(self) -> None:
+        """Beat, then look at unfinished jobs of this host."""
+        now = self._store.now()
+        self._store.client.zadd(self._store.keys.hosts, {self._host: now})
+        self._rounds.go(now)
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + _TIDY_SECONDS
+            tidy(self._store.client, self._store.keys)
+
+    def _finish_kill(self, job: Job) -> None:
+        """Go on with a kill whose supervisor died over it, again after a while where something was left."""
+        if time.monotonic() < self._kills.get(job.id, 0.0):
+            return
+        self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
+        self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
+        self._do(self._kill_stopping, job)
+
+    def _kill_stopping(self, job: Job) -> None:
+        actor = Actor.admin(job.stop_by or "agent")
+        try:
+            for _ in kill_job(self._store, job.id, actor=actor, reason=job.stop_reason or "", as_agent=True):
+                continue
+        except (GnjobsError, redis.RedisError, OSError) as error:
+            print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,300 @@
+"""Killing a job or one of its children, asked by a person and verified.
+
+The supervisor is asked; where it is gone or does not answer, the asker does the same on the same host, and from
+another host the agent there is asked.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterator
+from typing import TYPE_CHECKING
+
+from gnjobs.control.local_kill import LocalKill
+from gnjobs.errors import NotAllowed
+from gnjobs.outputs.lines import encode_text
+from gnjobs.processes.end import KILL_SECONDS
+from gnjobs.processes.find import is_supervisor
+from gnjobs.processes.hidden_processes import is_concealed
+from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.records import events, requests
+from gnjobs.records.child_ends import end_children
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.keys import is_id
+from gnjobs.records.kill_steps import KillStep, step
+from gnjobs.records.lifetimes import expire_ended
+from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest
+from gnjobs.records.scripts import Value, transition
+from gnjobs.records.statuses import KILLED, PENDING, UNFINISHED_STATUSES
+
+if TYPE_CHECKING:
+    from gnjobs.records.actor import Actor
+    from gnjobs.store import JobStore
+
+__all__ = ["KillStep", "kill_job"]
+
+SUPERVISOR_SECONDS = 3.0
+AGENT_BEAT_SECONDS = 30.0
+_WRITING_SECONDS = 15.0
+
+
+def kill_job(
+    store: "JobStore",
+    job_id: str,
+    child_id: str | None = None,
+    *,
+    actor: "Actor",
+    reason: str = "",
+    grace: float = DEFAULT_GRACE,
+    force: bool = False,
+    supervisor_timeout: float = SUPERVISOR_SECONDS,
+    as_agent: bool = False,
+) -> Iterator[KillStep]:
+    """Kill a job, or one child alone, and yield each step; the last is `final` and says whether it is `verified`.
+
+    TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a
+    kill that is under way. A host's agent, which acts `as_agent`, asks no agent. Raises `NotAllowed`, `NoSuchJob`,
+    `NoSuchChild`, and `ValueError` for a `grace` outside of 0 to 3600.
+    """
+    if not 0.0 <= grace <= LONGEST_GRACE:
+        raise ValueError(f"grace must be 0 to {LONGEST_GRACE:.0f} seconds, not {grace}")
+    job = store.get(job_id)
+    child = store.child(job_id, child_id) if child_id is not None else None
+    _check(store, job, actor, reason)
+    kill = _Kill(store, job, child, actor.name, reason, 0.0 if force else grace, force, as_agent)
+    yield from kill.steps(supervisor_timeout)
+
+
+def _check(store: "JobStore", job: Job, actor: "Actor", reason: str) -> None:
+    try:
+        actor.check("kill", job)
+    except NotAllowed as refused:
+        events.record_refusal(store.client, store.keys, "kill", job, refused, by=actor.name, reason=reason)
+        raise
+
+
+class _Kill:
+    """One request to kill, on its way from the supervisor to whoever can do it."""
+
+    def __init__(
+        self,
+        store: "JobStore",
+        job: Job,
+        child: Child | None,
+        by: str,
+        reason: str,
+        grace: float,
+        force: bool,
+        as_agent: bool,
+    ) -> None:
+        self.store = store
+        self.job = job
+        self.child = child
+        self.by = by
+        self.reason = reason
+        self.grace = grace
+        self.force = force
+        self.as_agent = as_agent
+        self.token = uuid.uuid4().hex
+
+    def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
+        """Everything that happens, in order."""
+        target = self.child or self.job
+        if self.child is not None and (self.job.supervisor_pid is None or not is_id(self.child.id)):
+            yield step(
+                "refused",
+                "a worker of a Pool can't be killed alone: its parent would wait for it for ever; kill the job instead",
+                final=True,
+            )
+        elif target.is_final:
+            yield from self._already_ended(target)
+        elif self.job.status == PENDING and self.job.supervisor_pid is None:
+            yield from self._kill_pending()
+        elif self.job.supervisor_pid is None:
+            yield from self._end_here()
+        elif pids_count_here(self.job) and not self._supervisor_lives():
+            yield from self._answer_for_supervisor("is gone")
+        else:
+            stream = self.store.keys.control(self.job.id)
+            yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
+
+    def _supervisor_lives(self) -> bool:
+        """Whether it is there; one that is not shown to us is asked, too."""
+        pid = self.job.supervisor_pid
+        return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
+
+    @property
+    def _local(self) -> LocalKill:
+        return LocalKill(self.store, self.job, self.child, self.grace)
+
+    def _may_answer(self) -> bool:
+        return not pids_count_here(self.job) or self._supervisor_lives()
+
+    def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
+        """Nothing is to be done for what has ended, unless something of it runs all the same."""
+        if self.child is None and self.job.supervisor_pid is not None:
+            if is_on_this_host(self.job):
+                if self._local.outlived_its_end():
+                    yield step("answered", f"it has ended ({target.status}), yet something of it runs")
+                    yield from self._end_here()
+                    return
+            elif self.job.left_running:
+                yield step("answered", f"it has ended ({target.status}), leaving {self.job.left_running}")
+                yield from self._ask_agent()
+                return
+        yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
+
+    def _kill_pending(self) -> Iterator[KillStep]:
+        outcome, status = self._write({PENDING})
+        if outcome == "done":
+            yield from self._written(["it had not been started"])
+            return
+        self.job = self.store.get(self.job.id)
+        yield step("answered", f"it is {status} by now")
+        yield from self.steps(SUPERVISOR_SECONDS)
+
+    def _ask(
+        self,
+        stream: str,
+        timeout: float,
+        unanswered: Callable[[], Iterator[KillStep]],
+        may_answer: Callable[[], bool] = lambda: True,
+    ) -> Iterator[KillStep]:
+        """Ask on a stream and pass on what is answered, until nobody is there who could answer, or for too long."""
+        request = ControlRequest(
+            id="",
+            kind="kill",
+            job=self.job.id,
+            child=self.child.id if self.child else None,
+            by=self.by,
+            reason=self.reason,
+            grace=self.grace,
+            force=self.force,
+            origin=host_name(),
+        )
+        request_id = requests.send_request(self.store.client, stream, request)
+        yield step("asked", f"asked as {self.by}")
+        wait = _Patience(timeout, self.grace)
+        for answered in requests.read_answers(self.store.client, stream, request_id, wait.until):
+            if answered is not None:
+                wait.encourage()
+                yield answered
+                if answered.final:
+                    return
+            elif not may_answer():
+                break
+        yield from unanswered()
+
+    def _unanswered(self) -> Iterator[KillStep]:
+        self.job = self.store.get(self.job.id)
+        if self.job.is_final:
+            yield from self._already_ended(self.job)
+        elif is_on_this_host(self.job):
+            yield from self._answer_for_supervisor(
+                "does not answer" if self._supervisor_lives() else "is gone"
+            )
+        else:
+            yield from self._ask_agent()
+
+    def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
+        """Do on the job's host what its supervisor should; the agent does it for who may not."""
+        supervisor = f"supervisor {self.job.supervisor_pid} {state}"
+        if not self._may_act() and not self.as_agent and self._agent_beats():
+            yield step(
+                "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
+            )
+            yield from self._ask_agent()
+        else:
+            yield step("answered", f"{supervisor}; doing it from here")
+            yield from self._end_here()
+
+    def _may_act(self) -> bool:
+        return os.geteuid() == 0 or self.job.account == login_name()
+
+    def _ask_agent(self) -> Iterator[KillStep]:
+        if self.as_agent or not self._agent_beats():
+            yield from self._refused()
+            return
+        yield step("answered", f"asking the agent of {self.job.host}")
+        host_stream = self.store.keys.host_control(self.job.host or "")
+        yield from self._ask(host_stream, AGENT_BEAT_SECONDS, self._refused)
+
+    def _agent_beats(self) -> bool:
+        beat = self.store.client.zscore(self.store.keys.hosts, self.job.host or "")
+        return beat is not None and self.store.now() - float(beat) < AGENT_BEAT_SECONDS
+
+    def _refused(self) -> Iterator[KillStep]:
+        child = f" --child {self.child.id}" if self.child else ""
+        yield step(
+            "refused",
+            f"nobody answers on {self.job.host or 'its host'}, and no agent runs there; run there: "
+            f"gnjobs kill {self.job.id}{child}",
+            final=True,
+        )
+
+    def _end_here(self) -> Iterator[KillStep]:
+        """Do the supervisor's work, or end what gn-uploader started itself."""
+        last = yield from self._local.steps()
+        yield from self._conclude(last)
+
+    def _conclude(self, last: KillStep) -> Iterator[KillStep]:
+        if last.kind == "refused":
+            yield last
+            return
+        if not last.verified:
+            yield step("left", f"not killed: {last.text}", last.pids, final=True)
+            return
+        outcome, status = self._write(UNFINISHED_STATUSES)
+        if outcome == "done":
+            yield from self._written([last.text])
+        else:
+            yield step(
+                "verified", f"{last.text}; its status is {status or 'gone'}", verified=True, final=True
+            )
+
+    def _write(self, allowed: Collection[str]) -> tuple[str, str]:
+        keys, client = self.store.keys, self.store.client
+        key = keys.child(self.job.id, self.child.id) if self.child else keys.job(self.job.id)
+        fields: dict[str, Value] = {
+            "finished": f"{self.store.now():.3f}",
+            "stop-by": encode_text(self.by),
+            "stop-reason": encode_text(self.reason),
+        }
+        if self.child is None:
+            end_children(self.store, self.job.id, KILLED, fields)
+            fields["stop-requested"] = fields["finished"]
+        outcome, status = transition(client, key, allowed, KILLED, self.token, fields)
+        if outcome == "done" and self.child is None:
+            client.zrem(keys.unfinished, self.job.id)
+            if self.job.supervisor_pid is not None:  # what others wrote keeps the end that they gave it
+                expire_ended(client, keys, self.job)
+        return outcome, status
+
+    def _written(self, facts: list[str]) -> Iterator[KillStep]:
+        child = f" (child {self.child.label or self.child.id})" if self.child else ""
+        events.record_event(
+            self.store.client,
+            self.store.keys,
+            "killed",
+            self.job,
+            text=f"killed{child}: {'; '.join(facts)}",
+            by=self.by,
+            reason=self.reason,
+        )
+        yield step("written", f'{"; ".join(facts)}; written "killed by {self.by}"', verified=True, final=True)
+
+
+class _Patience:
+    """Until when answers are waited for: briefly for the first, then as long as a kill may take."""
+
+    def __init__(self, first: float, grace: float) -> None:
+        self._grace = grace
+        self._until = time.monotonic() + first
+
+    def until(self) -> float:
+        """The end of waiting (monotonic)."""
+        return self._until
+
+    def encourage(self) -> None:
+        """An answer came: the rest may take its time."""
+        self._until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS

@@ -1,0 +1,178 @@
+"""Jobs of this host that nobody reports on any more, and what is verified here of each: the agent's rounds."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+from uuid import uuid4
+
+import redis
+
+from gnjobs.health.verdict import BEAT_SECONDS, Presence, beat_overdue_after
+from gnjobs.processes.find import is_supervisor, processes_of
+from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
+from gnjobs.processes.known_processes import known_identities
+from gnjobs.processes.presence import look
+from gnjobs.processes.process_view import ProcessView
+from gnjobs.processes.table import read_command
+from gnjobs.records import events
+from gnjobs.records.child_ends import end_children
+from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
+from gnjobs.records.indexes import Cursor, read_index
+from gnjobs.records.lifetimes import expire_ended
+from gnjobs.records.scripts import Value, set_fields, transition
+from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
+from gnjobs.store import JobStore
+
+_AT_ONCE: Final = 500
+_MOST_A_ROUND: Final = 5000
+_LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
+_WHOLE: Final = tuple(JOB_FIELDS)
+
+
+class Rounds:
+    """Goes through the unfinished jobs, a bounded number each round: none is left out for ever.
+
+    `on_stopping` is told of jobs that somebody asked to kill, whose supervisor is gone, and that still run.
+    """
+
+    def __init__(self, store: JobStore, on_stopping: Callable[[Job], None]) -> None:
+        self._store = store
+        self._on_stopping = on_stopping
+        self._cursor: Cursor | None = None
+        self._orphans: set[str] = set()
+
+    def go(self, now: float) -> None:
+        """One round: look at jobs, newest first, from where the last round ended."""
+        suspects = [job for job in self._next_jobs() if self._is_suspect(job, now)]
+        jobs = list(self._read_whole(suspects))
+        doubtful = [job for job in self._safely(jobs, self._needs_look) if self._is_suspect(job, now)]
+        view = ProcessView() if doubtful else None
+        gone = self._safely(doubtful, self._is_gone, now, view)
+        if gone:
+            view = ProcessView()  # a process that forks and ends meanwhile can escape one look
+            self._safely(gone, self._conclude, now, view)
+
+    def _next_jobs(self) -> Iterator[Job]:
+        """Some of the unfinished; what has ended, or has no record any more, is removed from the index."""
+        client, keys = self._store.client, self._store.keys
+        for _ in range(_MOST_A_ROUND // _AT_ONCE):
+            entries = read_index(client, keys.unfinished, self._cursor, _AT_ONCE)
+            jobs = self._store.many([entry.job_id for entry in entries])
+            pairs = list(zip(entries, jobs, strict=True))
+            done = [entry.job_id for entry, job in pairs if job is None or job.is_final]
+            if done:
+                client.zrem(keys.unfinished, *done)
+                self._orphans.difference_update(done)
+            yield from (job for _, job in pairs if job is not None and not job.is_final)
+            self._cursor = (entries[-1].created, entries[-1].job_id) if len(entries) == _AT_ONCE else None
+            if self._cursor is None:
+                return
+
+    def _is_suspect(self, job: Job, now: float) -> bool:
+        """Whether nobody seems to report on a job of which this host may know."""
+        if job.status == PENDING:
+            return now - (job.launched or job.created or 0.0) > _LAUNCH_SECONDS
+        since = job.heartbeat or job.started or job.created or 0.0
+        return is_on_this_host(job) and (job.id in self._orphans or now - since > beat_overdue_after(job))
+
+    def _read_whole(self, jobs: list[Job]) -> Iterator[Job]:
+        """Read the fields that lists leave out."""
+        for start in range(0, len(jobs), _AT_ONCE):
+            pipe = self._store.client.pipeline(transaction=False)
+            chunk = jobs[start : start + _AT_ONCE]
+            for job in chunk:
+                pipe.hmget(self._store.keys.job(job.id), _WHOLE)
+            replies = pipe.execute(raise_on_error=False)
+            for job, reply in zip(chunk, replies, strict=True):
+                found = None if isinstance(reply, Exception) else read_job_list(job.id, reply, _WHOLE)
+                if found is not None and not found.is_final:
+                    yield found
+
+    def _safely(self, jobs: Iterable[Job], judge: Callable[..., bool], *arguments: Any) -> list[Job]:
+        """The jobs of which a judge says so; one whose keys hold something else keeps nobody from the others."""
+        found = []
+        for job in jobs:
+            try:
+                if judge(job, *arguments):
+                    found.append(job)
+            except redis.ConnectionError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a record holds, the others are looked at
+                print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return found
+
+    def _needs_look(self, job: Job) -> bool:
+        if job.status == PENDING:
+            return (job.launch_host, job.launch_namespace) == (host_name(), pid_namespace())
+        return not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id)
+
+    def _is_gone(self, job: Job, now: float, view: ProcessView) -> bool:
+        """Whether nothing of it was seen; what still runs is kept."""
+        if job.status == PENDING:
+            return not _may_be_launched(job, view)
+        present = look(job, view)
+        if present.kind == "running":
+            self._keep(job, now, present)
+        return present.kind in ("gone", "restarted")
+
+    def _conclude(self, job: Job, now: float, view: ProcessView) -> bool:
+        """Write the end of a job of which nothing is seen at second sight either."""
+        if job.status == PENDING:
+            return not _may_be_launched(job, view) and self._write_lost_launch(job, now)
+        present = look(job, view, known_identities(self._store, job.id))
+        match present.kind:
+            case "gone":
+                why = f"nothing of it runs on {job.host}, and its supervisor is gone"
+                return self._write_end(job, now, why)
+            case "restarted":
+                return self._write_end(job, now, f"{job.host} was restarted")
+            case "running":
+                self._keep(job, now, present)
+        return False
+
+    def _keep(self, job: Job, now: float, present: Presence) -> None:
+        """Beat for an orphan, since it still runs, and say so; what can't be seen is not beaten for."""
+        client, key = self._store.client, self._store.keys.job(job.id)
+        self._orphans.add(job.id)
+        fields: dict[str, Value] = {"heartbeat": f"{now:.3f}"}
+        if job.orphaned is None:
+            text = f"its supervisor is gone, yet {present.words}; the agent of {job.host} beats for it"
+            fields |= {"orphaned": f"{now:.3f}", "error": text}
+            events.record_event(client, self._store.keys, "orphaned", job, text=text, by="agent")
+        set_fields(client, key, fields)
+        if job.status == STOPPING:
+            self._on_stopping(job)
+
+    def _write_end(self, job: Job, now: float, why: str) -> bool:
+        """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
+        status = KILLED if job.stop_requested else LOST
+        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
+        end_children(self._store, job.id, status, fields)
+        return self._write(job, UNFINISHED_STATUSES, status, fields)
+
+    def _write_lost_launch(self, job: Job, now: float) -> bool:
+        """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
+        why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
+        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
+        is_written = self._write(job, {PENDING}, LOST, fields)
+        if is_written:  # not before: a supervisor that was slow may have begun it meanwhile
+            end_children(self._store, job.id, LOST, fields)
+        return is_written
+
+    def _write(self, job: Job, allowed: Iterable[str], status: str, fields: dict[str, Value]) -> bool:
+        client, keys = self._store.client, self._store.keys
+        outcome, _ = transition(client, keys.job(job.id), tuple(allowed), status, uuid4().hex, fields)
+        if outcome != "done":
+            return False
+        client.zrem(keys.unfinished, job.id)
+        self._orphans.discard(job.id)
+        expire_ended(client, keys, job)
+        text = f"{status}: {fields['error']!s}"
+        events.record_event(client, keys, "lost" if status == LOST else "killed", job, text=text, by="agent")
+        return True
+
+
+def _may_be_launched(job: Job, view: ProcessView) -> bool:
+    """Whether a supervisor for a pending job may be there: it carries its mark, or something can't be inspected."""
+    unreadable = (pid for pid, mark in view.marks.items() if mark is None and pid not in view.spared)
+    return bool(processes_of(job.id, view=view)) or any(read_command(pid) for pid in unreadable)

@@ -1,0 +1,179 @@
+"""The one raw connection of a writer: it never reconnects by itself and never sends anything twice."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import redis
+
+from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
+from gnjobs.outputs.window import Batch
+from gnjobs.records.connection import connect, is_wrong_type
+from gnjobs.records.scripts import SET_FIELDS
+
+Command = tuple[str | bytes | int, ...]
+
+_AT, _KIND, _DATA = ENTRY_FIELDS
+_REPLY_TIMEOUT = 5.0
+
+
+class StreamState(NamedTuple):
+    """What the server says of a stream: the last id it gave (None: no such key) and which server it is."""
+
+    last_id: bytes | None
+    run_id: bytes | None
+
+
+class Refused(Exception):
+    """The server answered with an error, or not as expected; this connection is of no more use."""
+
+
+class NotAStream(Exception):
+    """The key holds something else."""
+
+
+class OutputConnection:
+    """One connection at a time, to one stream; after an error the next is opened, and asks for the state."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._pool: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
+        self._key = key
+        self._connection: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a connection that has shown no fault."""
+        return self._connection is not None
+
+    def open(self) -> StreamState:
+        """Connect anew and ask what the server has."""
+        self.close()
+        # Not by the pool: it counts what it made, and makes no more after a hundred, however many are gone.
+        connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
+        connection.connect()
+        self._connection = connection
+        info, server = self._exchange([("XINFO", "STREAM", self._key), ("INFO", "server")])
+        return StreamState(_last_id(info), _run_id(server))
+
+    def close(self) -> None:
+        """Let the connection go; also from another thread, whose waiting ends."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.disconnect()
+
+    def looks_alive(self) -> bool:
+        """Whether the other side has neither closed the connection nor said anything unasked."""
+        return not self._connection.can_read(0)
+
+    def ping(self) -> None:
+        """Make sure that the server answers on this connection."""
+        (reply,) = self._exchange([("PING",)])
+        if reply != b"PONG":
+            raise Refused(f"PING was answered with {reply!r:.100}")
+
+    def entries(self, after: int, count: int) -> Any:
+        """The first entries whose ids follow a line number."""
+        (reply,) = self._exchange([("XRANGE", self._key, f"{after}-1", "+", "COUNT", count)])
+        return _good(reply)
+
+    def memory(self) -> int:
+        """How many bytes the stream takes on the server; 0 where that can't be asked."""
+        (reply,) = self._exchange([("MEMORY", "USAGE", self._key)])
+        return reply if isinstance(reply, int) else 0
+
+    def first_number(self) -> int:
+        """The number of the oldest entry; 1 where there is none."""
+        (reply,) = self._exchange([("XRANGE", self._key, "-", "+", "COUNT", 1)])
+        found = _good(reply)
+        return (entry_number(found[0][0]) if found else None) or 1
+
+    def store(
+        self,
+        batches: Sequence[Batch],
+        base: int,
+        after: int,
+        *,
+        create: bool,
+        keep_from: int | None,
+        expire: int,
+    ) -> bool:
+        """Store batches in one transaction; returns False where the stream is gone.
+
+        `base` is added to their numbers, `after` is the last number known to be stored, `keep_from` the
+        oldest line that is to stay. Raises `Refused` where anything is not as it should be, entries that
+        follow `after` included: somebody else's, or our own from a connection that was given up.
+        """
+        commands: list[Command] = [("MULTI",), ("XRANGE", self._key, f"{after}-1", "+", "COUNT", 1)]
+        for batch in batches:
+            make: Command = () if create and batch is batches[0] else ("NOMKSTREAM",)
+            trim: Command = ("MINID", "~", keep_from) if keep_from and batch is batches[0] else ()
+            entry_id = b"%d-0" % (base + batch.last)
+            fields: Command = (_AT, batch.at, _KIND, batch.kind.encode(), _DATA, batch.data)
+            commands.append(("XADD", self._key, *make, *trim, entry_id, *fields))
+        if create:
+            commands.append(("EXPIRE", self._key, expire))
+        replies = self._exchange([*commands, ("EXEC",)])
+        following, *ids = _transaction(replies)
+        if following:
+            raise Refused("entries that were not expected follow the last one that was stored")
+        if None in ids:
+            return False
+        if ids[: len(batches)] != [b"%d-0" % (base + batch.last) for batch in batches]:
+            raise Refused(f"XADD was answered with {ids!r:.200}")
+        return True
+
+    def set_fields(self, hash_key: str, fields: Mapping[str, bytes]) -> None:
+        """Set fields of a hash where it exists."""
+        pairs = [part for pair in fields.items() for part in pair]
+        (reply,) = self._exchange([("EVAL", SET_FIELDS, 1, hash_key, *pairs)])
+        _good(reply)
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection
+        if connection is None:
+            raise redis.ConnectionError("the connection was closed")
+        connection.send_packed_command([b"".join(connection.pack_commands(commands))], check_health=False)
+        return [_read(connection) for _ in commands]
+
+
+def _read(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+def _good(reply: Any) -> Any:
+    if isinstance(reply, Exception):
+        raise Refused(str(reply))
+    return reply
+
+
+def _transaction(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        _good(reply)
+    results = replies[-1]
+    if not isinstance(results, list):
+        raise Refused(f"EXEC was answered with {results!r:.100}")
+    for result in results:
+        _good(result)
+    return results
+
+
+def _last_id(info: Any) -> bytes | None:
+    if isinstance(info, redis.ResponseError) and "no such key" in str(info):
+        return None
+    if is_wrong_type(info):
+        raise NotAStream
+    pairs = _good(info)
+    found = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    return bytes(found[b"last-generated-id"])
+
+
+def _run_id(server: Any) -> bytes | None:
+    """Which run of the server answers; None where the connection's user may not ask."""
+    if isinstance(server, Exception):
+        return None
+    for line in server.splitlines():
+        if line.startswith(b"run_id:"):
+            return bytes(line[7:])
+    return None

@@ -1,0 +1,194 @@
+"""Reads any output as numbered lines: those of gnjobs' own writer, and what others keep in Redis."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol, TypeVar
+
+import redis
+
+from gnjobs.errors import OutputRestarted
+from gnjobs.outputs.lines import Extent, ExtentKind, Hole, Line, encode_text, entry_number
+from gnjobs.outputs.streams import ForeignStream, MayHold, NumberedStream, OtherForm, is_numbered
+from gnjobs.outputs.texts import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
+from gnjobs.records.connection import is_wrong_type
+
+_LINES_AT_ONCE: Final = 5000
+_LINES_SKIMMED: Final = 500
+_LONGEST_BLOCK: Final = 1.0
+
+Result = TypeVar("Result")
+
+
+class Stored(Protocol):
+    """One form in which lines are stored."""
+
+    def extent(self) -> Extent:
+        """Where its lines begin and end."""
+        ...
+
+    def last(self) -> int:
+        """The number of the last line, 0 where there is none."""
+        ...
+
+    def read(self, first: int, count: int, /) -> list[Line | Hole]:
+        """Read at most `count` lines from `first` on."""
+        ...
+
+    def wait(self, after: int, seconds: float, most: int, /) -> list[Line | Hole]:
+        """Wait for lines that follow `after`; what is missing before them is a hole."""
+        ...
+
+
+class NoLines:
+    """A key that is not there, or holds what can't be read as lines."""
+
+    def __init__(self, kind: ExtentKind) -> None:
+        self._extent = Extent(1, 0, kind, trimmed=False)
+
+    def extent(self) -> Extent:
+        """Nothing."""
+        return self._extent
+
+    def last(self) -> int:
+        """Nothing."""
+        return 0
+
+    def read(self, _first: int, _count: int) -> list[Line | Hole]:
+        """Nothing."""
+        return []
+
+    def wait(self, _after: int, seconds: float, _most: int) -> list[Line | Hole]:
+        """Let a moment pass."""
+        time.sleep(min(seconds, 0.2))
+        return []
+
+
+def _skim(stored: Stored, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+    if isinstance(stored, NumberedStream):
+        return stored.skim(first, count, may_hold)
+    found = stored.read(first, min(count, _LINES_SKIMMED))
+    last = found[-1] if found else None
+    if last is None:
+        return found, first
+    return found, (last.number if isinstance(last, Line) else last.last) + 1
+
+
+class OutputReader:
+    """The output at `key`, or in one field of the hash at `key`, whatever its form.
+
+    Never raises on data: what can't be read has the extent's kind `unreadable`. Errors of the connection pass
+    through.
+    """
+
+    def __init__(self, client: redis.Redis, key: str, field: str | None = None) -> None:
+        self.key = key
+        self.field = field
+        self._name = encode_text(key)  # a file's name in a key may be anything but UTF-8
+        self._client = client
+        self._stored: Stored | None = None
+
+    def extent(self) -> Extent:
+        """Say which lines there are, and in what form they are stored."""
+        self._stored = None
+        return self._ask(lambda stored: stored.extent())
+
+    def read(self, first: int, count: int) -> list[Line | Hole]:
+        """Read at most `count` lines from number `first` on; missing ones are an uncounted `Hole`."""
+        return self._ask(lambda stored: stored.read(first, count))
+
+    def skim(self, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+        """Read on from `first`, leaving out entries that hold nothing of interest; also the number to go on from.
+
+        That number is `first` where there is no more. Only whole entries of numbered lines are left out, unsplit; of
+        other forms some lines are read.
+        """
+        return self._ask(lambda stored: _skim(stored, first, count, may_hold))
+
+    def tail(self, count: int) -> list[Line | Hole]:
+        """Read the last `count` lines."""
+        extent = self.extent()
+        return self.read(max(extent.first, extent.last - count + 1), count)
+
+    def follow(self, after: int, block_seconds: float = 1.0) -> list[Line | Hole]:
+        """Wait for lines that follow number `after`; `[]` when none came within `block_seconds`.
+
+        Raises `OutputRestarted` where the output now ends before `after`: what was read is there no more.
+        """
+        deadline = time.monotonic() + block_seconds
+        while True:
+            found = self._wait(after, min(deadline - time.monotonic(), self._longest_block()))
+            if found:
+                return found
+            last = self._ask(lambda stored: stored.last())
+            if last < after:
+                raise OutputRestarted(f"{self.key} now ends at line {last}, before line {after}")
+            if last == after and time.monotonic() >= deadline:
+                return []
+
+    def iterate(self, first: int = 1, last: int | None = None) -> Iterator[Line | Hole]:
+        """Go through the lines from `first` to `last` (None: to the end), reading them in portions."""
+        cursor = max(first, 1)
+        while last is None or cursor <= last:
+            count = _LINES_AT_ONCE if last is None else min(_LINES_AT_ONCE, last - cursor + 1)
+            portion = self.read(cursor, count)
+            for item in portion:
+                number = item.number if isinstance(item, Line) else item.last
+                if last is not None and number > last:
+                    break
+                yield item
+            if not portion:
+                return
+            cursor = number + 1
+
+    def _wait(self, after: int, seconds: float) -> list[Line | Hole]:
+        return self._ask(lambda stored: stored.wait(after, max(0.0, seconds), _LINES_AT_ONCE))
+
+    def _longest_block(self) -> float:
+        timeout = self._client.connection_pool.connection_kwargs.get("socket_timeout")
+        return min(_LONGEST_BLOCK, timeout / 2) if timeout else _LONGEST_BLOCK
+
+    def _ask(self, question: Callable[[Stored], Result]) -> Result:
+        """Ask the form that the key had when last looked at; look anew where it had none or has another."""
+        for _ in range(2):
+            if self._stored is None or isinstance(self._stored, NoLines):
+                self._stored = self._find()
+            try:
+                return question(self._stored)
+            except (redis.ResponseError, OtherForm) as error:
+                if isinstance(error, redis.ResponseError) and not is_wrong_type(error):
+                    raise
+                self._stored = None
+        return question(NoLines("unreadable"))
+
+    def _find(self) -> Stored:
+        found: Any = self._client.type(self._name)
+        if found == b"none":
+            return NoLines("none")
+        if self.field is not None:
+            return self._find_field(self.field) if found == b"hash" else NoLines("unreadable")
+        if found == b"stream":
+            return self._find_stream()
+        if found == b"list":
+            return ListLines(self._client, self._name)
+        if found == b"string":
+            return TextLines(StringText(self._client, self._name))
+        return NoLines("unreadable")
+
+    def _find_field(self, field: str) -> Stored:
+        length: Any = self._client.hstrlen(self._name, field)
+        if length > LARGEST_FIELD:
+            return NoLines("unreadable")
+        return TextLines(FieldText(self._client, self._name, field)) if length else NoLines("none")
+
+    def _find_stream(self) -> Stored:
+        with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.xrange(self._name, "-", "+", count=1)
+            pipeline.xrevrange(self._name, "+", "-", count=1)
+            pipeline.xinfo_stream(self._name)
+            oldest, newest, info = pipeline.execute(raise_on_error=False)
+        if isinstance(info, Exception):
+            return NoLines("none")
+        last_id = info["last-generated-id"]
+        if is_numbered([*oldest, *newest]) and (last_id == b"0-0" or entry_number(last_id) is not None):
+            return NumberedStream(self._client, self._name)
+        return ForeignStream(self._client, self._name)

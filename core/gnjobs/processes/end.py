@@ -1,0 +1,169 @@
+"""Ending processes for sure: TERM, after a grace time KILL, and looking again until nothing is found."""
+
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from gnjobs.processes.find import Found, SeenProcess
+from gnjobs.processes.procstat import process_start
+from gnjobs.records.kill_steps import KillStep, pid_list, step
+
+# How long KILL is repeated before what is left is named: a process in uninterruptible sleep outlives it.
+KILL_SECONDS = 5.0
+_LOOK_EVERY = 0.1
+_EMPTY_LOOKS = 2
+# How long what can't be inspected is looked at again: a process that is just being started may be so for a moment.
+_HIDDEN_SECONDS = 0.5
+
+Identity = tuple[int, int]
+
+
+class Target:
+    """One process held by a pidfd, so that no signal ever reaches another one of the same pid."""
+
+    def __init__(self, process: SeenProcess, pidfd: int) -> None:
+        self.process = process
+        self.pidfd = pidfd
+
+    @classmethod
+    def hold(cls, process: SeenProcess) -> "Target | None":
+        """Open the process, then check that it is the one that was seen; None where it is gone."""
+        try:
+            pidfd = os.pidfd_open(process.pid)
+        except OSError:
+            return None
+        if process_start(process.pid) != process.started:
+            os.close(pidfd)
+            return None
+        return cls(process, pidfd)
+
+    def send(self, number: signal.Signals) -> bool:
+        """Send a signal; returns whether it was allowed (a process that is gone counts as such)."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            return False
+        return True
+
+
+class _Ending:
+    """The processes that one ending has met, alive and gone."""
+
+    def __init__(self, find: Callable[[], Found]) -> None:
+        self._find = find
+        self._poll = select.poll()
+        self.alive: dict[int, Target] = {}
+        self.met: set[Identity] = set()
+        self.refused: dict[int, str] = {}
+        self.hidden: tuple[tuple[int, str], ...] = ()
+        self.seen: tuple[SeenProcess, ...] = ()
+
+    def look(self) -> list[Target]:
+        """Find the job's processes again and hold those that are new; returns these."""
+        found = self._find()
+        self.hidden, self.seen = found.hidden, found.processes
+        held = {(target.process.pid, target.process.started) for target in self.alive.values()}
+        new = []
+        for process in found.processes:
+            if (process.pid, process.started) in held or (target := Target.hold(process)) is None:
+                continue
+            self.alive[target.pidfd] = target
+            self._poll.register(target.pidfd, select.POLLIN)
+            self.met.add((process.pid, process.started))
+            new.append(target)
+        return new
+
+    def send(self, targets: list[Target], number: signal.Signals) -> None:
+        """Signal targets; a stopped one is continued so that it can end."""
+        for target in targets:
+            if not target.send(number):
+                self.refused[target.process.pid] = target.process.account or "another account"
+            elif number == signal.SIGTERM:
+                target.send(signal.SIGCONT)
+
+    def wait(self, seconds: float) -> list[int]:
+        """Wait until a process ends or the time is over; returns the pids that have ended."""
+        ended = []
+        for pidfd, _ in self._poll.poll(max(0, seconds) * 1000):
+            target = self.alive.pop(pidfd)
+            self._poll.unregister(pidfd)
+            os.close(pidfd)
+            ended.append(target.process.pid)
+        return ended
+
+    def close(self) -> None:
+        """Let go of what is left."""
+        for pidfd in self.alive:
+            os.close(pidfd)
+        self.alive = {}
+
+
+def end_processes(
+    find: Callable[[], Found], *, grace: float, hurry: threading.Event | None = None
+) -> Iterator[KillStep]:
+    """End everything that `find` finds, now and on looking again; yields each step.
+
+    TERM to every process, KILL to what is left after `grace` seconds or when `hurry` is set. The last step is
+    `verified` (two looks found nothing) or `left`, which names what would not end and what can't be seen.
+    """
+    ending = _Ending(find)
+    try:
+        yield from _terminate(ending, time.monotonic() + grace, hurry or threading.Event())
+        yield from _kill(ending)
+        yield _verdict(ending)
+    finally:
+        ending.close()
+
+
+def _terminate(ending: _Ending, deadline: float, hurry: threading.Event) -> Iterator[KillStep]:
+    while (left := deadline - time.monotonic()) > 0 and not hurry.is_set():
+        if new := ending.look():
+            ending.send(new, signal.SIGTERM)
+            pids = [target.process.pid for target in new]
+            yield step("signalled", f"TERM to {pid_list(pids)}", pids)
+        if not ending.alive:
+            return
+        if ended := ending.wait(min(left, _LOOK_EVERY)):
+            yield step("gone", f"{pid_list(ended)} gone", ended)
+
+
+def _kill(ending: _Ending) -> Iterator[KillStep]:
+    empty, now = 0, time.monotonic()
+    deadline, hidden_until = now + KILL_SECONDS, now + _HIDDEN_SECONDS
+    told: set[int] = set()
+    while empty < _EMPTY_LOOKS and time.monotonic() < deadline:
+        ending.look()
+        targets = list(ending.alive.values())
+        is_unclear = bool(ending.hidden) and time.monotonic() < hidden_until
+        empty = 0 if targets or ending.seen or is_unclear else empty + 1
+        ending.send(targets, signal.SIGKILL)
+        if pids := [target.process.pid for target in targets if target.process.pid not in told]:
+            told.update(pids)
+            yield step("killing", f"KILL to {pid_list(pids)}", pids)
+        if (targets or is_unclear) and (ended := ending.wait(_LOOK_EVERY)):
+            yield step("gone", f"{pid_list(ended)} gone", ended)
+    if empty < _EMPTY_LOOKS:
+        ending.look()
+
+
+def _verdict(ending: _Ending) -> KillStep:
+    total = len(ending.met)
+    left = {process.pid: "it forks and ends faster than it can be signalled" for process in ending.seen}
+    left |= {target.process.pid: _why(target, ending) for target in ending.alive.values()}
+    left |= dict(ending.hidden)
+    if not left:
+        return step("verified", f"verified: {total} of {total} gone", verified=True)
+    named = "; ".join(f"{pid} ({why})" for pid, why in left.items())
+    return step("left", f"left running: {named}", left)
+
+
+def _why(target: Target, ending: _Ending) -> str:
+    pid = target.process.pid
+    if pid in ending.refused:
+        return f"it runs as {ending.refused[pid]}, whom we may not signal"
+    return f"state {target.process.state}, {target.process.command:.60}"

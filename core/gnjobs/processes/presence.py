@@ -1,0 +1,111 @@
+"""What can be said on this host of the processes of a job whose supervisor is silent."""
+
+import os
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from gnjobs.health.verdict import Presence
+from gnjobs.processes.find import is_supervisor, processes_of
+from gnjobs.processes.hidden_processes import Identity, Trace, traces_of, traces_of_child
+from gnjobs.processes.host import (
+    is_of_this_boot,
+    is_on_this_host,
+    pids_count_here,
+    restarted_since,
+    sees_all_namespaces,
+)
+from gnjobs.processes.process_view import ProcessView
+from gnjobs.records.fields import Child, Job
+
+_VIEW_SECONDS: Final = 0.5
+_PROCESSES: Final = Path("/proc/self/stat")
+
+
+def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] = ()) -> Presence:
+    """Look for the job's processes here; it takes some milliseconds, unless a `view` is given.
+
+    They are `gone` only where nothing of them could be hidden: what can't be inspected counts as running, and so do
+    those processes that were `known` as the job's, whatever their marks say.
+    """
+    if not is_on_this_host(job):
+        return Presence(
+            "elsewhere", f"its processes on {job.host or 'another host'} cannot be seen from here"
+        )
+    if not _PROCESSES.exists():
+        return Presence("elsewhere", "this system does not show its processes")
+    if restarted_since(job):
+        return Presence("restarted")
+    if job.boot_id is not None and not is_of_this_boot(job):
+        return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
+    return _look_here(job, view or ProcessView(), known)
+
+
+class Looks:
+    """Looks for many jobs soon after each other in one view of the processes: each view reads all of `/proc`."""
+
+    def __init__(self) -> None:
+        self._view: ProcessView | None = None
+        self._until = 0.0
+
+    def __call__(self, job: Job) -> Presence:
+        """Look for the job's processes in what was seen at most half a second ago."""
+        if self._view is None or time.monotonic() > self._until:
+            self._view = ProcessView()
+            self._until = time.monotonic() + _VIEW_SECONDS
+        return look(job, self._view)
+
+
+def unseen(
+    job: Job, view: ProcessView, known: Collection[Identity] = (), child: Child | None = None
+) -> Trace | None:
+    """Name a process that may be the job's, or one child's, though it is not known to be.
+
+    None where everything is seen.
+    """
+    if pids_count_here(job):
+        traces = traces_of(job, view, known) if child is None else traces_of_child(job, child, view)
+        return next(traces, None)
+    if restarted_since(job):
+        return None
+    if job.boot_id is not None and not is_of_this_boot(job):
+        return Trace(job.pid or 0, f"runs on another machine that is called {job.host}", False)
+    if is_of_this_boot(job) and not _may_have_processes(job.pid_namespace, view):
+        return None
+    return Trace(job.pid or 0, "is in another pid namespace, which cannot be seen from here", False)
+
+
+def _look_here(job: Job, view: ProcessView, known: Collection[Identity]) -> Presence:
+    supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
+    found = processes_of(job.id, supervisor=supervisor, token=job.mark, view=view)
+    if found.processes:
+        count = len(found.processes)
+        return Presence("running", f"{count} process{'es run' if count > 1 else ' runs'}")
+    if supervisor is not None and is_supervisor(*supervisor, job.id):
+        return Presence("running", f"supervisor {job.supervisor_pid} is there and does not report")
+    hidden = unseen(job, view, known)
+    if hidden is None:
+        return Presence("gone")
+    if not pids_count_here(job):
+        return Presence(
+            "elsewhere", "its processes are in another pid namespace and cannot be seen from here"
+        )
+    return Presence("running" if hidden.is_certain else "hidden", f"process {hidden.pid} {hidden.why}")
+
+
+def _may_have_processes(namespace: str | None, view: ProcessView) -> bool:
+    """Whether there could be a process in a pid namespace of this machine; False only where all can be seen."""
+    if namespace is None or not sees_all_namespaces():
+        return True
+    return any(_namespace_of(pid) in (None, namespace) for pid in view.table)
+
+
+def _namespace_of(pid: int) -> str | None:
+    """The pid namespace of a process; None where it can't be told."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except ProcessLookupError:
+        return ""
+    except OSError:
+        return None

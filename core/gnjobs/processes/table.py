@@ -1,0 +1,163 @@
+"""The processes of this machine at one moment, as `/proc` tells them."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK
+
+ENDED_STATES: Final = frozenset("ZX")
+_LONGEST_COMMAND = 400
+_LONGEST_ENVIRONMENT = 8 * 1024 * 1024
+_MARKS = {f"{ENV_JOB}=".encode(): "job", f"{ENV_CHILD}=".encode(): "child", f"{ENV_MARK}=".encode(): "token"}
+
+
+class TableEntry(NamedTuple):
+    """One process: `started` in ticks since boot, `session` the pid of its session's leader."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    state: str
+
+
+class Mark(NamedTuple):
+    """What a process's environment says of where it belongs; `token` is that of one supervisor's claim."""
+
+    job: str | None
+    child: str | None
+    token: str | None = None
+
+    def is_of(self, job_id: str, token: str | None) -> bool:
+        """Whether it names this job: two stores may have jobs of one id, and then only the token tells them apart."""
+        return self.job == job_id and (token is None or self.token in (None, token))
+
+
+def read_entry(pid: int) -> TableEntry | None:
+    """Read `/proc/<pid>/stat`; None where there is no such process.
+
+    A process whose first thread has ended looks like a zombie there while its other threads run: its state is theirs.
+    """
+    fields = _read_stat(f"/proc/{pid}/stat")
+    if len(fields) < 20:
+        return None
+    state = fields[0].decode()
+    if state in ENDED_STATES and int(fields[17]) > 1:
+        state = next(_living_threads(pid), ("", state))[1]
+    return TableEntry(pid, int(fields[1]), int(fields[3]), int(fields[19]), state)
+
+
+def _read_stat(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+    except OSError:
+        return []
+
+
+def _living_threads(pid: int) -> Iterator[tuple[str, str]]:
+    """Folder and state of each thread that has not ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for thread in threads:
+        fields = _read_stat(f"/proc/{pid}/task/{thread}/stat")
+        if fields and (state := fields[0].decode()) not in ENDED_STATES:
+            yield f"/proc/{pid}/task/{thread}", state
+
+
+def list_pids() -> list[int]:
+    """The pid of every process, as far as it is shown to us."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def read_mark(pid: int) -> Mark | None:
+    """The marks in a process's environment; None where it can't be inspected."""
+    try:
+        environ = _read_of_process(pid, "environ")
+    except OSError:
+        return None
+    if b"GNJOBS_" not in environ:
+        return Mark(None, None)
+    found: dict[str, str] = {}
+    for variable in environ.split(b"\0"):
+        for prefix, name in _MARKS.items():
+            if variable.startswith(prefix):
+                found[name] = variable[len(prefix) :].decode("utf-8", "replace")
+    return Mark(found.get("job"), found.get("child"), found.get("token"))
+
+
+def _read_of_process(pid: int, name: str) -> bytes:
+    """Read a file about a process's memory, through another thread where the first has ended; empty when it is gone."""
+    content = _read_or_nothing(f"/proc/{pid}/{name}")
+    if content or _read_stat(f"/proc/{pid}/stat")[:1] != [b"Z"]:
+        return content
+    folder = next(_living_threads(pid), None)
+    return b"" if folder is None else _read_or_nothing(f"{folder[0]}/{name}")
+
+
+def _read_or_nothing(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LONGEST_ENVIRONMENT)
+    except (ProcessLookupError, FileNotFoundError):
+        return b""
+
+
+def read_command(pid: int) -> list[str]:
+    """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
+    try:
+        words = _read_of_process(pid, "cmdline")[:65536].rstrip(b"\0").split(b"\0")
+    except OSError:
+        return []
+    return [word.decode("utf-8", "replace") for word in words if word]
+
+
+def command_text(pid: int) -> str:
+    """A process's command line, cut to a readable length."""
+    return " ".join(read_command(pid))[:_LONGEST_COMMAND]
+
+
+def owners_of(pid: int) -> tuple[int, ...]:
+    """The user ids of a process: effective, real, saved, of the file system; empty when it is gone.
+
+    The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
+    """
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            line = next((line for line in file if line.startswith(b"Uid:")), b"")
+    except OSError:
+        return ()
+    if not line:
+        return ()
+    real, effective, *others = (int(word) for word in line.split()[1:])
+    return effective, real, *others
+
+
+def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Pairs of a descendant and the root that it descends from, parents before children."""
+    children: defaultdict[int, list[int]] = defaultdict(list)
+    for entry in table.values():
+        children[entry.parent].append(entry.pid)
+    seen = set(roots)
+    waiting = [(child, root) for root in seen for child in children[root]]
+    while waiting:
+        pid, root = waiting.pop()
+        if pid not in seen:
+            seen.add(pid)
+            yield pid, root
+            waiting += [(child, root) for child in children[pid]]
+
+
+def ancestors_and_self() -> frozenset[int]:
+    """Our own pid and those of all our ancestors: never to be signalled."""
+    found = set()
+    pid = os.getpid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        entry = read_entry(pid)
+        pid = entry.parent if entry is not None else 0
+    return frozenset(found | {1})

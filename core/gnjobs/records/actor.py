@@ -1,0 +1,106 @@
+"""Who may do what: the check in front of every action, in the library and not on a key of a dashboard."""
+
+import os
+import pwd
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+import msgspec
+
+from gnjobs.errors import NotAllowed
+from gnjobs.records.fields import Job
+
+Role = Literal["admin", "curator", "viewer"]
+Action = Literal["see", "kill", "remove", "run"]
+
+ROLES: tuple[Role, ...] = ("viewer", "curator", "admin")
+
+
+class Identity(Protocol):
+    """What of a configuration decides who somebody is (see `gnjobs_tui.config.Config`)."""
+
+    @property
+    def users(self) -> "Mapping[str, UserEntry]":
+        """Login names with the user ids that are theirs."""
+
+    @property
+    def trust_sudo_user(self) -> bool:
+        """Whether who ran sudo is who acts."""
+
+    def role_of(self, login: str) -> Role:
+        """The role of a login name."""
+
+
+class UserEntry(msgspec.Struct, frozen=True):
+    """A login's user ids in Redis, and a name to show."""
+
+    ids: tuple[str, ...] = ()
+    name: str | None = None
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Somebody who acts: a login name (a claim, and shown as one), a role, and the user ids that are theirs."""
+
+    name: str
+    role: Role
+    user_ids: tuple[str, ...] = ()
+    read_only: bool = False
+
+    @classmethod
+    def admin(cls, name: str) -> "Actor":
+        """One who may do everything."""
+        return cls(name, "admin")
+
+    @property
+    def own_users(self) -> tuple[str, ...] | None:
+        """The users whose jobs are all that this actor sees, or None for one who sees everything."""
+        return self.user_ids if self.role == "curator" else None
+
+    @property
+    def only_user(self) -> str | None:
+        """The one user whose jobs are all that this actor sees, or None."""
+        return self.user_ids[0] if self.role == "curator" and len(self.user_ids) == 1 else None
+
+    def may_see_owner(self, owner: str | None) -> bool:
+        """Whether this actor sees jobs of this owner."""
+        return self.role != "curator" or (owner is not None and owner in self.user_ids)
+
+    def may(self, action: Action, job: Job | None = None) -> bool:
+        """Whether the action on this job is allowed."""
+        return self.refusal(action, job) is None
+
+    def refusal(self, action: Action, job: Job | None = None) -> str | None:
+        """Say in one line why the action is not allowed, or None."""
+        if job is not None and not self.may_see_owner(job.user):
+            return f"{self.name} is a curator, and job {job.id} belongs to {job.user or 'nobody'}"
+        if action == "see":
+            return None
+        if self.read_only:
+            return f"this session is read-only, so {self.name} can't {action}"
+        if self.role == "viewer":
+            return f"{self.name} is a viewer, who can't {action}"
+        return None
+
+    def check(self, action: Action, job: Job | None = None) -> None:
+        """Raise `NotAllowed` with the reason unless the action is allowed."""
+        refused = self.refusal(action, job)
+        if refused is not None:
+            raise NotAllowed(refused)
+
+
+def login_name(trust_sudo_user: bool = False) -> str:
+    """The login name on this machine, from the process's user id; `SUDO_USER` only where it is trusted."""
+    sudo_user = os.environ.get("SUDO_USER")
+    if trust_sudo_user and sudo_user and os.getuid() == 0:
+        return sudo_user
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid-{os.getuid()}"
+
+
+def actor_from(config: Identity, *, read_only: bool = False) -> Actor:
+    """The actor that this process is, by the configuration."""
+    login = login_name(config.trust_sudo_user)
+    entry = config.users.get(login, UserEntry())
+    return Actor(login, config.role_of(login), entry.ids, read_only)

@@ -1,0 +1,180 @@
+"""The indexes of jobs: filled by creators, and read by page, newest first."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import redis
+
+from gnjobs.records import values
+from gnjobs.records.connection import is_wrong_type, readable
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys, is_id
+
+Cursor = tuple[float, str]
+
+MOST_KEYS_SCANNED: Final = 10_000_000
+_SCANNED_AT_ONCE: Final = 1000
+_READ_AT_ONCE: Final = 500
+
+
+class Entry(NamedTuple):
+    """One job id in an index, with its creation time (unix seconds)."""
+
+    job_id: str
+    created: float
+
+
+class Page(NamedTuple):
+    """Some jobs, newest first, and the cursor of the page after them (None: there is none)."""
+
+    jobs: list[Job]
+    next: Cursor | None
+
+
+def add_to_indexes(pipe: Any, keys: Keys, job: Job) -> None:
+    """Add a job to every index that lists it; `pipe` may be a pipeline or a client."""
+    created = job.created or 0.0
+    pipe.zadd(keys.jobs, {job.id: created})
+    if not job.is_final:
+        pipe.zadd(keys.unfinished, {job.id: created})
+    if job.user is not None and is_id(job.user):
+        pipe.zadd(keys.users, {job.user: created}, gt=True)
+        pipe.zadd(keys.user_jobs(job.user), {job.id: created})
+
+
+def remove_from_indexes(pipe: Any, keys: Keys, job: Job) -> None:
+    """Remove a job from every index that may list it; `pipe` may be a pipeline or a client."""
+    pipe.zrem(keys.jobs, job.id)
+    pipe.zrem(keys.unfinished, job.id)
+    if job.user is not None and is_id(job.user):
+        pipe.zrem(keys.user_jobs(job.user), job.id)
+
+
+def read_index(client: redis.Redis, index: str, before: Cursor | None, count: int) -> list[Entry]:
+    """Read the entries of an index that come before a cursor, newest first; members that are no ids are left out.
+
+    Entries of the same score are ordered by id, so that a cursor never loses or repeats one. A key that is no sorted
+    set has no entries.
+    """
+    highest: float | str = "+inf" if before is None else before[0]
+    found: list[Entry] = []
+    offset = 0
+    while len(found) < count:
+        chunk = _members(client, index, highest, offset, count)
+        for member, score in chunk:
+            job_id = values.text(member) or ""
+            if is_id(job_id) and (before is None or (score, job_id) < before):
+                found.append(Entry(job_id, score))
+        if len(chunk) < count:
+            break
+        offset += len(chunk)
+    return found[:count]
+
+
+def _members(
+    client: redis.Redis, index: str, highest: float | str, offset: int, count: int
+) -> list[tuple[bytes, float]]:
+    try:
+        found: Any = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return []
+    return [(member, float(score)) for member, score in found]
+
+
+def read_page(
+    client: redis.Redis,
+    index: str,
+    fetch: Callable[[list[str]], list[Job | None]],
+    *,
+    before: Cursor | None = None,
+    count: int = 50,
+    is_listed: Callable[[Job], bool] = lambda _: True,
+) -> Page:
+    """Read a page of an index; entries without a record, and jobs that are not to be listed, are passed over."""
+    jobs: list[Job] = []
+    chunk = count
+    while True:
+        entries = read_index(client, index, before, chunk)
+        found = fetch([entry.job_id for entry in entries])
+        for entry, job in zip(entries, found, strict=True):
+            before = (entry.created, entry.job_id)
+            if job is not None and is_listed(job):
+                jobs.append(job)
+            if len(jobs) == count:
+                return Page(jobs, before)
+        if len(entries) < chunk:
+            return Page(jobs, None)
+        chunk = min(2 * chunk, max(count, _READ_AT_ONCE))
+
+
+def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
+    """Find the ids of jobs that begin so: all that are indexed, then the others among the first 10 000 000 keys."""
+    seen: set[str] = set()
+    for name in (
+        *_indexed_beginning(client, keys, beginning),
+        *_unindexed_beginning(client, keys, beginning),
+    ):
+        if name not in seen:
+            seen.add(name)
+            yield name
+
+
+def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
+    try:
+        for member, _ in client.zscan_iter(keys.jobs, match=f"{beginning}*", count=_SCANNED_AT_ONCE):
+            job_id = values.text(member) or ""
+            if is_id(job_id):
+                yield job_id
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+
+
+def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
+    for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*", MOST_KEYS_SCANNED):
+        yield from record_ids(keys, names)
+
+
+def unindexed_ids(
+    client: redis.Redis, keys: Keys, looked: Callable[[int], None] = lambda _: None
+) -> Iterator[list[str]]:
+    """Find the jobs that no index lists, in steps among the first 10 000 000 keys; each once.
+
+    `looked` is told after each step about how many keys were looked at.
+    """
+    seen: set[str] = set()
+    for step, names in enumerate(scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED), 1):
+        looked(step * _SCANNED_AT_ONCE)
+        ids = [job_id for job_id in record_ids(keys, names) if job_id not in seen]
+        seen.update(ids)
+        yield without_index(client, keys, ids)
+
+
+def record_ids(keys: Keys, names: Sequence[bytes]) -> list[str]:
+    """The ids of the jobs whose records are among these keys."""
+    parsed = (keys.parse(values.text(name) or "") for name in names)
+    return [key.job_id for key in parsed if key is not None and key.kind == "record"]
+
+
+def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[str]:
+    """Those of these jobs that are not in the index of all jobs; a key that is no sorted set lists none."""
+    if not job_ids:
+        return []
+    pipe = client.pipeline(transaction=False)
+    for job_id in job_ids:
+        pipe.zscore(keys.jobs, job_id)
+    scores = map(readable, pipe.execute(raise_on_error=False))
+    return [job_id for job_id, score in zip(job_ids, scores, strict=True) if score is None]
+
+
+def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:
+    """The keys that match, found in small steps of SCAN that keep no other client waiting, among the first of all."""
+    cursor = 0
+    for _ in range(max(1, most_keys // _SCANNED_AT_ONCE)):
+        reply: Any = client.scan(cursor, match=pattern, count=_SCANNED_AT_ONCE)
+        cursor, names = reply
+        yield names
+        if cursor == 0:
+            return

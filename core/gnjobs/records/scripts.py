@@ -1,0 +1,148 @@
+"""The Lua scripts that write with a condition: new records, changes of status, additions of children, other fields."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Literal
+
+import redis
+
+from gnjobs.outputs.lines import encode_text
+from gnjobs.records import values
+from gnjobs.records.keys import CHILD_FIELD
+from gnjobs.records.statuses import PENDING
+
+_CREATE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  return redis.call('TYPE', KEYS[1]).ok == 'hash' and redis.call('HGET', KEYS[1], 'transition-token') == ARGV[1]
+end
+redis.call('HSET', KEYS[1], 'transition-token', ARGV[1], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return true
+"""
+
+# The token of the last transition makes a retry after a lost reply a success instead of a refusal.
+_TRANSITION = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
+local status = redis.call('HGET', KEYS[1], 'status') or ''
+if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'done', status} end
+local allowed = false
+for word in string.gmatch(ARGV[1], '[^,]+') do allowed = allowed or word == status end
+if not allowed then return {'refused', status} end
+redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return {'done', ARGV[2]}
+"""
+
+_ADD_CHILDREN = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+local added = 0
+for i = 1, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
+return added
+"""
+
+SET_FIELDS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
+"""
+
+_ADD_FIELDS = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+for i = 1, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
+
+_SWAP = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
+
+_CHILDREN_PER_CALL = 2000
+
+Outcome = Literal["done", "refused", "gone"]
+Value = str | bytes | int | float
+
+
+def create_record(
+    client: redis.Redis, key: str, token: str, lifetime: int, fields: Mapping[str, Value]
+) -> bool:
+    """Make a record that expires in `lifetime` seconds; False where the key is taken.
+
+    Called again with the same token (after a lost reply) it is True and writes nothing.
+    """
+    pairs = [part for pair in fields.items() for part in pair]
+    return bool(client.eval(_CREATE, 1, key, token, lifetime, *pairs))
+
+
+def transition(
+    client: redis.Redis,
+    key: str,
+    allowed_from: Collection[str],
+    to: str,
+    token: str,
+    fields: Mapping[str, Value] | None = None,
+) -> tuple[Outcome, str]:
+    """Change the status of the job or child at `key` if it is one of `allowed_from`, and the fields with it.
+
+    The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
+    `refused` where another status stands, `gone` where there is no record (none is made).
+    """
+    outcome, status = add_transition(client, key, allowed_from, to, token, fields)
+    word: Outcome = "done" if outcome == b"done" else "refused" if outcome == b"refused" else "gone"
+    return word, values.text(status) or ""
+
+
+def add_transition(
+    pipe: redis.Redis,
+    key: str,
+    allowed_from: Collection[str],
+    to: str,
+    token: str,
+    fields: Mapping[str, Value] | None = None,
+) -> Any:
+    """Add a `transition` to a pipeline, whose reply of outcome and status comes with the others."""
+    pairs = [part for pair in (fields or {}).items() for part in pair]
+    return pipe.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
+
+
+def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) -> int:
+    """Record children (id → output key) in the job's record; those already there stay.
+
+    May run at any time and again after a lost reply. Returns how many were added, -1 without a record.
+    """
+    pairs = [(f"{CHILD_FIELD}{child_id}", output_key) for child_id, output_key in output_keys.items()]
+    added = 0
+    for start in range(0, len(pairs), _CHILDREN_PER_CALL):
+        chunk = [part for pair in pairs[start : start + _CHILDREN_PER_CALL] for part in pair]
+        count = int(client.eval(_ADD_CHILDREN, 1, key, *chunk))
+        if count < 0:
+            return count
+        added += count
+    return added
+
+
+def make_child(pipe: redis.Redis, key: str, lifetime: int, label: str | None = None) -> None:
+    """Make a child's hash as it is before the child begins, for `lifetime` seconds; what is there of it stays."""
+    pipe.hsetnx(key, "status", PENDING)
+    if label is not None:
+        pipe.hsetnx(key, "label", encode_text(label))
+    pipe.expire(key, lifetime)
+
+
+def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:
+    """Set those fields of the hash at `key` that it has not yet; False where there is no such hash."""
+    return bool(client.eval(_ADD_FIELDS, 1, key, *(part for pair in fields.items() for part in pair)))
+
+
+def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> Any:
+    """Set fields of the hash at `key` only where it exists, so that what was removed is not made again.
+
+    Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
+    """
+    return client.eval(SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+
+
+def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:
+    """Set the string at `key`, which then expires, only where it holds what is expected (empty: nothing)."""
+    return bool(client.eval(_SWAP, 1, key, expected, value, milliseconds))

@@ -1,0 +1,151 @@
+"""One child of a job as its own code sees it: lines, progress, and how it ends."""
+
+import math
+import os
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
+from gnjobs.outputs.lines import encode_json, encode_text
+from gnjobs.outputs.termination import store_before_ending
+from gnjobs.outputs.writer import OutputWriter
+from gnjobs.records import patience
+from gnjobs.records.environment import ENV_URL
+from gnjobs.records.keys import child_id_of_output
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import ERROR, SUCCESS
+from gnjobs.runtime.child_state import ChildState
+
+_LONGEST_ERROR = 8000
+_LONGEST_MESSAGE = 1000
+
+
+class ChildOutput:
+    """Writes one child's output and state, in whatever process or thread the child runs.
+
+    `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
+    job's environment says in `GNJOBS_REDIS_URL`. The child is running from here on. As a context manager it
+    ends as success, or as error with the traceback. Nothing that Redis does is raised; ending waits until
+    it is stored. For a moment after it threads see that this lasts, and so does the process's end: a server that dies
+    may forget its last second.
+    """
+
+    def __init__(self, key: str, url: str | None = None) -> None:
+        keys, self.job_id, self.id = child_id_of_output(key)
+        found = url or os.environ.get(ENV_URL)
+        if not found:
+            raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
+        self.key = key
+        self.url = found
+        hash_key = keys.child(self.job_id, self.id)
+        self._has_ended = False
+        store_before_ending()
+        self.writer = OutputWriter(
+            found,
+            key,
+            hash_key=hash_key,
+            on_write=self._note_line,
+            lasting=patience.LASTING_SECONDS,
+        )
+        self._state = ChildState(
+            found,
+            keys,
+            self.job_id,
+            self.id,
+            lambda: self.writer.last_write,
+            lasting=patience.LASTING_SECONDS,
+        )
+
+    def __enter__(self) -> "ChildOutput":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.succeed()
+        else:
+            text = "".join(traceback.format_exception(kind, error, trace)).rstrip("\n")
+            self.fail(text)
+
+    @property
+    def error(self) -> AnotherWriter | OutputRemoved | None:
+        """Why nothing more is stored, if so."""
+        return self.writer.error
+
+    def print(self, text: str) -> None:
+        """Write text as it would be printed, of one line or more."""
+        self._write(encode_text(text), "out")
+
+    def log(self, text: str, level: str = "INFO", logger: str = "") -> None:
+        """Write a log line."""
+        self._write(encode_json({"level": level, "logger": logger or self.id, "message": text}), "log")
+
+    def fault(self, fault: Mapping[str, Any]) -> None:
+        """Write something that is wrong in the data, and count it."""
+        self._write(encode_json(fault), "fault")
+        self._state.count_fault()
+
+    def record(self, record: Mapping[str, Any]) -> None:
+        """Write a record of the job type's own."""
+        self._write(encode_json(record), "record")
+
+    def result(self, value: Any) -> None:
+        """Write what the child came to."""
+        self._write(encode_json(value), "result")
+
+    def message(self, text: str) -> None:
+        """Say in a few words what is being done."""
+        self._state.update({"message": encode_text(text[:_LONGEST_MESSAGE])})
+
+    def progress(
+        self, done: float, total: float | None = None, unit: str | None = None, message: str | None = None
+    ) -> None:
+        """Say how much of how much is done; stored a few times a second at most, and the last value always."""
+        fields: dict[str, Value] = {"done": _number(done)}
+        if total:
+            fields["total"] = _number(total)
+            fields["percent"] = round(min(100.0, max(0.0, float(100 * done / total))), 2)
+        if unit is not None:
+            fields["unit"] = encode_text(unit)
+        if message is not None:
+            fields["message"] = encode_text(message[:_LONGEST_MESSAGE])
+        self._state.update(fields)
+
+    def succeed(self, timeout: float | None = None) -> bool:
+        """End as success; waits at most `timeout` seconds until it is stored, and returns whether it is."""
+        return self._finish(SUCCESS, {}, timeout)
+
+    def fail(self, error: str, timeout: float | None = None) -> bool:
+        """End as error, with the text that says why; waits as `succeed` does."""
+        if not self._has_ended:
+            self._write(encode_text(error), "err")
+        return self._finish(ERROR, {"error": encode_text(error[-_LONGEST_ERROR:])}, timeout)
+
+    def _write(self, data: bytes, kind: str) -> None:
+        self.writer.write(data, kind)
+
+    def _note_line(self) -> None:
+        self._state.touch()
+
+    def outlast(self) -> None:
+        """After the end, wait until it has lasted."""
+        self.writer.outlast()
+        self._state.outlast()
+
+    def _finish(self, status: str, fields: dict[str, Value], timeout: float | None) -> bool:
+        """Store all lines first: whoever sees a final status finds the whole output."""
+        if self._has_ended:
+            return True
+        self._has_ended = True
+        stored = self.writer.flush(timeout)
+        done = self._state.end(status, fields, timeout)
+        self.writer.close(timeout)
+        return done and stored
+
+
+def _number(value: float) -> int | float:
+    """The number without a type that the connection does not know, such as numpy's."""
+    return int(value) if math.isfinite(value) and value == int(value) else float(value)

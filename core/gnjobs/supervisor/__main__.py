@@ -1,0 +1,25 @@
+"""The process that runs one job: `python -m gnjobs.supervisor`, with the job named in its environment.
+
+Little is imported here before the process has detached itself: whoever launches it waits for that.
+"""
+
+import os
+import sys
+
+from gnjobs.supervisor.reports import ReportPipe
+from gnjobs.supervisor.setup import become_subreaper, reset_signals
+
+
+def main() -> int:
+    """Detach if told so, then supervise the job to its end; returns the command's exit code."""
+    reset_signals()
+    reports = ReportPipe.from_environment(os.environ)
+    reports.detach()
+    become_subreaper()
+    from gnjobs.supervisor.entry import supervise_from_environment
+
+    return supervise_from_environment(reports)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import redis
+
+from gnjobs.records import values
+from gnjobs.records.fields import ChildrenSummary
+from gnjobs.records.keys import CHILD_FIELD, Keys, is_id
+from gnjobs.records.statuses import FINAL_STATUSES, KILLED, PENDING, RUNNING
+from gnjobs.supervisor.last_signs import Clocks, LastSign
+
+# Without `error`, which may be long: what the child itself said of it stands in its output, too.
+_END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
+_READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
+_WAITING_READ_AT_ONCE = 200
+_LONGEST_WORDS = 1000
+
+
+class ChildUse(NamedTuple):
+    """What a child's processes use: CPU of all; state and begin of idleness of the one that was at work last."""
+
+    cpu: float
+    state: str
+    idle_since: float | None
+
+
+class WatchedChild(NamedTuple):
+    """The part of a child's hash that the job's record depends on, and of its end what is short."""
+
+    status: str = PENDING
+    last_output: float | None = None
+    started: float | None = None
+    faults: int = 0
+    label: str | None = None
+    pid: int | None = None
+    end: tuple[str | None, ...] = ()
+
+    @property
+    def end_fields(self) -> dict[str, str]:
+        """What is known of its end, by field."""
+        return {name: text for name, text in zip(_END, self.end, strict=False) if text is not None}
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What is known of a child that has ended, by field, as it stood in its hash."""
+        known = {
+            "started": self.started,
+            "last-output": self.last_output,
+            "faults": self.faults,
+            "pid": self.pid,
+        }
+        return {name: str(value) for name, value in known.items() if value is not None} | self.end_fields
+
+    @property
+    def last_sign(self) -> float:
+        """When it was last heard of, or when it began (unix seconds; 0 when neither is known)."""
+        return self.last_output or self.started or 0.0
+
+
+def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
+    status, last_output, started, faults, label, pid, *rest = listed
+    word = _valid(values.text(status)) or PENDING
+    return WatchedChild(
+        word,
+        values.seconds(last_output),
+        values.seconds(started),
+        values.integer(faults) or 0,
+        values.text(label),
+        values.integer(pid),
+        tuple(map(_short, rest)) if word in FINAL_STATUSES else (),
+    )
+
+
+def _short(value: bytes | None) -> str | None:
+    """Read words that many children may have in common: each is kept once, and not at any length."""
+    text = values.text(value)
+    return None if text is None else sys.intern(text[:_LONGEST_WORDS])
+
+
+def _valid(text: str | None) -> str | None:
+    """Make text encodable: what was no UTF-8 becomes `?`."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+class ChildWatch:
+    """All children of one job, by id."""
+
+    def __init__(self, keys: Keys, job_id: str) -> None:
+        self._keys = keys
+        self._job_id = job_id
+        self._count = 0
+        self._reading: list[str] = []
+        self.output_keys: dict[str, str] = {}
+        self.children: dict[str, WatchedChild] = {}
+        self._ended: dict[str, WatchedChild] = {}
+        self.forgotten: dict[str, WatchedChild] = {}  # what the server had, and has no more
+        self._signs: dict[str, LastSign] = {}
+        self._heard: dict[str, float] = {}
+
+    def discover(self, client: redis.Redis, count: int | None = None) -> None:
+        """Read the record's list of children, unless its `children` count is the one that is known."""
+        if count is not None and count == self._count:
+            return
+        pairs = client.hscan_iter(self._keys.job(self._job_id), match=f"{CHILD_FIELD}*", count=1000)
+        for field, value in pairs:
+            child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
+            key = values.text(value) or ""
+            if is_id(child_id) and self._keys.owns(self._job_id, key):
+                self.output_keys[child_id] = key
+                self.children.setdefault(child_id, WatchedChild())
+        self._count = len(self.output_keys) if count is None else count
+
+    def doubt(self) -> None:
+        """Read all children again: a server that was away may have forgotten how they ended."""
+        for child_id, child in self.children.items():
+            if child.status in FINAL_STATUSES:
+                self._ended[child_id] = child
+                self.children[child_id] = child._replace(status=RUNNING)
+
+    def unfinished(self) -> Iterator[str]:
+        """The ids of children that have not ended, as far as is known."""
+        return (name for name, child in self.children.items() if child.status not in FINAL_STATUSES)
+
+    def add_reads(self, pipe: Any, *, all_unfinished: bool = False) -> int:
+        """Add to a pipeline the reading of running children and of the first that wait; return how many."""
+        waiting = 0
+        self._reading = []
+        for child_id in self.unfinished():
+            if self.children[child_id].status == PENDING:
+                waiting += 1
+                if waiting > _WAITING_READ_AT_ONCE and not all_unfinished:
+                    continue
+            self._reading.append(child_id)
+            pipe.hmget(self._keys.child(self._job_id, child_id), _READ)
+        return len(self._reading)
+
+    def take(self, replies: Sequence[Any]) -> None:
+        """Take the replies to the reads that were added last; a hash of another type changes nothing."""
+        for child_id, reply in zip(self._reading, replies, strict=True):
+            if isinstance(reply, list):
+                self.children[child_id] = self._compared(child_id, _read_child(reply))
+
+    def _compared(self, child_id: str, found: WatchedChild) -> WatchedChild:
+        """What is read now, or what was known where the server has forgotten it."""
+        known = self._ended.get(child_id) or self.children[child_id]
+        has_end = known.status in FINAL_STATUSES and found.status not in FINAL_STATUSES
+        if has_end or (known.label is not None and found.label is None):
+            self.forgotten[child_id] = known
+            return known if has_end else found._replace(label=known.label)
+        return found
+
+    @property
+    def faults(self) -> int:
+        """How many faults all children have found."""
+        return sum(child.faults for child in self.children.values())
+
+    def hear(self, clocks: Clocks) -> None:
+        """Note when each child that has not ended was last heard of, by the server's clock."""
+        signs = {
+            child_id: self._signs.get(child_id, LastSign())
+            for child_id in self.unfinished()
+            if self.children[child_id].last_sign
+        }
+        self._signs = signs
+        self._heard = {
+            child_id: sign.at(self.children[child_id].last_sign, clocks) for child_id, sign in signs.items()
+        }
+
+    @property
+    def last_output(self) -> float:
+        """When a line or progress last came from a child that has not ended, as far as was heard (0 when never)."""
+        return max(
+            (at for child_id, at in self._heard.items() if self.children[child_id].last_output), default=0.0
+        )
+
+    def summary(self, use_by_child: Mapping[str, ChildUse]) -> str | None:
+        """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
+        if not self.children:
+            return None
+        counts = Counter(child.status for child in self.children.values())
+        active = [child_id for child_id in self.unfinished() if self.children[child_id].status != PENDING]
+        quietest = min(active, key=lambda child_id: self._heard.get(child_id, 0.0), default=None)
+        said = ChildrenSummary(counts=dict(counts))
+        if quietest is not None:
+            child = self.children[quietest]
+            use = use_by_child.get(quietest)
+            said = ChildrenSummary(
+                counts=dict(counts),
+                quietest_id=quietest,
+                quietest_label=_valid(child.label),
+                quietest_since=round(self._heard[quietest], 3) if quietest in self._heard else None,
+                quietest_cpu=None if use is None else use.cpu,
+                quietest_pid=child.pid,
+                quietest_state=None if use is None else use.state,
+                quietest_idle_since=None if use is None else use.idle_since,
+            )
+        return msgspec.json.encode(said).decode()
+
+    def killed_note(self) -> str | None:
+        """Say which children were killed, by whom and why: "1 of 12 children killed by tux: runaway"."""
+        killed = [child for child in self.children.values() if child.status == KILLED]
+        if not killed:
+            return None
+        by = ", ".join(sorted({_valid(child.end_fields.get("stop-by")) or "" for child in killed} - {""}))
+        why = "; ".join(
+            sorted({_valid(child.end_fields.get("stop-reason")) or "" for child in killed} - {""})
+        )
+        return (
+            f"{len(killed)} of {len(self.children)} children killed"
+            + (f" by {by}" if by else "")
+            + (f": {why}" if why else "")
+        )

@@ -1,0 +1,130 @@
+"""The last word about a job: output complete, children settled, status final, keys with an end."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gnjobs.outputs.lines import entry_number
+from gnjobs.outputs.writer import OutputWriter
+from gnjobs.records.events import record_event
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import ERROR, KILLED, UNFINISHED_STATUSES
+from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.mirror import mirror_output
+from gnjobs.supervisor.outcome import Outcome
+from gnjobs.supervisor.reaper import Exit
+from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.settling import settle_children
+
+_EVENT_KINDS = {KILLED: "killed", ERROR: "failed"}
+_FLUSH_SECONDS = 1.0
+_RESENDING_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
+
+
+class Finishing:
+    """Reports how a job ended; may be called again until the server took all of it.
+
+    `on_reported` is told whether there was a record to take it.
+    """
+
+    def __init__(
+        self,
+        link: RecordLink,
+        watch: ChildWatch,
+        output: OutputWriter,
+        outcome: Outcome,
+        exits: Mapping[int, Exit],
+        *,
+        own_faults: int,
+        on_reported: Callable[[bool], None],
+    ) -> None:
+        self._link = link
+        self._watch = watch
+        self._output = output
+        self._outcome = outcome
+        self._exits = exits
+        self._own_faults = own_faults
+        self._on_reported = on_reported
+        self._finished: float | None = None
+        self._is_told = False
+
+    def __call__(self) -> None:
+        """Report; raises redis-py's errors."""
+        self._complete_output()
+        settle_children(self._link, self._watch, self._outcome, self._exits)
+        status, fields = self._final()
+        result, stands = self._link.move(UNFINISHED_STATUSES, status, fields)
+        if result == "gone":
+            self._on_reported(False)
+            return
+        mirror_output(self._link)
+        self._tidy()
+        if not self._is_told:
+            self._tell(stands, _as_text(fields.get("error", "")))
+            self._is_told = True
+            self._on_reported(True)
+
+    def _complete_output(self) -> None:
+        """Wait until all lines are stored; a server that forgot some gets them again, as far as they are kept."""
+        while not self._output.flush(_FLUSH_SECONDS) and self._output.error is None:
+            continue
+        limit = time.monotonic() + _RESENDING_SECONDS
+        while self._output.error is None and not self._has_all_lines() and time.monotonic() < limit:
+            time.sleep(_LOOK_SECONDS)
+        if self._output.error is not None:
+            self._outcome = self._outcome._replace(output_trouble=str(self._output.error))
+
+    def _has_all_lines(self) -> bool:
+        newest: Any = self._link.client.xrevrange(self._output.key, count=1)
+        number = entry_number(newest[0][0]) if newest else 0
+        return (number or 0) >= self._output.lines
+
+    def _final(self) -> tuple[str, dict[str, Value]]:
+        status, fields = self._outcome.final(self._watch.killed_note())
+        if self._finished is None:
+            self._finished = round(self._link.now(), 3)
+        fields |= {
+            "finished": self._finished,
+            "heartbeat": self._finished,
+            "lines": self._output.lines,
+            "faults": self._own_faults + self._watch.faults,
+            "processes": len(self._outcome.survivors),
+            "cpu": 0,
+            "rss": 0,
+            "partial-line": "",
+        }
+        if "left-running" in self._link.said:
+            fields.setdefault("left-running", "")
+        summary = self._watch.summary({})
+        return status, fields if summary is None else fields | {"children-summary": summary}
+
+    def _tell(self, status: str, error: str) -> None:
+        """Say in the log of events how it ended, and for a kill by whom, why and how long it took."""
+        stop = self._outcome.stop
+        faults = self._own_faults + self._watch.faults
+        words = [status] + ([f"{faults} fault{'' if faults == 1 else 's'} in its data"] if faults else [])
+        if stop is not None:
+            words.append(f"everything gone {self._outcome.ending_took:.1f} s after the request")
+        text = ": ".join(filter(None, [", ".join(words), error]))
+        record_event(
+            self._link.client,
+            self._link.keys,
+            _EVENT_KINDS.get(status, "ended"),
+            self._link.job,
+            text=text,
+            by=stop.by if stop else None,
+            reason=stop.reason if stop else None,
+        )
+
+    def _tidy(self) -> None:
+        link = self._link
+        pipe = link.client.pipeline(transaction=False)
+        pipe.zrem(link.keys.unfinished, link.job_id)
+        pipe.unlink(link.keys.processes(link.job_id))
+        pipe.execute()
+        link.renew(link.keep)
+
+
+def _as_text(value: Value) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,242 @@
+"""One job under supervision: its command started, heard and ended, whatever happens first."""
+
+import os
+import signal
+import sys
+import time
+from typing import NamedTuple
+
+from gnjobs.outputs.writer import OutputWriter
+from gnjobs.processes.find import Found, login_name, process_start, processes_of
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import is_id
+from gnjobs.records.kill_steps import KillStep, step
+from gnjobs.records.lifetimes import MONTH
+from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.statuses import RUNNING, STOPPING
+from gnjobs.supervisor.answers import Answers, Askers
+from gnjobs.supervisor.child_kill import ChildKill
+from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.command import RunningCommand
+from gnjobs.supervisor.ending_thread import Ended, EndingThread
+from gnjobs.supervisor.finish import Finishing
+from gnjobs.supervisor.measure import Measuring
+from gnjobs.supervisor.outcome import Outcome, StopRequest
+from gnjobs.supervisor.private_environment import Settings
+from gnjobs.supervisor.reaper import Exit, Reaper
+from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.reporter import Reporter
+from gnjobs.supervisor.reports import ReportPipe
+from gnjobs.supervisor.setup import release_memory
+from gnjobs.supervisor.wakeups import Wakeups
+
+GRACE_SECONDS = 10.0
+_AGAIN_SECONDS = 2.0
+_REMOVED = "its record was removed; nothing more is stored"
+
+
+class Reported(NamedTuple):
+    """The job's end was told to Redis; `is_recorded` says whether there was a record to take it."""
+
+    is_recorded: bool
+
+
+class Lasting(NamedTuple):
+    """The end has lasted, or there is no record for it."""
+
+
+class Removed(NamedTuple):
+    """The record was taken away while the job runs."""
+
+
+class Supervision:
+    """Runs one claimed job to its end; `run` is its main loop, and nothing else waits for processes."""
+
+    def __init__(
+        self, link: RecordLink, job: Job, settings: Settings, wakeups: Wakeups, reports: ReportPipe
+    ) -> None:
+        self._link = link
+        self._job = job
+        self._settings = settings
+        self._wakeups = wakeups
+        self._reports = reports
+        self._reaper = Reaper()
+        self._watch = ChildWatch(link.keys, job.id)
+        link.child_keys = self._watch.output_keys
+        self._output = OutputWriter(
+            settings.url,
+            link.keys.output(job.id),
+            hash_key=link.key,
+            expire_seconds=max(link.keep, MONTH),
+        )
+        self._command = RunningCommand(self._output)
+        self._reporter = Reporter(
+            link,
+            self._watch,
+            Measuring(lambda: self._find().processes, self._output, lambda: self._command.faults),
+            on_removed=lambda: wakeups.post(Removed()),
+            on_lasting=lambda: wakeups.post(Lasting()),
+        )
+        self._me = (os.getpid(), process_start(os.getpid()) or 0)
+        self._listener = ControlListener(settings.url, link.keys.control(job.id), wakeups.post)
+        self._answers = Answers(self._listener)
+        self._askers = Askers(self._answers)
+        self._verdict: KillStep | None = None
+        self._stop: StopRequest | None = None
+        self._ending: EndingThread | None = None
+        self._is_reporting = False
+        self._has_left = False
+        self._is_over = False
+
+    def run(self) -> int:
+        """Run the job; returns its command's exit code as a shell says it."""
+        self._command.start(self._job, self._settings)
+        os.chdir("/")
+        self._reporter.say(self._command.fields)
+        self._reporter.start()
+        if self._command.failure is None:
+            self._listener.start()
+            self._answers.start()
+        else:
+            self._report_end(Ended())
+        release_memory()
+        while not self._is_over:
+            for event in self._wakeups.wait():
+                self._handle(event)
+        self._reports.ended(self._shell_code)
+        return self._shell_code
+
+    @property
+    def _shell_code(self) -> int:
+        return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
+
+    def _find(self, child_id: str | None = None) -> Found:
+        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark)
+
+    def _handle(self, event: object) -> None:
+        match event:
+            case signal.SIGCHLD:
+                self._reap()
+            case signal.Signals():
+                self._stop_by_signal(event)
+            case ControlRequest():
+                self._on_request(event)
+            case Ended():
+                self._on_ended(event)
+            case Reported():
+                if not event.is_recorded:
+                    self._complain(_REMOVED)
+                self._tell_askers(event.is_recorded)
+                self._reports.ended(self._shell_code)
+            case Removed():
+                self._complain(_REMOVED)
+            case Lasting():
+                self._is_over = True
+
+    def _reap(self) -> None:
+        pid = self._command.pid
+        if pid in self._reaper.collect() and pid is not None:
+            self._command.ended(self._reaper.exits[pid])
+            self._begin_ending()
+
+    def _begin_ending(self, grace: float = GRACE_SECONDS) -> None:
+        """End what there is of the job: at once for a kill, else what its pipes' last second leaves."""
+        if self._ending is None:
+            self._ending = EndingThread(
+                self._find,
+                grace,
+                prepare=self._before_ending,
+                conclude=self._command.finish_pipes,
+                on_step=self._askers.tell,
+                on_ended=self._wakeups.post,
+            )
+            self._ending.start()
+
+    def _before_ending(self) -> None:
+        if self._has_left:
+            time.sleep(_AGAIN_SECONDS)
+        elif self._stop is None:
+            self._command.drain()
+
+    def _stop_by_signal(self, number: signal.Signals) -> None:
+        if self._is_reporting or self._has_left:
+            before = "everything of it was gone" if self._has_left else "its end was reported"
+            self._complain(f"told to stop before {before}")
+            self._is_over = True
+            return
+        stop = StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now())
+        self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
+
+    def _on_request(self, request: ControlRequest) -> None:
+        if request.kind != "kill":
+            return
+        if request.child is not None and not is_id(request.child):
+            text = "only a child that the job itself recorded can be killed alone; kill the whole job"
+            self._answers.send(request, step("refused", text, final=True))
+        elif request.child is not None:
+            ChildKill(self._settings.url, self._link, request, self._find, self._answers).start()
+        elif self._is_reporting and self._stop is None:
+            text = "its command has just ended by itself"
+            self._answers.send(request, step("skipped", text, verified=True, final=True))
+        else:
+            self._askers.add(request)
+            self._askers.tell(step("answered", f"supervisor {os.getpid()} answers"))
+            stop = StopRequest(request.by, request.reason, self._link.now())
+            self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
+
+    def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
+        self._command.wait_for_no_reader()
+        if self._stop is None:
+            self._stop = stop
+            self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
+        self._begin_ending(grace)
+        if hurry and self._ending is not None:
+            self._ending.hurry()
+
+    def _on_ended(self, ended: Ended) -> None:
+        """Report the end; a kill has none before everything is gone."""
+        self._verdict = ended.verdict
+        if self._stop is None or ended.verdict is None or ended.verdict.verified:
+            self._report_end(ended)
+            return
+        self._has_left = True
+        self._tell_askers(is_recorded=True)
+        self._reporter.say({"left-running": " ".join(map(str, ended.verdict.pids))})
+        self._ending = None
+        self._begin_ending(0.0)
+
+    def _report_end(self, ended: Ended) -> None:
+        self._reap()
+        self._is_reporting = True
+        outcome = Outcome(
+            exit=self._command.exit or Exit(),
+            failed_start=self._command.failure.error if self._command.failure else None,
+            stop=self._stop,
+            ended_after=ended.targets,
+            survivors=ended.survivors,
+            last_words=self._command.last_words,
+            ending_took=self._link.now() - self._stop.at if self._stop else ended.took,
+        )
+        self._reporter.finish(
+            Finishing(
+                self._link,
+                self._watch,
+                self._output,
+                outcome,
+                self._reaper.exits,
+                own_faults=self._command.faults,
+                on_reported=lambda is_recorded: self._wakeups.post(Reported(is_recorded)),
+            )
+        )
+
+    def _tell_askers(self, is_recorded: bool) -> None:
+        """Tell those who asked for the kill how it went."""
+        verdict = self._verdict or step("verified", "everything is gone", verified=True)
+        if self._stop is None or not verdict.verified:
+            self._askers.tell(step("left", f"not killed: {verdict.text}", verdict.pids, final=True))
+            return
+        written = f'written "killed by {self._stop.asker}"' if is_recorded else "its record is gone"
+        self._askers.tell(step("written", f"{verdict.text}; {written}", verified=True, final=True))
+
+    def _complain(self, line: str) -> None:
+        print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201

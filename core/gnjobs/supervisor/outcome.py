@@ -1,0 +1,95 @@
+"""How a job ended, in one value, and what its record then says."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gnjobs.outputs.lines import encode_text
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import ERROR, KILLED, SUCCESS
+from gnjobs.supervisor.reaper import Exit
+
+_LONGEST_NOTE = 500
+
+
+class StopRequest(NamedTuple):
+    """Who asked for a job or child to be killed, why, and when (unix seconds)."""
+
+    by: str
+    reason: str
+    at: float
+
+    @property
+    def asker(self) -> str:
+        """Who asked, as text that any encoding takes."""
+        return self.by.encode("utf-8", "replace").decode()
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """The fields that say so in a job's or a child's hash."""
+        return {
+            "stop-by": encode_text(self.by),
+            "stop-reason": encode_text(self.reason),
+        }
+
+
+class NamedProcess(NamedTuple):
+    """A process as it is named to a person."""
+
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} ({self.command:.80})"
+
+
+class Outcome(NamedTuple):
+    """The end of a job: how its main process ended, who stopped it, what outlived it."""
+
+    exit: Exit = Exit()
+    failed_start: str | None = None
+    stop: StopRequest | None = None
+    ended_after: Sequence[NamedProcess] = ()
+    survivors: Sequence[NamedProcess] = ()
+    last_words: str = ""
+    output_trouble: str | None = None
+    ending_took: float = 0.0
+
+    def final(self, children_note: str | None) -> tuple[str, dict[str, Value]]:
+        """The final status and the fields that explain it; `children_note` names killed children."""
+        fields: dict[str, Value] = {**self.exit.fields}
+        if self.survivors:
+            fields["left-running"] = " ".join(str(process.pid) for process in self.survivors)
+        if self.stop is not None:
+            children_note = None
+        notes = [note for note in (*self._failures(), children_note, *self._remnants()) if note]
+        if notes:
+            fields["error"] = encode_text("; ".join(notes)[: 4 * _LONGEST_NOTE])
+        if self.stop is not None:
+            return KILLED, fields | self.stop.fields | {"stop-requested": self.stop.at}
+        failed = self.failed_start is not None or self.exit.shell_code != 0 or children_note
+        return (ERROR if failed else SUCCESS), fields
+
+    def _failures(self) -> list[str]:
+        if self.failed_start is not None:
+            return [self.failed_start]
+        if self.stop is not None or self.exit.shell_code == 0:
+            return []
+        words = f": {self.last_words}" if self.last_words and self.exit.signal is None else ""
+        return [f"{self.exit}{words}"[:_LONGEST_NOTE]]
+
+    def _remnants(self) -> list[str]:
+        notes = []
+        # One without a command line was ending by itself when it was seen.
+        left = [process for process in self.ended_after if process.command]
+        if left and self.stop is None:
+            notes.append(f"left running by the command and ended: {_names(left)}")
+        if self.survivors:
+            notes.append(f"could not be ended: {_names(self.survivors)}")
+        if self.output_trouble:
+            notes.append(f"the output is incomplete: {self.output_trouble}")
+        return notes
+
+
+def _names(processes: Sequence[NamedProcess]) -> str:
+    shown = ", ".join(str(process) for process in processes[:5])
+    return shown + (f" and {len(processes) - 5} more" if len(processes) > 5 else "")

@@ -1,0 +1,154 @@
+"""From the bytes of a pipe to lines in an output."""
+
+import os
+import select
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from gnjobs.records import values
+
+LONGEST_UNFINISHED = 1 << 20
+LONGEST_STRUCTURED = 16 << 20
+_READER_LOOK_SECONDS = 0.25
+STRUCTURED_KINDS = frozenset({b"log", b"fault", b"record", b"result"})
+
+
+class LineSink(Protocol):
+    """Where lines go: the part of an `OutputWriter` that is needed here."""
+
+    def write_many(self, lines: Sequence[str | bytes], kind: str = "out") -> None:
+        """Store complete lines."""
+
+    def partial(self, text: str) -> None:
+        """Show what stands on a line that has no end yet."""
+
+
+class LineFeed(ABC):
+    """Cuts the bytes of a pipe into lines; one that becomes longer than `longest` is taken in pieces."""
+
+    longest = LONGEST_UNFINISHED
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes; may block while the output can't take more."""
+        head, newline, tail = chunk.rpartition(b"\n")
+        if newline:
+            self._store((self._rest + head).split(b"\n"))
+            self._rest = tail
+        else:
+            self._rest += chunk
+        if len(self._rest) >= self.longest:
+            self._store([self._rest])
+            self._rest = b""
+
+    def end(self) -> None:
+        """Take the end of the pipe: what stands on the last line is a line."""
+        if self._rest:
+            self._store([self._rest])
+            self._rest = b""
+
+    @abstractmethod
+    def _store(self, lines: Sequence[bytes]) -> None:
+        """Take complete lines."""
+
+
+class TextFeed(LineFeed):
+    """Cuts what a command prints into lines of one kind; optionally copies it to a descriptor as it comes."""
+
+    def __init__(self, sink: LineSink, kind: str, echo: int | None = None) -> None:
+        super().__init__()
+        self._sink = sink
+        self._kind = kind
+        self._echo = echo
+        self._waits_for_reader = True
+        self._shown = b""
+        self.last_words = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, show what stands on an unfinished line, and copy them."""
+        super().feed(chunk)
+        self._rest = after_last_return(self._rest)
+        self._show(self._rest)
+        self._copy(chunk)
+
+    def end(self) -> None:
+        """Take the end of the pipe; no line is unfinished any more."""
+        super().end()
+        self._show(b"")
+
+    def _store(self, lines: Sequence[bytes]) -> None:
+        self.last_words = next((line for line in reversed(lines) if line.strip()), self.last_words)
+        self._sink.write_many(lines, self._kind)
+
+    def _show(self, unfinished: bytes) -> None:
+        if unfinished != self._shown:
+            self._shown = unfinished
+            self._sink.partial(unfinished.rstrip(b"\r").decode("utf-8", "surrogateescape"))
+
+    def wait_for_no_reader(self) -> None:
+        """Copy from now on only what whoever reads the copy takes at once: a kill must not wait for a pager."""
+        self._waits_for_reader = False
+
+    def _copy(self, chunk: bytes) -> None:
+        while chunk and self._echo is not None:
+            try:
+                if select.select([], [self._echo], [], _READER_LOOK_SECONDS)[1]:
+                    chunk = chunk[os.write(self._echo, chunk[: select.PIPE_BUF]) :]
+                elif not self._waits_for_reader:
+                    self._echo = None
+            except OSError:
+                self._echo = None  # nobody reads along any more; the output is stored all the same
+
+
+class StructuredFeed(LineFeed):
+    """Reads the lines `<kind> <JSON>` that a job's own code sends; anything else is stored as `err`."""
+
+    longest = LONGEST_STRUCTURED
+
+    def __init__(self, sink: LineSink) -> None:
+        super().__init__()
+        self._sink = sink
+        self.faults = 0
+
+    def _store(self, lines: Sequence[bytes]) -> None:
+        """Store lines; those of one kind that follow each other together."""
+        group: list[bytes] = []
+        group_kind = ""
+        for line in lines:
+            kind, text = read_structured(line)
+            self.faults += kind == "fault"
+            if kind != group_kind and group:
+                self._sink.write_many(group, group_kind)
+                group = []
+            group_kind = kind
+            group.append(text)
+        if group:
+            self._sink.write_many(group, group_kind)
+
+
+def read_structured(line: bytes) -> tuple[str, bytes]:
+    """Read one structured line as its kind and JSON text, or the whole line as kind `err`."""
+    word, _, value = line.partition(b" ")
+    if word not in STRUCTURED_KINDS:
+        return "err", line
+    if not _is_utf8(value) or values.json(value, msgspec.Raw) is None:
+        return "err", line
+    return word.decode(), value
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def after_last_return(unfinished: bytes) -> bytes:
+    """Keep what a terminal still shows of a line: what follows its last inner carriage return."""
+    return unfinished[unfinished.rstrip(b"\r").rfind(b"\r") + 1 :]

@@ -1,0 +1,201 @@
+"""The thread that tells Redis about the job: a beat every few seconds, and its end."""
+
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, NamedTuple
+
+from redis.exceptions import RedisError
+
+from gnjobs.records import values
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import FINAL_STATUSES
+from gnjobs.supervisor.children import ChildUse, ChildWatch
+from gnjobs.supervisor.last_signs import LastSign, clocks_now
+from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.settling import restore_forgotten
+
+BEAT_SECONDS = 5.0
+SNAPSHOT_LIFETIME = 30 * 86400
+LASTING_SECONDS = 3.0
+_PATIENCE_SECONDS = 60.0
+_RENEW_SECONDS = 86400
+_LONGEST_PAUSE = 2.0
+
+
+class Measured(NamedTuple):
+    """What one beat has to say: fields of the record, what each child uses, at times a snapshot of the processes.
+
+    `last_output` is when the job itself last printed a line, by this host's clock; 0 for never.
+    """
+
+    fields: Mapping[str, Value]
+    use_by_child: Mapping[str, ChildUse]
+    faults: int
+    last_output: float
+    snapshot: bytes | None = None
+
+
+class Reporter(threading.Thread):
+    """Owns the connection that a job's record is written by.
+
+    `measure` is asked at each beat, with the time; `on_removed` and `on_lasting` are called from this thread:
+    when the record was taken away under the running job, and when its end is reported and has lasted.
+    """
+
+    def __init__(
+        self,
+        link: RecordLink,
+        watch: ChildWatch,
+        measure: Callable[[float], Measured],
+        on_removed: Callable[[], None],
+        on_lasting: Callable[[], None],
+    ) -> None:
+        super().__init__(name="reporter", daemon=True)
+        self._link = link
+        self._watch = watch
+        self._measure = measure
+        self._on_removed = on_removed
+        self._on_lasting = on_lasting
+        self._poked = threading.Event()
+        self._moves: deque[tuple[Collection[str], str, Mapping[str, Value]]] = deque()
+        self._says: deque[Mapping[str, Value]] = deque()
+        self._finish: Callable[[], None] | None = None
+        self._renewed = time.monotonic()
+        self._has_snapshot = False
+        self._removed = False
+        self._has_complained = False
+        self._told_at: float | None = None
+        self._last_line = LastSign()
+
+    def say(self, fields: Mapping[str, Value]) -> None:
+        """Have fields written at once, from any thread."""
+        self._says.append(fields)
+        self._poked.set()
+
+    def move(self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]) -> None:
+        """Have the status changed at once, from any thread."""
+        self._moves.append((allowed_from, to, fields))
+        self._poked.set()
+
+    def finish(self, work: Callable[[], None]) -> None:
+        """Have the end reported by `work`, which is repeated until the server took all of it."""
+        self._finish = work
+        self._poked.set()
+
+    def run(self) -> None:
+        """Beat, and do what is asked for in between, until the end is reported and lasts."""
+        pause = 0.0
+        while True:
+            self._poked.wait(pause or BEAT_SECONDS)
+            self._poked.clear()
+            try:
+                if self._finish is not None:
+                    self._report_end(self._finish)
+                    break
+                self._beat()
+                pause = 0.0
+            except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
+                self._complain_once(problem)
+                if self._is_patience_over():
+                    break
+                self._link.doubt()
+                pause = min(_LONGEST_PAUSE, pause * 2 or 0.05)
+        self._on_lasting()
+
+    def _is_patience_over(self) -> bool:
+        """Whether the server took the end of the job and is away since: it may be gone for good."""
+        return self._told_at is not None and time.monotonic() - self._told_at > _PATIENCE_SECONDS
+
+    def _complain_once(self, problem: Exception) -> None:
+        if not isinstance(problem, RedisError) and not self._has_complained:
+            self._has_complained = True
+            print(f"gnjobs: job {self._link.job_id}: {problem!r}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _beat(self) -> None:
+        if self._removed:
+            return
+        self._make_moves()
+        measured = self._measure(self._link.now())
+        pipe = self._link.client.pipeline(transaction=False)
+        pipe.time()
+        pipe.hget(self._link.key, "children")
+        reads = self._watch.add_reads(pipe)
+        self._link.say(pipe, self._fields(measured))
+        if measured.snapshot is not None:
+            name = self._link.keys.processes(self._link.job_id)
+            pipe.set(name, measured.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
+        asked = time.monotonic()
+        self._take(pipe.execute(raise_on_error=False), asked, reads)
+        self._has_snapshot = self._has_snapshot or measured.snapshot is not None
+        self._renew_daily()
+
+    def _make_moves(self) -> None:
+        while self._moves:
+            self._link.move(*self._moves[0])
+            self._moves.popleft()
+
+    def _fields(self, measured: Measured) -> dict[str, Value]:
+        fields = dict(measured.fields)
+        while self._says:
+            fields |= self._says.popleft()
+        fields["heartbeat"] = round(self._link.now(), 3)
+        fields["faults"] = measured.faults + self._watch.faults
+        clocks = clocks_now(self._link.now())
+        fields["clock-shift"] = round(clocks.server - clocks.wall)
+        self._watch.hear(clocks)
+        own = self._last_line.at(measured.last_output, clocks) if measured.last_output else 0.0
+        if last_output := max(own, self._watch.last_output):
+            fields["last-output"] = round(last_output, 3)
+        summary = self._watch.summary(measured.use_by_child)
+        if summary is not None:
+            fields["children-summary"] = summary
+        return fields
+
+    def _take(self, replies: list[Any], asked: float, reads: int) -> None:
+        clock, count, *rest = replies
+        for reply in (clock, count, *rest[reads:]):
+            if isinstance(reply, RedisError):
+                raise reply
+        self._link.set_clock(clock, asked)
+        self._watch.take(rest[:reads])
+        restore_forgotten(self._link, self._watch)
+        is_there = bool(rest[reads])
+        if self._link.is_new_connection:
+            self._has_snapshot = False
+            is_there = self._mend()
+        if not is_there:
+            # A first snapshot in the same beat would have made its key again.
+            self._link.client.delete(self._link.keys.processes(self._link.job_id))
+            self._removed = True
+            self._on_removed()
+            return
+        self._watch.discover(self._link.client, values.integer(count) or 0)
+
+    def _mend(self) -> bool:
+        self._watch.doubt()
+        return self._link.mend()
+
+    def _renew_daily(self) -> None:
+        if time.monotonic() - self._renewed >= _RENEW_SECONDS:
+            self._link.renew()
+            self._renewed = time.monotonic()
+
+    def _report_end(self, work: Callable[[], None]) -> None:
+        if self._removed:
+            return
+        self._make_moves()
+        while True:
+            if self._link.is_new_connection and not self._mend():
+                return
+            work()
+            self._told_at = self._told_at or time.monotonic()
+            time.sleep(LASTING_SECONDS)
+            if self._has_lasted():
+                return
+
+    def _has_lasted(self) -> bool:
+        status = values.text(self._link.client.hget(self._link.key, "status"))
+        return not self._link.is_new_connection and (status is None or status in FINAL_STATUSES)

@@ -1,0 +1,125 @@
+"""The text of a filter, as typed after `/` or given to `ls --filter`, made into a test of rows.
+
+    QC average          both words, anywhere in label, id, user, type or last message
+    "QC average"        these words together
+    state:STUCK,fail    a shown or stored state (or a group: trouble) that begins with one of these
+    user: type: host: id:   that begin so     label:   that contains it
+    age>2h run<=10m silent>10m faults>0 cpu>90 percent<50 children>1
+    -state:done !test   not
+
+All conditions must hold.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from gnjobs.errors import FilterError
+from gnjobs.health.verdict import Health
+from gnjobs.records.fields import Job
+from gnjobs.watch.filter_terms import MEASURES, WORD_FIELDS, Term, comparison, free_text
+from gnjobs.watch.rows import JobRow, row_of
+
+_PIECE: Final = re.compile(r'"([^"]*)"|([^\s"]+)|(")')
+_FIELD: Final = re.compile(r"([a-z]+):(.*)", re.IGNORECASE | re.DOTALL)
+_COMPARISON: Final = re.compile(r"([a-z]+)(>=|<=|>|<|=)(.*)", re.IGNORECASE | re.DOTALL)
+LONGEST_FILTER: Final = 1000
+
+
+class Filter:
+    """A compiled filter; false when it lets everything pass, `timed` when its answers change as time passes."""
+
+    def __init__(self, text: str, terms: Sequence[Term]) -> None:
+        self.text = text
+        self.timed = any(term.timed for term in terms)
+        self._tests = tuple(term.test for term in terms)
+
+    def __bool__(self) -> bool:
+        return bool(self._tests)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def matches(self, row: JobRow, now: float) -> bool:
+        """Tell whether a row passes at this time (unix seconds)."""
+        for test in self._tests:  # noqa: SIM110 - a generator would double the time for a million rows
+            if not test(row, now):
+                return False
+        return True
+
+
+class _Word:
+    """A blank-separated word with the parts of it that were quoted, in which no character means anything."""
+
+    def __init__(self, parts: list[tuple[str, bool]]) -> None:
+        self._parts = parts
+        self.text = "".join(text for text, _ in parts)
+        self.bare = "".join("\ue000" * len(text) if quoted else text for text, quoted in parts)
+
+    def without_first(self) -> "_Word":
+        """The word without its first character, which is not quoted."""
+        (first, quoted), *others = self._parts
+        return _Word([(first[1:], quoted), *others])
+
+    def split(self, start: int) -> list[str]:
+        """The alternatives from this position on, separated by commas."""
+        edges = [start - 1, *(i for i in range(start, len(self.bare)) if self.bare[i] == ","), len(self.bare)]
+        pieces = [self.text[left + 1 : right] for left, right in itertools.pairwise(edges)]
+        return [piece for piece in pieces if piece]
+
+
+def _words(text: str) -> Iterator[_Word]:
+    parts: list[tuple[str, bool]] = []
+    end = 0
+    for match in _PIECE.finditer(text):
+        if match.group(3):
+            raise FilterError("a quote is opened and not closed")
+        if match.start() != end and parts:
+            yield _Word(parts)
+            parts = []
+        quoted = match.group(1) is not None
+        parts.append((match.group(1) if quoted else match.group(2), quoted))
+        end = match.end()
+    if parts:
+        yield _Word(parts)
+
+
+def _term(word: _Word) -> Term:
+    if word.bare[:1] in {"-", "!"} and len(word.bare) > 1:
+        return _term(word.without_first()).negated()
+    if match := _COMPARISON.match(word.bare):
+        name, sign = match.group(1).lower(), match.group(2)
+        return comparison(_known(name, sign), sign, word.text[match.start(3) :])
+    if match := _FIELD.match(word.bare):
+        return _field(match.group(1).lower(), word.split(match.start(2)))
+    return free_text(word.text)
+
+
+def _known(name: str, sign: str) -> str:
+    fields, others = (WORD_FIELDS, MEASURES) if sign == ":" else (MEASURES, WORD_FIELDS)
+    if name in fields:
+        return name
+    if name in others:
+        raise FilterError(f"{name} is compared: {name}>… or {name}<…" if sign == ":" else f"use {name}:…")
+    raise FilterError(f"{name}{sign} is none of {', '.join(fields)}; to search for that text, quote it")
+
+
+def _field(name: str, alternatives: list[str]) -> Term:
+    _known(name, ":")
+    if not alternatives:
+        raise FilterError(f"{name}: needs a value")
+    return WORD_FIELDS[name](alternatives)
+
+
+def parse_filter(text: str) -> Filter:
+    """Compile the text of a filter; raises `FilterError` of one line."""
+    if len(text) > LONGEST_FILTER:
+        raise FilterError(f"a filter has at most {LONGEST_FILTER} characters")
+    return Filter(text.strip(), [_term(word) for word in _words(text) if word.text])
+
+
+def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
+    """Compile a filter into a test of judged jobs, for who reads few of them and holds no rows."""
+    found = parse_filter(text)
+    return lambda job, health: found.matches(row_of(job, verdict=health.verdict), now)

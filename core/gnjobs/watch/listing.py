@@ -1,0 +1,158 @@
+"""What one table shows of the catalogue: its rows that pass a filter, in an order, kept right by every change."""
+
+from collections.abc import Callable, Collection, Iterator
+from itertools import islice
+
+from gnjobs.health.groups import ALL, group_of
+from gnjobs.watch.filters import Filter
+from gnjobs.watch.rows import JobRow
+from gnjobs.watch.sorting import DEFAULT_SORT, Sort, SortedRows
+
+ROWS_A_STEP = 250
+REFRESH_SECONDS = 10.0
+REFRESHED_A_SECOND = 20_000
+
+
+class _Filling:
+    """Rows that are being collected from the catalogue's order, from its top, a few at a time.
+
+    `passed` is where the last row looked at ends: what lies above is changed at once, what lies below is still to come.
+    """
+
+    def __init__(self, sort: Sort) -> None:
+        self.rows = SortedRows(sort)
+        self.passed: JobRow | None = None
+
+    def move_past(self, row: JobRow) -> None:
+        # Without a prefix and a label it lies below every version of that row, whatever else changes in it.
+        self.passed = JobRow(row.rank, row.created, row.key, prefix="", label="", state="")
+
+    def covers(self, row: JobRow) -> bool:
+        return self.passed is not None and row >= self.passed
+
+
+class Listing:
+    """A filtered and sorted list over the catalogue's rows; made by `Catalogue.listing` and filled by its `work`."""
+
+    def __init__(
+        self,
+        source: SortedRows,
+        find: Callable[[str], JobRow | None],
+        clock: Callable[[], float],
+        *,
+        filter: Filter | None = None,  # noqa: A002 - the word of the command line
+        group: str = ALL,
+        users: Collection[str] | None = None,
+        sort: Sort = DEFAULT_SORT,
+    ) -> None:
+        self.filter, self.group, self.sort = filter, group, sort
+        self.users = None if users is None else frozenset(users)
+        self.version = 0
+        self._source = source
+        self._find = find
+        self._clock = clock
+        self._refresh_at = float("inf")
+        self._filling: _Filling | None = None
+        if self.shows_everything and sort == DEFAULT_SORT:
+            self._rows = source
+        else:
+            self._filling = _Filling(sort)
+            self._rows = self._filling.rows
+
+    @property
+    def shows_everything(self) -> bool:
+        """Whether no row is left out."""
+        return not self.filter and self.group == ALL and self.users is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether every row of the catalogue has been looked at once."""
+        return self._filling is None or self._filling.rows is not self._rows
+
+    @property
+    def filling(self) -> bool:
+        """Whether there is work to do."""
+        return self._filling is not None
+
+    def passes(self, row: JobRow) -> bool:
+        """Tell whether a row belongs here now."""
+        if self.users is not None and row.user not in self.users:
+            return False
+        if self.group != ALL and group_of(row.state) != self.group:
+            return False
+        return not self.filter or self.filter.matches(row, self._clock())
+
+    def replace(self, old: JobRow | None, new: JobRow | None) -> None:
+        """Follow a change of the catalogue, made or about to be made: `old` is gone, `new` is there instead."""
+        if self._rows is self._source:
+            self.version += 1
+            return
+        passes = new is not None and self.passes(new)
+        if self.ready:
+            self._exchange(self._rows, old, new if passes else None)
+        if self._filling is not None:
+            covered = new if passes and new is not None and self._filling.covers(new) else None
+            self._exchange(self._filling.rows, old, covered)
+
+    def _exchange(self, rows: SortedRows, old: JobRow | None, new: JobRow | None) -> None:
+        changed = old is not None and rows.discard(old)
+        if new is not None:
+            rows.add(new)
+            changed = True
+        if changed and rows is self._rows:
+            self.version += 1
+
+    def fill_step(self) -> bool:
+        """Look at a few more rows of the catalogue; True while there are more."""
+        filling = self._filling
+        if filling is None:
+            return False
+        looked = list(islice(self._source.after(filling.passed), ROWS_A_STEP))
+        added = [row for row in looked if self.passes(row)]
+        for row in added:
+            filling.rows.add(row)
+        if looked:
+            filling.move_past(looked[-1])
+        if len(looked) < ROWS_A_STEP:
+            self._finish()
+        elif added and filling.rows is self._rows:
+            self.version += 1
+        return self._filling is not None
+
+    def _finish(self) -> None:
+        if self._filling is not None:
+            self._rows, self._filling = self._filling.rows, None
+            self.version += 1
+        if self.filter is not None and self.filter.timed:
+            self._refresh_at = self._clock() + max(REFRESH_SECONDS, len(self._source) / REFRESHED_A_SECOND)
+
+    @property
+    def refresh_at(self) -> float:
+        """When a filter by age should be applied anew; infinity for other filters."""
+        return self._refresh_at
+
+    def refresh(self) -> None:
+        """Collect the rows anew beside those shown, which stay until `work` is done."""
+        if self._rows is not self._source and self._filling is None:
+            self._refresh_at = float("inf")
+            self._filling = _Filling(self.sort)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def row_at(self, index: int) -> JobRow:
+        """The row at a position; raises `IndexError`."""
+        return self._rows.row_at(index)
+
+    def visible(self, start: int, stop: int) -> list[JobRow]:
+        """The rows from one position up to before another."""
+        return self._rows.between(start, stop)
+
+    def index_of(self, key: str) -> int | None:
+        """The position of a job, or None where it is not shown."""
+        row = self._find(key)
+        return None if row is None else self._rows.index_of(row)
+
+    def keys(self) -> Iterator[str]:
+        """The keys of all rows shown, in order."""
+        return (row.key for row in self._rows)

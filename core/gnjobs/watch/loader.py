@@ -1,0 +1,124 @@
+"""Everything that Redis holds, a piece at a time: the unfinished and the new, then all others, then the unindexed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import redis
+
+from gnjobs.records import values
+from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.indexes import record_ids, without_index
+from gnjobs.records.keys import is_id
+from gnjobs.watch.changes import Change
+from gnjobs.watch.id_set import IdSet
+from gnjobs.watch.reading import READ_AT_ONCE, Source
+from gnjobs.watch.rows import JobRow
+
+FIRST_PAGE = 100
+_SCANNED_AT_ONCE = 1000
+_INDEXED_SHARE = 0.9
+_LEAST_PROGRESS = 0.01
+
+
+class Loader:
+    """Loads the jobs of several prefixes; each step is one or few commands, none of which holds the server long.
+
+    `refusal` says what the server refused to let us read, where it did.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._sources = sources
+        self._seen = [IdSet() for _ in sources]
+        self._told = 0.0
+        self.refusal: str | None = None
+
+    def steps(self) -> Iterator[Change]:
+        """Load step by step; a step may bring nothing but progress, or not even that.
+
+        The first brings what a screen shows first, of one source: the unfinished, if not too many, and the newest.
+        """
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield Change(rows=(*self._unfinished(source, seen, 0), *self._newest(source, seen)))
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield from self._further_unfinished(source, seen)
+        total = max(1, sum(self._cardinality(source) for source in self._sources))
+        for source, seen in zip(self._sources, self._seen, strict=True):
+            yield from self._rest(source, seen, total)
+        for number, (source, seen) in enumerate(zip(self._sources, self._seen, strict=True)):
+            yield from self._unindexed(source, seen, number)
+        self._seen.clear()
+        yield Change(progress=1.0)
+
+    def _unfinished(self, source: Source, seen: IdSet, start: int) -> list[JobRow]:
+        """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
+        page = self._page(source, source.keys.unfinished, start, READ_AT_ONCE)
+        return source.read([job_id for job_id in page if is_id(job_id) and seen.add(job_id)]).rows
+
+    def _further_unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
+        total = self._allowed(source.client.zcard, source.keys.unfinished) or 0
+        for start in range(READ_AT_ONCE, total, READ_AT_ONCE):
+            yield Change(rows=tuple(self._unfinished(source, seen, start)))
+
+    def _index(self, source: Source) -> list[str]:
+        if source.users is None:
+            return [source.keys.jobs]
+        return [source.keys.user_jobs(user) for user in sorted(source.users) if is_id(user)]
+
+    def _newest(self, source: Source, seen: IdSet) -> Iterator[JobRow]:
+        for index in self._index(source):
+            yield from self._read_unseen(source, seen, self._page(source, index, 0, FIRST_PAGE))
+
+    def _rest(self, source: Source, seen: IdSet, total: int) -> Iterator[Change]:
+        for index in self._index(source):
+            start = FIRST_PAGE
+            while page := self._page(source, index, start, READ_AT_ONCE):
+                rows = self._read_unseen(source, seen, page)
+                start += READ_AT_ONCE
+                loaded = sum(map(len, self._seen))
+                yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
+
+    def _unindexed(self, source: Source, seen: IdSet, number: int) -> Iterator[Change]:
+        keys_on_server = max(1, int(self._allowed(source.client.dbsize) or 0))
+        pattern, cursor, steps = source.keys.scan_pattern(), 0, 0
+        while True:
+            answer = self._allowed(source.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
+            if answer is None:
+                return
+            cursor, names = answer
+            steps += 1
+            rows = self._read_unseen(source, seen, self._unindexed_ids(source, seen, names))
+            scanned = (number + min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)) / len(self._sources)
+            yield self._progress(rows, _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
+            if cursor == 0:
+                return
+
+    def _unindexed_ids(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> list[str]:
+        """The ids of the records among these keys that no index has; other users' jobs are in one that was not read."""
+        unseen = [job_id for job_id in record_ids(source.keys, names) if job_id not in seen]
+        return unseen if source.users is None else without_index(source.client, source.keys, unseen)
+
+    def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[JobRow, ...]:
+        unseen = [job_id for job_id in ids if is_id(job_id) and seen.add(job_id)]
+        return tuple(source.read_mostly_finished(unseen).rows)
+
+    def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
+        if progress < self._told + _LEAST_PROGRESS:
+            return Change(rows=rows)
+        self._told = min(progress, 0.99)
+        return Change(rows=rows, progress=self._told)
+
+    def _page(self, source: Source, index: str, start: int, count: int) -> list[str]:
+        found = self._allowed(source.client.zrevrange, index, start, start + count - 1)
+        return [values.text(member) or "" for member in found or ()]
+
+    def _cardinality(self, source: Source) -> int:
+        return sum(int(self._allowed(source.client.zcard, index) or 0) for index in self._index(source))
+
+    def _allowed(self, command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Run a read command; None where the server refuses it, which a key of another type is no reason to tell."""
+        try:
+            return command(*arguments, **options)
+        except redis.ResponseError as error:
+            if not is_wrong_type(error):
+                self.refusal = str(error)
+            return None

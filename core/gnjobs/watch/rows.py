@@ -1,0 +1,161 @@
+"""One job as lists show, filter and sort it: compact, since a million of them are held in memory.
+
+A row of a finished job holds nothing but what a list needs. A row of an unfinished one also holds its record, since
+its health is judged again and again. Rows are ordered as lists are by default, read from the end: troubled last,
+then unfinished, then by creation.
+"""
+
+import sys
+
+import msgspec
+
+from gnjobs.health.states import State, state_of
+from gnjobs.health.verdict import OK
+from gnjobs.records.fields import ChildrenSummary, Job
+from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, LOST, STOPPING
+
+RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
+LONGEST_TEXT = 300
+
+
+class JobRow(msgspec.Struct, frozen=True, order=True, gc=False):
+    """One job in a list; times in unix seconds, `created` 0 where unknown, None for what is not known.
+
+    `key` names the row in the catalogue (the id; under further prefixes that are watched, with the prefix), `says` is
+    the last word on the job, `job` the record as lists read it, while the job is unfinished.
+    """
+
+    rank: int
+    created: float
+    key: str
+    prefix: str
+    label: str
+    state: str
+    status: str | None = None
+    type: str | None = None
+    user: str | None = None
+    host: str | None = None
+    percent: float | None = None
+    faults: int = 0
+    children: int | None = None
+    children_done: int | None = None
+    started: float | None = None
+    finished: float | None = None
+    says: str | None = None
+    job: Job | None = None
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.key.rpartition(":")[2]
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended for good."""
+        return self.job is None
+
+    @property
+    def cpu(self) -> float | None:
+        """Percent of one core, while the job is unfinished."""
+        return self.job.cpu if self.job else None
+
+    @property
+    def rss(self) -> int | None:
+        """Bytes of memory, while the job is unfinished."""
+        return self.job.rss if self.job else None
+
+    @property
+    def heartbeat(self) -> float | None:
+        """When the supervisor last reported, while the job is unfinished."""
+        return self.job.heartbeat if self.job else None
+
+    @property
+    def silent_since(self) -> float | None:
+        """When the last line or progress came, while the job runs."""
+        if self.job is None or self.started is None:
+            return None
+        return self.job.last_output or self.started
+
+    @property
+    def silence(self) -> float | None:
+        """Seconds without a line or progress up to the last heartbeat, both by the supervisor's clock."""
+        since, heartbeat = self.silent_since, self.heartbeat
+        return None if since is None or heartbeat is None else max(0.0, heartbeat - since)
+
+    def run_seconds(self, now: float) -> float | None:
+        """How long the job has run, or ran."""
+        if self.started is None:
+            return None
+        end = self.finished if self.is_final else now
+        return None if end is None else max(0.0, end - self.started)
+
+    def judged(self, verdict: str) -> "JobRow":
+        """Return this row with a verdict of health; the same object where it changes nothing."""
+        state = state_of(self.status, verdict, self.faults)
+        if state.word == self.state:
+            return self
+        return msgspec.structs.replace(self, state=state.word, rank=rank_of(state))
+
+
+def _shared(word: str | None) -> str | None:
+    return None if word is None else sys.intern(word)
+
+
+def _cut(text: str | None) -> str | None:
+    return text[:LONGEST_TEXT] if text else None
+
+
+def _last_line(text: str | None) -> str | None:
+    return next((line for line in reversed(text[-4096:].split("\n")) if line.strip()), None) if text else None
+
+
+def _says(job: Job) -> str | None:
+    """Choose the last word on a job: why it was stopped, what went wrong, or what it says itself."""
+    if job.stop_by and job.status in {KILLED, STOPPING}:
+        return _cut(f"by {job.stop_by}: {job.stop_reason}" if job.stop_reason else f"by {job.stop_by}")
+    if job.status in {ERROR, LOST, KILLED}:
+        return _cut(_last_line(job.error)) or _cut(job.message) or _how_it_exited(job)
+    return _cut(job.message)
+
+
+def _how_it_exited(job: Job) -> str | None:
+    if job.signal:
+        return f"signal {job.signal}"
+    return f"exit code {job.exit_code}" if job.exit_code else None
+
+
+def ended_children(summary: ChildrenSummary | None) -> int | None:
+    """How many children have ended, None where nothing is said of them."""
+    if summary is None:
+        return None
+    return sum(count for status, count in summary.counts.items() if status in FINAL_STATUSES)
+
+
+def rank_of(state: State) -> int:
+    """How far to the end of the order a state puts a row: the worst have the highest rank."""
+    return RANK_TROUBLED - state.rank
+
+
+def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
+    """Make a row of a record that was read and, while it is unfinished, judged."""
+    state = state_of(job.status, verdict, job.faults)
+    return JobRow(
+        rank=rank_of(state),
+        created=job.created or job.estimated_start or 0.0,
+        key=key or job.id,
+        prefix=prefix,
+        label=job.name[:LONGEST_TEXT],
+        state=state.word,
+        status=_shared(job.status),
+        type=_shared(job.type),
+        user=_shared(job.user),
+        host=_shared(job.host),
+        percent=job.percent,
+        faults=job.faults or 0,
+        children=job.children,
+        children_done=ended_children(job.children_summary),
+        started=job.began,
+        finished=job.finished,
+        says=_says(job),
+        job=None if job.is_final else job,
+    )

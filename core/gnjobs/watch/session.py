@@ -1,0 +1,198 @@
+"""One connected stretch of watching: subscribe, then load, then follow, until the connection breaks or we stop."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import redis
+
+from gnjobs.health.verdict import Presence
+from gnjobs.records.fields import Job
+from gnjobs.watch.changes import Change, FeedKind, FeedState
+from gnjobs.watch.feed import ChangeFeed, TrackingRefused
+from gnjobs.watch.loader import Loader
+from gnjobs.watch.polling import Poll
+from gnjobs.watch.reading import READ_AT_ONCE, Found, Source
+from gnjobs.watch.watch_requests import WatchRequests
+from gnjobs.watch.write_refusals import WriteRefusals
+
+GATHER_SECONDS = 0.1
+IDLE = 3600.0
+# Longer than a beat: where jobs are at work, this silence means that they can't write.
+SUSPECT_AFTER = 7.0
+REFUSALS_EVERY = 2.5
+
+Deliver = Callable[[Change], None]
+Look = Callable[[Job], Presence]
+Touched = frozenset[tuple[str, str | None]]
+
+
+class WatchSession:
+    """Everything is read in one thread, one thing after the other, so that nothing old is told after something new."""
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        sources: list[Source],
+        requests: WatchRequests,
+        deliver: Deliver,
+        look: Look | None = None,
+    ) -> None:
+        self._client = client
+        self._sources = sources
+        self._requests = requests
+        self._deliver = deliver
+        self._look = look
+        self._feed: ChangeFeed | None = None
+        self._poll: Poll | None = None
+        self._steps: Iterator[Change] | None = None
+        self._loader: Loader | None = None
+        self._sweeping = False
+        # A dict for its order: what changed first is read first.
+        self._changed: dict[tuple[int, str], None] = {}
+        self._touched: set[tuple[str, str | None]] = set()
+        self._events = False
+        self._fetch_at = 0.0
+        self._refusals = WriteRefusals(client)
+        self._refusal = ""
+        self._load_refusal = ""
+        self._suspect_at = float("inf")
+
+    def open(self, *, again: bool) -> None:
+        """Subscribe first, so that no change falls between, then begin to load; `again`: after a loss."""
+        feed = ChangeFeed(self._client, [source.keys for source in self._sources])
+        try:
+            feed.open()
+            self._feed = feed
+        except TrackingRefused as refusal:
+            self._poll = Poll(self._sources, why=str(refusal))
+        # A server that still reads its data from disk lets us subscribe, but can't say what there is.
+        for source in self._sources:
+            source.check_readable()
+        self._refusal = self._refusals.look()
+        self._suspect_at = time.monotonic() + REFUSALS_EVERY
+        self._tell_state()
+        self._load(sweep=again)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        if self._feed is not None:
+            self._feed.close()
+
+    def run(self) -> None:
+        """Follow until asked to stop; raises what the connection raises."""
+        while not self._requests.stopping:
+            self._listen(self._patience())
+            self._requests.quieten()
+            if self._requests.take_refresh():
+                self._load(sweep=True)
+            if time.monotonic() >= self._fetch_at:
+                self._fetch()
+            self._look_once()
+            self._load_step()
+            self._poll_once()
+            self._look_for_refusals()
+
+    def _tell_state(self) -> None:
+        polled = "" if self._poll is None else self._poll.why
+        why = "; ".join(filter(None, (polled, self._refusal, self._load_refusal)))
+        kind: FeedKind = "live" if self._poll is None else "polling"
+        self._deliver(Change(state=FeedState(kind, why, time.time(), bool(self._refusal))))
+
+    def _look_for_refusals(self) -> None:
+        """Ask whether writes are refused, once after each silence, and again and again while they are."""
+        if time.monotonic() < self._suspect_at:
+            return
+        before, self._refusal = self._refusal, self._refusals.look()
+        self._suspect_at = time.monotonic() + (
+            REFUSALS_EVERY if self._refusal or self._poll else float("inf")
+        )
+        if self._refusal != before:
+            self._tell_state()
+
+    def _load(self, *, sweep: bool) -> None:
+        self._loader = Loader(self._sources)
+        self._steps = self._loader.steps()
+        self._sweeping = sweep
+        self._deliver(Change(sweep="begin" if sweep else "", progress=0.0))
+
+    def _load_step(self) -> None:
+        if self._steps is None or self._loader is None:
+            return
+        change = next(self._steps, None)
+        if change is None:
+            self._steps = None
+            if self._loader.refusal:
+                self._load_refusal = self._loader.refusal
+                self._tell_state()
+            if self._poll is not None:
+                self._poll.loaded()
+            self._deliver(Change(sweep="end" if self._sweeping else "", progress=1.0))
+        elif change.rows or change.progress is not None:
+            self._deliver(change)
+
+    def _patience(self) -> float:
+        """Seconds that nothing else has to be done in."""
+        if self._steps is not None or self._requests.has_unlooked:
+            return 0.0
+        due = IDLE if self._poll is None else self._poll.due_in()
+        if self._changed or self._touched or self._events:
+            due = min(due, self._fetch_at - time.monotonic())
+        return max(0.0, min(due, self._suspect_at - time.monotonic()))
+
+    def _listen(self, timeout: float) -> None:
+        if self._feed is None:
+            self._requests.wait(timeout)
+            return
+        for name in self._feed.read(timeout, self._requests.wake):
+            self._suspect_at = time.monotonic() + (GATHER_SECONDS if self._refusal else SUSPECT_AFTER)
+            if name is None:
+                self._load(sweep=True)
+            else:
+                self._note(name)
+
+    def _note(self, name: bytes) -> None:
+        for number, source in enumerate(self._sources):
+            changed = source.keys.changed(name)
+            if changed is None:
+                self._events = self._events or name == source.events
+                continue
+            job_id, child_id = changed
+            if child_id is None:
+                self._changed[number, job_id] = None
+            if self._requests.open and (key := source.key(job_id)) in self._requests.open:
+                self._touched.add((key, child_id))
+
+    def _fetch(self) -> None:
+        """Read what changed: the first change at once, what follows within the gathering time in one go."""
+        if not (self._changed or self._touched or self._events):
+            return
+        self._fetch_at = time.monotonic() + GATHER_SECONDS
+        found = Found([], [])
+        for number, source in enumerate(self._sources):
+            read = source.read([job_id for at, job_id in self._changed if at == number])
+            found = Found(found.rows + read.rows, found.gone + read.gone)
+        touched, events = frozenset(self._touched), self._events
+        self._changed, self._touched, self._events = {}, set(), False
+        self._tell(found, touched, events=events)
+
+    def _tell(self, found: Found, touched: Touched, *, events: bool) -> None:
+        """Tell of rows in batches that take a screen's thread no longer than it may be kept."""
+        for start in range(READ_AT_ONCE, len(found.rows), READ_AT_ONCE):
+            self._deliver(Change(rows=tuple(found.rows[start : start + READ_AT_ONCE])))
+        first = tuple(found.rows[:READ_AT_ONCE])
+        self._deliver(Change(rows=first, removed=tuple(found.gone), touched=touched, events=events))
+
+    def _look_once(self) -> None:
+        wanted = self._requests.take_unlooked() if self._look is not None else None
+        if wanted is not None and self._look is not None:
+            key, job = wanted
+            self._deliver(Change(presences={key: self._look(job)}))
+
+    def _poll_once(self) -> None:
+        if self._poll is None or self._steps is not None or self._poll.due_in() > 0:
+            return
+        if self._poll.reload_is_due:
+            self._load(sweep=True)
+        else:
+            found = self._poll.read(self._requests.visible | self._requests.open)
+            self._tell(found, frozenset((key, None) for key in self._requests.open), events=True)

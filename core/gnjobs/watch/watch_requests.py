@@ -1,0 +1,105 @@
+"""What other threads ask of the watcher's thread, and the descriptor that wakes it for that."""
+
+import contextlib
+import select
+import socket
+import threading
+from collections.abc import Iterable, Mapping
+
+from gnjobs.records.fields import Job
+
+
+class WatchRequests:
+    """Flags and sets that any thread may change; the watcher's thread waits on `wake` and takes them."""
+
+    def __init__(self) -> None:
+        self.wake, self._alarm = socket.socketpair()
+        self.wake.setblocking(False)
+        self._alarm.setblocking(False)
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._refresh = False
+        self._visible: frozenset[str] = frozenset()
+        self._open: frozenset[str] = frozenset()
+        self._unlooked: dict[str, Job] = {}
+
+    def _ring(self) -> None:
+        # A full buffer wakes as well as one byte more.
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._alarm.send(b"!")
+
+    def wait(self, timeout: float) -> None:
+        """Wait until something is asked, or the time is over (seconds)."""
+        select.select([self.wake], [], [], timeout)
+        self.quieten()
+
+    def quieten(self) -> None:
+        """Take note of having been woken."""
+        with contextlib.suppress(BlockingIOError):
+            while self.wake.recv(4096):
+                pass
+
+    def close(self) -> None:
+        """Let the descriptors go, when the thread has ended."""
+        self._alarm.close()
+        self.wake.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the thread is to end."""
+        return self._stopping
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping = True
+        self._ring()
+
+    def refresh(self) -> None:
+        """Ask for everything to be read anew."""
+        with self._lock:
+            self._refresh = True
+        self._ring()
+
+    def take_refresh(self) -> bool:
+        """Whether everything is to be read anew; asked once."""
+        with self._lock:
+            wanted, self._refresh = self._refresh, False
+        return wanted
+
+    def set_visible(self, keys: Iterable[str]) -> None:
+        """Say which rows are on screen."""
+        self._visible = frozenset(keys)
+
+    @property
+    def visible(self) -> frozenset[str]:
+        """The keys of the rows on screen."""
+        return self._visible
+
+    def set_open(self, keys: Iterable[str]) -> None:
+        """Say of which jobs every change below their records is to be told."""
+        self._open = frozenset(keys)
+
+    @property
+    def open(self) -> frozenset[str]:
+        """The keys of the jobs that are open."""
+        return self._open
+
+    def look_at(self, jobs: Mapping[str, Job]) -> None:
+        """Ask for the processes of these jobs, by key."""
+        if jobs:
+            with self._lock:
+                self._unlooked.update(jobs)
+            self._ring()
+
+    def take_unlooked(self) -> tuple[str, Job] | None:
+        """One job whose processes are to be looked for, or None."""
+        with self._lock:
+            if not self._unlooked:
+                return None
+            key = next(iter(self._unlooked))
+            return key, self._unlooked.pop(key)
+
+    @property
+    def has_unlooked(self) -> bool:
+        """Whether processes are to be looked for."""
+        return bool(self._unlooked)
