@@ -9,9 +9,8 @@ from textual.notifications import SeverityLevel
 from textual.widgets import Input
 
 from gnjobs.records.actor import Actor
-from gnjobs.safetext import safe_text
-from gnjobs.watch.changes import FeedState
-from gnjobs.watch.rows import JobRow
+from gnjobs.text import safe_text
+from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from gnjobs.health.verdict import beat_overdue_after
+from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.statuses import SUCCESS
 from gnjobs.text import MINUTE, age_text, clock_text, silence_text
 from gnjobs.watch.listing import Listing

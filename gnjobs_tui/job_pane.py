@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from textual.content import Content
 
-from gnjobs.health.groups import ALL, GROUPS
+from gnjobs.health.states import ALL, GROUPS
 from gnjobs.health.verdict import Health
 from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.text import duration_words, moment_words
+from gnjobs.watch.catalogue import Counts
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs.watch.tally import Counts
 from gnjobs_tui.job_facts import DOT, break_line
 from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content, safe
 

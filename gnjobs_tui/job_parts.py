@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from gnjobs.health.silence import child_silence, job_silence, judge_child
 from gnjobs.health.states import State, child_state, display_state
-from gnjobs.health.verdict import Limits, child_silence, job_silence, judge_child
+from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.text import silence_text
 from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
@@ -14,7 +15,7 @@ from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table_drawing import Cells
 
 if TYPE_CHECKING:
-    from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+    from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
     from gnjobs.processing.view import JobStatus
 
 # No id of a child has a colon, so this key is free.

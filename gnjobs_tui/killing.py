@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.text import duration_words
 from gnjobs_tui.job_cells import percent_text
@@ -16,7 +16,7 @@ from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.styling import Cell, Part
 
 if TYPE_CHECKING:
-    from gnjobs.records.kill_steps import KillStep
+    from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
 
 GRACE = 10.0
@@ -51,7 +51,7 @@ class KillRun:
 
         from gnjobs.control.kill import kill_job
         from gnjobs.errors import GnjobsError
-        from gnjobs.records.kill_steps import step
+        from gnjobs.records.requests import step
 
         target = self.targets[place]
         if self._has_ended(place):

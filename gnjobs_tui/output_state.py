@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gnjobs.health.silence import child_silence, judge_child
 from gnjobs.health.states import State, child_state
-from gnjobs.health.verdict import Limits, child_silence, judge_child
+from gnjobs.health.verdict import Limits
 from gnjobs.records.keys import is_id
 from gnjobs.store import JobStore
 from gnjobs.text import silence_text

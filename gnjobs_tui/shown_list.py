@@ -5,11 +5,10 @@ from collections.abc import Collection
 
 import msgspec
 
-from gnjobs.health.groups import ALL
+from gnjobs.health.states import ALL
 from gnjobs.watch.catalogue import Catalogue
 from gnjobs.watch.filters import Filter
-from gnjobs.watch.listing import Listing
-from gnjobs.watch.sorting import DEFAULT_SORT, Sort
+from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
 
 # A list that is collected sooner than this replaces the one before it whole, so that the cursor finds its row.
 PATIENCE = 0.15

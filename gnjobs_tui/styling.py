@@ -10,7 +10,7 @@ from textual.color import Color
 from textual.content import Content
 
 from gnjobs.health.states import STATES, State
-from gnjobs.safetext import safe_line
+from gnjobs.text import safe_line
 from gnjobs_tui.glyphs import ASCII_FORMS, Glyphs, glyphs_of_terminal
 
 LONGEST_CELL = 2000

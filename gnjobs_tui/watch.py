@@ -10,11 +10,11 @@ from textual.app import App
 from textual.message import Message
 from textual.timer import Timer
 
-from gnjobs.health.verdict import Presence
+from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
 from gnjobs.watch.catalogue import Catalogue
-from gnjobs.watch.changes import Change, FeedState
 from gnjobs.watch.judge import Judge
+from gnjobs.watch.rows import Change, FeedState
 from gnjobs.watch.watcher import Watcher
 from gnjobs_tui import pauses
 from gnjobs_tui.config import Config

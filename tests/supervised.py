@@ -105,10 +105,7 @@ class SupervisedJob:
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 command = process.cmdline()
-                if (
-                    self.id == process.environ().get("GNJOBS_JOB_ID")
-                    and "gnjobs.supervisor" not in command
-                ):
+                if self.id == process.environ().get("GNJOBS_JOB_ID") and "gnjobs.supervisor" not in command:
                     found.append(process)
         return found
 

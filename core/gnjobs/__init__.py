@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from gnjobs.runtime.job import CurrentJob as CurrentJob
     from gnjobs.runtime.job import current_job as current_job
     from gnjobs.runtime.this_child import ThisChild as ThisChild
-    from gnjobs.safetext import safe_line as safe_line
-    from gnjobs.safetext import safe_text as safe_text
     from gnjobs.store import JobStore as JobStore
     from gnjobs.supervisor.launch import launch as launch
+    from gnjobs.text import safe_line as safe_line
+    from gnjobs.text import safe_text as safe_text
 
 _HOMES = {
     "OutputFile": "outputs.adapters",
@@ -55,8 +55,8 @@ _HOMES = {
     "register": "processing.registry",
     "Child": "records.fields",
     "Job": "records.fields",
-    "safe_line": "safetext",
-    "safe_text": "safetext",
+    "safe_line": "text",
+    "safe_text": "text",
     "JobStore": "store",
     "ThisChild": "runtime.this_child",
 }

@@ -2,6 +2,8 @@
 
 import re
 from datetime import datetime
+from typing import Final
+from urllib.parse import urlsplit
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 LONGEST = 100 * 365 * DAY
@@ -74,3 +76,60 @@ def moment_words(at: float, now: float) -> str:
     """Say a time in a sentence: `at 02:31` within the last 20 hours, else `on 12 Jul 2026 at 21:40`."""
     when = datetime.fromtimestamp(at)
     return f"at {when:%H:%M}" if abs(now - at) < 20 * HOUR else f"on {when.day} {when:%b %Y at %H:%M}"
+
+
+TAB_WIDTH = 8
+
+# C0 (but not tab and newline, which callers lay out), DEL, C1; soft hyphen and Arabic letter mark; zero-width,
+# bidirectional marks, embeddings, overrides and isolates; line and paragraph separators; invisible operators and
+# deprecated format characters; fillers drawn as nothing; BOM, interlinear marks; surrogates; language tags and
+# variation selectors supplement; noncharacters.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_LAYOUT = re.compile(r"[\t\n]")
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"<{code - 0xDC00:02X}>"
+    return f"<U+{code:04X}>"
+
+
+def safe_text(text: str) -> str:
+    """Return the text with everything that could act replaced by a visible stand-in; tabs and newlines stay.
+
+    Escape is shown as ␛, other C0 controls by their pictures, a byte that was not UTF-8 as `<9B>`, C1 controls,
+    bidirectional and invisible characters and surrogates as `<U+202E>`.
+    """
+    return _UNSAFE.sub(_visible, text) if not text.isascii() or not text.isprintable() else text
+
+
+def safe_line(text: str) -> str:
+    """Return the text on one line: as `safe_text`, with tabs expanded and newlines shown as ␊."""
+    safe = safe_text(text)
+    if _LAYOUT.search(safe):
+        safe = safe.replace("\n", "␊").expandtabs(TAB_WIDTH)
+    return safe
+
+
+DEFAULT_URL: Final = "redis://localhost:6379/0"
+_DEFAULT_PORT = 6379
+
+
+def describe(url: str) -> str:
+    """Name a server without its password: `db1/0`, `db1:6380/2`, `/run/redis.sock`."""
+    try:
+        parts = urlsplit(url)
+        port = "" if parts.port in (None, _DEFAULT_PORT) else f":{parts.port}"
+    except ValueError:
+        return "?"
+    if parts.scheme == "unix":
+        return parts.path
+    return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or '0'}"

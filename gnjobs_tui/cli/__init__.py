@@ -16,7 +16,7 @@ from gnjobs.errors import (
     NoSuchJob,
     NotAllowed,
 )
-from gnjobs.safetext import safe_line
+from gnjobs.text import safe_line
 from gnjobs_tui.cli.group import LazyGroup
 from gnjobs_tui.cli.session import Session, with_session
 

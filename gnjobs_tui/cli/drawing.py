@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gnjobs.health.states import State, child_state, display_state
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.fields import run_seconds
-from gnjobs.safetext import safe_line
-from gnjobs.text import age_text
+from gnjobs.text import age_text, safe_line
 from gnjobs_tui.glyphs import glyphs_of_terminal
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from gnjobs.processing.view import JobStatus
     from gnjobs.records.events import Event
     from gnjobs.records.fields import Child, Job
-    from gnjobs.records.user_counts import UserSummary
+    from gnjobs.records.indexes import UserSummary
     from gnjobs_tui.config import Config
 
 # What the table of states calls its colours, in rich's words.

@@ -56,7 +56,7 @@ def _matching(
     from heapq import merge
     from itertools import chain
 
-    from gnjobs.health.verdict import assess_listed
+    from gnjobs.health.assess import assess_listed
     from gnjobs.processes.presence import Looks
 
     own = session.actor.own_users

@@ -2,7 +2,7 @@
 
 import sys
 
-from gnjobs.safetext import safe_line
+from gnjobs.text import safe_line
 from gnjobs_tui.cli.session import on_terminal
 
 

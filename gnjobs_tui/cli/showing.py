@@ -12,7 +12,7 @@ from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Limits
-    from gnjobs.processes.find import SeenProcess
+    from gnjobs.processes.seen import SeenProcess
     from gnjobs.processing.qc import Fault
     from gnjobs.processing.view import JobStatus
     from gnjobs.store import JobStore
@@ -39,7 +39,7 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
     if faults:
         _print_faults(_faults(store, job_id), as_json=as_json, as_csv=as_csv)
         return 0
-    from gnjobs.outputs.line_counts import line_counts
+    from gnjobs.outputs.reader import line_counts
 
     view = store.view(job_id, limits=session.config.limits, isolated=True)
     status = view.status()
@@ -57,7 +57,7 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
 
 def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[str]:
     """The verdict on each child."""
-    from gnjobs.health.verdict import judge_child
+    from gnjobs.health.silence import judge_child
 
     snapshot = store.processes(status.job.id)
     seen: dict[str | None, list[SeenProcess]] = {}

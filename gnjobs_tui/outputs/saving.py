@@ -7,8 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from gnjobs.outputs.lines import Hole, encode_text
+from gnjobs.outputs.lines import Hole
 from gnjobs.outputs.reader import OutputReader
+from gnjobs.records.values import encode_text
 from gnjobs_tui.outputs.portions import all_after
 
 LONGEST_NAME = 100

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import Entry, Line
 from gnjobs.outputs.reader import OutputReader
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs_tui.styling import CUT_MARK, GLYPHS, safe
 

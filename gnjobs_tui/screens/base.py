@@ -11,8 +11,8 @@ from textual.screen import Screen
 from textual.widgets import Input
 from textual.worker import Worker
 
-from gnjobs.urls import describe
-from gnjobs.watch.changes import Change, FeedState
+from gnjobs.text import describe
+from gnjobs.watch.rows import Change, FeedState
 from gnjobs_tui.styling import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 

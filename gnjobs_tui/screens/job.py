@@ -11,8 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
-from gnjobs.watch.changes import Change
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.footers import footer
 from gnjobs_tui.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
 from gnjobs_tui.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture

@@ -8,11 +8,10 @@ import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
-from gnjobs.health.common_causes import common_causes
-from gnjobs.health.groups import GROUPS
-from gnjobs.watch.changes import Change
-from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs.watch.sorting import Sort
+from gnjobs.health.assess import common_causes
+from gnjobs.health.states import GROUPS
+from gnjobs.watch.listing import Sort
+from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
 from gnjobs_tui.footers import footer, jobs_keys
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
 from gnjobs_tui.job_pane import count_parts, empty_words, pane_lines, pane_title

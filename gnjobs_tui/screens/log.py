@@ -9,7 +9,7 @@ from textual.message import Message
 
 from gnjobs.records.events import Event
 from gnjobs.text import clock_text
-from gnjobs.watch.changes import Change
+from gnjobs.watch.rows import Change
 from gnjobs_tui.footers import footer
 from gnjobs_tui.row_lists import NumberedRows
 from gnjobs_tui.screens.base import WatchScreen

@@ -8,8 +8,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from gnjobs.watch.changes import Change
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.footers import footer
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.output_state import OutputState, read_child_state, state_of_row, state_parts

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from gnjobs.watch.sorting import DEFAULT_SORT, Sort
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.row_lists import RowList
 from gnjobs_tui.styling import Cell, content
 from gnjobs_tui.widgets.columns import Column

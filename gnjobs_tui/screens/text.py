@@ -8,7 +8,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from gnjobs.safetext import safe_text
+from gnjobs.text import safe_text
 from gnjobs_tui.styling import Cell, content, lines
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from textual.app import ComposeResult
 
-from gnjobs.health.groups import GROUPS
+from gnjobs.health.states import GROUPS
 from gnjobs.text import clock_text
 from gnjobs_tui.footers import footer
 from gnjobs_tui.row_lists import RowList

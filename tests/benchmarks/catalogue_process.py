@@ -13,11 +13,11 @@ import psutil
 from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys
 from gnjobs.watch.catalogue import Catalogue
-from gnjobs.watch.changes import Change
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.judge import Judge
-from gnjobs.watch.row_reader import ROW_FIELDS
-from gnjobs.watch.sorting import Sort
+from gnjobs.watch.listing import Sort
+from gnjobs.watch.reading import ROW_FIELDS
+from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 
 _CHUNK = 500

@@ -14,8 +14,8 @@ import redis
 
 from gnjobs.records.keys import Keys
 from gnjobs.watch.catalogue import Catalogue
-from gnjobs.watch.changes import Change
 from gnjobs.watch.judge import Judge
+from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 from tests.benchmarks.catalogue_process import Loaded
 from tests.benchmarks.measure import Measurement, median, percentile, spread

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnjobs import ThisChild, current_job
-from gnjobs.records import patience
+from gnjobs.records import connection
 
 # No server forgets here what these children told it, so none of them needs to see for long that its end lasts.
 if multiprocessing.parent_process() is not None:
-    patience.LASTING_SECONDS = 0.1
+    connection.LASTING_SECONDS = 0.1
 
 
 def square(item: int, child: ThisChild) -> int:

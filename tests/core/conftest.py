@@ -6,7 +6,7 @@ import pytest
 
 from gnjobs import CurrentJob, JobStore, current_job
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.processes import find, process_view
+from gnjobs.processes import find, table
 from gnjobs.processes.table import Mark, read_mark
 from tests.core.outputs import KEY
 from tests.servers import Server
@@ -53,7 +53,7 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def unreadable(pid: int) -> Mark | None:
             return None if pid in pids else read_mark(pid)
 
-        for module in (process_view, find):
+        for module in (table, find):
             monkeypatch.setattr(module, "read_mark", unreadable)
 
     return conceal_pids
@@ -62,4 +62,4 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def _nothing_has_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children in this process end at once: a session would wait, at its end, for servers that are long gone."""
-    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 0.0)
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.0)

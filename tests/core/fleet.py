@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gnjobs.health.verdict import Health, Presence
+from gnjobs.health.verdict import Health
+from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import ChildrenSummary, Job
-from gnjobs.supervisor.last_signs import Clocks, LastSign
+from gnjobs.supervisor.measure import Clocks, LastSign
 from gnjobs.watch.catalogue import Catalogue
-from gnjobs.watch.changes import Change, FeedState
 from gnjobs.watch.judge import Judge
-from gnjobs.watch.rows import JobRow, row_of
+from gnjobs.watch.rows import Change, FeedState, JobRow, row_of
 
 BEAT = 5.0
 START = 1_700_000_000.0

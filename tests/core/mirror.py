@@ -9,10 +9,9 @@ import redis
 
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys
 from gnjobs.watch.catalogue import Catalogue
-from gnjobs.watch.changes import Change, FeedState
 from gnjobs.watch.judge import Judge
 from gnjobs.watch.reading import make_sources
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import Change, FeedState, JobRow
 from gnjobs.watch.watcher import Watcher
 from tests.waiting import wait_for
 

@@ -4,8 +4,8 @@ import json
 
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.processor import Source
+from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import Report
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Child, Job
 
 SOURCE = Source("child", "geno.tsv", "geno.tsv")

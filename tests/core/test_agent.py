@@ -13,13 +13,13 @@ import pytest
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
-from gnjobs.health.verdict import Presence
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import read_mark
 from gnjobs.records import events, requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
-from gnjobs.records.kill_steps import step
+from gnjobs.records.requests import step
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
 from tests.agents import agent_at_work

@@ -4,13 +4,11 @@ import random
 
 import pytest
 
-from gnjobs.health.groups import DONE
+from gnjobs.health.states import GROUP_DONE
 from gnjobs.records.fields import Job
-from gnjobs.watch.changes import Change
 from gnjobs.watch.filters import parse_filter
-from gnjobs.watch.listing import ROWS_A_STEP
-from gnjobs.watch.rows import row_of
-from gnjobs.watch.sorting import SORT_COLUMNS, Sort
+from gnjobs.watch.listing import ROWS_A_STEP, SORT_COLUMNS, Sort
+from gnjobs.watch.rows import Change, row_of
 from tests.core.catalogues import finish, job, make, shown
 
 
@@ -136,7 +134,7 @@ def test_a_filter_by_age_is_renewed_as_time_passes() -> None:
 
 def test_closed_lists_are_kept_no_more() -> None:
     catalogue, _, _ = make()
-    listing = catalogue.listing(group=DONE)
+    listing = catalogue.listing(group=GROUP_DONE)
     catalogue.close(listing)
     finish(catalogue)
     catalogue.put([job(1)])

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnjobs.health.groups import ALL, GROUPS, RUNNING, TROUBLE, group_of
+from gnjobs.health.states import ALL, GROUP_RUNNING, GROUPS, TROUBLE, group_of
 from gnjobs.watch.filters import Filter, parse_filter
+from gnjobs.watch.listing import DEFAULT_SORT, SORT_COLUMNS, Sort
 from gnjobs.watch.rows import JobRow
-from gnjobs.watch.sorting import DEFAULT_SORT, SORT_COLUMNS, Sort
 from tests.core.catalogues import finish, job, make, shown
 
 ROWS = st.builds(
@@ -37,7 +37,7 @@ LISTINGS: tuple[dict[str, Any], ...] = (
     {"group": TROUBLE},
     {"users": {"tux"}},
     {"filter": parse_filter("state:run,done user:t")},
-    {"filter": parse_filter("-mhall"), "group": RUNNING, "sort": Sort("created")},
+    {"filter": parse_filter("-mhall"), "group": GROUP_RUNNING, "sort": Sort("created")},
 )
 
 

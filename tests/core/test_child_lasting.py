@@ -24,7 +24,7 @@ LASTING = 2.0
 @pytest.fixture
 def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server that will have forgotten, once it was killed, all but that there is a child."""
-    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", LASTING)
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", LASTING)
     with own_server.client() as client:
         prepare(client)
         client.save()
@@ -119,7 +119,7 @@ def test_a_spoilt_hash_keeps_no_child_from_ending(
     spoil: Callable[[redis.Redis], None],
     moment: str,
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 0.3)
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.3)
     prepare(client)
     child = ChildOutput(KEY, server.url)
     wait_for(lambda: state(client).status == "running")

@@ -9,9 +9,9 @@ import pytest
 
 from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, Line, ThisChild, current_job
 from gnjobs.errors import NoSuchJob, NotInJob
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.environment import ENV_LINES_FD, ENV_LINES_PIPE, lines_descriptor, pipe_identity
-from gnjobs.runtime import children_progress
+from gnjobs.runtime import children
 from tests.core import child_functions as functions
 from tests.core.child_outcomes import stored
 from tests.servers import Server
@@ -80,7 +80,7 @@ def test_children_may_have_children(job: CurrentJob, store: JobStore) -> None:
 def test_the_job_says_how_far_its_children_are_while_they_work(
     job: CurrentJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children_progress, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(children, "_LOOK_EVERY", 0.05)
 
     def work(item: str, child: ThisChild) -> None:
         if item == "fails":
@@ -170,7 +170,7 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
 def test_few_thread_children_at_a_time_see_that_their_ends_last(
     job: CurrentJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 0.5)
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.5)
     monkeypatch.setattr("gnjobs.runtime.children._LASTING_THREADS_AT_ONCE", 3)
     outcomes = job.run_children(functions.count_states, range(20), max_workers=2, kind="thread")
     counts = [outcome.value for outcome in outcomes if isinstance(outcome, ChildResult)]

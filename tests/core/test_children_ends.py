@@ -122,7 +122,7 @@ def test_an_end_that_a_server_forgot_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
     forget: Callable[[redis.Redis, str], None],
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.patience.LASTING_SECONDS", 1.0)
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 1.0)
 
     def forget_once() -> None:
         key = job.keys.child(job.id, "segfault")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs.processes.process_view import ProcessView
+from gnjobs.processes.table import ProcessView
 from gnjobs.records.events import read_events
 from gnjobs.records.requests import ControlListener, ControlRequest, send_request
 from gnjobs.store import JobStore

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from gnjobs.errors import InvalidJob, InvalidName, JobExists, NoSuchJob
-from gnjobs.records import indexes, removal
+from gnjobs.records import indexes, lifecycle
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import CHILD_FIELD, Keys
 from gnjobs.records.reading import LARGEST_EXTRA, MOST_FIELDS
@@ -179,7 +179,7 @@ def test_a_removal_that_was_cut_can_be_done_again(store: JobStore, monkeypatch: 
     store.client.set(KEYS.output(job.id), "x")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "gnjobs.records.removal.output_keys", lambda *_: (_ for _ in ()).throw(redis.ConnectionError())
+            "gnjobs.records.lifecycle.output_keys", lambda *_: (_ for _ in ()).throw(redis.ConnectionError())
         )
         with pytest.raises(redis.ConnectionError):
             store.remove(job.id, TUX)
@@ -201,6 +201,6 @@ def test_a_child_that_says_its_end_again_while_its_job_is_removed_leaves_nothing
         yield from remaining(*arguments)
         store.client.hset(key, "status", "success")
 
-    monkeypatch.setattr(removal, "scan_steps", say_again)
+    monkeypatch.setattr(lifecycle, "scan_steps", say_again)
     store.remove(job.id, TUX)
     assert not store.client.exists(key)

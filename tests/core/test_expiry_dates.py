@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gnjobs.health.verdict import STUCK, assess
+from gnjobs.health.assess import assess
+from gnjobs.health.verdict import STUCK
 from gnjobs.records.uploader import is_foreign
 from gnjobs.store import JobStore
 from tests.core.mirror import mirror

@@ -10,11 +10,10 @@ import pytest
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
-from gnjobs.processes.procstat import process_start
-from gnjobs.processes.table import read_command
+from gnjobs.processes.table import process_start, read_command
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from tests.os_accounts import AS_NOBODY, can_change_account
 from tests.servers import Server
@@ -137,9 +136,7 @@ def test_the_supervisor_signals_nobody(server: Server, store: JobStore, bystande
 
 def test_a_process_that_only_looks_like_a_supervisor_is_not_taken_for_one(store: JobStore) -> None:
     """With the right start and command line, but without the job's mark."""
-    pretender = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"]
-    )
+    pretender = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"])
     try:
         wait_for(lambda: "gnjobs.supervisor" in read_command(pretender.pid))
         job_id = forged(store, identity(pretender.pid))

@@ -2,9 +2,10 @@
 
 import pytest
 
+from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.states import child_state, display_state
-from gnjobs.health.verdict import BeatClock, Health, Limits, Presence, assess, common_causes
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.health.verdict import Health, Limits
+from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child, ChildrenSummary, Job
 from gnjobs.text import age_text, duration_words, parse_duration, silence_text
 

@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.watch.id_set import IdSet
+from gnjobs.watch.collections import IdSet
 
 
 @given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 5000))

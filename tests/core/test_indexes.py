@@ -6,10 +6,8 @@ import pytest
 import redis
 
 from gnjobs.errors import AmbiguousId
-from gnjobs.records.indexes import read_index
+from gnjobs.records.indexes import MONTH, read_index, tidy, usual_run
 from gnjobs.records.keys import Keys
-from gnjobs.records.run_times import usual_run
-from gnjobs.records.tidying import MONTH, tidy
 from gnjobs.store import JobStore
 
 KEYS = Keys()

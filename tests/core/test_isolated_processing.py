@@ -9,9 +9,9 @@ from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing import registry
 from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import Source
+from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import Report
 from gnjobs.processing.running import RunningProcessor
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Child, Job
 
 LINE = Line(1, 0.0, "out", "a line")

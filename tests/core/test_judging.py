@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from gnjobs.health.verdict import LEAST_OVERDUE, Limits, Presence
+from gnjobs.health.assess import LEAST_OVERDUE
+from gnjobs.health.verdict import Limits
+from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
 from gnjobs.watch.judge import LOOK_AGAIN_AFTER, Judge
 from gnjobs.watch.rows import JobRow, row_of

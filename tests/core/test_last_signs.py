@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnjobs.supervisor.last_signs import Clocks, LastSign
+from gnjobs.supervisor.measure import Clocks, LastSign
 
 WALL, MONOTONIC, SERVER = 5000.0, 100.0, 9000.0
 

@@ -16,9 +16,8 @@ import pytest
 from gnjobs.errors import LaunchError
 from gnjobs.processes.find import is_supervisor
 from gnjobs.processes.host import host_name
-from gnjobs.records.kill_steps import step
-from gnjobs.records.requests import ControlListener, ControlRequest
-from gnjobs.supervisor import spawning
+from gnjobs.records.requests import ControlListener, ControlRequest, step
+from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.servers import Server
 from tests.supervised import KEYS, SupervisedJob
@@ -59,10 +58,10 @@ def test_a_detached_supervisor_is_nobodys_child_and_names_no_url(sleeper: Superv
 def test_a_supervisor_that_can_not_start_is_one_line(
     sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spawning, "supervisor_command", lambda: [sys.executable, "-m", "no_such_module"])
+    monkeypatch.setattr(launching, "supervisor_command", lambda: [sys.executable, "-m", "no_such_module"])
     with pytest.raises(LaunchError, match=r"^the supervisor could not be started: .*no_such_module$"):
         launch(sleeper.read())
-    monkeypatch.setattr(spawning, "supervisor_command", lambda: ["/no/such/python"])
+    monkeypatch.setattr(launching, "supervisor_command", lambda: ["/no/such/python"])
     with pytest.raises(LaunchError, match="No such file or directory"):
         launch(sleeper.read())
 
@@ -202,11 +201,11 @@ def test_a_supervisor_that_dies_in_the_foreground_is_told(
 
 def test_the_python_beside_an_embedding_server_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = str(Path(sys.prefix, "bin", "python3"))
-    assert spawning.python_executable() == sys.executable
+    assert launching.python_executable() == sys.executable
     monkeypatch.setattr(sys, "executable", "/usr/bin/uwsgi")
-    assert spawning.python_executable() == expected
+    assert launching.python_executable() == expected
 
 
 def test_the_last_line_of_a_traceback_is_its_error() -> None:
-    assert spawning.last_line(b"Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
-    assert spawning.last_line(b"") == ""
+    assert launching.last_line(b"Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
+    assert launching.last_line(b"") == ""

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.outputs.lines import Entry, encode_json, encode_text, entry_number, read_entry
+from gnjobs.outputs.lines import Entry, encode_json, entry_number, read_entry
+from gnjobs.records.values import encode_text
 from tests.hostile import TEXTS
 
 FIELDS = {b"at": b"1700000000123", b"kind": b"out", b"data": b"a\nb\nc"}

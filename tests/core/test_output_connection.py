@@ -1,6 +1,6 @@
 """The raw connection of a writer, apart from what is written."""
 
-from gnjobs.outputs.output_connection import OutputConnection
+from gnjobs.outputs.connection import OutputConnection
 from gnjobs.records.keys import Keys
 from tests.servers import Server
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from gnjobs.errors import AnotherWriter
+from gnjobs.outputs.connection import OutputConnection, Refused
 from gnjobs.outputs.delivery import OutputDelivery
-from gnjobs.outputs.output_connection import OutputConnection, Refused
 from gnjobs.outputs.window import OutputWindow
 from tests.core.outputs import KEY, texts
 from tests.servers import Server

@@ -116,7 +116,7 @@ def test_closing_gives_up_when_it_is_told_to(own_server: Server) -> None:
 
 
 def test_a_server_that_hangs(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnjobs.outputs.output_connection._REPLY_TIMEOUT", 0.2)
+    monkeypatch.setattr("gnjobs.outputs.connection._REPLY_TIMEOUT", 0.2)
     with OutputWriter(own_server.url, KEY) as writer:
         writer.write("line 1")
         assert writer.flush(10)

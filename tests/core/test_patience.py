@@ -5,7 +5,7 @@ import threading
 import pytest
 import redis
 
-from gnjobs.records.patience import is_passing, patiently
+from gnjobs.records.connection import is_passing, patiently
 from tests.end_to_end.faults import FAULTS, Fault, broken
 from tests.servers import Server
 

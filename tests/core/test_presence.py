@@ -13,8 +13,7 @@ import pytest
 from gnjobs.processes import presence
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
-from gnjobs.processes.procstat import process_start
-from gnjobs.processes.table import Mark, read_mark
+from gnjobs.processes.table import Mark, process_start, read_mark
 from gnjobs.records.environment import ENV_JOB
 from gnjobs.records.fields import Job
 from tests.waiting import wait_for

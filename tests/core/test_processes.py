@@ -18,7 +18,7 @@ from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import look
 from gnjobs.processes.table import read_entry
 from gnjobs.records.actor import Actor
-from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
 from tests.servers import Server
@@ -124,9 +124,7 @@ def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
 def test_a_process_that_names_the_supervisor_is_killed_like_any_other(
     server: Server, store: JobStore
 ) -> None:
-    with supervised(
-        server, ["sh", "-c", "echo ready; sleep 1000 & wait", "gnjobs.supervisor"]
-    ) as job:
+    with supervised(server, ["sh", "-c", "echo ready; sleep 1000 & wait", "gnjobs.supervisor"]) as job:
         job.wait_for_line("ready")
         pid = wait_for(lambda: job.read().pid)
         end_supervisor(job)

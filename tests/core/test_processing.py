@@ -5,12 +5,11 @@ import json
 import msgspec
 import pytest
 
-from gnjobs.outputs.faults import Fault, fault_from, sentence
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import Fault, fault_from, line_sentence, sentence
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.processor import Source
+from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Child, Job
 from tests.core.reports import SOURCE, fault_line, line, report
 from tests.hostile import TEXTS

@@ -12,8 +12,8 @@ import pytest
 from gnjobs.outputs.lines import Line
 from gnjobs.processing import running
 from gnjobs.processing.processor import FunctionProcessor
+from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import CUT_NOTE, LARGEST_REPORT, Metric, Report, ReportTable
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Job
 from tests.core.reports import SOURCE, line
 

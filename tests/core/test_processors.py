@@ -8,9 +8,8 @@ import pytest
 from gnjobs.outputs.lines import Line
 from gnjobs.processing import processor, registry
 from gnjobs.processing.processor import Source
-from gnjobs.processing.registry import processor_for, register
+from gnjobs.processing.registry import processor_for, register, start_processing
 from gnjobs.processing.report import Report
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Job
 from tests.core.reports import SOURCE, line, report
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.processes.find import read_snapshot
+from gnjobs.processes.seen import read_snapshot
 from gnjobs.records import values
 from gnjobs.records.fields import (
     CHILD_FIELDS,
@@ -15,7 +15,7 @@ from gnjobs.records.fields import (
     read_job,
     read_job_list,
 )
-from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.requests import KillStep
 from tests.hostile import NUMBERS, TEXTS
 
 NAMES = st.sampled_from(

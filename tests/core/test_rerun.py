@@ -8,7 +8,7 @@ import pytest
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.fields import Job
-from gnjobs.records.rerun import rerun_line, shell_word
+from gnjobs.records.lifecycle import rerun_line, shell_word
 from tests.hostile import TEXTS
 
 BASH = shutil.which("bash")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from gnjobs.records.fields import LIST_FIELDS, Job
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
-from gnjobs.watch.row_reader import ROW_FIELDS, RowReader
+from gnjobs.watch.reading import ROW_FIELDS, RowReader
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, row_of
 from tests.hostile import NUMBERS, TEXTS
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.safetext import safe_line, safe_text
+from gnjobs.text import safe_line, safe_text
 from tests.hostile import TEXTS
 
 ANY_TEXT = st.text(

@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from gnjobs.health.common_causes import common_causes
-from gnjobs.health.silence import process_words, summary_words
-from gnjobs.health.verdict import BeatClock, Health, Limits, assess, child_silence, judge_child
-from gnjobs.health.verdicts import worst_of
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.health.assess import BeatClock, assess, common_causes
+from gnjobs.health.silence import child_silence, judge_child, process_words, summary_words
+from gnjobs.health.verdict import Health, Limits, worst_of
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child, ChildrenSummary, Job
 
 NOW = 1_700_000_000.0

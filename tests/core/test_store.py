@@ -9,7 +9,7 @@ from gnjobs.errors import AmbiguousId, InvalidName, JobExists, NoSuchChild, NoSu
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import CHILD_FIELD, Keys
-from gnjobs.records.rerun import rerun_line
+from gnjobs.records.lifecycle import rerun_line
 from gnjobs.store import JobStore
 from tests.hostile import TEXTS
 

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from gnjobs.supervisor.pipe_pump import PipePump
-from gnjobs.supervisor.pipes import LONGEST_UNFINISHED, StructuredFeed, TextFeed, read_structured
+from gnjobs.supervisor.pipes import LONGEST_UNFINISHED, PipePump, StructuredFeed, TextFeed, read_structured
 
 
 class Stored:

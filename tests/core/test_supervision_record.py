@@ -9,10 +9,10 @@ from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Outcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
 from gnjobs.supervisor import reporter as reporting
-from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.children import ChildWatch, read_children
+from gnjobs.supervisor.measure import Measured
 from gnjobs.supervisor.record import RecordLink, Step
-from gnjobs.supervisor.reporter import Measured, Reporter
-from gnjobs.supervisor.settling import read_children
+from gnjobs.supervisor.reporter import Reporter
 from tests.servers import Server
 
 KEYS = Keys()

@@ -14,8 +14,7 @@ import pytest
 
 from gnjobs.control.kill import kill_job
 from gnjobs.records.actor import Actor
-from gnjobs.records.kill_steps import KillStep
-from gnjobs.records.requests import ControlRequest, answer, read_answers, send_request
+from gnjobs.records.requests import ControlRequest, KillStep, answer, read_answers, send_request
 from gnjobs.store import JobStore
 from tests.end_to_end.terminal import gnjobs
 from tests.os_accounts import AS_NOBODY, needs_accounts

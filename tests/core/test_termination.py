@@ -21,7 +21,7 @@ KEYS = Keys("p")
 KEY = KEYS.child_output("job", "c1")
 OPENING = (
     "import hashlib, os, pathlib, signal, sys, threading, time\n"
-    "from gnjobs import ChildOutput, termination\n"
+    "from gnjobs import ChildOutput\nfrom gnjobs.outputs import at_exit\n"
     "said = pathlib.Path(sys.argv[2])\n"
     "child = ChildOutput(sys.argv[1])\n"
 )
@@ -111,7 +111,7 @@ def test_a_handler_of_ones_own_is_left_alone(server: Server, tmp_path: Path, whe
 
 def test_it_waits_for_a_server_that_is_away_but_not_for_ever(own_server: Server, tmp_path: Path) -> None:
     code = (
-        "termination.STORING_SECONDS = 1.0\n"
+        "at_exit.STORING_SECONDS = 1.0\n"
         "child.print('begun')\nchild.writer.flush()\nsaid.write_text('x')\n"
         "while child.writer.trouble is None: child.print('unsent'); time.sleep(0.01)\n"
         "said.write_text('away')\ntime.sleep(1000)\n"

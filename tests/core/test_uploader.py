@@ -11,8 +11,7 @@ from gnjobs.errors import InvalidName, NoSuchJob
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
 from gnjobs.records.statuses import FINAL_STATUSES
-from gnjobs.store import JobStore
-from gnjobs.uploader import launch_uploader_job
+from gnjobs.store import JobStore, launch_uploader_job
 from tests.servers import Server
 from tests.uploader_double.web import JOBS_PREFIX, create_job, create_qc, start_worker
 from tests.waiting import wait_for

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from gnjobs.processes.find import SeenProcess
-from gnjobs.processes.procstat import process_start
-from gnjobs.supervisor.measure import Measuring
-from gnjobs.supervisor.usage import UsageMeter
+from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.table import process_start
+from gnjobs.supervisor.measure import Measuring, UsageMeter
 from tests.waiting import wait_for
 
 ECHO = [sys.executable, "-u", "-c", "for line in open(0): print(line)"]

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from gnjobs.supervisor.last_signs import LastSign
-from gnjobs.watch.changes import FeedState
+from gnjobs.supervisor.measure import LastSign
+from gnjobs.watch.rows import FeedState
 from tests.core.fleet import START, Dashboard, Host, SimulatedJob
 
 MINUTE = 60.0

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import pytest
 import redis
 
-from gnjobs.health.verdict import Presence
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.seen import Presence
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Report
 from gnjobs.processing.view import JobView

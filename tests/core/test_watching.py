@@ -4,9 +4,9 @@ import threading
 
 import redis
 
-from gnjobs.health.verdict import Presence
+from gnjobs.processes.seen import Presence
 from gnjobs.records.keys import Keys
-from gnjobs.watch.changes import Change
+from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 from tests.core.mirror import KEYS, add_job, loaded_mirror, rows_in
 from tests.servers import Server

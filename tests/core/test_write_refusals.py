@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from gnjobs.watch.write_refusals import WriteRefusals
+from gnjobs.watch.reading import WriteRefusals
 from tests.core.mirror import mirror
 from tests.end_to_end.faults import FAULTS, broken
 from tests.servers import Server

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 import gnjobs_tui
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.keys import Keys
 from tests.end_to_end.terminal import Terminal
 from tests.hostile import TEXTS

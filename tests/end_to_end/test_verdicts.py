@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs.health.verdict import assess_listed
+from gnjobs.health.assess import assess_listed
 from tests.servers import Server
 from tests.supervised import SupervisedJob, python, supervised
 from tests.waiting import wait_for

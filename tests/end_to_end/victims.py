@@ -11,7 +11,7 @@ from pathlib import Path
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
 from gnjobs.processes.find import SUPERVISOR_MODULE, read_command
-from gnjobs.processes.process_view import ProcessView
+from gnjobs.processes.table import ProcessView
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore

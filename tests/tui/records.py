@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
-from gnjobs.outputs.lines import encode_text
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.keys import CHILD_FIELD, Keys
+from gnjobs.records.values import encode_text
 from tests.servers import Server
 
 KEYS = Keys()

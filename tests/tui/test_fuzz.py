@@ -15,9 +15,10 @@ from textual.strip import Strip
 
 from gnjobs.errors import GnjobsError
 from gnjobs.health.verdict import Health
-from gnjobs.outputs.lines import KINDS, Line, encode_text
+from gnjobs.outputs.lines import KINDS, Line
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records.fields import JOB_FIELDS, Fields, read_child, read_job
+from gnjobs.records.values import encode_text
 from gnjobs.watch.rows import row_of
 from gnjobs_tui.cli import cli
 from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, job_cells

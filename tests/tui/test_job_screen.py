@@ -185,7 +185,7 @@ async def test_a_processor_that_fails_leaves_the_rest(
 
         def report(self, *_: object) -> None: ...
 
-    monkeypatch.setattr("gnjobs.processing.starting.processor_for", lambda _: Broken())
+    monkeypatch.setattr("gnjobs.processing.registry.processor_for", lambda _: Broken())
     write_running(server, JOB, label="odd")
     write_line(server, KEYS.output(JOB), 1, "one")
     async with open_job(server) as pilot:

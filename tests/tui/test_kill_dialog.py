@@ -3,7 +3,7 @@
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.processes.find import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.killing import KillRun, target_lines, title_of, what_ends

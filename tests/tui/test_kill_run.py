@@ -4,7 +4,7 @@ import pytest
 from textual.pilot import Pilot
 
 from gnjobs.records.actor import Actor
-from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.requests import KillStep
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.killing import KillRun, what_ends
 from gnjobs_tui.screens.kill import KillScreen

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.outputs.writer import OutputWriter
+from gnjobs.records.values import encode_text
 from gnjobs_tui.kill_targets import Target
 from gnjobs_tui.outputs.follower import News
 from gnjobs_tui.outputs.searching import Progress

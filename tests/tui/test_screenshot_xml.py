@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from gnjobs.outputs.lines import encode_text
+from gnjobs.records.values import encode_text
 from tests.hostile import TEXTS
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, shows

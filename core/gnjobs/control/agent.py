@@ -4,30 +4,110 @@ One runs on each host. It kills and starts jobs for those who ask from elsewhere
 of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
 """
 
+import os
 import queue
 import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
+import msgspec
 import redis
 
-from gnjobs.control.agent_lock import AgentLock, Holder
 from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.errors import GnjobsError
-from gnjobs.processes.host import host_name
+from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
+from gnjobs.records import values
 from gnjobs.records.actor import Actor
+from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
-from gnjobs.records.kill_steps import KillStep, step
-from gnjobs.records.patience import patiently
-from gnjobs.records.requests import ControlListener, ControlRequest
-from gnjobs.records.tidying import tidy
-from gnjobs.store import JobStore
+from gnjobs.records.indexes import tidy
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
+from gnjobs.records.scripts import swap
 from gnjobs.supervisor.launch import launch
+
+LOCK_SECONDS: Final = 30.0
+_SLACK_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.5
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The process that holds the lock; `token` is new for each."""
+
+    token: str
+    pid: int
+    started: int | None = None
+    boot: str | None = None
+    namespace: str | None = None
+    account: str = "?"
+
+    @classmethod
+    def this_process(cls) -> "Holder":
+        """Ourselves."""
+        pid = os.getpid()
+        return cls(uuid.uuid4().hex, pid, process_start(pid), boot_id(), pid_namespace(), login_name())
+
+    @property
+    def is_gone(self) -> bool | None:
+        """Whether it has ended; None where its pid says nothing here."""
+        if (self.boot, self.namespace) != (boot_id(), pid_namespace()) or read_entry(1) is None:
+            return None
+        entry = read_entry(self.pid)
+        return entry is None or entry.started != self.started or entry.state in ENDED_STATES
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} of {self.account}"
+
+
+class AgentLock:
+    """A key that its holder renews and that expires without it; a holder that was killed is followed at once."""
+
+    def __init__(self, client: redis.Redis, key: str, seconds: float = LOCK_SECONDS) -> None:
+        self._client = client
+        self._key = key
+        self._seconds = seconds
+        self._mine = msgspec.json.encode(Holder.this_process())
+
+    def take(self) -> Holder | None:
+        """Take the lock; returns who holds it where somebody does, after waiting for one that can't be looked at."""
+        limit = time.monotonic() + self._seconds + _SLACK_SECONDS
+        while True:
+            holder = self.renew()
+            if holder is None or holder.is_gone is False or time.monotonic() > limit:
+                return holder
+            time.sleep(_LOOK_SECONDS)
+
+    def renew(self) -> Holder | None:
+        """Hold it for longer, or take it from one that is gone; returns who has it, if anybody else does."""
+        while True:
+            stored = self._read()
+            holder = None if stored == self._mine else _read_holder(stored)
+            if holder is not None and not holder.is_gone:
+                return holder
+            # Refused where it changed meanwhile: somebody was faster, or this is said again since a reply was lost.
+            if swap(self._client, self._key, stored, self._mine, int(self._seconds * 1000)):
+                return None
+
+    def release(self) -> None:
+        """Let go of it, if it is ours."""
+        if self._read() == self._mine:
+            self._client.delete(self._key)
+
+    def _read(self) -> bytes:
+        found: Any = self._client.get(self._key)
+        return found or b""
+
+
+def _read_holder(stored: bytes) -> Holder | None:
+    return values.json(stored, Holder)
+
 
 About = TypeVar("About")
 
@@ -38,7 +118,7 @@ _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
 
 
-def run_agent(store: JobStore, *, every: float = BEAT_SECONDS) -> int:
+def run_agent(store: Records, *, every: float = BEAT_SECONDS) -> int:
     """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work."""
     agent = Agent(store, every)
     holder = agent.begin()
@@ -56,7 +136,7 @@ def run_agent(store: JobStore, *, every: float = BEAT_SECONDS) -> int:
 class Agent:
     """The agent's work; `look_around` is one round of it."""
 
-    def __init__(self, store: JobStore, every: float = BEAT_SECONDS) -> None:
+    def __init__(self, store: Records, every: float = BEAT_SECONDS) -> None:
         self._store = store
         self._every = every
         self._host = host_name()

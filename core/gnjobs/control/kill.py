@@ -12,24 +12,21 @@ from typing import TYPE_CHECKING
 
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.errors import NotAllowed
-from gnjobs.outputs.lines import encode_text
 from gnjobs.processes.end import KILL_SECONDS
-from gnjobs.processes.find import is_supervisor
-from gnjobs.processes.hidden_processes import is_concealed
+from gnjobs.processes.find import is_concealed, is_supervisor
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.records import events, requests
-from gnjobs.records.child_ends import end_children
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.keys import is_id
-from gnjobs.records.kill_steps import KillStep, step
-from gnjobs.records.lifetimes import expire_ended
-from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest
+from gnjobs.records.lifecycle import end_children, expire_ended
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, step
 from gnjobs.records.scripts import Value, transition
 from gnjobs.records.statuses import KILLED, PENDING, UNFINISHED_STATUSES
+from gnjobs.records.values import encode_text
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
-    from gnjobs.store import JobStore
 
 __all__ = ["KillStep", "kill_job"]
 
@@ -39,7 +36,7 @@ _WRITING_SECONDS = 15.0
 
 
 def kill_job(
-    store: "JobStore",
+    store: Records,
     job_id: str,
     child_id: str | None = None,
     *,
@@ -65,7 +62,7 @@ def kill_job(
     yield from kill.steps(supervisor_timeout)
 
 
-def _check(store: "JobStore", job: Job, actor: "Actor", reason: str) -> None:
+def _check(store: Records, job: Job, actor: "Actor", reason: str) -> None:
     try:
         actor.check("kill", job)
     except NotAllowed as refused:
@@ -78,7 +75,7 @@ class _Kill:
 
     def __init__(
         self,
-        store: "JobStore",
+        store: Records,
         job: Job,
         child: Child | None,
         by: str,

@@ -1,26 +1,23 @@
 """A kill done on the job's own host by whoever asks or by its agent, where the supervisor can't do it."""
 
 from collections.abc import Callable, Collection, Generator, Iterator
-from typing import TYPE_CHECKING
 
-from gnjobs.processes.child_processes import why_not_alone
 from gnjobs.processes.end import end_processes
 from gnjobs.processes.find import (
-    Found,
+    Identity,
     is_supervisor,
     processes_of,
     supervisor_process,
+    why_not_alone,
     worker_processes_of,
 )
-from gnjobs.processes.hidden_processes import Identity
 from gnjobs.processes.host import host_name, pids_count_here
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.process_view import ProcessView
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.kill_steps import KillStep, step
-
-if TYPE_CHECKING:
-    from gnjobs.store import JobStore
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import KillStep, step
 
 Verdict = Generator[KillStep, None, KillStep]
 
@@ -28,7 +25,7 @@ Verdict = Generator[KillStep, None, KillStep]
 class LocalKill:
     """Ends the processes of a job, or of one child; `steps` returns the last step, the verdict, and writes nothing."""
 
-    def __init__(self, store: "JobStore", job: Job, child: Child | None, grace: float) -> None:
+    def __init__(self, store: Records, job: Job, child: Child | None, grace: float) -> None:
         self._store = store
         self._job = job
         self._child = child
@@ -52,7 +49,7 @@ class LocalKill:
             return (yield from self._end_foreign())
         if self._child is not None:
             return (yield from self._end_child(self._child))
-        from gnjobs.processes.known_processes import known_identities
+        from gnjobs.processes.find import known_identities
 
         known = known_identities(self._store, self._job.id)
         last = yield from self._end(lambda: self._find(known))

@@ -7,21 +7,19 @@ from uuid import uuid4
 
 import redis
 
-from gnjobs.health.verdict import BEAT_SECONDS, Presence, beat_overdue_after
-from gnjobs.processes.find import is_supervisor, processes_of
+from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
+from gnjobs.processes.find import is_supervisor, known_identities, processes_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
-from gnjobs.processes.known_processes import known_identities
 from gnjobs.processes.presence import look
-from gnjobs.processes.process_view import ProcessView
-from gnjobs.processes.table import read_command
+from gnjobs.processes.seen import Presence
+from gnjobs.processes.table import ProcessView, read_command
 from gnjobs.records import events
-from gnjobs.records.child_ends import end_children
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
-from gnjobs.records.lifetimes import expire_ended
+from gnjobs.records.lifecycle import end_children, expire_ended
+from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields, transition
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
-from gnjobs.store import JobStore
 
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
@@ -35,7 +33,7 @@ class Rounds:
     `on_stopping` is told of jobs that somebody asked to kill, whose supervisor is gone, and that still run.
     """
 
-    def __init__(self, store: JobStore, on_stopping: Callable[[Job], None]) -> None:
+    def __init__(self, store: Records, on_stopping: Callable[[Job], None]) -> None:
         self._store = store
         self._on_stopping = on_stopping
         self._cursor: Cursor | None = None

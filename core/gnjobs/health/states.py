@@ -67,3 +67,27 @@ def display_state(job: Job, health: Health) -> State:
 def child_state(child: Child, verdict: str = "ok") -> State:
     """The state of a child."""
     return state_of(child.status, verdict, child.faults)
+
+
+ALL: Final = "all"
+TROUBLE: Final = "trouble"
+GROUP_RUNNING: Final = "running"
+GROUP_WAITING: Final = "waiting"
+GROUP_FAILED: Final = "failed"
+GROUP_DONE: Final = "done"
+
+GROUPS: Final = (ALL, TROUBLE, GROUP_RUNNING, GROUP_WAITING, GROUP_FAILED, GROUP_DONE)
+
+_STATES_OF_GROUP: Final = {
+    TROUBLE: (STUCK_STATE, DEAD_STATE),
+    GROUP_RUNNING: (RUNNING, QUIET_STATE, STOPPING),
+    GROUP_WAITING: (WAITING,),
+    GROUP_FAILED: (FAILED, KILLED, LOST),
+    GROUP_DONE: (DONE, FAULTS),
+}
+_GROUP_OF_WORD: Final = {state.word: group for group, found in _STATES_OF_GROUP.items() for state in found}
+
+
+def group_of(word: str) -> str:
+    """Name the group of a shown state; `all` for one that belongs to no other, since nothing is known of the job."""
+    return _GROUP_OF_WORD.get(word, ALL)

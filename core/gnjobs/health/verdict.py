@@ -1,178 +1,45 @@
-"""Health: a verdict on an unfinished job, derived and never stored, with evidence that a person can check."""
+"""What a verdict is: a word, the sentences that support it, and the limits by which it is given."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Final
 
-from gnjobs.health.child_health import disagreements, judge_child, judge_children, judge_summary
-from gnjobs.health.common_causes import common_causes
-from gnjobs.health.silence import child_silence, job_silence, judge_silence, process_words
-from gnjobs.health.verdicts import DEAD, NO_BEAT, OK, QUIET, STUCK, Health, Limits, worst_of
-from gnjobs.records.fields import Child, Job
-from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
-from gnjobs.text import duration_words
+import msgspec
 
-if TYPE_CHECKING:
-    from gnjobs.processes.find import ProcessSnapshot
+from gnjobs.records.fields import Job
+from gnjobs.text import MINUTE
 
-__all__ = [
-    "DEAD",
-    "OK",
-    "QUIET",
-    "STUCK",
-    "BeatClock",
-    "Health",
-    "Limits",
-    "Presence",
-    "assess",
-    "assess_listed",
-    "beat_overdue_after",
-    "child_silence",
-    "common_causes",
-    "job_silence",
-    "judge_child",
-]
-
-BEAT_SECONDS: Final = 5.0
-LEAST_OVERDUE: Final = 15.0
-LONG_RUN_FACTOR: Final = 3.0
+OK: Final = "ok"
+QUIET: Final = "quiet"
+STUCK: Final = "stuck"
+DEAD: Final = "dead"
+NO_BEAT: Final = "no heartbeat for"
+_SEVERITY: Final = (OK, QUIET, STUCK, DEAD)
 
 
-class Presence(NamedTuple):
-    """What can be said here of a job's processes when its supervisor is silent.
+class Health(msgspec.Struct, frozen=True):
+    """A verdict (`ok`, `quiet`, `stuck`, `dead`) and the sentences that support it, the weightiest first."""
 
-    `elsewhere`: the job runs on another host; `restarted`: this host was started again since.
-    """
-
-    kind: Literal["gone", "running", "hidden", "elsewhere", "restarted"]
-    words: str = ""
+    verdict: str = OK
+    evidence: tuple[str, ...] = ()
 
 
-class BeatClock:
-    """The ages of heartbeats, by the monotonic time since the reader saw them change: no clock's jump counts."""
+class Limits(msgspec.Struct, frozen=True):
+    """When silence is a verdict; seconds, `stuck_by_type` by job type. A job's own `stuck-after` counts first."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
-        self._seen: dict[str, tuple[float, float]] = {}
+    quiet_after: float = 5 * MINUTE
+    stuck_after: float = 15 * MINUTE
+    pending_after: float = MINUTE
+    stuck_by_type: Mapping[str, float] = {}
 
-    def age(self, job: Job, now: float) -> float | None:
-        """Seconds since this job's beat changed; at first sight, as the server's clock `now` has it."""
-        if job.heartbeat is None:
-            return None
-        beat, seen_at = self._seen.get(job.id, (None, 0.0))
-        if beat != job.heartbeat:
-            first_age = max(0.0, now - job.heartbeat) if beat is None else 0.0
-            seen_at = self._monotonic() - first_age
-            self._seen[job.id] = (job.heartbeat, seen_at)
-        return self._monotonic() - seen_at
+    def stuck(self, job: Job) -> float:
+        """Seconds of silence after which this job is stuck."""
+        return job.stuck_after or self.stuck_by_type.get(job.type or "", self.stuck_after)
 
-    def forget(self, job_ids: Iterable[str]) -> None:
-        """Drop what is known of these jobs."""
-        for job_id in job_ids:
-            self._seen.pop(job_id, None)
+    def quiet(self, job: Job) -> float:
+        """Seconds of silence after which this job is quiet."""
+        return min(self.quiet_after, self.stuck(job))
 
 
-def beat_overdue_after(job: Job) -> float:
-    """Seconds without a beat after which a supervisor is silent."""
-    return max(LEAST_OVERDUE, 3 * (job.heartbeat_every or BEAT_SECONDS))
-
-
-def assess(
-    job: Job,
-    *,
-    now: float,
-    beat_age: float | None = None,
-    children: Sequence[Child] = (),
-    snapshot: "ProcessSnapshot | None" = None,
-    limits: Limits | None = None,
-    look: Callable[[Job], Presence] | None = None,
-    usual_run: float | None = None,
-) -> Health:
-    """Judge a job by its record, and better with its children and its processes.
-
-    `now` is the server's time; `beat_age` the monotonic age of its beat (else worked out from `now`); `look` finds
-    its processes on this host when the supervisor is silent; `usual_run` is how long its type's earlier jobs took.
-    """
-    limits = limits or Limits()
-    if job.status == PENDING:
-        return _judge_pending(job, now, limits)
-    if job.status not in (RUNNING, STOPPING):
-        return Health(OK, (*_how_it_ended(job), *disagreements(job, children, snapshot)))
-    if job.heartbeat is None:
-        return Health(OK, ("no heartbeat is recorded: it runs without a supervisor",))
-    age = beat_age if beat_age is not None else max(0.0, now - job.heartbeat)
-    if age > beat_overdue_after(job):
-        return _judge_silent_supervisor(job, age, look)
-    worst = worst_of(_judge_parts(job, children, snapshot, limits))
-    beat = f"supervisor's beat {duration_words(age)} ago"
-    contradictions = disagreements(job, children, snapshot)
-    return Health(worst.verdict, (*worst.evidence, *contradictions, beat, *_long_run(job, now, usual_run)))
-
-
-def _judge_parts(
-    job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None", limits: Limits
-) -> Iterator[Health]:
-    yield from judge_children(job, children, snapshot, limits) if children else judge_summary(job, limits)
-    if not _has_child_at_work(job, children):
-        yield _judge_itself(job, snapshot, limits)
-
-
-def _has_child_at_work(job: Job, children: Sequence[Child]) -> bool:
-    if children:
-        return any(child.status == RUNNING and child_silence(job, child) is not None for child in children)
-    return job.children_summary is not None and job.children_summary.quietest_since is not None
-
-
-def _judge_itself(job: Job, snapshot: "ProcessSnapshot | None", limits: Limits) -> Health:
-    health = judge_silence(job, job_silence(job), job.cpu, limits, idle_since=job.idle_since)
-    processes = snapshot.processes if snapshot is not None else ()
-    if health.verdict == OK or not processes:
-        return health
-    return Health(health.verdict, (*health.evidence, process_words(processes, job.heartbeat)))
-
-
-def _long_run(job: Job, now: float, usual_run: float | None) -> Iterator[str]:
-    if usual_run and job.started and now - job.started > LONG_RUN_FACTOR * usual_run:
-        ran, usual = duration_words(now - job.started), duration_words(usual_run)
-        yield f"runs for {ran}, earlier jobs of its type took {usual}"
-
-
-def assess_listed(
-    job: Job, *, now: float, limits: Limits | None = None, look: "Callable[[Job], Presence] | None" = None
-) -> Health:
-    """Judge a job by its record alone; where its supervisor is silent, `look` finds its processes, by default here."""
-    from gnjobs.processes.presence import look as look_here
-
-    return assess(job, now=now, limits=limits, look=look or look_here)
-
-
-def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
-    created = job.created or job.estimated_start
-    waited = 0.0 if created is None else max(0.0, now - created)
-    if waited <= limits.pending_after:
-        return Health()
-    return Health(STUCK, (f"waiting to be started for {duration_words(waited)}: no supervisor took it",))
-
-
-def _how_it_ended(job: Job) -> tuple[str, ...]:
-    said = []
-    if job.stop_by:
-        said.append(f"killed by {job.stop_by}" + (f": {job.stop_reason}" if job.stop_reason else ""))
-    if job.left_running:
-        said.append(f"left running: {job.left_running}")
-    if job.error:
-        said.append(job.error.strip().rpartition("\n")[2])
-    return tuple(said)
-
-
-def _judge_silent_supervisor(job: Job, age: float, look: Callable[[Job], Presence] | None) -> Health:
-    no_beat = f"{NO_BEAT} {duration_words(age)}"
-    present = look(job) if look is not None else Presence("elsewhere", "its processes were not looked at")
-    match present.kind:
-        case "gone":
-            return Health(DEAD, (f"its processes are gone, and its supervisor with them: {no_beat}",))
-        case "restarted":
-            return Health(DEAD, (f"the host was restarted since: {no_beat}",))
-        case "running" | "hidden":
-            return Health(STUCK, (f"{no_beat}, yet {present.words}",))
-    where = present.words or f"its processes on {job.host or 'another host'} cannot be seen from here"
-    return Health(STUCK, (f"{no_beat}; {where}",))
+def worst_of(found: Iterable[Health]) -> Health:
+    """The worst of some verdicts, the first of several that are as bad; `ok` without any."""
+    return max(found, key=lambda health: _SEVERITY.index(health.verdict), default=Health())

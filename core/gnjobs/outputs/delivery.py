@@ -6,8 +6,8 @@ from threading import Condition
 from time import monotonic
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
+from gnjobs.outputs.connection import NotAStream, OutputConnection, StreamState
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
-from gnjobs.outputs.output_connection import NotAStream, OutputConnection, StreamState
 from gnjobs.outputs.window import Batch, OutputWindow
 
 _MARKS = 64

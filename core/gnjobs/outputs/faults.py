@@ -117,3 +117,30 @@ def all_faults(lines: Iterable[Line | Hole], file: str | None = None) -> Iterato
     for line in lines:
         if isinstance(line, Line) and (fault := read_fault(line)) is not None:
             yield fault if fault.file is not None else msgspec.structs.replace(fault, file=file)
+
+
+def line_sentence(line: Line) -> str:
+    """Say a line: a log line with its level and logger, a fault as a sentence, a record as `name=value`."""
+    fault = read_fault(line)
+    if fault is not None:
+        return sentence(fault)
+    if line.kind not in ("log", "record", "result"):
+        return line.text
+    found = values.json(line.text, object)
+    if found is None:
+        return line.text
+    if line.kind == "log":
+        return _log(found, line.text)
+    said = _pairs(found) if isinstance(found, dict) else str(found)
+    return f"result {said}" if line.kind == "result" else said
+
+
+def _log(found: Any, stored: str) -> str:
+    if not isinstance(found, dict) or "message" not in found:
+        return stored
+    level, logger = found.get("level") or "INFO", found.get("logger")
+    return f"{level} {logger}: {found['message']}" if logger else f"{level} {found['message']}"
+
+
+def _pairs(found: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in found.items())

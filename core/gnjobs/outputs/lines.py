@@ -1,7 +1,6 @@
 """Numbered lines, and the form in which they lie in a stream's entries."""
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -14,8 +13,6 @@ ENTRY_FIELDS: Final = (b"at", b"kind", b"data")
 NUMBERS_END: Final = 10**12  # ids from here on are times: the stream is not one of numbered lines
 
 ExtentKind = Literal["numbered", "list", "string", "stream", "field", "none", "unreadable"]
-
-_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -72,18 +69,6 @@ class Entry(msgspec.Struct, frozen=True):
             Line(number + i, self.at, self.kind, part.decode("utf-8", "surrogateescape"))
             for i, part in enumerate(parts)
         ]
-
-
-def encode_text(text: str) -> bytes:
-    """Encode a line as it was before decoding; a surrogate that is no byte takes its three-byte form."""
-    try:
-        return text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        lone = _LONE_SURROGATE.sub(
-            lambda found: found.group().encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"),
-            text,
-        )
-        return lone.encode("utf-8", "surrogateescape")
 
 
 def entry_number(entry_id: bytes) -> int | None:

@@ -1,16 +1,27 @@
 """Reads any output as numbered lines: those of gnjobs' own writer, and what others keep in Redis."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import redis
 
-from gnjobs.errors import OutputRestarted
-from gnjobs.outputs.lines import Extent, ExtentKind, Hole, Line, encode_text, entry_number
-from gnjobs.outputs.streams import ForeignStream, MayHold, NumberedStream, OtherForm, is_numbered
+from gnjobs.errors import NoSuchChild, OutputRestarted
+from gnjobs.outputs.lines import Extent, ExtentKind, Hole, Line, entry_number
+from gnjobs.outputs.streams import (
+    ForeignStream,
+    MayHold,
+    NumberedStream,
+    OtherForm,
+    is_numbered,
+    last_numbers,
+)
 from gnjobs.outputs.texts import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.fields import Child
+from gnjobs.records.reading import Records
+from gnjobs.records.uploader import STDERR_CHILD
+from gnjobs.records.values import encode_text
 
 _LINES_AT_ONCE: Final = 5000
 _LINES_SKIMMED: Final = 500
@@ -192,3 +203,42 @@ class OutputReader:
         if is_numbered([*oldest, *newest]) and (last_id == b"0-0" or entry_number(last_id) is not None):
             return NumberedStream(self._client, self._name)
         return ForeignStream(self._client, self._name)
+
+
+def line_counts(records: Records, job_id: str, children: Sequence[Child]) -> list[int | None]:
+    """The number of the last line of each child's output; None where it lies outside of the job."""
+    owned = {
+        child.id: child.output_key
+        for child in children
+        if child.output_key and records.keys.owns(job_id, child.output_key)
+    }
+    counted = dict(zip(owned, last_numbers(records.client, list(owned.values())), strict=True))
+    return [
+        _last_line(records, job_id, child) if (last := counted.get(child.id)) is None else last
+        for child in children
+    ]
+
+
+def _last_line(records: Records, job_id: str, child: Child) -> int | None:
+    """As its own reader sees it, for one that is no stream of numbered lines."""
+    try:
+        return open_output(records, job_id, child.id).extent().last
+    except NoSuchChild:
+        return None
+
+
+def open_output(records: Records, job_id: str, child_id: str | None = None) -> OutputReader:
+    """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
+    record = records.keys.job(job_id)
+    if child_id == STDERR_CHILD:
+        return OutputReader(records.client, record, "stderr")
+    if child_id is None:
+        key = records.keys.output(job_id)
+        is_field = not records.client.exists(key) and records.read(records.client.hexists, record, "stdout")
+        return (
+            OutputReader(records.client, record, "stdout") if is_field else OutputReader(records.client, key)
+        )
+    key = records.child(job_id, child_id).output_key or ""
+    if not records.keys.owns(job_id, key):
+        raise NoSuchChild(f"the output of child {child_id} lies outside its job, so it is not opened")
+    return OutputReader(records.client, key)

@@ -6,19 +6,10 @@ from typing import Any, Final
 
 import redis
 
-from gnjobs.outputs.lines import (
-    NUMBERS_END,
-    Entry,
-    Extent,
-    Hole,
-    Line,
-    encode_json,
-    encode_text,
-    entry_number,
-    read_entry,
-)
+from gnjobs.outputs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
 from gnjobs.records import values
 from gnjobs.records.connection import readable
+from gnjobs.records.values import encode_text
 
 StoredEntry = tuple[bytes, Mapping[bytes, bytes]]
 MayHold = Callable[[Entry], bool]

@@ -8,10 +8,10 @@ from typing import Any, Final
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
 from gnjobs.outputs import at_exit
+from gnjobs.outputs.connection import OutputConnection
 from gnjobs.outputs.delivery import OutputDelivery
-from gnjobs.outputs.lines import encode_text
-from gnjobs.outputs.output_connection import OutputConnection
 from gnjobs.outputs.window import BATCH_BYTES, OutputWindow, pieces
+from gnjobs.records.values import encode_text
 
 KEEP_SECONDS: Final = 30 * 86400
 MAX_BYTES: Final = 256 * 1024 * 1024

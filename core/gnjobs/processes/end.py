@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from gnjobs.processes.find import Found, SeenProcess
-from gnjobs.processes.procstat import process_start
-from gnjobs.records.kill_steps import KillStep, pid_list, step
+from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.table import process_start
+from gnjobs.records.requests import KillStep, pid_list, step
 
 # How long KILL is repeated before what is left is named: a process in uninterruptible sleep outlives it.
 KILL_SECONDS = 5.0

@@ -6,9 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from gnjobs.health.verdict import Presence
-from gnjobs.processes.find import is_supervisor, processes_of
-from gnjobs.processes.hidden_processes import Identity, Trace, traces_of, traces_of_child
+from gnjobs.processes.find import Identity, Trace, is_supervisor, processes_of, traces_of, traces_of_child
 from gnjobs.processes.host import (
     is_of_this_boot,
     is_on_this_host,
@@ -16,7 +14,8 @@ from gnjobs.processes.host import (
     restarted_since,
     sees_all_namespaces,
 )
-from gnjobs.processes.process_view import ProcessView
+from gnjobs.processes.seen import Presence
+from gnjobs.processes.table import ProcessView
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5

@@ -3,9 +3,26 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK
+
+
+def process_start(pid: int) -> int | None:
+    """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such
+    process.
+
+    A pid and this number together name a process for as long as the machine runs: a reused pid has another
+    one.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat.rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+    return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
+
 
 ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
@@ -161,3 +178,52 @@ def ancestors_and_self() -> frozenset[int]:
         entry = read_entry(pid)
         pid = entry.parent if entry is not None else 0
     return frozenset(found | {1})
+
+
+_MOST_PASSES: Final = 50
+
+
+class ProcessView:
+    """The processes that have not ended: `table` and `marks` by pid (None: it can't be inspected).
+
+    `spared` are this process and its ancestors, which are nobody's to end.
+    """
+
+    def __init__(self) -> None:
+        self.table: dict[int, TableEntry] = {}
+        self.marks: dict[int, Mark | None] = {}
+        self.spared = ancestors_and_self()
+        self._read()
+
+    def _read(self) -> None:
+        """Read until no new process has appeared meanwhile: one that forks and ends at once must not slip through."""
+        seen: set[int] = set()
+        for _ in range(_MOST_PASSES):
+            new = [pid for pid in list_pids() if pid not in seen]
+            if not new:
+                return
+            seen.update(new)
+            for pid in new:
+                self._read_one(pid)
+
+    def _read_one(self, pid: int) -> None:
+        mark = read_mark(pid)
+        entry = read_entry(pid)
+        if entry is not None and entry.state not in ENDED_STATES:
+            self.table[pid] = entry
+            self.marks[pid] = mark
+
+    def has(self, pid: int | None, started: int | None) -> bool:
+        """Whether this very process is there: a start in one boot and namespace is that of no other."""
+        entry = self.table.get(pid) if pid else None
+        return entry is not None and entry.started == started
+
+    def owner_of_mark(self, pid: int) -> Mark | None:
+        """The innermost mark of a job above or at a process, as far as marks can be read."""
+        seen = 0
+        while pid in self.table and seen <= len(self.table):
+            mark = self.marks[pid]
+            if mark is not None and mark.job is not None:
+                return mark
+            pid, seen = self.table[pid].parent, seen + 1
+        return None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from gnjobs.outputs.line_text import line_sentence
+from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import KINDS, Hole, Line
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Final
+from typing import Any, Final
 
 from gnjobs.processing.generic import GenericProcessor
 from gnjobs.processing.insert import InsertProcessor
-from gnjobs.processing.processor import Processor
+from gnjobs.processing.isolated import IsolatedProcessor, pickled_make
+from gnjobs.processing.processor import FunctionProcessor, Processing, Processor
 from gnjobs.processing.qc import QcProcessor
+from gnjobs.processing.running import RunningProcessor
+from gnjobs.records.fields import Job
 
 GROUP = "gnjobs.processors"
 # gn-uploader's own names of the types whose outputs the built-in processors understand.
@@ -54,3 +57,26 @@ def foreign_make(job_type: str | None) -> Callable[[], Processor] | str | None:
     if make is None:
         return name if name in _installed() else None
     return None if make is _BUILT_IN.get(name) else make
+
+
+def start_processing(
+    job: Job, processor: Processing | None, *, isolated: bool = False
+) -> RunningProcessor | IsolatedProcessor:
+    """Begin to process a job by what was passed (a processor, its class, a function of the lines), or by its type.
+
+    `isolated` has the processor of a type run in a process of its own, unless it is one of ours.
+    """
+    if processor is None:
+        return _by_type(job.type, isolated)
+    if isinstance(processor, type):
+        return RunningProcessor(processor)
+    if isinstance(processor, Processor):
+        return RunningProcessor(lambda: processor)
+    function: Any = processor
+    return RunningProcessor(lambda: FunctionProcessor(function))
+
+
+def _by_type(job_type: str | None, isolated: bool) -> RunningProcessor | IsolatedProcessor:
+    theirs = foreign_make(job_type) if isolated else None
+    make = theirs if theirs is None or isinstance(theirs, str) else pickled_make(theirs)
+    return RunningProcessor(lambda: processor_for(job_type)) if make is None else IsolatedProcessor(make)

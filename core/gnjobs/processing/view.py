@@ -2,27 +2,27 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.health.verdict import BeatClock, Health, Limits, Presence, assess
+from gnjobs.health.assess import BeatClock, assess
+from gnjobs.health.verdict import Health, Limits
 from gnjobs.outputs.lines import Hole, Line
-from gnjobs.outputs.reader import OutputReader
+from gnjobs.outputs.reader import OutputReader, open_output
 from gnjobs.outputs.streams import read_short
+from gnjobs.processes.find import read_processes
+from gnjobs.processes.seen import Presence
 from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import Processing, Source
+from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import Report
 from gnjobs.processing.running import Portion, RunningProcessor
-from gnjobs.processing.starting import start_processing
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.run_times import usual_run
+from gnjobs.records.indexes import usual_run
+from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING, RUNNING
 from gnjobs.records.uploader import PartFinder
-
-if TYPE_CHECKING:
-    from gnjobs.store import JobStore
 
 _CHUNK = 2500  # a stop is noticed behind each
 _CHILDREN_AT_ONCE = 100
@@ -51,7 +51,7 @@ class JobView:
 
     def __init__(
         self,
-        store: "JobStore",
+        store: Records,
         job_id: str,
         processor: "Processing | None" = None,
         limits: Limits | None = None,
@@ -110,7 +110,7 @@ class JobView:
             now=now,
             beat_age=self._beats.age(job, now),
             children=children,
-            snapshot=None if job.is_final else self.store.processes(self.job_id),
+            snapshot=None if job.is_final else read_processes(self.store, self.job_id),
             limits=self._limits,
             look=look or look_here,
             usual_run=self._usual(job, now),
@@ -143,7 +143,7 @@ class JobView:
     def _feed_all(self, job: Job, children: list[Child]) -> None:
         if self._running is None:
             self._running = start_processing(job, self._processor, isolated=self._isolated)
-        self._feed(self._running, Source("job", job.id, job.label), self.store.output(job.id))
+        self._feed(self._running, Source("job", job.id, job.label), open_output(self.store, job.id))
         unsettled = [child for child in children if self._settled.get(child.id) != child]
         for start in range(0, len(unsettled), _CHILDREN_AT_ONCE):
             if self._is_stopped:

@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import redis
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
+from gnjobs.records.values import encode_text
 
 KEPT = 100_000
 LONGEST_TEXT = 2000

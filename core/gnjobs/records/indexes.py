@@ -1,6 +1,8 @@
 """The indexes of jobs: filled by creators, and read by page, newest first."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -8,7 +10,8 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type, readable
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import Keys, is_id
+from gnjobs.records.keys import MONTH, Keys, is_id
+from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
 Cursor = tuple[float, str]
 
@@ -178,3 +181,135 @@ def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[li
         yield names
         if cursor == 0:
             return
+
+
+LOOKED_AT: Final = 200
+FEWEST: Final = 3
+_FIELDS: Final = ("job-type", "status", "started", "finished")
+
+
+def usual_run(client: redis.Redis, keys: Keys, job_type: str | None) -> float | None:
+    """The median of the seconds that successful jobs of a type took, among the newest 200 jobs; None below three."""
+    if job_type is None:
+        return None
+    pipe = client.pipeline(transaction=False)
+    for entry in read_index(client, keys.jobs, None, LOOKED_AT):
+        pipe.hmget(keys.job(entry.job_id), _FIELDS)
+    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    runs = [run for reply in replies if reply and (run := _run(job_type, *reply)) is not None]
+    return median(runs) if len(runs) >= FEWEST else None
+
+
+def _run(
+    wanted: str, job_type: bytes | None, status: bytes | None, started: bytes | None, finished: bytes | None
+) -> float | None:
+    if values.text(job_type) != wanted or values.text(status) != SUCCESS:
+        return None
+    began, ended = values.seconds(started), values.seconds(finished)
+    return None if began is None or ended is None or ended < began else ended - began
+
+
+MOST_COUNTED: Final = 1000
+UNKNOWN: Final = "unknown"
+
+
+class UserSummary(NamedTuple):
+    """A user, how many of her newest 1000 jobs have which status, and when the newest was created (unix seconds)."""
+
+    user: str
+    counts: dict[str, int]
+    newest: float | None
+
+
+def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
+    """Count the newest 1000 jobs of every user who has any, the user with the newest job first."""
+    try:
+        found: Any = client.zrevrange(keys.users, 0, -1, withscores=True)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return []
+    named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
+    counted = (UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_id(user))
+    return [summary for summary in counted if summary.counts]
+
+
+def _count(client: redis.Redis, keys: Keys, user: str) -> dict[str, int]:
+    pipe = client.pipeline(transaction=False)
+    for entry in read_index(client, keys.user_jobs(user), None, MOST_COUNTED):
+        pipe.exists(keys.job(entry.job_id))
+        pipe.hget(keys.job(entry.job_id), "status")
+    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    listed = zip(replies[::2], replies[1::2], strict=True)
+    return dict(Counter(values.text(status) or UNKNOWN for exists, status in listed if exists))
+
+
+_OLDEST: Final = 50
+_RANDOM: Final = 50
+_FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
+
+
+def tidy(client: redis.Redis, keys: Keys, user: str | None = None) -> None:
+    """Look at some entries of each index, and of one user's, and remove those whose record is gone.
+
+    Some are the oldest, some taken at random, so that old jobs that are kept for long hide nothing.
+    """
+    _tidy_index(client, keys, keys.jobs)
+    _tidy_index(client, keys, keys.unfinished, also=_FINAL)
+    users = [user] if user is not None and is_id(user) else []
+    for each in dict.fromkeys([*users, *_some_users(client, keys)]):
+        _tidy_index(client, keys, keys.user_jobs(each))
+    _tidy_users(client, keys)
+
+
+def _some_users(client: redis.Redis, keys: Keys) -> list[str]:
+    found = [values.text(member) or "" for member in _some(client, keys.users, oldest=1, random=1)]
+    return [user for user in found if is_id(user)]
+
+
+def _some(
+    client: redis.Redis, index: str, *, oldest: int = _OLDEST, random: int = _RANDOM
+) -> Collection[bytes]:
+    pipe = client.pipeline(transaction=False)
+    pipe.zrange(index, 0, oldest - 1)
+    pipe.zrandmember(index, random)
+    replies = [readable(reply) or () for reply in pipe.execute(raise_on_error=False)]
+    return dict.fromkeys(member for reply in replies for member in reply)
+
+
+def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[bytes] = frozenset()) -> None:
+    """Remove entries that name no record, or one whose status is among `also`."""
+    members = _some(client, index)
+    named = {member: job_id for member in members if is_id(job_id := values.text(member) or "")}
+    pipe = client.pipeline(transaction=False)
+    for job_id in named.values():
+        pipe.exists(keys.job(job_id))
+        pipe.hget(keys.job(job_id), "status")
+    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    kept = {
+        member
+        for member, exists, status in zip(named, replies[::2], replies[1::2], strict=True)
+        if exists and status not in also
+    }
+    gone = [member for member in members if member not in kept]
+    if gone:
+        client.zrem(index, *gone)
+
+
+def _tidy_users(client: redis.Redis, keys: Keys) -> None:
+    """Remove users who created nothing for a month and of whose jobs no index is left."""
+    seconds, _ = client.time()
+    try:
+        found: Any = client.zrangebyscore(keys.users, "-inf", seconds - MONTH, 0, _OLDEST)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return
+    named = {member: user for member in found if is_id(user := values.text(member) or "")}
+    pipe = client.pipeline(transaction=False)
+    for user in named.values():
+        pipe.exists(keys.user_jobs(user))
+    has_jobs = dict(zip(named, pipe.execute(), strict=True))
+    gone = [member for member in found if not has_jobs.get(member)]
+    if gone:
+        client.zrem(keys.users, *gone)

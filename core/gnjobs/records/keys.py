@@ -10,6 +10,9 @@ from gnjobs.errors import InvalidName
 DEFAULT_PREFIX = "gn-uploader"
 RESERVED_IDS = frozenset({"output", "control", "children", "processes"})
 CHILD_FIELD = "child:"
+# How long keys live (seconds): those of a job that may run, and those of one that has ended.
+MONTH = 30 * 86400
+WEEK = 7 * 86400
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control")

@@ -2,23 +2,57 @@
 
 import math
 import os
+import re
 import shlex
 import uuid
 from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Final
 
 import redis
 
-from gnjobs.errors import InvalidJob, InvalidName, JobExists
-from gnjobs.outputs.lines import encode_text
+from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists
+from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Job
-from gnjobs.records.indexes import add_to_indexes
-from gnjobs.records.keys import Keys
-from gnjobs.records.lifetimes import MONTH
-from gnjobs.records.scripts import Value, add_fields, create_record
-from gnjobs.records.statuses import PENDING
-from gnjobs.records.tidying import tidy
-from gnjobs.text import LONGEST
+from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
+from gnjobs.records.keys import DEFAULT_PREFIX, MONTH, WEEK, Keys, is_id
+from gnjobs.records.reading import Records, output_keys
+from gnjobs.records.scripts import Value, add_fields, create_record, transition
+from gnjobs.records.statuses import PENDING, UNFINISHED_STATUSES
+from gnjobs.records.values import encode_text
+from gnjobs.text import LONGEST, safe_text
+
+_KEYS_PER_PIPELINE: Final = 500
+
+
+def kept_for(keep: float | None) -> int:
+    """How long a job is kept after its end (seconds, rounded up)."""
+    return math.ceil(keep) if keep else WEEK
+
+
+def expire_ended(client: redis.Redis, keys: Keys, job: Job) -> None:
+    """Let every key of a job that has ended live as long as it is kept, for one whose supervisor can't do it."""
+    for chunk in output_keys(client, keys, job.id):
+        expire_keys(client, keys, job.id, chunk, kept_for(job.keep))
+    expire_keys(client, keys, job.id, {}, kept_for(job.keep))
+
+
+def expire_keys(
+    client: redis.Redis, keys: Keys, job_id: str, child_keys: Mapping[str, str], seconds: int
+) -> None:
+    """Let a job's own keys and those of these children (id → output key) live for so many seconds."""
+    names = [keys.job(job_id), keys.output(job_id), keys.control(job_id), keys.processes(job_id)]
+    for child_id, output_key in child_keys.items():
+        names.append(keys.child(job_id, child_id))
+        if keys.owns(job_id, output_key):
+            names.append(output_key)
+    for start in range(0, len(names), _KEYS_PER_PIPELINE):
+        pipe = client.pipeline(transaction=False)
+        for name in names[start : start + _KEYS_PER_PIPELINE]:
+            pipe.expire(name, seconds)
+        pipe.execute()
+
 
 Word = str | bytes | os.PathLike[str]
 
@@ -77,3 +111,100 @@ def renew(client: redis.Redis, keys: Keys, job: Job) -> None:
 
 def _lifetime(keep: float | None) -> int:
     return math.ceil(min(max(keep or 0.0, MONTH), LONGEST))
+
+
+_AT_ONCE = 500
+
+
+def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
+    """Remove every key of a job, in an order that leaves it listed, and this to be done again, until the last.
+
+    What the record does not name, as gn-uploader's children, is looked for among the first 5 000 000 keys.
+    """
+    _unlink(client, [keys.output(job.id)])
+    for chunk in output_keys(client, keys, job.id):
+        standard = [keys.child_output(job.id, child_id) for child_id in chunk]
+        named = [key for key in chunk.values() if keys.owns(job.id, key)]
+        _unlink(client, {*standard, *named})
+    hashes = [
+        keys.child(job.id, child_id) for chunk in output_keys(client, keys, job.id) for child_id in chunk
+    ]
+    _unlink(client, hashes)
+    for names in scan_steps(client, keys.scan_pattern(job.id), MOST_KEYS_SCANNED):
+        inside = [values.text(name) or "" for name in names]
+        _unlink(client, [name for name in inside if keys.owns(job.id, name)])
+    _unlink(client, [keys.control(job.id), keys.processes(job.id)])
+    _unlink(client, [keys.job(job.id)])
+    _unlink(client, hashes)  # again, for a child that has just ended may have seen to it that its hash lasts
+    pipe = client.pipeline(transaction=False)
+    remove_from_indexes(pipe, keys, job)
+    pipe.execute()
+
+
+def _unlink(client: redis.Redis, names: Iterable[str]) -> None:
+    left = iter(names)
+    while some := list(islice(left, _AT_ONCE)):
+        pipe = client.pipeline(transaction=False)
+        for name in some:
+            pipe.unlink(encode_text(name))
+        pipe.execute()
+
+
+_ODD = re.compile(r"[^\x20-\x7e]")
+
+
+def shell_word(text: str) -> str:
+    r"""Quote one word; one with characters that a terminal could act on is written with escapes, `$'\x1b'`."""
+    if safe_text(text) == text and "\n" not in text and "\t" not in text:
+        return shlex.quote(text)
+    quoted = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _ODD.sub(lambda found: _escaped(found.group()), quoted) + "'"
+
+
+def _escaped(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in encode_text(character))
+
+
+def rerun_line(job: Job, prefix: str = DEFAULT_PREFIX) -> str:
+    """Say how to run the job again with the same type, user, label and limits, in its directory.
+
+    A user id that `gnjobs run` would refuse is left out. Raises `GnjobsError` for a job
+    whose record holds no command.
+    """
+    command = values.command_words(job.command)
+    if not command:
+        raise GnjobsError(f"the record of job {job.id} holds no command")
+    options = {
+        "--prefix": None if prefix == DEFAULT_PREFIX else prefix,
+        "--type": job.type,
+        "--user": job.user if job.user and is_id(job.user) else None,
+        "--label": job.label,
+        "--keep": _seconds(job.keep),
+        "--stuck-after": _seconds(job.stuck_after),
+    }
+    words = ["gnjobs", "run"]
+    for option, value in options.items():
+        words += [] if value is None else [option, shell_word(value)]
+    line = " ".join([*words, "--", *map(shell_word, command)])
+    return f"cd {shell_word(_directory(job.cwd))} && {line}" if job.cwd else line
+
+
+def _seconds(length: float | None) -> str | None:
+    return f"{length:.15g}s" if length and length <= LONGEST else None
+
+
+def _directory(cwd: str) -> str:
+    """Name a directory so that `cd` takes it for no option."""
+    return f"./{cwd}" if cwd.startswith("-") else cwd
+
+
+def end_children(records: Records, job_id: str, status: str, fields: Mapping[str, Value]) -> None:
+    """Give a final status to all children that have none, for a job of which nothing runs any more."""
+    for child in records.children(job_id):
+        if not child.is_final:
+            key = records.keys.child(job_id, child.id)
+            try:
+                transition(records.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):  # a key of another type is somebody else's data
+                    raise

@@ -2,16 +2,49 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 import msgspec
 import redis
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.records import values
 from gnjobs.records.connection import connect
-from gnjobs.records.kill_steps import KillStep
+from gnjobs.records.values import Seconds, encode_text
+
+StepKind = Literal[
+    "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
+]
+
+
+class KillStep(msgspec.Struct, frozen=True):
+    """One step: `at` in unix seconds, `text` a sentence for a person.
+
+    The last of a kill is `final`; there, `verified` says whether every process is known to be gone.
+    """
+
+    at: Seconds
+    kind: StepKind
+    text: str
+    pids: tuple[int, ...] = ()
+    verified: bool = False
+    final: bool = False
+
+
+def step(
+    kind: StepKind, text: str, pids: Iterable[int] = (), *, verified: bool = False, final: bool = False
+) -> KillStep:
+    """Make a step of this moment; what can't be encoded in its text is replaced."""
+    encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+    return KillStep(time.time(), kind, encodable, tuple(pids), verified, final)
+
+
+def pid_list(pids: Iterable[int]) -> str:
+    """Pids for a person: the first ten, and how many more."""
+    all_pids = list(pids)
+    shown = ", ".join(str(pid) for pid in all_pids[:10])
+    return shown + (f" and {len(all_pids) - 10} more" if len(all_pids) > 10 else "")
+
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000

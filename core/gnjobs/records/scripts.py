@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import redis
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.statuses import PENDING
+from gnjobs.records.values import encode_text
 
 _CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then

@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import redis
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.records import values
 from gnjobs.records.connection import readable
 from gnjobs.records.fields import MIRROR_FIELD, Child, Job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.records.keys import ForeignKey, Keys
 from gnjobs.records.statuses import ERROR, RUNNING, STATUSES, SUCCESS
+from gnjobs.records.values import encode_text
 
 MOST_CHILDREN = 10_000
 SHORTEST_REST = 10.0
@@ -127,3 +128,29 @@ def _child(keys: Keys, job_id: str, part: ForeignKey, metadata: Any, errors: Any
         faults=faults if faults is not None else errors if isinstance(errors, int) else None,
         raw={values.text(name) or "": values.text(value) or "" for name, value in fields.items()},
     )
+
+
+def dated(client: redis.Redis, keys: Keys, jobs: Sequence[Job], lifetime: float | None) -> list[Job]:
+    """Give those of these jobs that record no time an `estimated_start`, in one round trip.
+
+    `lifetime` is the expiry in seconds that the program gives a record once, when it makes it; None: not known. Of a
+    record that does not expire, or later than that, nothing is said.
+    """
+    unknown = [job.id for job in jobs if job.created is None and job.started is None]
+    if lifetime is None or not unknown:
+        return list(jobs)
+    pipe = client.pipeline(transaction=False)
+    pipe.time()
+    for job_id in unknown:
+        pipe.pttl(keys.job(job_id))
+    (seconds, microseconds), *left = map(readable, pipe.execute(raise_on_error=False))
+    now = seconds + microseconds / 1e6
+    starts = {
+        job_id: now - lifetime + milliseconds / 1000
+        for job_id, milliseconds in zip(unknown, left, strict=True)
+        if 0 <= milliseconds <= lifetime * 1000
+    }
+    return [
+        msgspec.structs.replace(job, estimated_start=starts[job.id]) if job.id in starts else job
+        for job in jobs
+    ]

@@ -1,6 +1,7 @@
 """Total reading of single values: whatever Redis holds becomes a value of ours or None, never an exception."""
 
 import math
+import re
 import shlex
 from typing import Annotated, TypeVar
 
@@ -14,6 +15,8 @@ Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
 Number = Annotated[float, msgspec.Meta(ge=0.0, le=LARGEST_COUNT)]
 
 Decoded = TypeVar("Decoded")
+
+_LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def json(value: bytes | str | None, kind: type[Decoded]) -> Decoded | None:
@@ -84,3 +87,15 @@ def command_words(command: str | None) -> list[str]:
         return shlex.split(command)
     except ValueError:
         return [command]
+
+
+def encode_text(text: str) -> bytes:
+    """Encode a line as it was before decoding; a surrogate that is no byte takes its three-byte form."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        lone = _LONE_SURROGATE.sub(
+            lambda found: found.group().encode("utf-8", "surrogatepass").decode("utf-8", "surrogateescape"),
+            text,
+        )
+        return lone.encode("utf-8", "surrogateescape")

@@ -8,14 +8,15 @@ from types import TracebackType
 from typing import Any
 
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
-from gnjobs.outputs.lines import encode_json, encode_text
-from gnjobs.outputs.termination import store_before_ending
+from gnjobs.outputs.at_exit import store_before_ending
+from gnjobs.outputs.lines import encode_json
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.records import patience
+from gnjobs.records import connection
 from gnjobs.records.environment import ENV_URL
 from gnjobs.records.keys import child_id_of_output
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, SUCCESS
+from gnjobs.records.values import encode_text
 from gnjobs.runtime.child_state import ChildState
 
 _LONGEST_ERROR = 8000
@@ -47,7 +48,7 @@ class ChildOutput:
             key,
             hash_key=hash_key,
             on_write=self._note_line,
-            lasting=patience.LASTING_SECONDS,
+            lasting=connection.LASTING_SECONDS,
         )
         self._state = ChildState(
             found,
@@ -55,7 +56,7 @@ class ChildOutput:
             self.job_id,
             self.id,
             lambda: self.writer.last_write,
-            lasting=patience.LASTING_SECONDS,
+            lasting=connection.LASTING_SECONDS,
         )
 
     def __enter__(self) -> "ChildOutput":

@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import redis
 
-from gnjobs.processes.procstat import process_start
+from gnjobs.processes.table import process_start
 from gnjobs.records import values
 from gnjobs.records.connection import CountedConnection
 from gnjobs.records.fields import TOKEN_FIELD
-from gnjobs.records.keys import Keys
-from gnjobs.records.lifetimes import MONTH
+from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.scripts import Value, add_children, make_child, set_fields, transition
 from gnjobs.records.statuses import ERROR, PENDING, RUNNING, STOPPING
 

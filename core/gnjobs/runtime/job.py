@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from gnjobs.errors import NoSuchJob, NotInJob
-from gnjobs.outputs.lines import encode_json, encode_text
+from gnjobs.outputs.lines import encode_json
 from gnjobs.records import values
-from gnjobs.records.connection import DEFAULT_URL, connect
+from gnjobs.records.connection import connect, patiently
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
-from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, child_ids
-from gnjobs.records.lifetimes import MONTH
-from gnjobs.records.patience import patiently
+from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, MONTH, Keys, check_id, child_ids
 from gnjobs.records.scripts import add_children, make_child, set_fields
+from gnjobs.records.values import encode_text
+from gnjobs.text import DEFAULT_URL
 
 if TYPE_CHECKING:
     from gnjobs.runtime.children import ChildFailure, ChildResult

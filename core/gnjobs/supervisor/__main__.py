@@ -6,8 +6,7 @@ Little is imported here before the process has detached itself: whoever launches
 import os
 import sys
 
-from gnjobs.supervisor.reports import ReportPipe
-from gnjobs.supervisor.setup import become_subreaper, reset_signals
+from gnjobs.supervisor.setup import ReportPipe, become_subreaper, reset_signals
 
 
 def main() -> int:
@@ -16,7 +15,7 @@ def main() -> int:
     reports = ReportPipe.from_environment(os.environ)
     reports.detach()
     become_subreaper()
-    from gnjobs.supervisor.entry import supervise_from_environment
+    from gnjobs.supervisor.loop import supervise_from_environment
 
     return supervise_from_environment(reports)
 

@@ -1,10 +1,9 @@
-"""Answering those who asked for a kill, without ever making the kill wait for Redis."""
+"""Telling those who asked for something how it goes."""
 
 import queue
 import threading
 
-from gnjobs.records.kill_steps import KillStep
-from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep
 
 
 class Answers(threading.Thread):

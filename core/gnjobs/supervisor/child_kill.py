@@ -7,17 +7,16 @@ from typing import Any
 
 import redis
 
-from gnjobs.outputs.lines import encode_text
-from gnjobs.processes.child_processes import why_not_alone
 from gnjobs.processes.end import end_processes
-from gnjobs.processes.find import Found
+from gnjobs.processes.find import why_not_alone
+from gnjobs.processes.seen import Found
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Child, read_child
-from gnjobs.records.kill_steps import KillStep, step
-from gnjobs.records.requests import ControlRequest
+from gnjobs.records.requests import ControlRequest, KillStep, step
 from gnjobs.records.scripts import Outcome, Value, transition
 from gnjobs.records.statuses import KILLED, PENDING, RUNNING, STOPPING, UNFINISHED_STATUSES
+from gnjobs.records.values import encode_text
 from gnjobs.supervisor.answers import Answers
 from gnjobs.supervisor.record import RecordLink
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gnjobs.processes.end import end_processes
-from gnjobs.processes.find import Found
-from gnjobs.records.kill_steps import KillStep, step
+from gnjobs.processes.seen import Found
+from gnjobs.records.requests import KillStep, step
 from gnjobs.supervisor.outcome import NamedProcess
 
 

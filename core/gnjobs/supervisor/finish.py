@@ -4,17 +4,35 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gnjobs.outputs.lines import entry_number
+from gnjobs.outputs.lines import Line, entry_number
+from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.events import record_event
-from gnjobs.records.scripts import Value
+from gnjobs.records.fields import MIRROR_FIELD
+from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, KILLED, UNFINISHED_STATUSES
-from gnjobs.supervisor.children import ChildWatch
-from gnjobs.supervisor.mirror import mirror_output
+from gnjobs.records.values import encode_text
+from gnjobs.supervisor.children import ChildWatch, settle_children
 from gnjobs.supervisor.outcome import Outcome
-from gnjobs.supervisor.reaper import Exit
 from gnjobs.supervisor.record import RecordLink
-from gnjobs.supervisor.settling import settle_children
+from gnjobs.supervisor.wakeups import Exit
+
+_LINES = 10_000
+_LARGEST = 1_000_000
+_FIELDS = {"out": "stdout", "err": "stderr"}
+
+
+def mirror_output(link: RecordLink) -> None:
+    """Write the last lines, 1 MB of each at most, if the record asks for it; raises redis-py's errors."""
+    if MIRROR_FIELD.encode() not in link.found:
+        return
+    lines = OutputReader(link.client, link.keys.output(link.job_id)).tail(_LINES)
+    fields = {}
+    for kind, field in _FIELDS.items():
+        text = "\n".join(line.text for line in lines if isinstance(line, Line) and line.kind == kind)
+        fields[field] = encode_text(text + "\n" if text else "")[-_LARGEST:]
+    set_fields(link.client, link.key, fields)
+
 
 _EVENT_KINDS = {KILLED: "killed", ERROR: "failed"}
 _FLUSH_SECONDS = 1.0

@@ -1,30 +1,177 @@
 """Starting the supervisor of a job: detached, in a systemd unit, by an agent, or to wait for its end."""
 
+import contextlib
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
+import sys
+import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 from redis.exceptions import RedisError
 
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name, login_name, pid_namespace
 from gnjobs.records.connection import connect
-from gnjobs.records.keys import Keys
+from gnjobs.records.environment import ENV_PREFIX, ENV_URL
+from gnjobs.records.keys import DEFAULT_PREFIX, Keys
+from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
 from gnjobs.records.scripts import set_fields
-from gnjobs.supervisor.origins import origin_of
-from gnjobs.supervisor.private_environment import for_supervisor
-from gnjobs.supervisor.reports import ENDED
-from gnjobs.supervisor.signal_passing import passing_signals_to
-from gnjobs.supervisor.spawning import last_line, spawn, supervisor_command
+from gnjobs.supervisor.setup import ECHO, ENDED, READY, REPORT_FD, for_supervisor, holding_stop_signals
+from gnjobs.text import DEFAULT_URL
 
 if TYPE_CHECKING:
     from gnjobs.records.fields import Job
-    from gnjobs.store import JobStore
+
+_MOST_REMEMBERED = 1000
+_lock = threading.Lock()
+_origins: "OrderedDict[str, Origin]" = OrderedDict()
+
+
+class Origin(NamedTuple):
+    """A server's URL and the prefix of the keys there."""
+
+    url: str
+    prefix: str
+
+    def __repr__(self) -> str:
+        return f"Origin(prefix={self.prefix!r})"
+
+
+def remember_origin(job_id: str, url: str, prefix: str) -> None:
+    """Remember where a job was created; the oldest are forgotten beyond a thousand."""
+    with _lock:
+        _origins[job_id] = Origin(url, prefix)
+        if len(_origins) > _MOST_REMEMBERED:
+            _origins.popitem(last=False)
+
+
+def origin_of(job_id: str) -> Origin:
+    """Where this process created the job, else where the environment says, else the default."""
+    with _lock:
+        known = _origins.get(job_id)
+    if known is not None:
+        return known
+    return Origin(os.environ.get(ENV_URL, DEFAULT_URL), os.environ.get(ENV_PREFIX, DEFAULT_PREFIX))
+
+
+class Spawned(NamedTuple):
+    """A supervisor that runs: its pid, and the stream on which it reports the end of its job."""
+
+    pid: int
+    reports: BinaryIO
+
+
+def supervisor_command() -> list[str]:
+    """The command that runs a supervisor; the job is named in its environment.
+
+    `-P`: the working directory, which may hold anything, is no place to import from.
+    """
+    return [python_executable(), "-P", "-m", "gnjobs.supervisor"]
+
+
+def python_executable() -> str:
+    """The Python of this process, also where a web server embeds it and `sys.executable` is that server."""
+    name = os.path.basename(sys.executable or "")
+    if name.startswith("python"):
+        return sys.executable
+    beside = Path(sys.prefix, "bin", "python3")
+    return str(beside) if beside.exists() else shutil.which("python3") or "python3"
+
+
+def spawn(environment: Mapping[str, str], *, foreground: bool = False, echo: bool = False) -> Spawned:
+    """Start a supervisor that detaches itself (a double fork), and return when it has.
+
+    In the `foreground` it keeps our standard streams, copies the job's output to them (`echo`), and reports
+    the job's end; otherwise it has no streams and reports nothing more. Raises `LaunchError`.
+    """
+    read_end, write_end = os.pipe()
+    reports = os.fdopen(read_end, "rb")
+    try:
+        with holding_stop_signals():
+            process = _start(environment, write_end, foreground, echo)
+    except OSError as problem:
+        reports.close()
+        raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem
+    finally:
+        os.close(write_end)
+    said = _read_until_ready(reports)
+    process.wait()
+    if not said.startswith(READY):
+        reports.close()
+        raise LaunchError(f"the supervisor could not be started: {last_line(said) or 'it ended at once'}")
+    return Spawned(int(said.split()[1]), reports)
+
+
+def _start(
+    environment: Mapping[str, str], report_fd: int, foreground: bool, echo: bool
+) -> "subprocess.Popen[bytes]":
+    if foreground:
+        extra = {REPORT_FD: str(report_fd)} | ({ECHO: "1"} if echo else {})
+        stdin = subprocess.DEVNULL if os.isatty(0) else None
+        return subprocess.Popen(
+            supervisor_command(),
+            env={**environment, **extra},
+            stdin=stdin,
+            pass_fds=(report_fd,),
+            start_new_session=True,
+        )
+    return subprocess.Popen(
+        supervisor_command(),
+        env={**environment, REPORT_FD: "2"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=report_fd,
+        start_new_session=True,
+    )
+
+
+def _read_until_ready(reports: BinaryIO) -> bytes:
+    """Read what the new process says up to its word that it runs, or all of it when that word never comes."""
+    said = b""
+    for line in reports:
+        if line.startswith(READY):
+            return line
+        said += line
+    return said
+
+
+def last_line(text: bytes) -> str:
+    """The last line that says something: of a traceback, the error itself."""
+    lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
+
+
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def passing_signals_to(pid: int) -> Iterator[None]:
+    """Send SIGINT, SIGTERM and SIGHUP on to the process; does nothing outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
 
 Via = Literal["detach", "systemd", "agent"]
 
@@ -36,7 +183,7 @@ _NOTE_SECONDS = 1.0
 _log = logging.getLogger("gnjobs")
 
 
-def launch(job: "Job", via: Via = "detach", store: "JobStore | None" = None) -> None:
+def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> None:
     """Start the job's supervisor and return at once; nobody has to wait for it.
 
     `detach` makes it a process of its own on this host, `systemd` a unit of the user's manager, `agent` asks
@@ -56,7 +203,7 @@ def launch(job: "Job", via: Via = "detach", store: "JobStore | None" = None) -> 
         _ask_agent(job.id, url, prefix)
 
 
-def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = True) -> int:
+def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True) -> int:
     """Run the job, copy its output to ours, and return its exit code, or 128 + the signal that ended it.
 
     SIGINT, SIGTERM and SIGHUP (in the main thread) are passed on: each is a verified kill of the job, and a
@@ -75,7 +222,7 @@ def run_and_wait(job: "Job", store: "JobStore | None" = None, *, echo: bool = Tr
     return int(said[1])
 
 
-def _origin(job: "Job", store: "JobStore | None") -> tuple[str, str]:
+def _origin(job: "Job", store: Records | None) -> tuple[str, str]:
     return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
 
 

@@ -7,12 +7,15 @@ import time
 from typing import NamedTuple
 
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.processes.find import Found, login_name, process_start, processes_of
+from gnjobs.processes.find import processes_of
+from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import process_start
+from gnjobs.records.environment import ENV_JOB
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import is_id
-from gnjobs.records.kill_steps import KillStep, step
-from gnjobs.records.lifetimes import MONTH
-from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.keys import MONTH, Keys, is_id
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
+from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import RUNNING, STOPPING
 from gnjobs.supervisor.answers import Answers, Askers
 from gnjobs.supervisor.child_kill import ChildKill
@@ -20,15 +23,19 @@ from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
 from gnjobs.supervisor.ending_thread import Ended, EndingThread
 from gnjobs.supervisor.finish import Finishing
-from gnjobs.supervisor.measure import Measuring
+from gnjobs.supervisor.measure import BEAT_SECONDS, Measuring
 from gnjobs.supervisor.outcome import Outcome, StopRequest
-from gnjobs.supervisor.private_environment import Settings
-from gnjobs.supervisor.reaper import Exit, Reaper
-from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.record import GivenUp, RecordLink, claim
 from gnjobs.supervisor.reporter import Reporter
-from gnjobs.supervisor.reports import ReportPipe
-from gnjobs.supervisor.setup import release_memory
-from gnjobs.supervisor.wakeups import Wakeups
+from gnjobs.supervisor.setup import (
+    STOP_SIGNALS,
+    ReportPipe,
+    Settings,
+    hear_stop_signals,
+    read_settings,
+    release_memory,
+)
+from gnjobs.supervisor.wakeups import Exit, Reaper, Wakeups
 
 GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
@@ -240,3 +247,45 @@ class Supervision:
 
     def _complain(self, line: str) -> None:
         print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+_WRONG_USE = 2
+
+
+def supervise_from_environment(reports: ReportPipe) -> int:
+    """Supervise the job that the environment names; returns an exit code, after one line where it gave up."""
+    wakeups = Wakeups()
+    wakeups.hear_signals((signal.SIGCHLD, *STOP_SIGNALS))
+    hear_stop_signals()
+    try:
+        settings, link = _open()
+        job = claim(link, wakeups, {**identity(), "mark": settings.mark})
+    except GivenUp as given_up:
+        print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
+        reports.ended(given_up.exit_code)
+        return given_up.exit_code
+    return Supervision(link, job, settings, wakeups, reports).run()
+
+
+def _open() -> tuple[Settings, RecordLink]:
+    try:
+        settings = read_settings(os.environ)
+        return settings, RecordLink(settings.url, Keys(settings.prefix), settings.job_id)
+    except KeyError:
+        raise GivenUp(f"set {ENV_JOB} to the id of the job to run", _WRONG_USE) from None
+    except ValueError as problem:  # a URL or a name that can't be used
+        raise GivenUp(str(problem), _WRONG_USE) from None
+
+
+def identity() -> dict[str, Value]:
+    """The fields of a record that say who supervises the job, so that no reused pid is mistaken for it."""
+    known: dict[str, Value | None] = {
+        "host": host_name(),
+        "account": login_name(),
+        "supervisor-pid": os.getpid(),
+        "supervisor-started": process_start(os.getpid()),
+        "boot-id": boot_id(),
+        "pid-namespace": pid_namespace(),
+        "heartbeat-every": BEAT_SECONDS,
+    }
+    return {name: value for name, value in known.items() if value is not None}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gnjobs.outputs.lines import encode_text
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, KILLED, SUCCESS
-from gnjobs.supervisor.reaper import Exit
+from gnjobs.records.values import encode_text
+from gnjobs.supervisor.wakeups import Exit
 
 _LONGEST_NOTE = 500
 

@@ -5,37 +5,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import RedisError
 
 from gnjobs.records import values
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES
-from gnjobs.supervisor.children import ChildUse, ChildWatch
-from gnjobs.supervisor.last_signs import LastSign, clocks_now
+from gnjobs.supervisor.children import ChildWatch, restore_forgotten
+from gnjobs.supervisor.measure import BEAT_SECONDS, LastSign, Measured, clocks_now
 from gnjobs.supervisor.record import RecordLink
-from gnjobs.supervisor.settling import restore_forgotten
 
-BEAT_SECONDS = 5.0
 SNAPSHOT_LIFETIME = 30 * 86400
 LASTING_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
 _LONGEST_PAUSE = 2.0
-
-
-class Measured(NamedTuple):
-    """What one beat has to say: fields of the record, what each child uses, at times a snapshot of the processes.
-
-    `last_output` is when the job itself last printed a line, by this host's clock; 0 for never.
-    """
-
-    fields: Mapping[str, Value]
-    use_by_child: Mapping[str, ChildUse]
-    faults: int
-    last_output: float
-    snapshot: bytes | None = None
 
 
 class Reporter(threading.Thread):

@@ -6,7 +6,21 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from gnjobs.records.environment import (
+    ENV_CHILD,
+    ENV_JOB,
+    ENV_LINES_FD,
+    ENV_LINES_PIPE,
+    ENV_MARK,
+    ENV_PREFIX,
+    ENV_URL,
+)
+from gnjobs.records.keys import DEFAULT_PREFIX
+from gnjobs.text import DEFAULT_URL
 
 _PR_SET_CHILD_SUBREAPER = 36
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -67,3 +81,96 @@ def silence(*descriptors: int) -> None:
     for descriptor in descriptors:
         os.dup2(null, descriptor)
     os.close(null)
+
+
+REPORT_FD = "GNJOBS_REPORT_FD"
+READY = b"ready"
+ENDED = b"ended"
+
+_STDERR = 2
+
+
+class ReportPipe:
+    """The descriptor on which reports go; without one (under systemd, or by hand) nobody listens."""
+
+    def __init__(self, descriptor: int | None) -> None:
+        self._descriptor = descriptor
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "ReportPipe":
+        """Take the descriptor that the starter named."""
+        named = environment.get(REPORT_FD, "")
+        return cls(int(named) if named.isascii() and named.isdigit() else None)
+
+    def detach(self) -> None:
+        """Go on as a process that nobody has to wait for, and report its pid."""
+        if self._descriptor is None:
+            return
+        if os.fork():
+            os._exit(0)
+        self._write(b"%s %d\n" % (READY, os.getpid()))
+        if self._descriptor == _STDERR:
+            silence(0, 1, 2)
+            self._descriptor = None
+        else:
+            os.set_inheritable(self._descriptor, False)
+
+    def ended(self, shell_code: int) -> None:
+        """Report the job's end, and let go of everything that the starter could still wait for."""
+        if self._descriptor is None:
+            return
+        self._write(b"%s %d\n" % (ENDED, shell_code))
+        os.close(self._descriptor)
+        self._descriptor = None
+        silence(0, 1, 2)
+
+    def _write(self, report: bytes) -> None:
+        assert self._descriptor is not None
+        with contextlib.suppress(OSError):
+            os.write(self._descriptor, report)
+
+
+ECHO = "GNJOBS_ECHO"
+
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK})
+
+
+class Settings(NamedTuple):
+    """What a supervisor is told by its environment."""
+
+    url: str
+    prefix: str
+    job_id: str
+    is_foreground: bool = False
+    echo: bool = False
+    mark: str = ""
+
+    def __repr__(self) -> str:
+        return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; raises `KeyError` when no job is named."""
+    return Settings(
+        url=environment.get(ENV_URL, DEFAULT_URL),
+        prefix=environment.get(ENV_PREFIX, DEFAULT_PREFIX),
+        job_id=environment[ENV_JOB],
+        is_foreground=environment.get(REPORT_FD, "2") != "2",
+        echo=environment.get(ECHO) == "1",
+        mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
+    )
+
+
+def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+    """The environment of a supervisor: that of its starter, with this job's marks and nobody else's.
+
+    One of them is new each time, and tells this job's processes from those of a job of the same id in another store.
+    """
+    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id, ENV_MARK: uuid.uuid4().hex}
+    return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
+
+
+def for_command(outer: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """The environment of a job's command; Python does not hold back there what it prints."""
+    own = for_supervisor(outer, settings.url, settings.prefix, settings.job_id)
+    return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark}

@@ -4,19 +4,112 @@ It knows neither Redis nor a screen, and belongs to one thread. Batches of chang
 comes out of its listings. A change costs O(log N); whatever takes longer is done a piece at a time by `work`.
 """
 
+import heapq
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
-from gnjobs.health.groups import ALL
-from gnjobs.watch.changes import Change
-from gnjobs.watch.due_times import DueTimes
+from gnjobs.health.states import ALL, GROUPS, group_of
+from gnjobs.watch.collections import IdSet
 from gnjobs.watch.filters import Filter
-from gnjobs.watch.id_set import IdSet
-from gnjobs.watch.listing import Listing
-from gnjobs.watch.rows import JobRow
-from gnjobs.watch.sorting import DEFAULT_SORT, Sort, SortedRows
-from gnjobs.watch.tally import Counts, Tally
+from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort, SortedRows
+from gnjobs.watch.rows import Change, JobRow
+
+Counts = dict[str, int]
+
+
+class Tally:
+    """Counts of rows by group and by user; a job without a user is under the empty name."""
+
+    def __init__(self) -> None:
+        self._total: Counter[str] = Counter()
+        self._by_user: dict[str, Counter[str]] = {}
+        self._newest: dict[str, float] = {}
+
+    def replace(self, old: JobRow | None, new: JobRow | None) -> None:
+        """Count `new` in place of `old`."""
+        if old is not None and new is not None and old.state == new.state and old.user == new.user:
+            return
+        if old is not None:
+            self._add(old, -1)
+        if new is not None:
+            self._add(new, 1)
+
+    def _add(self, row: JobRow, number: int) -> None:
+        user, group = row.user or "", group_of(row.state)
+        counts = self._by_user.get(user)
+        if counts is None:
+            counts = self._by_user[user] = Counter()
+        for counted in (self._total, counts):
+            counted[ALL] += number
+            if group != ALL:
+                counted[group] += number
+        if number > 0:
+            self._newest[user] = max(self._newest.get(user, 0.0), row.created)
+        elif counts[ALL] <= 0:
+            del self._by_user[user]
+            self._newest.pop(user, None)
+
+    def counts(self, users: Collection[str] | None = None) -> Counts:
+        """The number of jobs in each group: of all, or of these users."""
+        if users is None:
+            return {group: self._total[group] for group in GROUPS}
+        chosen = [self._by_user[user] for user in users if user in self._by_user]
+        return {group: sum(counts[group] for counts in chosen) for group in GROUPS}
+
+    def by_user(self) -> Mapping[str, Counts]:
+        """The counts of every user."""
+        return {user: {group: counts[group] for group in GROUPS} for user, counts in self._by_user.items()}
+
+    def newest(self, user: str) -> float:
+        """When the newest of a user's jobs known so far was created; 0 where that is unknown."""
+        return self._newest.get(user, 0.0)
+
+
+class DueTimes:
+    """Times by key; each key is in the heap about once, since a later time waits until the earlier one has come."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+        self._queued: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def set(self, key: str, due: float | None) -> None:
+        """Say when a key is due, or by None that it never is."""
+        if due is None:
+            self._due.pop(key, None)
+            return
+        self._due[key] = due
+        if due < self._queued.get(key, float("inf")):
+            self._queued[key] = due
+            heapq.heappush(self._heap, (due, key))
+
+    def next(self) -> float | None:
+        """The time before which nothing is due, or None."""
+        return self._heap[0][0] if self._heap else None
+
+    def take(self, now: float, most: int) -> list[str]:
+        """Take out at most so many keys that are due."""
+        taken: list[str] = []
+        while self._heap and self._heap[0][0] <= now and len(taken) < most:
+            queued, key = heapq.heappop(self._heap)
+            if self._queued.get(key) != queued:
+                continue
+            del self._queued[key]
+            due = self._due.get(key)
+            if due is None:
+                continue
+            if due <= now:
+                del self._due[key]
+                taken.append(key)
+            else:
+                self.set(key, due)
+        return taken
+
 
 EXPIRED_AT_ONCE = 500
 SWEPT_A_STEP = 2000

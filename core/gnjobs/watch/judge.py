@@ -3,7 +3,9 @@
 import time
 from collections.abc import Callable, Mapping
 
-from gnjobs.health.verdict import BeatClock, Health, Limits, Presence, assess, beat_overdue_after
+from gnjobs.health.assess import BeatClock, assess, beat_overdue_after
+from gnjobs.health.verdict import Health, Limits
+from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import PENDING
 from gnjobs.watch.rows import JobRow

@@ -9,10 +9,9 @@ from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import record_ids, without_index
 from gnjobs.records.keys import is_id
-from gnjobs.watch.changes import Change
-from gnjobs.watch.id_set import IdSet
+from gnjobs.watch.collections import IdSet
 from gnjobs.watch.reading import READ_AT_ONCE, Source
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import Change, JobRow
 
 FIRST_PAGE = 100
 _SCANNED_AT_ONCE = 1000

@@ -2,18 +2,218 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import redis
 
+from gnjobs.health.states import state_of
+from gnjobs.health.verdict import OK
+from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.expiry_dates import dated
-from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
+from gnjobs.records.fields import LIST_FIELDS, Job, children_summary, read_job_list
 from gnjobs.records.keys import Keys
-from gnjobs.records.statuses import FINAL_STATUSES
-from gnjobs.watch.record_pipeline import RecordPipeline
-from gnjobs.watch.row_reader import ROW_FIELDS, RowReader
-from gnjobs.watch.rows import JobRow, row_of
+from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
+from gnjobs.records.uploader import dated
+from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, ended_children, row_of
+
+
+def _bulk(text: str) -> bytes:
+    encoded = text.encode("utf-8", "surrogateescape")
+    return b"$%d\r\n%s\r\n" % (len(encoded), encoded)
+
+
+class RecordPipeline:
+    """Reads the same fields of many jobs' records by HMGET, over connections of a client's pool."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
+        self._pool: Any = client.connection_pool
+        self._keys = keys
+        self._head = b"*%d\r\n%s" % (len(fields) + 2, _bulk("HMGET"))
+        self._fields = b"".join(map(_bulk, fields))
+
+    def read(self, job_ids: Iterable[str]) -> list[Any]:
+        """The values of each job's fields in order, or the `ResponseError` with which the server refused.
+
+        Raises what the connection raises. All replies are in memory at once: a few hundred ids are a good number.
+        """
+        commands = [self._head + _bulk(self._keys.job(job_id)) + self._fields for job_id in job_ids]
+        if not commands:
+            return []
+        connection = self._pool.get_connection()
+        try:
+            connection.send_packed_command([b"".join(commands)], check_health=False)
+            return [_reply(connection) for _ in commands]
+        except BaseException:
+            # What was asked for and not read would be taken for the next answer.
+            connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
+
+
+def _reply(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis.ResponseError as error:
+        return error
+
+
+REFUSES: Final = "Redis refuses writes"
+
+
+class WriteRefusals:
+    """Looks at a server's own account of itself; the counts of its refusals tell whether they go on."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self._counts: dict[str, int] | None = None
+        self._is_forbidden = False
+
+    def look(self) -> str:
+        """Why the server refuses writes, in one line; empty where it does not, or may not be asked."""
+        if self._is_forbidden:
+            return ""
+        try:
+            info: Mapping[str, Any] = self._client.info()
+        except redis.ResponseError:
+            self._is_forbidden = True
+            return ""
+        counts = {kind: _count(info, kind) for kind in ("OOM", "MISCONF")}
+        before = self._counts or counts
+        self._counts = counts
+        return _why(info, {kind for kind, count in counts.items() if count > before[kind]})
+
+
+def _count(info: Mapping[str, Any], kind: str) -> int:
+    found = info.get(f"errorstat_{kind}")
+    return int(found["count"]) if isinstance(found, dict) and "count" in found else 0
+
+
+def _why(info: Mapping[str, Any], rising: set[str]) -> str:
+    most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    can_evict = info.get("maxmemory_policy", "noeviction") != "noeviction"
+    if "OOM" in rising or (0 < most < used and not can_evict):
+        return f"{REFUSES}: its memory is full (OOM)"
+    if info.get("aof_enabled") and info.get("aof_last_write_status") == "err":
+        return f"{REFUSES}: its journal can't be written, is the disk full? (MISCONF)"
+    if "MISCONF" in rising:
+        return f"{REFUSES}: it can't save its data, is the disk full? (MISCONF)"
+    return ""
+
+
+Known = TypeVar("Known")
+
+_MOST_SHARED_WORDS = 50_000
+_LONGEST_SHARED_WORD = 80
+
+# What is read of every job; `RowReader.read` takes it apart in this order.
+ROW_FIELDS: Final = (
+    "status",
+    "job-type",
+    "user-id",
+    "label",
+    "created",
+    "started",
+    "finished",
+    "percent",
+    "faults",
+    "children",
+    "children-summary",
+    "host",
+    "message",
+    "filename",
+    "command",
+    "job_type",
+    "user_id",
+    "exit-code",
+    "signal",
+    "error",
+    "stop-by",
+    "stop-reason",
+)
+
+
+class RowReader:
+    """Makes rows of the jobs under one prefix; words that many of them share are kept once."""
+
+    def __init__(self, prefix: str = "", *, key_prefix: str = "") -> None:
+        self.prefix = prefix
+        self._key_prefix = key_prefix
+        self._words: dict[bytes, str] = {}
+        self._percentages: dict[bytes, float | None] = {}
+
+    def key(self, job_id: str) -> str:
+        """Name the row of a job in the catalogue."""
+        return self._key_prefix + job_id
+
+    def read_whole(
+        self, job_id: str, listed: Sequence[bytes | None], names: Sequence[str] = LIST_FIELDS
+    ) -> JobRow | None:
+        """Make a row of the values of these fields; None where there is no record."""
+        job = read_job_list(job_id, listed, names)
+        return None if job is None else row_of(job, prefix=self.prefix, key=self.key(job_id))
+
+    def read(self, job_id: str, listed: Sequence[bytes | None]) -> JobRow | None:
+        """Make a row of the values of `ROW_FIELDS`; None for a job that has not ended and must be read whole."""
+        status = self._word(listed[0])
+        if status == SUCCESS:
+            return self._read_success(job_id, listed)
+        return self.read_whole(job_id, listed, ROW_FIELDS) if status in FINAL_STATUSES else None
+
+    def _read_success(self, job_id: str, listed: Sequence[bytes | None]) -> JobRow:
+        _, job_type, user, label, created, started, finished, percent, faulty, children = listed[:10]
+        summary, host, message, filename, command, type_alias, user_alias = listed[10:17]
+        faults = values.integer(faulty) or 0
+        return JobRow(
+            RANK_FINISHED,
+            values.seconds(created) or 0.0,
+            self.key(job_id),
+            self.prefix,
+            (values.text(label or filename or command) or job_id)[:LONGEST_TEXT],
+            state_of(SUCCESS, OK, faults).word,
+            SUCCESS,
+            self._word(type_alias if job_type is None else job_type),
+            self._word(user_alias if user is None else user),
+            self._word(host),
+            self._percentage(percent),
+            faults,
+            values.integer(children),
+            ended_children(children_summary(summary)) if summary else None,
+            values.seconds(started),
+            values.seconds(finished),
+            self._message(message),
+        )
+
+    def _message(self, value: bytes | None) -> str | None:
+        if not value:
+            return None
+        if len(value) <= _LONGEST_SHARED_WORD:
+            return self._word(value)
+        return (values.text(value) or "")[:LONGEST_TEXT]
+
+    def _word(self, value: bytes | None) -> str | None:
+        if value is None:
+            return None
+        found = self._words.get(value)
+        if found is None:
+            found = values.text(value) or ""
+            if len(value) <= _LONGEST_SHARED_WORD:
+                _remember(self._words, value, found)
+        return found
+
+    def _percentage(self, value: bytes | None) -> float | None:
+        if value is None:
+            return None
+        if value not in self._percentages:
+            _remember(self._percentages, value, values.percentage(value))
+        return self._percentages[value]
+
+
+def _remember(known: dict[bytes, Known], value: bytes, meaning: Known) -> None:
+    if len(known) >= _MOST_SHARED_WORDS:
+        known.clear()
+    known[value] = meaning
+
 
 READ_AT_ONCE = 500
 _FINAL = frozenset(status.encode() for status in FINAL_STATUSES)

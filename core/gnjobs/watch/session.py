@@ -1,19 +1,18 @@
 """One connected stretch of watching: subscribe, then load, then follow, until the connection breaks or we stop."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
 
 import redis
 
-from gnjobs.health.verdict import Presence
-from gnjobs.records.fields import Job
-from gnjobs.watch.changes import Change, FeedKind, FeedState
+from gnjobs.records import values
+from gnjobs.records.keys import is_id
 from gnjobs.watch.feed import ChangeFeed, TrackingRefused
 from gnjobs.watch.loader import Loader
-from gnjobs.watch.polling import Poll
-from gnjobs.watch.reading import READ_AT_ONCE, Found, Source
-from gnjobs.watch.watch_requests import WatchRequests
-from gnjobs.watch.write_refusals import WriteRefusals
+from gnjobs.watch.reading import READ_AT_ONCE, Found, Source, WriteRefusals
+from gnjobs.watch.requests import Deliver, Look, WatchRequests
+from gnjobs.watch.rows import Change, FeedKind, FeedState
 
 GATHER_SECONDS = 0.1
 IDLE = 3600.0
@@ -21,8 +20,6 @@ IDLE = 3600.0
 SUSPECT_AFTER = 7.0
 REFUSALS_EVERY = 2.5
 
-Deliver = Callable[[Change], None]
-Look = Callable[[Job], Presence]
 Touched = frozenset[tuple[str, str | None]]
 
 
@@ -196,3 +193,63 @@ class WatchSession:
         else:
             found = self._poll.read(self._requests.visible | self._requests.open)
             self._tell(found, frozenset((key, None) for key in self._requests.open), events=True)
+
+
+POLL_EVERY = 2.0
+RELOAD_EVERY = 60.0
+# About this share of the time goes into reading at most, yet a server that answers no more is to be noticed in 12 s.
+BUSY_SHARE = 0.1
+LONGEST_POLL = 9.5
+NEWEST = 50
+MOST_UNFINISHED = 10_000
+
+
+class Poll:
+    """Rereads at an interval, which grows when reading takes long; `why` says what makes it necessary."""
+
+    def __init__(
+        self, sources: list[Source], why: str, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.why = why
+        self._sources = sources
+        self._monotonic = monotonic
+        self._due = self._load_began = monotonic()
+        self._reload_due = float("inf")
+
+    def due_in(self) -> float:
+        """Seconds until the next look."""
+        return self._due - self._monotonic()
+
+    @property
+    def reload_is_due(self) -> bool:
+        """Whether it is time to load everything, which alone finds what was removed or is in no index."""
+        if self._monotonic() < self._reload_due:
+            return False
+        self._load_began = self._monotonic()
+        return True
+
+    def loaded(self) -> None:
+        """Everything has been loaded: the next load is due later, the longer it took the later."""
+        now = self._monotonic()
+        self._reload_due = now + max(RELOAD_EVERY, (now - self._load_began) / BUSY_SHARE)
+
+    def read(self, wanted: Collection[str]) -> Found:
+        """Read the unfinished, the newest and the wanted rows (keys of the catalogue)."""
+        began = self._monotonic()
+        read = [source.read(self._ids(source, wanted)) for source in self._sources]
+        now = self._monotonic()
+        self._due = now + min(LONGEST_POLL, max(POLL_EVERY, (now - began) / BUSY_SHARE))
+        return Found(
+            [row for found in read for row in found.rows], [key for found in read for key in found.gone]
+        )
+
+    def _ids(self, source: Source, wanted: Collection[str]) -> list[str]:
+        pipe = source.client.pipeline(transaction=False)
+        pipe.zrevrange(source.keys.unfinished, 0, MOST_UNFINISHED - 1)
+        pipe.zrevrange(source.keys.jobs, 0, NEWEST - 1)
+        replies: list[Any] = pipe.execute(raise_on_error=False)
+        listed = [
+            values.text(member) or "" for reply in replies if isinstance(reply, list) for member in reply
+        ]
+        named = [job_id for key in wanted if (job_id := source.id_of(key)) is not None]
+        return [job_id for job_id in dict.fromkeys(listed + named) if is_id(job_id)]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix
-from gnjobs.watch.changes import Change, FeedState
-from gnjobs.watch.watch_requests import WatchRequests
+from gnjobs.watch.requests import Deliver, Look, WatchRequests
+from gnjobs.watch.rows import Change, FeedState
 
 if TYPE_CHECKING:
     import redis
 
     from gnjobs.watch.reading import Source
-    from gnjobs.watch.session import Deliver, Look
+
 
 REPLY_TIMEOUT = 2.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
@@ -33,12 +33,12 @@ class Watcher:
     def __init__(
         self,
         url: str,
-        deliver: "Deliver",
+        deliver: Deliver,
         *,
         prefixes: Iterable[str] = (DEFAULT_PREFIX,),
         users: Collection[str] | None = None,
         lifetimes: Mapping[str, float] | None = None,
-        look: "Look | None" = None,
+        look: Look | None = None,
     ) -> None:
         self._url = url
         self._deliver = deliver

@@ -6,18 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-import redis
-
-from gnjobs.outputs.lines import encode_text
-from gnjobs.records import patience
-from gnjobs.records.connection import is_wrong_type, readable
-from gnjobs.records.lifetimes import MONTH
-from gnjobs.records.scripts import Value, add_children, add_transition, make_child, transition
-from gnjobs.records.statuses import KILLED, PENDING, RUNNING, UNFINISHED_STATUSES
+from gnjobs.records import connection
+from gnjobs.records.connection import readable
+from gnjobs.records.keys import MONTH
+from gnjobs.records.scripts import Value, add_children, add_transition, make_child
+from gnjobs.records.statuses import KILLED, PENDING, RUNNING
+from gnjobs.records.values import encode_text
 
 if TYPE_CHECKING:
     from gnjobs.runtime.job import CurrentJob
-    from gnjobs.store import JobStore
 
 _AT_ONCE = 500
 _LONGEST_ERROR = 8000
@@ -57,7 +54,7 @@ class ChildEnds:
         """
         deadline = time.monotonic() + _OUTLAST_SECONDS
         while self._written and time.monotonic() < deadline:
-            time.sleep(max(0.0, self._written_at + patience.LASTING_SECONDS - time.monotonic()))
+            time.sleep(max(0.0, self._written_at + connection.LASTING_SECONDS - time.monotonic()))
             if self._write_all(self._written):
                 return
 
@@ -66,22 +63,10 @@ class ChildEnds:
         stood = True
         for start in range(0, len(ends), _AT_ONCE):
             chunk = ends[start : start + _AT_ONCE]
-            stood = patience.patiently(partial(_write, self._job, chunk, uuid.uuid4().hex)) and stood
+            stood = connection.patiently(partial(_write, self._job, chunk, uuid.uuid4().hex)) and stood
         if not stood:
             self._written_at = time.monotonic()
         return stood
-
-
-def end_children(store: "JobStore", job_id: str, status: str, fields: Mapping[str, Value]) -> None:
-    """Give a final status to all children that have none, for a job of which nothing runs any more."""
-    for child in store.children(job_id):
-        if not child.is_final:
-            key = store.keys.child(job_id, child.id)
-            try:
-                transition(store.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
-            except redis.ResponseError as error:
-                if not is_wrong_type(error):  # a key of another type is somebody else's data
-                    raise
 
 
 def _write(job: "CurrentJob", ends: Sequence[ChildEnd], token: str) -> bool:

@@ -1,12 +1,17 @@
-"""What other threads ask of the watcher's thread, and the descriptor that wakes it for that."""
+"""What a watcher is asked from other threads, and whom it tells and asks itself."""
 
 import contextlib
 import select
 import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
+from gnjobs.watch.rows import Change
+
+Deliver = Callable[[Change], None]
+Look = Callable[[Job], Presence]
 
 
 class WatchRequests:
