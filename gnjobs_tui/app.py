@@ -12,23 +12,22 @@ from gnjobs.records.actor import Actor
 from gnjobs.text import safe_text
 from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
+from gnjobs_tui.live import Changed, Watch
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.styling import Part, content
-from gnjobs_tui.themes import DARK, OUR_THEMES, theme_named
-from gnjobs_tui.watch import Changed, Watch
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.style import DARK, OUR_THEMES, Part, content, theme_named
+from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
     from gnjobs.store import JobStore
-    from gnjobs_tui.killing import KillRun
+    from gnjobs_tui.screens.kill_run import KillRun
 
 
 def _commands() -> "type[Provider]":
     """The palette's commands, imported when it is opened: what it needs would delay the first frame."""
-    from gnjobs_tui.commands import ScreenCommands
+    from gnjobs_tui.keys import ScreenCommands
 
     return ScreenCommands
 
@@ -116,7 +115,7 @@ class GnjobsApp(App[None]):
 
     def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
         """Kill in a thread that outlives the dialog; its steps come back as messages."""
-        from gnjobs_tui.killing import Stepped
+        from gnjobs_tui.screens.kill_run import Stepped
 
         def tell() -> None:
             self.post_message(Stepped())

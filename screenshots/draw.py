@@ -18,7 +18,7 @@ from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.demo.command import guarded_server
 from gnjobs_tui.demo.workload import STUCK_LABEL, start_all
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 
 HERE = Path(__file__).parent
 SIZE = 0.1

@@ -35,19 +35,19 @@ _EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
 COMMANDS = {
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
     "demo": ("gnjobs_tui.cli.hosting:demo", "The dashboard on a server of its own, with real jobs at work."),
-    "kill": ("gnjobs_tui.cli.killing:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
-    "log": ("gnjobs_tui.cli.history:log", "What happened: ends, losses, kills, with who and why."),
-    "logs": ("gnjobs_tui.cli.outputs:logs", "The output of a job or of a child."),
+    "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
+    "log": ("gnjobs_tui.cli.log:log", "What happened: ends, losses, kills, with who and why."),
+    "logs": ("gnjobs_tui.cli.logs:logs", "The output of a job or of a child."),
     "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
-    "rerun": ("gnjobs_tui.cli.running:rerun", "Print the line that runs a job again."),
-    "rm": ("gnjobs_tui.cli.running:rm", "Remove jobs that have ended."),
-    "run": ("gnjobs_tui.cli.running:run", "Create a job and run it."),
+    "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the line that runs a job again."),
+    "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
+    "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),
     "show": (
-        "gnjobs_tui.cli.showing:show",
+        "gnjobs_tui.cli.show:show",
         "One job: record, health with evidence, children, report, faults.",
     ),
     "users": ("gnjobs_tui.cli.listing:users", "Users with counts of their jobs."),
-    "wait": ("gnjobs_tui.cli.running:wait", "Wait for the end of jobs; 0 only when all succeeded."),
+    "wait": ("gnjobs_tui.cli.jobs:wait", "Wait for the end of jobs; 0 only when all succeeded."),
 }
 
 
@@ -78,7 +78,7 @@ def cli(
     """
     session.read_only = read_only
     if context.invoked_subcommand is None:
-        from gnjobs_tui.cli.dashboard import open_dashboard
+        from gnjobs_tui.cli.hosting import open_dashboard
 
         open_dashboard(session, user=user, theme=theme, mouse=not no_mouse)
 

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnjobs_tui.cli.json_output import job_object, print_json
-from gnjobs_tui.cli.printing import print_fields
-from gnjobs_tui.cli.session import Session, on_terminal, with_session
-from gnjobs_tui.cli.waiting import searching
+from gnjobs_tui.cli.session import Session, on_terminal, print_fields, searching, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,6 +12,7 @@ import click
 
 from gnjobs.errors import AmbiguousId, NoSuchJob
 from gnjobs.records.environment import ENV_PREFIX, ENV_URL
+from gnjobs.text import safe_line
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -117,3 +120,49 @@ def with_session(command: Command) -> Command:
 def on_terminal() -> bool:
     """Whether a person reads what we print."""
     return sys.stdout.isatty()
+
+
+def say(line: str) -> None:
+    """Print one line; on a terminal nothing in it can act."""
+    print(safe_line(line) if on_terminal() else line)
+
+
+def complain(line: str) -> None:
+    """Print one line, made safe, to stderr."""
+    print(f"gnjobs: {safe_line(line)}", file=sys.stderr)
+
+
+def print_fields(*fields: object) -> None:
+    """Print one tab-separated line for programs; tabs, newlines and backslashes inside are escaped."""
+    cells = ("" if field is None else str(field) for field in fields)
+    print("\t".join(c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells))
+
+
+SAID_AFTER = 0.5
+SAID_EVERY = 0.25
+
+
+@contextmanager
+def searching() -> Iterator[Callable[[int], None]]:
+    """Give what is to be told how many keys were looked at: it says so on one line, which is erased at the end."""
+    width = os.get_terminal_size(sys.stderr.fileno()).columns - 1 if sys.stderr.isatty() else 0
+    due, is_said = time.monotonic() + SAID_AFTER, False
+
+    def looked(keys: int) -> None:
+        nonlocal due, is_said
+        if width > 0 and time.monotonic() >= due:
+            due, is_said = time.monotonic() + SAID_EVERY, True
+            _write(
+                f"looking for jobs that no index lists: {keys:,} keys".replace(",", " ")[:width].ljust(width)
+            )
+
+    try:
+        yield looked
+    finally:
+        if is_said:
+            _write(" " * width)
+
+
+def _write(line: str) -> None:
+    # Blanks and not an escape sequence erase it, which any terminal understands.
+    print(f"\r{line}\r", end="", file=sys.stderr, flush=True)

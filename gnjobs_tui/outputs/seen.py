@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import Hole, Line
-from gnjobs_tui.styling import CUT_MARK, GLYPHS, safe
+from gnjobs_tui.style import CUT_MARK, GLYPHS, safe
 
 LONGEST_SEEN = 10_000
 _LEVEL_TOKENS = {"WARNING": "warning", "WARN": "warning", "ERROR": "error", "CRITICAL": "error-bold"}

@@ -13,7 +13,7 @@ from textual.worker import Worker
 
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class WatchScreen(Screen[Any]):
 
     def action_help(self) -> None:
         """Show every key."""
-        from gnjobs_tui.screens.help import HelpScreen
+        from gnjobs_tui.screens.dialogs import HelpScreen
 
         self.app.push_screen(HelpScreen(self))
 

@@ -9,16 +9,14 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from gnjobs_tui.footers import footer
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.output_words import count_text
-from gnjobs_tui.row_lists import NumberedRows
+from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.styling import Cell, Part, safe
-from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.output_words import count_text
+from gnjobs_tui.style import Cell, Part, safe
+from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table_drawing import Cells
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (Column("file", "File", 20, 90), Column("fault", "Fault", 30, 100, grows=True))
 KEYS = (("y", "copy"), ("?", "help"), ("esc", "back"))

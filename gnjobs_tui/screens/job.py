@@ -12,15 +12,15 @@ from textual.message import Message
 from textual.widgets import Static
 
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.footers import footer
-from gnjobs_tui.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
-from gnjobs_tui.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
-from gnjobs_tui.kill_targets import Target
+from gnjobs_tui.keys import footer
+from gnjobs_tui.screens.dialogs import TextScreen
+from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
+from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
+from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.row_actions import RowActions
-from gnjobs_tui.screens.text import TextScreen
-from gnjobs_tui.styling import Cell, Part, lines
+from gnjobs_tui.style import Cell, Part, lines
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from gnjobs.processing.view import JobView

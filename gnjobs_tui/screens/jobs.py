@@ -12,15 +12,15 @@ from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
-from gnjobs_tui.footers import footer, jobs_keys
-from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
-from gnjobs_tui.job_pane import count_parts, empty_words, pane_lines, pane_title
+from gnjobs_tui.keys import footer, jobs_keys
+from gnjobs_tui.live import Choice, ShownList
+from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
+from gnjobs_tui.screens.job_pane import count_parts, empty_words, pane_lines, pane_title
 from gnjobs_tui.screens.row_actions import RowActions
-from gnjobs_tui.shown_list import Choice, ShownList
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line, Lines
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 
 NARROW = 90
 # What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
@@ -228,7 +228,7 @@ class JobsScreen(RowActions):
 
     def action_sort(self) -> None:
         """Ask for an order."""
-        from gnjobs_tui.screens.sort import SortScreen
+        from gnjobs_tui.screens.dialogs import SortScreen
 
         self.app.push_screen(SortScreen(self.choice.sort), self._sort_by)
 

@@ -10,9 +10,8 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.killing import GRACE, KillRun, target_lines, title_of, what_ends
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content, lines
+from gnjobs_tui.screens.kill_run import GRACE, KillRun, Target, target_lines, title_of, what_ends
+from gnjobs_tui.style import GLYPHS, Cell, Part, content, lines
 
 if TYPE_CHECKING:
     from gnjobs_tui.app import GnjobsApp

@@ -10,15 +10,13 @@ from textual.message import Message
 from gnjobs.records.events import Event
 from gnjobs.text import clock_text
 from gnjobs.watch.rows import Change
-from gnjobs_tui.footers import footer
-from gnjobs_tui.row_lists import NumberedRows
+from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.screens.text import TextScreen
-from gnjobs_tui.styling import Cell, Part
-from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.screens.dialogs import TextScreen
+from gnjobs_tui.style import Cell, Part
+from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table_drawing import Cells
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
     Column("at", "When", 10, 100),

@@ -10,13 +10,13 @@ from textual.widgets import Input, Label
 from textual.worker import Worker, get_current_worker
 
 from gnjobs.outputs.lines import Hole
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.output_words import count_text
-from gnjobs_tui.outputs.saving import Saved, file_name, save_directory, save_output
-from gnjobs_tui.outputs.searching import Progress, Query, search
+from gnjobs_tui.outputs.save import Saved, file_name, save_directory, save_output
+from gnjobs_tui.outputs.search import Progress, Query, search
 from gnjobs_tui.outputs.seen import hole_words
+from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_base import OutputBase
-from gnjobs_tui.styling import content
+from gnjobs_tui.screens.output_words import count_text
+from gnjobs_tui.style import content
 
 PROGRESS_EVERY = 0.2
 

@@ -9,17 +9,22 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.footers import footer
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.output_state import OutputState, read_child_state, state_of_row, state_parts
-from gnjobs_tui.output_words import NARROW, Place, place_line
-from gnjobs_tui.outputs.follower import News, OutputFollower
+from gnjobs_tui.keys import footer
 from gnjobs_tui.outputs.pager import Need
-from gnjobs_tui.outputs.portions import read_need
+from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource, read_need
 from gnjobs_tui.outputs.seen import Item
-from gnjobs_tui.outputs.source import OutputSource
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.styling import GLYPHS, Cell, Part, content
+from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.output_words import (
+    NARROW,
+    OutputState,
+    Place,
+    place_line,
+    read_child_state,
+    state_of_row,
+    state_parts,
+)
+from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.output_view import OutputView
 

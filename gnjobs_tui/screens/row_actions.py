@@ -9,8 +9,8 @@ from textual.message import Message
 from gnjobs.errors import GnjobsError
 from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
-from gnjobs_tui.kill_targets import Target, target_of_row
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.kill_run import Target, target_of_row
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -89,13 +89,13 @@ class RowActions(WatchScreen):
 
     def on_row_actions_rerun(self, message: Rerun) -> None:
         """Show the line."""
-        from gnjobs_tui.screens.text import TextScreen
+        from gnjobs_tui.screens.dialogs import TextScreen
 
         self.app.push_screen(TextScreen("Run it again: this line, where it belongs", message.line))
 
     def action_remove(self) -> None:
         """Ask, then remove the jobs that have ended."""
-        from gnjobs_tui.screens.confirm import ConfirmScreen
+        from gnjobs_tui.screens.dialogs import ConfirmScreen
 
         chosen = self.rows_to_act_on()
         rows = [row for row in chosen if row.is_final]

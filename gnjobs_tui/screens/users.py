@@ -6,14 +6,12 @@ from textual.app import ComposeResult
 
 from gnjobs.health.states import GROUPS
 from gnjobs.text import clock_text
-from gnjobs_tui.footers import footer
-from gnjobs_tui.row_lists import RowList
+from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.styling import Cell, Part
-from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.style import Cell, Part
+from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table_drawing import Cells
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS = (
     Column("user", "User", 12, 100, grows=True),

@@ -6,7 +6,7 @@ from textual.widgets import Input, Static
 
 from gnjobs.errors import FilterError
 from gnjobs.watch.filters import Filter, parse_filter
-from gnjobs_tui.styling import Cell, content
+from gnjobs_tui.style import Cell, content
 
 
 class FilterBar(Horizontal):

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.visual import Visual
 from textual.widget import Widget
 
-from gnjobs_tui.styling import spread
+from gnjobs_tui.style import spread
 
 
 class Lines(Widget):

@@ -10,9 +10,9 @@ from textual.strip import Strip
 
 from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.pager import Row
-from gnjobs_tui.outputs.searching import Query
+from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import SeenLine, hole_words
-from gnjobs_tui.styling import CUT_MARK, GLYPHS, Palette, fit
+from gnjobs_tui.style import CUT_MARK, GLYPHS, Palette, fit
 
 LEAST_DIGITS = 3
 SIGN_WIDTH = 2

@@ -15,9 +15,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gnjobs_tui.outputs.pager import Need, Pager, Row
-from gnjobs_tui.outputs.searching import Query
+from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
-from gnjobs_tui.styling import GLYPHS, Palette
+from gnjobs_tui.style import GLYPHS, Palette
 from gnjobs_tui.widgets.output_rows import LEAST_DIGITS, Layout, draw_row, scroll_bar
 
 COLUMNS_A_STEP = 8

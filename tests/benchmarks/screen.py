@@ -11,7 +11,7 @@ import psutil
 import redis
 
 from gnjobs.records.keys import Keys
-from gnjobs_tui.widgets.table_drawing import CURSOR_SIGN
+from gnjobs_tui.widgets.columns import CURSOR_SIGN
 from tests.benchmarks.measure import Measurement, median, percentile, spread
 from tests.benchmarks.population import finish_all, ordered_ids, populate, start_running
 from tests.end_to_end.command import environment

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.servers import Server
 
 Found = TypeVar("Found")

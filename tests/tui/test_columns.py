@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, size_text
-from gnjobs_tui.styling import fit, safe
+from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, size_text
+from gnjobs_tui.style import fit, safe
 from gnjobs_tui.widgets.columns import place
 
 

@@ -21,16 +21,16 @@ from gnjobs.records.fields import JOB_FIELDS, Fields, read_child, read_job
 from gnjobs.records.values import encode_text
 from gnjobs.watch.rows import row_of
 from gnjobs_tui.cli import cli
-from gnjobs_tui.job_cells import ALL_USERS_COLUMNS, job_cells
-from gnjobs_tui.job_facts import fact_lines, fields_text, result_lines, verdict_lines
-from gnjobs_tui.job_pane import pane_lines, pane_title
-from gnjobs_tui.job_parts import PART_COLUMNS, child_words
 from gnjobs_tui.outputs.pager import Row
-from gnjobs_tui.outputs.searching import Query
+from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import see
-from gnjobs_tui.styling import Cell, Palette, content, fit, lines, safe, spread
+from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, job_cells
+from gnjobs_tui.screens.job_facts import fact_lines, fields_text, result_lines, verdict_lines
+from gnjobs_tui.screens.job_pane import pane_lines, pane_title
+from gnjobs_tui.screens.job_parts import PART_COLUMNS, child_words
+from gnjobs_tui.style import Cell, Palette, content, fit, lines, safe, spread
+from gnjobs_tui.widgets.columns import TableDrawing
 from gnjobs_tui.widgets.output_rows import Layout, draw_row
-from gnjobs_tui.widgets.table_drawing import TableDrawing
 from tests.hostile import NUMBERS, TEXTS
 from tests.servers import Server
 

@@ -10,13 +10,13 @@ from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
 from gnjobs.records.keys import CHILD_FIELD
-from gnjobs_tui.job_parts import _ORDER
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
+from gnjobs_tui.screens.job_parts import _ORDER
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.output import OutputScreen
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.hostile import FORBIDDEN, NUMBERS, TEXTS
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, screen_text, shows, until

@@ -5,9 +5,8 @@ from textual.pilot import Pilot
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.killing import KillRun, target_lines, title_of, what_ends
 from gnjobs_tui.screens.kill import KillScreen
+from gnjobs_tui.screens.kill_run import KillRun, Target, target_lines, title_of, what_ends
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, screen_text, shows, until
 from tests.tui.records import KEYS, write_processes, write_running

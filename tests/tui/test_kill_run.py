@@ -5,9 +5,8 @@ from textual.pilot import Pilot
 
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.killing import KillRun, what_ends
 from gnjobs_tui.screens.kill import KillScreen
+from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
 from gnjobs_tui.screens.log import LogScreen
 from tests.servers import Server
 from tests.supervised import python, supervised

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnjobs.outputs.lines import Hole
-from gnjobs_tui.outputs.line_window import LineWindow
-from gnjobs_tui.outputs.pager import MARGIN, Need, Pager
+from gnjobs_tui.outputs.pager import MARGIN, LineWindow, Need, Pager
 from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
 
 

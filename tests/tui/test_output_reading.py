@@ -13,12 +13,11 @@ from gnjobs.outputs.lines import Hole, Line
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.store import JobStore
-from gnjobs_tui.outputs import portions
-from gnjobs_tui.outputs.follower import News, OutputFollower
-from gnjobs_tui.outputs.saving import file_name, save_output
-from gnjobs_tui.outputs.searching import Query, search
+from gnjobs_tui.outputs import reading
+from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource
+from gnjobs_tui.outputs.save import file_name, save_output
+from gnjobs_tui.outputs.search import Query, search
 from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
-from gnjobs_tui.outputs.source import OutputSource
 from tests.servers import Server
 from tests.tui.records import KEYS, write_child, write_line, write_running
 from tests.waiting import wait_for
@@ -43,11 +42,11 @@ def covered(items: list[Item]) -> bool:
 
 
 def test_reading_backwards_over_holes(reader: OutputReader) -> None:
-    last = portions.read_before(reader, 112_003, 5)
+    last = reading.read_before(reader, 112_003, 5)
     assert last[-2:] == [Hole(112_001, 112_001), see(reader.read(112_002, 1)[0])]
     assert covered(last)
     assert last_of(last[-1]) == 112_002
-    over = portions.read_before(reader, 110_003, 1000)
+    over = reading.read_before(reader, 110_003, 1000)
     assert Hole(3001, 110_000) in over
     assert covered(over)
     assert first_of(over[0]) < 3000
@@ -57,19 +56,19 @@ def test_reading_backwards_over_holes(reader: OutputReader) -> None:
 def test_reading_around_a_line_that_is_missing_gives_the_whole_hole(
     reader: OutputReader, inside: int
 ) -> None:
-    around = portions.read_around(reader, inside, 100)
+    around = reading.read_around(reader, inside, 100)
     assert Hole(3001, 110_000) in around
     assert covered(around)
 
 
 def test_reading_forwards_ends_at_the_end(reader: OutputReader) -> None:
-    found = portions.read_after(reader, 111_990, 1000)
+    found = reading.read_after(reader, 111_990, 1000)
     assert (first_of(found[0]), last_of(found[-1])) == (111_991, 112_002)
-    assert portions.read_after(reader, 112_002, 10) == []
+    assert reading.read_after(reader, 112_002, 10) == []
 
 
 def test_portions_of_everything(reader: OutputReader) -> None:
-    forward = [item for portion in portions.all_after(reader, 1, 112_002) for item in portion]
+    forward = [item for portion in reading.all_after(reader, 1, 112_002) for item in portion]
     lines = [item.number for item in forward if not isinstance(item, Hole)]
     assert lines == [*range(1, 3001), *range(110_001, 112_001), 112_002]
 
@@ -78,7 +77,7 @@ def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Re
     with OutputWriter(server.url, "long") as writer:
         writer.write_many(["x" * 1_000_000] * 40)
         assert writer.flush(20)
-    items = portions.read_before(OutputReader(client, "long"), 41, 1000)
+    items = reading.read_before(OutputReader(client, "long"), 41, 1000)
     assert len(items) < 40
     assert last_of(items[-1]) == 40
     last = items[-1]
@@ -111,7 +110,7 @@ TEXTS = ["Élan vital", "row 7", "", "{odd", "ROW 7 of 9", "ΟΔΟΣ", "plain", 
 def test_a_search_finds_what_looking_at_each_line_finds(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch, form: str, portion: int
 ) -> None:
-    monkeypatch.setattr("gnjobs_tui.outputs.searching.MOST_SKIMMED", portion)
+    monkeypatch.setattr("gnjobs_tui.outputs.search.MOST_SKIMMED", portion)
     for at in range(0, len(TEXTS), 3):
         if form == "numbered":
             client.xadd(

@@ -11,11 +11,11 @@ from textual.pilot import Pilot
 
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.values import encode_text
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.outputs.follower import News
-from gnjobs_tui.outputs.searching import Progress
+from gnjobs_tui.outputs.reading import News
+from gnjobs_tui.outputs.search import Progress
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
+from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.output_view import OutputView
 from tests.hostile import FORBIDDEN, TEXTS

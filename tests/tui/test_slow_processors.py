@@ -16,7 +16,7 @@ from gnjobs.processing.registry import register
 from gnjobs.processing.report import Report
 from gnjobs.records.fields import Child, Job
 from gnjobs_tui.screens.job import JobScreen
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, screen_text, shows, until
 from tests.tui.records import KEYS, write_child, write_line, write_running

@@ -13,7 +13,7 @@ from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.screens import base
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.servers import Server
 from tests.tui.dashboard import until
 from tests.tui.records import KEYS, write_child, write_job, write_line

@@ -3,15 +3,15 @@
 import pytest
 from textual.pilot import Pilot
 
+from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.screens.output import OutputScreen
-from gnjobs_tui.screens.text import TextScreen
 from gnjobs_tui.screens.users import UsersScreen
-from gnjobs_tui.widgets.virtual_table import VirtualTable
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.servers import Server
 from tests.tui.dashboard import dashboard, shows, until
 from tests.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with

@@ -107,7 +107,7 @@ def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> 
             print_json(msgspec.to_builtins(fault))
     else:
         from gnjobs.processing.qc import sentence
-        from gnjobs_tui.cli.printing import say
+        from gnjobs_tui.cli.session import say
 
         for fault in faults:
             say(f"{fault.file or '?'}  {sentence(fault)}")

@@ -10,8 +10,8 @@ from gnjobs.health.verdict import Health
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.records.statuses import PENDING
 from gnjobs.text import clock_text
-from gnjobs_tui.job_cells import run_text, size_text
-from gnjobs_tui.styling import GLYPHS, Cell, Part, fit, safe, state_cell
+from gnjobs_tui.screens.job_cells import run_text, size_text
+from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
 if TYPE_CHECKING:
     from gnjobs.processing.report import Report

@@ -1,23 +1,58 @@
-"""A kill of one or many, as it goes on: kept by the app, so that its results stay when the dialog is closed."""
+"""What a kill is aimed at: a job, or one of its children."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual.message import Message
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.text import duration_words
-from gnjobs_tui.job_cells import percent_text
-from gnjobs_tui.job_facts import without_directory
-from gnjobs_tui.kill_targets import Target
-from gnjobs_tui.styling import Cell, Part
+from gnjobs.watch.rows import JobRow
+from gnjobs_tui.screens.job_cells import percent_text
+from gnjobs_tui.screens.job_facts import without_directory
+from gnjobs_tui.style import Cell, Part
 
 if TYPE_CHECKING:
     from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
+
+
+class Target(NamedTuple):
+    """One job or child, as the dialog names it; `child` is its id, None for the whole job."""
+
+    prefix: str
+    job_id: str
+    label: str
+    child: str | None = None
+    child_label: str | None = None
+    user: str | None = None
+    host: str | None = None
+    account: str | None = None
+    percent: float | None = None
+    silence: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it."""
+        return self.child_label or self.child or self.label
+
+
+def target_of_row(row: JobRow, prefix: str) -> Target:
+    """The job of a list's row."""
+    return Target(
+        prefix,
+        row.id,
+        row.label,
+        user=row.user,
+        host=row.host,
+        account=row.job.account if row.job else None,
+        percent=row.percent,
+        silence=row.silence,
+    )
+
 
 GRACE = 10.0
 AT_ONCE = 16

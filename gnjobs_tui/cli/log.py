@@ -7,8 +7,7 @@ import click
 
 from gnjobs.text import parse_duration
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.printing import print_fields
-from gnjobs_tui.cli.session import Session, on_terminal, with_session
+from gnjobs_tui.cli.session import Session, on_terminal, print_fields, with_session
 
 
 def parse_since(text: str, now: datetime) -> float:

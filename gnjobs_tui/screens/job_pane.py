@@ -10,8 +10,8 @@ from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.text import duration_words, moment_words
 from gnjobs.watch.catalogue import Counts
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs_tui.job_facts import DOT, break_line
-from gnjobs_tui.styling import GLYPHS, Cell, Part, Parts, content, safe
+from gnjobs_tui.screens.job_facts import DOT, break_line
+from gnjobs_tui.style import GLYPHS, Cell, Part, Parts, content, safe
 
 LABEL_WIDTH = 6
 _ENDS = {

@@ -9,10 +9,9 @@ from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.text import silence_text
-from gnjobs_tui.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
-from gnjobs_tui.styling import Cell, state_cell
-from gnjobs_tui.widgets.columns import Column
-from gnjobs_tui.widgets.table_drawing import Cells
+from gnjobs_tui.screens.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
+from gnjobs_tui.style import Cell, state_cell
+from gnjobs_tui.widgets.columns import Cells, Column
 
 if TYPE_CHECKING:
     from gnjobs.processes.seen import ProcessSnapshot, SeenProcess

@@ -1,11 +1,7 @@
-"""A table of any length: only the lines on screen are drawn, and of those only the cells that changed.
+"""Rows that are simply a list, for tables that are not the catalogue's."""
 
-It shows a `TableSource`. `show(source)` when the rows or their contents may have changed: the cursor and the marks
-stay on their keys, whatever arrived, and the cursor's line stays where it is on the screen.
-"""
-
-from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -16,9 +12,57 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gnjobs_tui.styling import Palette
-from gnjobs_tui.widgets.columns import Column, Placed
-from gnjobs_tui.widgets.table_drawing import Cells, Order, TableDrawing
+from gnjobs_tui.style import Palette
+from gnjobs_tui.widgets.columns import Cells, Column, Order, Placed, TableDrawing
+
+Item = TypeVar("Item")
+
+
+class RowList:
+    """Rows with keys, in order."""
+
+    def __init__(self, rows: Sequence[tuple[str, Cells]]) -> None:
+        self._rows = rows
+        self._places = {key: place for place, (key, _) in enumerate(rows)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def key_at(self, index: int) -> str:
+        """The key of the row at a position."""
+        return self._rows[index][0]
+
+    def index_of(self, key: str) -> int | None:
+        """Where a key's row is."""
+        return self._places.get(key)
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position."""
+        return self._rows[index][1]
+
+
+class NumberedRows(Generic[Item]):
+    """Rows whose keys are their positions; the cells of one are made when it is drawn, however many there are."""
+
+    def __init__(self, cells_of: Callable[[Item], Cells]) -> None:
+        self.items: list[Item] = []
+        self._cells_of = cells_of
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def key_at(self, index: int) -> str:
+        """The number of a row."""
+        return str(index)
+
+    def index_of(self, key: str) -> int | None:
+        """Where a row is."""
+        return int(key) if int(key) < len(self.items) else None
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position."""
+        return self._cells_of(self.items[index])
+
 
 HEADER_LINES = 1
 

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gnjobs_tui.cli.printing import say
-from gnjobs_tui.cli.session import Session, with_session
+from gnjobs_tui.cli.session import Session, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.control.kill import KillStep

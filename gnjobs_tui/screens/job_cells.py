@@ -7,9 +7,8 @@ from gnjobs.records.statuses import SUCCESS
 from gnjobs.text import MINUTE, age_text, clock_text, silence_text
 from gnjobs.watch.listing import Listing
 from gnjobs.watch.rows import JobRow
-from gnjobs_tui.styling import GLYPHS, Cell, state_cell, state_named
-from gnjobs_tui.widgets.columns import Column
-from gnjobs_tui.widgets.table_drawing import Cells
+from gnjobs_tui.style import GLYPHS, Cell, state_cell, state_named
+from gnjobs_tui.widgets.columns import Cells, Column
 
 BAR_WIDTH = 8
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.printing import complain
-from gnjobs_tui.cli.session import Session, on_terminal, with_session
+from gnjobs_tui.cli.session import Session, complain, on_terminal, with_session
 
 if TYPE_CHECKING:
     from gnjobs.outputs.lines import Hole, Line

@@ -10,7 +10,7 @@ from typing import BinaryIO, NamedTuple
 from gnjobs.outputs.lines import Hole
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.records.values import encode_text
-from gnjobs_tui.outputs.portions import all_after
+from gnjobs_tui.outputs.reading import all_after
 
 LONGEST_NAME = 100
 

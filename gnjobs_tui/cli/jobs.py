@@ -8,8 +8,7 @@ import click
 
 from gnjobs.records.statuses import SUCCESS
 from gnjobs.text import parse_duration
-from gnjobs_tui.cli.printing import say
-from gnjobs_tui.cli.session import Session, with_session
+from gnjobs_tui.cli.session import Session, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore

@@ -1,0 +1,118 @@
+"""The last line of a screen: what can be pressed, the most useful first."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from textual.app import App
+from textual.binding import ActiveBinding
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.screen import Screen
+
+from gnjobs_tui.style import Cell, Part, content
+
+Keys = Sequence[tuple[str, str]]
+
+_ALL_JOBS_KEYS: Keys = (
+    ("enter", "open"),
+    ("/", "filter"),
+    ("o", "owner"),
+    ("u", "users"),
+    ("space", "mark"),
+    ("K", "kill"),
+    ("L", "log"),
+    (":", "more"),
+    ("?", "help"),
+    ("q", "quit"),
+)
+_SHORT_KEYS = frozenset({"enter", "/", "space", "K", "?", "q"})
+
+
+def jobs_keys(*, is_narrow: bool, is_first: bool, of_user: bool) -> Keys:
+    """The keys of a list of jobs; in one user's there are no others to go to, and from a later screen one goes back."""
+    keys = [key for key in _ALL_JOBS_KEYS if key[0] in _SHORT_KEYS] if is_narrow else list(_ALL_JOBS_KEYS)
+    keys = [key for key in keys if not (of_user and key[0] in {"o", "u"})]
+    return keys if is_first else [*keys[:-1], ("esc", "back")]
+
+
+def footer(keys: Keys, width: int) -> Content:
+    """As many keys as the width has room for."""
+    parts: list[Part] = []
+    used = 0
+    for key, about in keys:
+        used += len(key) + len(about) + 3
+        if used > width:
+            break
+        parts += [Cell(key, "accent"), f" {about}  "]
+    return content(*parts)
+
+
+_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "colon": ":",
+    "escape": "esc",
+    "pageup": "page up",
+    "pagedown": "page down",
+    "full_stop": ".",
+}
+
+
+class KeyHelp(NamedTuple):
+    """One action of a screen with the keys for it."""
+
+    keys: str
+    about: str
+    action: str
+    is_of_widget: bool
+
+
+def key_name(key: str) -> str:
+    """A key as a person calls it."""
+    if key in _NAMES:
+        return _NAMES[key]
+    return key.removeprefix("upper_") if key.startswith("upper_") else key
+
+
+def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
+    """Every action that we bind on the focused widget, the screen or the app, once, with all its keys.
+
+    What this screen alone does comes first, then what all screens do, then moving about. Those with a tooltip are
+    ours; Textual's own, such as scrolling sideways, have none.
+    """
+    found: dict[str, tuple[list[str], str, bool]] = {}
+    for key, active in sorted(screen.active_bindings.items(), key=lambda item: _place(item[1])):
+        binding = active.binding
+        if binding.tooltip and active.enabled:
+            of_widget = not isinstance(active.node, Screen | App)
+            found.setdefault(binding.action, ([], binding.tooltip, of_widget))[0].append(key_name(key))
+    for action, (keys, about, of_widget) in found.items():
+        yield KeyHelp(" ".join(keys), about, action, of_widget)
+
+
+def _place(active: ActiveBinding) -> int:
+    if isinstance(active.node, Screen):
+        return 1 if (active.binding.id or "").startswith("screen.") else 0
+    return 2 if isinstance(active.node, App) else 3
+
+
+class ScreenCommands(Provider):
+    """Offers the actions that the keys of the screen have; moving about is left to the keys."""
+
+    def _actions(self) -> Iterator[tuple[str, str, str]]:
+        for key in screen_keys(self.screen):
+            if not key.is_of_widget and key.action != "command_palette":
+                yield key.about, key.keys, key.action
+
+    async def discover(self) -> Hits:
+        """Everything, before something is typed."""
+        for about, keys, action in self._actions():
+            yield DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)
+
+    async def search(self, query: str) -> Hits:
+        """What resembles the words typed."""
+        matcher = self.matcher(query)
+        for about, keys, action in self._actions():
+            if (score := matcher.match(about)) > 0:
+                yield Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)

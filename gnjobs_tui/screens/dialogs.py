@@ -1,0 +1,184 @@
+"""A text to read and to copy."""
+
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Button, Static
+
+from gnjobs.health.states import STATES
+from gnjobs.text import safe_text
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
+from gnjobs_tui.keys import screen_keys
+from gnjobs_tui.style import Cell, Parts, content, fit, lines, state_cell
+from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.table import HEADER_LINES, RowList, VirtualTable
+
+
+class TextScreen(ModalScreen[None]):
+    """Shows a text under a title; nothing in it acts."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "close", show=False, id="text.close", tooltip="Close"),
+        Binding("y", "copy", "copy", show=False, id="text.copy", tooltip="Copy it"),
+    ]
+
+    def __init__(self, title: str, text: str, *, wide: bool = False) -> None:
+        super().__init__()
+        self._wide = wide
+        self._title = title
+        self._text = text
+
+    def compose(self) -> ComposeResult:
+        """Title, text, keys."""
+        with Vertical(classes="dialog wide" if self._wide else "dialog"):
+            yield Static(content(Cell(self._title, "bold")), markup=False)
+            with VerticalScroll(classes="scroll"):
+                yield Static(lines([line] for line in self._text.split("\n")), markup=False)
+            yield Static(
+                content(Cell("y", "accent"), " copy  ", Cell("esc", "accent"), " close"), markup=False
+            )
+
+    def action_copy(self) -> None:
+        """Copy the text, made safe."""
+        self.app.copy_to_clipboard(safe_text(self._text))
+
+
+class ConfirmScreen(ModalScreen[bool]):
+    """Asks before something is done."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(False)", "cancel", show=False, id="confirm.cancel", tooltip="Cancel"),
+        Binding(
+            "left,right",
+            "app.focus_next",
+            "other",
+            show=False,
+            id="confirm.other",
+            tooltip="The other button",
+        ),
+    ]
+
+    def __init__(self, question: str, answer: str) -> None:
+        super().__init__()
+        self._question = question
+        self._answer = answer
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons."""
+        with Vertical(classes="dialog"):
+            yield Static(content(self._question), markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Cancel", id="cancel")
+                yield Button(content(self._answer), id="yes", variant="error")
+
+    def on_button_pressed(self, message: Button.Pressed) -> None:
+        """Answer."""
+        self.dismiss(message.button.id == "yes")
+
+
+# In each order what an operator looks for comes first.
+ORDERS: Final[tuple[tuple[Sort, str, str], ...]] = (
+    (DEFAULT_SORT, "worst first", "troubled, then unfinished, then newest"),
+    (Sort("created", descending=True), "created", "newest first"),
+    (Sort("finished", descending=True), "finished", "ended last first"),
+    (Sort("silent", descending=True), "silent", "silent for longest first"),
+    (Sort("run", descending=True), "run", "longest first"),
+    (Sort("progress"), "progress", "least first"),
+    (Sort("children", descending=True), "kids", "most of them ended first"),
+    (Sort("cpu", descending=True), "CPU", "busiest first"),
+    (Sort("memory", descending=True), "memory", "largest first"),
+    (Sort("faults", descending=True), "faults", "most first"),
+    (Sort("state"), "state", "worst first, then by word"),
+    (Sort("label"), "label", "by alphabet"),
+    (Sort("user"), "user", "by alphabet"),
+    (Sort("type"), "type", "by alphabet"),
+    (Sort("host"), "host", "by alphabet"),
+)
+_COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=True))
+
+
+class SortScreen(ModalScreen[Sort | None]):
+    """Asks for an order; the one that is shown already is turned round."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,s", "dismiss(None)", "cancel", show=False, id="sort.cancel", tooltip="Leave it"),
+    ]
+
+    def __init__(self, shown: Sort) -> None:
+        super().__init__()
+        self._shown = shown
+
+    def compose(self) -> ComposeResult:
+        """The orders, then what the keys do."""
+        with Vertical(classes="dialog"):
+            yield VirtualTable(_COLUMNS, id="orders")
+            yield Static(
+                content(
+                    Cell("enter", "accent"),
+                    " sort, the marked one the other way round  ",
+                    Cell("esc", "accent"),
+                    " leave it",
+                ),
+                markup=False,
+            )
+
+    def on_mount(self) -> None:
+        """Show the orders, the cursor on that of now."""
+        table = self.query_one("#orders", VirtualTable)
+        table.styles.height = len(ORDERS) + HEADER_LINES
+        table.show(
+            RowList(
+                [
+                    (str(place), {"name": Cell(name), "about": Cell(about)})
+                    for place, (_, name, about) in enumerate(ORDERS)
+                ]
+            )
+        )
+        shown = next(
+            (place for place, (sort, *_) in enumerate(ORDERS) if sort.column == self._shown.column), 0
+        )
+        table.set_marks({str(shown)})
+        table.move_to(shown)
+        table.focus()
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Answer."""
+        chosen = ORDERS[int(message.key)][0]
+        turned = chosen.column == self._shown.column and chosen.column is not None
+        self.dismiss(Sort(chosen.column, not self._shown.descending) if turned else chosen)
+
+
+KEYS_WIDTH = 18
+
+
+class HelpScreen(ModalScreen[None]):
+    """Lists what the keys of the screen below do, and what the states mean."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "escape,q,question_mark,enter", "dismiss", "close", show=False, id="help.close", tooltip="Close"
+        ),
+    ]
+
+    def __init__(self, screen: Screen[object]) -> None:
+        super().__init__()
+        self._keys: list[Parts] = [
+            [Cell(fit(key.keys, KEYS_WIDTH), "accent"), key.about] for key in screen_keys(screen)
+        ]
+
+    def compose(self) -> ComposeResult:
+        """Keys, then states."""
+        with Vertical(classes="dialog wide"):
+            yield Static(
+                content(Cell("Keys of this screen", "bold"), "   esc closes, down shows more"), markup=False
+            )
+            with VerticalScroll(classes="scroll"):
+                yield Static(lines(self._keys), markup=False)
+                yield Static(content(""), markup=False)
+                yield Static(
+                    lines([[Cell("States", "bold")], *([state_cell(state)] for state in STATES)]),
+                    markup=False,
+                )
