@@ -1,14 +1,20 @@
 """Fixtures shared by all tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import fakeredis
 import pytest
 import redis
 
-from gnjobs.store import JobStore
-from tests.proxy import Proxy, running_proxy
-from tests.servers import BINARIES, Server, running_server
+from gnjobs import CurrentJob, JobStore, current_job
+from gnjobs.outputs.writer import OutputWriter
+from gnjobs.processes import find, table
+from gnjobs.processes.table import Mark, read_mark
+from tests.support.outputs import KEY
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.servers import BINARIES, Server, running_server
+from tests.support.supervised import SupervisedJob, python
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -56,3 +62,54 @@ def proxy(server: Server) -> Iterator[Proxy]:
     """A way to the real server that can be cut."""
     with running_proxy(server.port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def sleeper(server: Server) -> Iterator[SupervisedJob]:
+    """A job under a supervisor that does nothing for long."""
+    made = SupervisedJob(server, python("import time; time.sleep(1000)"))
+    made.supervise()
+    made.wait_for("running")
+    wait_for(lambda: made.read().pid, 20)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def job(server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[CurrentJob]:
+    """A job whose own code is this test."""
+    created = store.create(["true"])
+    monkeypatch.setenv("GNJOBS_REDIS_URL", server.url)
+    monkeypatch.setenv("GNJOBS_JOB_ID", created.id)
+    monkeypatch.setenv("GNJOBS_PREFIX", "gn-uploader")
+    monkeypatch.delenv("GNJOBS_CHILD_ID", raising=False)
+    with current_job() as found:
+        yield found
+
+
+@pytest.fixture
+def writer(server: Server) -> Iterator[OutputWriter]:
+    """A writer of one output."""
+    writer = OutputWriter(server.url, KEY)
+    yield writer
+    writer.close(0)
+
+
+@pytest.fixture
+def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Make processes unreadable, as those of another account are."""
+
+    def conceal_pids(*pids: int) -> None:
+        def unreadable(pid: int) -> Mark | None:
+            return None if pid in pids else read_mark(pid)
+
+        for module in (table, find):
+            monkeypatch.setattr(module, "read_mark", unreadable)
+
+    return conceal_pids
+
+
+@pytest.fixture(autouse=True)
+def nothing_has_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children in this process end at once: a session would wait, at its end, for servers that are long gone."""
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.0)

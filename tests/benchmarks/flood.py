@@ -7,7 +7,7 @@ import time
 import redis
 
 from gnjobs.records.keys import Keys
-from tests.benchmarks.population import ordered_ids
+from tests.support.population import ordered_ids
 
 CHANGED_JOBS = 2000
 

@@ -9,10 +9,10 @@ import redis
 
 from tests.benchmarks.measure import Measurement, median, spread
 from tests.benchmarks.startup import COLUMNS, ROWS
-from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server, running_server
-from tests.uploader_double.web import create_job
+from tests.support.command import environment
+from tests.support.servers import Server, running_server
+from tests.support.terminal import Terminal, gnjobs
+from tests.support.uploader_double.web import create_job
 
 JOBS = 40
 FIRST_WITHIN = 2.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from gnjobs import JobStore, kill_job, launch
 from gnjobs.records.actor import Actor
 from tests.benchmarks.measure import Measurement, median, percentile, spread
-from tests.servers import running_server
-from tests.waiting import wait_for
+from tests.support.servers import running_server
+from tests.support.waiting import wait_for
 
 KILLS = 40
 

@@ -11,10 +11,10 @@ import redis
 
 from gnjobs import OutputReader, OutputWriter
 from tests.benchmarks.measure import Measurement, median, percentile, spread
-from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server, running_server
-from tests.tui.records import KEYS, write_running
+from tests.support.command import environment
+from tests.support.servers import Server, running_server
+from tests.support.stored_records import KEYS, write_running
+from tests.support.terminal import Terminal, gnjobs
 
 LINES, SHORT, LINES_AN_ENTRY = 10_000_000, 100, 850
 JOB = "long-output"

@@ -9,7 +9,7 @@ import redis
 from gnjobs import OutputReader, OutputWriter
 from gnjobs.records.keys import Keys
 from tests.benchmarks.measure import Measurement, median, spread
-from tests.servers import Server, running_server
+from tests.support.servers import Server, running_server
 
 LINES = 400_000
 PUSHED_LINES = 20_000

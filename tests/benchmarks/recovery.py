@@ -8,8 +8,9 @@ from pathlib import Path
 import redis
 
 from tests.benchmarks.measure import Measurement, median, spread
-from tests.end_to_end.terminal import Terminal
-from tests.end_to_end.watched import (
+from tests.support.servers import BINARIES, SYNCED, Server, running_server
+from tests.support.terminal import Terminal
+from tests.support.watched import (
     change,
     fill,
     kill_connections_one_by_one,
@@ -18,7 +19,6 @@ from tests.end_to_end.watched import (
     wait_until_right,
     watch,
 )
-from tests.servers import BINARIES, SYNCED, Server, running_server
 
 RUNS = 5
 TIMEOUT, QUIET_FOR = 5, 16.0

@@ -13,12 +13,12 @@ import redis
 from gnjobs.records.keys import Keys
 from gnjobs_tui.widgets.columns import CURSOR_SIGN
 from tests.benchmarks.measure import Measurement, median, percentile, spread
-from tests.benchmarks.population import finish_all, ordered_ids, populate, start_running
-from tests.end_to_end.command import environment
-from tests.end_to_end.recording import Recording
-from tests.end_to_end.terminal import gnjobs
-from tests.servers import running_server
-from tests.waiting import wait_for
+from tests.support.command import environment
+from tests.support.population import finish_all, ordered_ids, populate, start_running
+from tests.support.recording import Recording
+from tests.support.servers import running_server
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
 
 COLUMNS, ROWS = 160, 50
 # As many rows as show 30 jobs.

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.benchmarks.measure import Measurement, median, spread, times_of
-from tests.benchmarks.population import populate
-from tests.end_to_end.command import environment
-from tests.end_to_end.recording import Mark, Recording
-from tests.end_to_end.terminal import gnjobs
-from tests.servers import running_server
+from tests.support.command import environment
+from tests.support.population import populate
+from tests.support.recording import Mark, Recording
+from tests.support.servers import running_server
+from tests.support.terminal import gnjobs
 
 RUNS = 9
 COLUMNS, ROWS = 160, 50

@@ -19,8 +19,8 @@ from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 from tests.benchmarks.catalogue_process import Loaded
 from tests.benchmarks.measure import Measurement, median, percentile, spread
-from tests.benchmarks.population import populate
-from tests.servers import Server, running_server
+from tests.support.population import populate
+from tests.support.servers import Server, running_server
 
 LOADS = 3
 SINGLE_CHANGES, EXPIRIES = 100, 30

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.faults import LASTING
-from tests.servers import BINARIES, Server, running_server
+from tests.support.faults import LASTING
+from tests.support.servers import BINARIES, Server, running_server
 
 
 @pytest.fixture
@@ -14,3 +14,8 @@ def faulty(tmp_path: Path) -> Iterator[Server]:
     """A server with a journal, to be broken."""
     with running_server(tmp_path / "server", BINARIES["valkey"], *LASTING) as server:
         yield server
+
+
+@pytest.fixture
+def nothing_has_to_last() -> None:
+    """Ends last here as long as they do in practice."""

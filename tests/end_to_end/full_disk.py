@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 _SIZE = "256m"
 _BALLAST = "ballast"

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tests.servers import Server
+from tests.support.servers import Server
 
 _SAMPLE_EVERY = 0.02
 _SAMPLES = 500

@@ -9,7 +9,7 @@ from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES
 from tests.end_to_end.jobs.numbered import said_by
 from tests.end_to_end.numbered_lines import LineCount, count_lines
-from tests.supervised import KEYS, SupervisedJob
+from tests.support.supervised import KEYS, SupervisedJob
 
 # Where who ended it died over it, the agent's next round takes it out of the index; the agent may be killed, too.
 _TWO_ROUNDS = 15.0

@@ -14,14 +14,14 @@ from typing import Any, Protocol
 
 import redis
 
-from tests.end_to_end.faults import LASTING
 from tests.end_to_end.jobs.numbered import command
 from tests.end_to_end.journal import Journal
 from tests.end_to_end.ledger import Ledger
-from tests.proxy import Proxy, running_proxy
-from tests.servers import BINARIES, Server
-from tests.supervised import KEYS, SupervisedJob
-from tests.waiting import wait_for
+from tests.support.faults import LASTING
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.servers import BINARIES, Server
+from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.waiting import wait_for
 
 NEVER_REWRITTEN = (*LASTING, "--auto-aof-rewrite-percentage", "0")
 LOST = 1.0

@@ -7,10 +7,10 @@ import time
 
 import redis
 
-from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server
-from tests.supervised import KEYS
+from tests.support.command import environment
+from tests.support.servers import Server
+from tests.support.supervised import KEYS
+from tests.support.terminal import Terminal, gnjobs
 
 RIGHT_AGAIN_WITHIN = 2.0
 _DEAD_AT_ONCE = {"crash", "forgets", "last second"}

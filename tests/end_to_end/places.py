@@ -13,10 +13,10 @@ import msgspec
 import gnjobs_tui
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.keys import Keys
-from tests.end_to_end.terminal import Terminal
-from tests.hostile import TEXTS
-from tests.servers import Server
-from tests.tui.records import write_child, write_job, write_line, write_running
+from tests.support.hostile import TEXTS
+from tests.support.servers import Server
+from tests.support.stored_records import write_child, write_job, write_line, write_running
+from tests.support.terminal import Terminal
 
 KEYS = Keys()
 JOB, CHILD, ENDED = "job-running", "child", "job-ended"

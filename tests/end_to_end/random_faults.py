@@ -25,17 +25,17 @@ import redis
 from gnjobs.processes.host import host_name, pid_namespace
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES, RUNNING
-from tests.end_to_end.command import environment
-from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
 from tests.end_to_end.full_disk import full_disk, small_disk
 from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.journal import Journal
 from tests.end_to_end.ledger import Ledger
 from tests.end_to_end.onlooker import Onlooker
-from tests.end_to_end.terminal import gnjobs
-from tests.proxy import Proxy, running_proxy
-from tests.servers import Server
-from tests.supervised import KEYS, SupervisedJob
+from tests.support.command import environment
+from tests.support.faults import FAULTS, LASTING, Fault, broken
+from tests.support.proxy import Proxy, running_proxy
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.terminal import gnjobs
 
 Value = TypeVar("Value")
 

@@ -12,11 +12,11 @@ import threading
 from pathlib import Path
 
 from gnjobs.processes.host import host_name
-from tests.agents import Agents
 from tests.end_to_end.kill_ledger import KillLedger
 from tests.end_to_end.kill_plans import Plan
 from tests.end_to_end.victims import Victim
-from tests.servers import Server, running_server
+from tests.support.agents import Agents
+from tests.support.servers import Server, running_server
 
 
 def run(

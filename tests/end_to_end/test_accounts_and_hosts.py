@@ -14,12 +14,12 @@ from gnjobs.control.agent import Agent
 from gnjobs.processes.host import host_name
 from gnjobs.processes.table import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
-from tests.agents import agent_at_work
-from tests.end_to_end.terminal import gnjobs
-from tests.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
-from tests.servers import Server
-from tests.supervised import KEYS, SupervisedJob, python
-from tests.waiting import wait_for
+from tests.support.agents import agent_at_work
+from tests.support.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, python
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
 
 SLEEP = ["sh", "-c", "echo ready; sleep 1000"]
 # A process that forbids to be inspected, as those that hold keys do.

@@ -11,11 +11,11 @@ from gnjobs import JobStore, Line, kill_job
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
 from gnjobs.records.statuses import FINAL_STATUSES
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import gnjobs
-from tests.servers import Server
-from tests.supervised import supervised
-from tests.waiting import wait_for
+from tests.support.command import environment, run
+from tests.support.servers import Server
+from tests.support.supervised import supervised
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
 
 CHILDREN = [sys.executable, "-m", "tests.end_to_end.jobs.children"]
 

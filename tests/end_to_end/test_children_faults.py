@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from gnjobs.records.statuses import FINAL_STATUSES
-from tests.end_to_end.faults import FAULTS, Fault, broken
 from tests.end_to_end.jobs.numbered import command, said_by
 from tests.end_to_end.ledger import Ledger
-from tests.servers import Server
-from tests.supervised import KEYS, SupervisedJob
-from tests.waiting import wait_for
+from tests.support.faults import FAULTS, Fault, broken
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.waiting import wait_for
 
 # What breaks a server that only has to remember; those that refuse writes for a while are covered while children write.
 FORGETTING = [fault for fault in FAULTS if fault.name in ("crash", "forgets", "hang", "disconnects")]

@@ -10,12 +10,12 @@ import pytest
 
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import gnjobs
-from tests.servers import Server, free_port
-from tests.supervised import KEYS
-from tests.uploader_double.web import create_job
-from tests.waiting import wait_for
+from tests.support.command import environment, run
+from tests.support.servers import Server, free_port
+from tests.support.supervised import KEYS
+from tests.support.terminal import gnjobs
+from tests.support.uploader_double.web import create_job
+from tests.support.waiting import wait_for
 
 JOB_NAMES = (
     "id type user label command status health percent faults created started finished heartbeat host account "

@@ -11,9 +11,9 @@ import psutil
 import pytest
 
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_URL
-from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.waiting import wait_for
+from tests.support.command import environment
+from tests.support.terminal import Terminal, gnjobs
+from tests.support.waiting import wait_for
 
 DOWN, ENTER, TAB = "j", "\r", "\t"
 STUCK_LABEL = "QC std error, July"

@@ -12,9 +12,9 @@ from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
 from gnjobs_tui.demo.jobs.qc import row_faults
 from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all
-from tests.end_to_end.command import run
-from tests.servers import Server
-from tests.waiting import wait_for
+from tests.support.command import run
+from tests.support.servers import Server
+from tests.support.waiting import wait_for
 
 ROWS = 3000
 NAMES = ("pheno_av.tsv", "pheno_se.tsv", "geno_av.tsv", "covar_se.tsv")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from gnjobs import JobStore
 from gnjobs.records.keys import Keys
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_odd_numbers import ITSELF, see
-from tests.servers import Server
-from tests.tui.records import write_child, write_line, write_running
+from tests.support.command import environment, run
+from tests.support.servers import Server
+from tests.support.stored_records import write_child, write_line, write_running
+from tests.support.terminal import Terminal, gnjobs
 
 KEYS = Keys()
 LONG = "x" * 10_000_000

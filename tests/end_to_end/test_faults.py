@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.faults import FAULTS, LASTING, Fault, broken
-from tests.servers import BINARIES, Server, running_server
-from tests.supervised import KEYS, SupervisedJob, python
-from tests.waiting import wait_for
+from tests.support.faults import FAULTS, LASTING, Fault, broken
+from tests.support.servers import BINARIES, Server, running_server
+from tests.support.supervised import KEYS, SupervisedJob, python
+from tests.support.waiting import wait_for
 
 # Prints lines in steps, each when its file appears, and leaves a file when a step is done.
 STEPS = (

@@ -7,11 +7,11 @@ import subprocess
 import pytest
 
 from gnjobs.records.keys import Keys
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.hostile import FORBIDDEN, TEXTS
-from tests.servers import Server
-from tests.tui.records import write_child, write_job, write_line, write_running
+from tests.support.command import environment, run
+from tests.support.hostile import FORBIDDEN, TEXTS
+from tests.support.servers import Server
+from tests.support.stored_records import write_child, write_job, write_line, write_running
+from tests.support.terminal import Terminal, gnjobs
 
 PLACES = (
     "label",

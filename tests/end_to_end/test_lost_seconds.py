@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.lost_seconds import check, losing, write_under_deaths
-from tests.servers import BINARIES
-from tests.waiting import wait_for
+from tests.support.servers import BINARIES
+from tests.support.waiting import wait_for
 
 
 @pytest.mark.parametrize("kind", ["journal", "replica"])

@@ -8,12 +8,12 @@ import pytest
 from gnjobs.records import values
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, children_summary
 from gnjobs.records.keys import Keys
-from tests.end_to_end.command import environment
-from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_wrong_types import invoke
-from tests.hostile import NUMBERS
-from tests.servers import Server
-from tests.tui.records import write_child, write_line, write_running
+from tests.support.command import environment
+from tests.support.hostile import NUMBERS
+from tests.support.servers import Server
+from tests.support.stored_records import write_child, write_line, write_running
+from tests.support.terminal import Terminal, gnjobs
 
 KEYS = Keys()
 # The year 60000 in seconds and in milliseconds, and long before any calendar.

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.command import environment
 from tests.end_to_end.places import (
     ENDED,
     JOB,
@@ -25,10 +24,11 @@ from tests.end_to_end.places import (
     typed,
     write_everything,
 )
-from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_hostile_text import harmless
-from tests.servers import Server, running_server
-from tests.tui.records import write_child
+from tests.support.command import environment
+from tests.support.servers import Server, running_server
+from tests.support.stored_records import write_child
+from tests.support.terminal import Terminal, gnjobs
 
 # A child that names another job's output as its own.
 OUTSIDE = tag("outside")

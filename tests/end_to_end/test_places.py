@@ -11,11 +11,11 @@ import pytest
 from textual.screen import Screen
 from textual.widget import Widget
 
-from tests.end_to_end.command import environment
 from tests.end_to_end.places import Walk, all_modules, tag, write_everything
-from tests.end_to_end.terminal import Terminal, gnjobs
 from tests.end_to_end.test_hostile_text import harmless
-from tests.servers import running_server
+from tests.support.command import environment
+from tests.support.servers import running_server
+from tests.support.terminal import Terminal, gnjobs
 
 # Which field's text is to be seen on which screen.
 PLACES: dict[str, tuple[str, ...]] = {

@@ -1,7 +1,7 @@
 """A few jobs of the by-hand module: supervisors and agents killed under them, with beats that are old at once."""
 
 from tests.end_to_end import random_kills
-from tests.servers import Server
+from tests.support.servers import Server
 
 
 def test_every_job_ends_rightly_whole_and_in_time(server: Server) -> None:

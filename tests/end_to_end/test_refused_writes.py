@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.end_to_end.command import environment
-from tests.end_to_end.faults import FAULTS, Fault, broken
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server
-from tests.supervised import python, supervised
+from tests.support.command import environment
+from tests.support.faults import FAULTS, Fault, broken
+from tests.support.servers import Server
+from tests.support.supervised import python, supervised
+from tests.support.terminal import Terminal, gnjobs
 
 REFUSING = [fault for fault in FAULTS if fault.name in ("full", "unable-to-save")]
 

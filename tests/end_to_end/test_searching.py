@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server
-from tests.tui.records import write_job
+from tests.support.command import environment, run
+from tests.support.servers import Server
+from tests.support.stored_records import write_job
+from tests.support.terminal import Terminal, gnjobs
 
 KEYS = 30_000
 WORDS = "looking for jobs that no index lists"

@@ -9,11 +9,11 @@ from gnjobs.control.kill import kill_job
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
-from tests.end_to_end.command import environment, run
-from tests.end_to_end.terminal import Terminal, gnjobs
-from tests.servers import Server
-from tests.uploader_double.web import create_qc, start_worker
-from tests.waiting import wait_for
+from tests.support.command import environment, run
+from tests.support.servers import Server
+from tests.support.terminal import Terminal, gnjobs
+from tests.support.uploader_double.web import create_qc, start_worker
+from tests.support.waiting import wait_for
 
 SAME_ID = "11111111-2222-4333-8444-555555555555"
 PREFIXES = ("gn-uploader", "gnqc")

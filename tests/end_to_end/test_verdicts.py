@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from gnjobs.health.assess import assess_listed
-from tests.servers import Server
-from tests.supervised import SupervisedJob, python, supervised
-from tests.waiting import wait_for
+from tests.support.servers import Server
+from tests.support.supervised import SupervisedJob, python, supervised
+from tests.support.waiting import wait_for
 
 LIMIT = 6.0
 NAMED_WITHIN = 60.0

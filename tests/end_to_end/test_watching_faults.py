@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.watched import (
+from tests.support.servers import BINARIES, Server, running_server
+from tests.support.waiting import wait_for
+from tests.support.watched import (
     KEYS,
     change,
     fill,
@@ -19,8 +21,6 @@ from tests.end_to_end.watched import (
     wait_until_right,
     watch,
 )
-from tests.servers import BINARIES, Server, running_server
-from tests.waiting import wait_for
 
 LASTING = ("--appendonly", "yes", "--appendfsync", "always")
 # The budget is 2 s, see the benchmark of recovery; a test among others on a busy machine may take longer.

@@ -8,8 +8,8 @@ import pytest
 
 from gnjobs.errors import GnjobsError
 from gnjobs_tui.cli import cli
-from tests.servers import Server
-from tests.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
+from tests.support.servers import Server
+from tests.support.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
 
 OF_ALL = (
     ("ls",),

@@ -16,11 +16,11 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
-from tests.agents import Agents
 from tests.end_to_end.kill_ledger import LATEST_END, KillLedger
 from tests.end_to_end.kill_plans import JOB, Plan
-from tests.servers import Server
-from tests.supervised import python
+from tests.support.agents import Agents
+from tests.support.servers import Server
+from tests.support.supervised import python
 
 INDEX_SECONDS = 15.0
 

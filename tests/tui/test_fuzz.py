@@ -31,8 +31,8 @@ from gnjobs_tui.screens.job_parts import PART_COLUMNS, child_words
 from gnjobs_tui.style import Cell, Palette, content, fit, lines, safe, spread
 from gnjobs_tui.widgets.columns import TableDrawing
 from gnjobs_tui.widgets.output_rows import Layout, draw_row
-from tests.hostile import NUMBERS, TEXTS
-from tests.servers import Server
+from tests.support.hostile import NUMBERS, TEXTS
+from tests.support.servers import Server
 
 ANY = st.text(st.characters(min_codepoint=0, max_codepoint=0x10FFFF, exclude_categories=()), max_size=60)
 TEXT = ANY | st.sampled_from(sorted(TEXTS.values())) | st.sampled_from(NUMBERS)

@@ -17,10 +17,17 @@ from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.hostile import FORBIDDEN, NUMBERS, TEXTS
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import KEYS, write_child, write_job, write_line, write_processes, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.hostile import FORBIDDEN, NUMBERS, TEXTS
+from tests.support.servers import Server
+from tests.support.stored_records import (
+    KEYS,
+    write_child,
+    write_job,
+    write_line,
+    write_processes,
+    write_running,
+)
 
 JOB = "3f2a91c0-1111"
 HIGH_FAULT = {"file": "pheno_av.tsv", "row": 1204, "row_title": "BXD12", "column": 7, "column_title": "BXD32"}

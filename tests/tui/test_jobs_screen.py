@@ -6,9 +6,9 @@ from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import KEYS, write_job, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_job, write_running
 
 
 def cursor(pilot) -> str:

@@ -7,9 +7,9 @@ from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, target_lines, title_of, what_ends
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import KEYS, write_processes, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_processes, write_running
 
 
 def requests(server: Server, job_id: str) -> list[dict[bytes, bytes]]:

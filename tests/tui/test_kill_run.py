@@ -8,10 +8,10 @@ from gnjobs.records.requests import KillStep
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
 from gnjobs_tui.screens.log import LogScreen
-from tests.servers import Server
-from tests.supervised import python, supervised
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import write_child, write_processes, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.servers import Server
+from tests.support.stored_records import write_child, write_processes, write_running
+from tests.support.supervised import python, supervised
 
 STUBBORN = python(
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); time.sleep(600)"

@@ -18,9 +18,9 @@ from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource
 from gnjobs_tui.outputs.save import file_name, save_output
 from gnjobs_tui.outputs.search import Query, search
 from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
-from tests.servers import Server
-from tests.tui.records import KEYS, write_child, write_line, write_running
-from tests.waiting import wait_for
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_child, write_line, write_running
+from tests.support.waiting import wait_for
 
 JOB, CHILD = "job-1", "pheno_se.tsv"
 KEY = KEYS.child_output(JOB, CHILD)

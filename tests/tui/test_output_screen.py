@@ -18,10 +18,10 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.output_view import OutputView
-from tests.hostile import FORBIDDEN, TEXTS
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import KEYS, write_child, write_line, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.hostile import FORBIDDEN, TEXTS
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_child, write_line, write_running
 
 JOB, CHILD = "job-1", "pheno_se.tsv"
 KEY = KEYS.child_output(JOB, CHILD)

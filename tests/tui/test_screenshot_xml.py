@@ -3,10 +3,10 @@
 from xml.etree import ElementTree as ET
 
 from gnjobs.records.values import encode_text
-from tests.hostile import TEXTS
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, shows
-from tests.tui.records import write_running
+from tests.support.dashboard import dashboard, shows
+from tests.support.hostile import TEXTS
+from tests.support.servers import Server
+from tests.support.stored_records import write_running
 
 
 async def test_a_screenshot_of_harmful_texts_is_valid_xml(server: Server) -> None:

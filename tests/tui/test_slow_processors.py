@@ -17,9 +17,9 @@ from gnjobs.processing.report import Report
 from gnjobs.records.fields import Child, Job
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, screen_text, shows, until
-from tests.tui.records import KEYS, write_child, write_line, write_running
+from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_child, write_line, write_running
 
 CHILDREN = 10
 MEGABYTE = "x" * 1_000_000

@@ -14,9 +14,9 @@ from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.screens import base
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.servers import Server
-from tests.tui.dashboard import until
-from tests.tui.records import KEYS, write_child, write_job, write_line
+from tests.support.dashboard import until
+from tests.support.servers import Server
+from tests.support.stored_records import KEYS, write_child, write_job, write_line
 
 START = 1_700_000_000
 STATUSES = ("success", "error", "killed", "lost", "success")

@@ -12,9 +12,9 @@ from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.screens.users import UsersScreen
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.servers import Server
-from tests.tui.dashboard import dashboard, shows, until
-from tests.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with
+from tests.support.dashboard import dashboard, shows, until
+from tests.support.servers import Server
+from tests.support.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with
 
 REFUSALS = ("WRONGTYPE", "Traceback", "codec")
 

@@ -1,0 +1,263 @@
+"""A host's agent, with real jobs whose supervisors are killed or frozen."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.control.orphans import Rounds
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.seen import Presence
+from gnjobs.processes.table import read_mark
+from gnjobs.records import events, requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
+from gnjobs.records.requests import step
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
+from tests.support.agents import agent_at_work
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, supervised
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+
+
+@pytest.fixture(autouse=True)
+def _quick_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent waits less for frozen supervisors, and for what ignores TERM."""
+    monkeypatch.setattr("gnjobs.control.agent.kill_job", partial(kill_job, grace=0.5, supervisor_timeout=1.0))
+
+
+@pytest.fixture
+def agent(store: JobStore) -> Iterator[Agent]:
+    with agent_at_work(store) as agent:
+        yield agent
+
+
+def kill_supervisor(job: SupervisedJob, store: JobStore) -> Job:
+    """End the supervisor as the kernel does, and let its beat be old."""
+    job.processes[0].kill()
+    job.processes[0].wait()
+    store.client.hset(KEYS.job(job.id), "heartbeat", store.now() - 100)
+    return job.read()
+
+
+def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, sleeper: SupervisedJob, agent: Agent) -> None:
+    record = sleeper.read()
+    os.kill(record.pid, signal.SIGSTOP)
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    os.kill(record.pid, signal.SIGKILL)
+    store.client.hset(KEYS.job(sleeper.id), mapping={"heartbeat": store.now() - 100, "keep": "1000"})
+    lost = sleeper.wait_for("lost", limit=20)
+    assert wait_for(lambda: store.client.ttl(KEYS.job(sleeper.id)) <= 1000)
+    assert "nothing of it runs" in lost.error
+    assert wait_for(lambda: store.client.zscore(KEYS.unfinished, sleeper.id) is None)
+    assert "lost" in [event.kind for event in events.read_events(store.client, KEYS)]
+
+
+def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
+    store: JobStore, sleeper: SupervisedJob, agent: Agent
+) -> None:
+    orphan = kill_supervisor(sleeper, store)
+    wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)], 20)
+    wait_for(lambda: store.now() - sleeper.read().heartbeat < 5, 20, "the agent to beat")
+    kept = sleeper.read()
+    assert kept.status == "running"
+    assert f"the agent of {host_name()} beats for it" in kept.error
+    steps = list(kill_job(store, sleeper.id, actor=TUX, reason="orphan"))
+    assert steps[-1].verified, steps
+    assert sleeper.read().status == "killed"
+    assert sleeper.alive() == []
+    assert orphan.pid
+
+
+def test_who_asks_from_elsewhere_is_answered_by_the_agent(
+    store: JobStore, sleeper: SupervisedJob, agent: Agent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeper.processes[0].send_signal(signal.SIGSTOP)
+    stream = KEYS.host_control(host_name())
+    request = requests.ControlRequest("", "kill", job=sleeper.id, by="tux", reason="frozen", grace=1.0)
+    request_id = requests.send_request(store.client, stream, request)
+    until = time.monotonic() + 30.0
+    last = None
+    for answered in requests.read_answers(store.client, stream, request_id, lambda: until):
+        if answered is not None:
+            last = answered
+            if answered.final:
+                break
+    assert last is not None
+    assert last.verified, last
+    assert sleeper.read().status == "killed"
+    assert sleeper.alive() == []
+
+
+def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, sleeper: SupervisedJob) -> None:
+    sleeper.processes[0].send_signal(signal.SIGSTOP)
+    stream = KEYS.host_control(host_name())
+    answered = requests.send_request(store.client, stream, requests.ControlRequest("", "dance"))
+    requests.answer(store.client, stream, answered, step("refused", "no", final=True))
+    asked = requests.send_request(
+        store.client, stream, requests.ControlRequest("", "kill", job=sleeper.id, grace=1.0)
+    )
+    agent = Agent(store, every=0.2)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        assert sleeper.wait_for("killed").stop_by == "?"
+        answers = [
+            fields[b"answer"].decode() for _, fields in store.client.xrange(stream) if b"answer" in fields
+        ]
+        assert set(answers) == {answered, asked}
+        assert answers.count(answered) == 1
+    finally:
+        agent.stop()
+        thread.join()
+
+
+def test_a_kill_whose_supervisor_died_over_it_is_finished(
+    store: JobStore, server: Server, agent: Agent
+) -> None:
+    with supervised(server, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]) as job:
+        job.wait_for_line("ready")
+        asked = requests.ControlRequest("", "kill", job=job.id, by="jane", reason="runaway", grace=600)
+        requests.send_request(store.client, KEYS.control(job.id), asked)
+        job.wait_for("stopping")
+        kill_supervisor(job, store)
+        done = job.wait_for("killed", limit=40)
+        assert (done.stop_by, done.stop_reason) == ("jane", "runaway")
+        assert job.alive() == []
+
+
+def test_every_stale_entry_of_the_unfinished_goes_and_none_of_the_others(store: JobStore) -> None:
+    store.client.zadd(KEYS.unfinished, {f"gone-{number}": number + 1 for number in range(12_000)})
+    jobs = [store.create(["true"]).id for _ in range(3)]
+    agent = Agent(store)
+    for _ in range(3):
+        agent.look_around()
+    assert store.client.zcard(KEYS.unfinished) == len(jobs)
+
+
+def test_a_running_job_that_never_beat_is_lost_when_nothing_of_it_runs(store: JobStore) -> None:
+    job = stale(store)
+    store.client.hdel(KEYS.job(job.id), "heartbeat")
+    store.client.hset(KEYS.job(job.id), "created", store.now() - 100)
+    Agent(store).look_around()
+    assert store.get(job.id).status == "lost"
+
+
+def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) -> None:
+    then = store.now() - 100
+    dead, waiting, elsewhere = (store.create(["true"]).id for _ in range(3))
+    for job_id, host in ((dead, host_name()), (waiting, host_name()), (elsewhere, "elsewhere")):
+        where = {"launch-host": host, "launch-namespace": pid_namespace()}
+        store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, **where})
+    # That it had begun can be forgotten: a child says so.
+    store.client.hset(KEYS.job(dead), "child:c", KEYS.child_output(dead, "c"))
+    store.client.hset(KEYS.child(dead, "c"), "status", "running")
+    supervisor = subprocess.Popen(["sleep", "1000"], env=os.environ | {"GNJOBS_JOB_ID": waiting})
+    try:
+        wait_for(lambda: (mark := read_mark(supervisor.pid)) is not None and mark.job == waiting)
+        Agent(store).look_around()
+        assert [store.get(job_id).status for job_id in (dead, waiting, elsewhere)] == [
+            "lost",
+            "pending",
+            "pending",
+        ]
+        assert store.child(dead, "c").status == "lost"
+    finally:
+        supervisor.kill()
+        supervisor.wait()
+
+
+def test_a_job_that_was_claimed_while_it_was_looked_for_keeps_its_children(store: JobStore) -> None:
+    job = store.create(["true"])
+    where = {"launch-host": host_name(), "launch-namespace": pid_namespace(), "launched": 1, "created": 1}
+    store.client.hset(KEYS.job(job.id), mapping=where)
+    seen = store.get(job.id)
+    store.client.hset(
+        KEYS.job(job.id), mapping={"status": "running", "child:c": KEYS.child_output(job.id, "c")}
+    )
+    store.client.hset(KEYS.child(job.id, "c"), "status", "running")
+    Rounds(store, lambda _: None)._write_lost_launch(seen, store.now())
+    assert (store.get(job.id).status, store.child(job.id, "c").status) == ("running", "running")
+
+
+def test_a_job_is_started_for_who_asks(store: JobStore, agent: Agent) -> None:
+    job = store.create(["true"])
+    launch(job, via="agent", store=store)
+    wait_for(lambda: store.get(job.id).status == "success", 20)
+
+
+def stale(store: JobStore) -> Job:
+    """A job that ran here under a supervisor that is gone."""
+    job = store.create(["true"])
+    here = {"status": "running", "host": host_name(), "boot-id": boot_id(), "pid-namespace": pid_namespace()}
+    store.client.hset(KEYS.job(job.id), mapping=here | {"supervisor-pid": 1, "heartbeat": 1})
+    return job
+
+
+def test_a_job_that_cannot_be_written_keeps_no_other_from_its_end(store: JobStore) -> None:
+    other, broken = stale(store), stale(store)
+    store.client.hset(KEYS.job(broken.id), "child:c1", KEYS.child_output(broken.id, "c1"))
+    store.client.set(KEYS.child(broken.id, "c1"), "no hash")
+    Agent(store).look_around()
+    assert store.get(other.id).status == "lost"
+    assert store.get(broken.id).status == "lost"
+
+
+@pytest.mark.parametrize("field", ["left-running", "account", "host"])
+def test_no_field_of_a_record_keeps_the_agent_from_the_others(store: JobStore, field: str) -> None:
+    other, odd = stale(store), stale(store)
+    store.client.hset(KEYS.job(odd.id), field, "9" * 5000)
+    Agent(store).look_around()
+    assert store.get(other.id).status == "lost"
+
+
+def test_the_agent_removes_index_entries_of_jobs_that_are_gone(store: JobStore) -> None:
+    kept = store.create(["true"], user_id="jsmith")
+    store.client.zadd(KEYS.jobs, {"gone": 1})
+    store.client.zadd(KEYS.user_jobs("jsmith"), {"gone": 1})
+    Agent(store).look_around()
+    assert store.client.zrange(KEYS.jobs, 0, -1) == [kept.id.encode()]
+    assert store.client.zrange(KEYS.user_jobs("jsmith"), 0, -1) == [kept.id.encode()]
+
+
+def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = stale(store)
+    seen = iter([Presence("gone"), Presence("running", "1 process runs")])
+    monkeypatch.setattr("gnjobs.control.orphans.look", lambda *_: next(seen))
+    Agent(store).look_around()
+    assert store.get(job.id).status == "running"
+
+
+def test_a_forged_record_kills_no_bystander(store: JobStore, agent: Agent) -> None:
+    bystander = subprocess.Popen(["sleep", "1000"])
+    try:
+        job = store.create(["true"])
+        forged = {
+            "status": "running",
+            "pid": bystander.pid,
+            "supervisor-pid": bystander.pid,
+            "host": host_name(),
+        }
+        forged |= {
+            "boot-id": boot_id(),
+            "pid-namespace": pid_namespace(),
+            "heartbeat": 1,
+            "supervisor-started": 1,
+        }
+        store.client.hset(KEYS.job(job.id), mapping=forged)
+        wait_for(lambda: store.get(job.id).status == "lost", 20)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()

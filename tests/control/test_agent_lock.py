@@ -1,0 +1,104 @@
+"""One agent for a host: a second one does not work, and is there when the first is gone."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import redis
+
+from gnjobs.control.agent import Agent, AgentLock, Holder
+from gnjobs.processes.host import boot_id, host_name, login_name
+from gnjobs.records.connection import connect
+from gnjobs.store import JobStore
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
+from tests.support.proxy import Proxy
+from tests.support.servers import Server
+from tests.support.supervised import KEYS
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def agents() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Agents as processes of their own, ended with the test."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def start_agent(url: str, *before: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*before, *gnjobs("agent", "--redis-url", url)], stderr=subprocess.PIPE, text=True
+    )
+
+
+def holder(server: Server) -> dict[str, object]:
+    return json.loads(server.client().get(KEYS.host_agent(host_name())) or b"{}")
+
+
+@pytest.mark.parametrize(
+    "account", [(), pytest.param(AS_NOBODY, marks=needs_accounts)], ids=["same account", "another account"]
+)
+def test_a_second_agent_says_why_it_does_not_work(
+    server: Server, agents: list["subprocess.Popen[str]"], account: tuple[str, ...]
+) -> None:
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
+    agents.append(start_agent(server.url.replace("127.0.0.1", "localhost"), *account))
+    _, said = agents[1].communicate(timeout=30)
+    assert agents[1].returncode == 1
+    assert f"already runs on {host_name()}: pid {agents[0].pid} of {login_name()}" in said
+    agents[0].terminate()
+    assert agents[0].wait(10) == 0
+    assert not holder(server)
+
+
+def test_an_agent_that_was_killed_is_followed_at_once(
+    server: Server, agents: list["subprocess.Popen[str]"]
+) -> None:
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[0].pid, 20)
+    agents[0].kill()
+    agents[0].wait()
+    agents.append(start_agent(server.url))
+    wait_for(lambda: holder(server).get("pid") == agents[1].pid, 10)
+
+
+def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
+    agent = Agent(store, every=0.1)
+    assert agent.begin() is None
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    store.client.set(KEYS.host_agent(host_name()), msgspec.json.encode(Holder.this_process()))
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
+    key = KEYS.host_agent(host_name())
+    monkeypatch.setattr("gnjobs.control.agent._SLACK_SECONDS", 0.2)
+    elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
+    store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
+    assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
+    assert AgentLock(store.client, key, seconds=3.0).take() is None
+
+
+def test_an_agent_whose_reply_was_lost_does_not_take_itself_for_another(
+    server: Server, proxy: Proxy, client: redis.Redis
+) -> None:
+    key = KEYS.host_agent(host_name())
+    for position in range(200):
+        client.delete(key)
+        through_proxy = connect(proxy.url)
+        through_proxy.ping()
+        proxy.replies_left = position
+        assert AgentLock(through_proxy, key).take() is None
+        assert client.get(key)
+        through_proxy.close()

@@ -1,0 +1,148 @@
+"""Records that name processes which are not the job's: nobody signals them, whoever reads the record."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.table import process_start, read_command
+from gnjobs.records import requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.requests import KillStep
+from gnjobs.store import JobStore
+from tests.support.os_accounts import AS_NOBODY, can_change_account
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, supervised
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+Process = subprocess.Popen[bytes]
+
+
+@pytest.fixture(params=["bystander", "another account's"])
+def bystander(request: pytest.FixtureRequest) -> Iterator[Process]:
+    """A process that belongs to no job."""
+    is_another = request.param != "bystander"
+    if is_another and not can_change_account():
+        pytest.skip("only root can act as another account")
+    started = subprocess.Popen([*(AS_NOBODY if is_another else ()), "sleep", "1000"])
+    wait_for(lambda: read_command(started.pid)[:1] == ["sleep"])
+    yield started
+    started.kill()
+    started.wait()
+
+
+def identity(pid: int, **other: object) -> dict[str, object]:
+    """What a record says whose job's process and supervisor are both this one."""
+    start = process_start(pid)
+    return {
+        "status": "running",
+        "host": host_name(),
+        "account": login_name(),
+        "boot-id": boot_id(),
+        "pid-namespace": pid_namespace(),
+        "heartbeat": 1,
+        "started": 1,
+        "pid": pid,
+        "process-started": start,
+        "supervisor-pid": pid,
+        "supervisor-started": start,
+        **other,
+    }
+
+
+FORGERIES: dict[str, Callable[[int], dict[str, object]]] = {
+    "its pid and start": identity,
+    "a reused pid": lambda pid: identity(pid, **{"process-started": 1, "supervisor-started": 1}),
+    "another boot": lambda pid: identity(pid, **{"boot-id": "another"}),
+    "no boot": lambda pid: identity(pid, **{"boot-id": "", "pid-namespace": ""}),
+    "another namespace": lambda pid: identity(pid, **{"pid-namespace": "pid:[1]"}),
+    "left by an earlier kill": lambda pid: identity(pid, **{"status": "killed", "left-running": pid}),
+}
+
+
+def forged(store: JobStore, fields: dict[str, object]) -> str:
+    job = store.create(["true"])
+    store.client.hset(KEYS.job(job.id), mapping=fields)
+    child = {"status": "running", "pid": fields["pid"], "process-started": fields["process-started"]}
+    store.client.hset(KEYS.child(job.id, "c"), mapping=child)
+    store.client.hset(KEYS.job(job.id), "child:c", KEYS.child_output(job.id, "c"))
+    return job.id
+
+
+def ask(store: JobStore, stream: str, request: requests.ControlRequest) -> KillStep:
+    """Send a request and wait for its last answer."""
+    asked = requests.send_request(store.client, stream, request)
+    until = time.monotonic() + 30.0
+    answers = requests.read_answers(store.client, stream, asked, lambda: until)
+    return next(answer for answer in answers if answer is not None and answer.final)
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+@pytest.mark.parametrize("child", [None, "c"])
+def test_the_asker_signals_nobody(
+    store: JobStore, bystander: Process, forgery: str, child: str | None
+) -> None:
+    job_id = forged(store, FORGERIES[forgery](bystander.pid))
+    steps = list(kill_job(store, job_id, child, actor=TUX, grace=0.0, supervisor_timeout=0.1))
+    assert steps[-1].final
+    assert bystander.poll() is None
+    if forgery == "its pid and start":
+        assert not steps[-1].verified, steps  # it may be the job's, for all that can be known
+
+
+@pytest.mark.parametrize("forgery", ["its pid and start", "a reused pid"])
+def test_the_agent_signals_nobody(store: JobStore, bystander: Process, forgery: str) -> None:
+    agent = Agent(store)
+    job_id = forged(store, FORGERIES[forgery](bystander.pid) | {"status": "stopping", "stop-requested": 1})
+    agent.look_around()
+    request = requests.ControlRequest("1-1", "kill", job=job_id, by="tux", grace=0.0)
+    assert list(agent._steps(request))[-1].final
+    agent._kill_stopping(store.get(job_id))
+    assert bystander.poll() is None
+
+
+def test_a_system_process_is_signalled_by_nobody(store: JobStore) -> None:
+    for pid in (1, 2):
+        job_id = forged(store, identity(pid))
+        signalled = [
+            step.pids for step in kill_job(store, job_id, actor=TUX, grace=0.0) if step.kind == "killing"
+        ]
+        assert signalled == []
+
+
+def test_the_supervisor_signals_nobody(server: Server, store: JobStore, bystander: Process) -> None:
+    with supervised(server, ["sleep", "1000"]) as job:
+        job.wait_for("running")
+        own = wait_for(lambda: job.read().pid)
+        start = process_start(bystander.pid)
+        lies = {"pid": bystander.pid, "process-started": start, "left-running": bystander.pid}
+        store.client.hset(KEYS.job(job.id), mapping=lies)
+        store.client.hset(KEYS.child(job.id, "c"), mapping={"status": "running", **lies})
+        store.client.hset(KEYS.job(job.id), "child:c", KEYS.child_output(job.id, "c"))
+        stream = KEYS.control(job.id)
+        ask(store, stream, requests.ControlRequest("", "kill", child="c", grace=0.0))
+        assert bystander.poll() is None
+        done = ask(store, stream, requests.ControlRequest("", "kill", grace=0.0))
+        assert done.verified, done
+        assert process_start(own) is None or job.alive() == []
+        assert bystander.poll() is None
+
+
+def test_a_process_that_only_looks_like_a_supervisor_is_not_taken_for_one(store: JobStore) -> None:
+    """With the right start and command line, but without the job's mark."""
+    pretender = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"])
+    try:
+        wait_for(lambda: "gnjobs.supervisor" in read_command(pretender.pid))
+        job_id = forged(store, identity(pretender.pid))
+        steps = list(kill_job(store, job_id, actor=TUX, grace=0.0, supervisor_timeout=0.1))
+        assert not steps[-1].verified, steps
+        assert pretender.poll() is None
+    finally:
+        pretender.kill()
+        pretender.wait()

@@ -1,0 +1,115 @@
+"""Kills as who asks sees them, where the supervisor can't do it, or can't be looked at."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gnjobs.control.kill import kill_job
+from gnjobs.records.actor import Actor
+from gnjobs.store import JobStore
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.waiting import wait_for
+
+JANE = Actor.admin("jane")
+
+
+def test_a_supervisor_of_another_account_is_asked(
+    store: JobStore, sleeper: SupervisedJob, conceal: Callable[..., None]
+) -> None:
+    record = sleeper.read()
+    conceal(record.supervisor_pid, record.pid)
+    steps = list(kill_job(store, sleeper.id, actor=JANE))
+    assert steps[0].kind == "asked"
+    assert steps[-1].verified, steps
+    assert sleeper.read().status == "killed"
+
+
+def test_orphans_of_another_account_are_named_and_not_called_gone(
+    store: JobStore, sleeper: SupervisedJob, conceal: Callable[..., None]
+) -> None:
+    record = sleeper.read()
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    conceal(record.pid)
+    steps = list(kill_job(store, sleeper.id, actor=JANE, grace=0.0))
+    assert not steps[-1].verified, steps
+    assert str(record.pid) in steps[-1].text
+    assert record.account in steps[-1].text
+    assert sleeper.read().status == "running"
+
+
+@pytest.fixture
+def parent(server: Server) -> Iterator[SupervisedJob]:
+    """A job whose supervisor was killed, with a child that is a process, one that is a thread, one without a pid."""
+    code = (
+        "import os, subprocess, time\n"
+        "started = subprocess.Popen(['sleep', '600'], env={**os.environ, 'GNJOBS_CHILD_ID': 'process'})\n"
+        "print(started.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with supervised(server, python(code)) as made:
+        pid = wait_for(lambda: made.lines("out"))[0]
+        main = wait_for(lambda: made.read().pid)
+        for name, mapping in {"process": {"pid": pid}, "thread": {"pid": main}, "unknown": {}}.items():
+            made.client.hset(KEYS.child(made.id, name), mapping={"status": "running", **mapping})
+            made.client.hset(KEYS.job(made.id), f"child:{name}", KEYS.child_output(made.id, name))
+        made.processes[0].kill()
+        made.processes[0].wait()
+        yield made
+
+
+def test_without_a_supervisor_only_a_child_with_processes_of_its_own_is_killed_alone(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    for name, why in {"thread": "it is a thread of pid", "unknown": "no process of it is known"}.items():
+        last = list(kill_job(store, parent.id, name, actor=JANE, grace=0.1))[-1]
+        assert (last.kind, last.verified) == ("refused", False)
+        assert why in last.text
+        assert parent.child(name).status == "running"
+    last = list(kill_job(store, parent.id, "process", actor=JANE, grace=0.1))[-1]
+    assert last.verified, last
+    assert parent.child("process").status == "killed"
+    assert [process.pid for process in parent.alive()] == [parent.read().pid]
+
+
+def test_what_runs_on_after_its_job_was_said_to_have_ended_is_killed(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    store.client.hset(KEYS.job(parent.id), "status", "lost")
+    steps = list(kill_job(store, parent.id, actor=JANE, grace=0.1))
+    assert "yet something of it runs" in steps[0].text
+    assert steps[-1].verified, steps
+    assert parent.alive() == []
+    assert parent.read().status == "lost"
+    again = list(kill_job(store, parent.id, actor=JANE, grace=0.1))
+    assert [step.kind for step in again] == ["skipped"]
+
+
+def test_who_asks_from_inside_the_job_does_not_call_itself_gone(store: JobStore, server: Server) -> None:
+    inside = (
+        "import os, pathlib, signal, subprocess, sys\n"
+        "os.kill(os.getppid(), signal.SIGKILL)\n"
+        "kill = [sys.executable, '-m', 'gnjobs_tui', 'kill', os.environ['GNJOBS_JOB_ID'], '--grace', '0']\n"
+        "done = subprocess.run(kill, capture_output=True, text=True)\n"
+        "pathlib.Path(sys.argv[1]).write_text(f'{done.returncode} {done.stdout} {done.stderr}')\n"
+    )
+    said = server.directory / "said"
+    with supervised(server, python(inside, str(said))) as job:
+        text = wait_for(lambda: said.exists() and said.read_text(), 30)
+        assert text.startswith("1 "), text
+        assert "inside the job itself" in text
+        assert job.read().status == "running"
+
+
+def test_a_job_that_was_killed_from_outside_is_kept_no_longer_than_it_should(
+    store: JobStore, parent: SupervisedJob
+) -> None:
+    store.client.hset(KEYS.job(parent.id), "keep", "1000")
+    assert list(kill_job(store, parent.id, actor=JANE, grace=0.1))[-1].verified
+    for key in (
+        KEYS.job(parent.id),
+        KEYS.child(parent.id, "process"),
+        KEYS.child_output(parent.id, "process"),
+    ):
+        assert store.client.ttl(key) <= 1000, key

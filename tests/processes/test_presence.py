@@ -1,0 +1,110 @@
+"""What is said on this host of the processes of a job whose supervisor is silent."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnjobs.processes import presence
+from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
+from gnjobs.processes.presence import look
+from gnjobs.processes.table import Mark, process_start, read_mark
+from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.fields import Job
+from tests.support.waiting import wait_for
+
+JOB = f"presence-job-{os.getpid()}"  # tests run in several processes at once
+# With the word by which a supervisor is recognised in its command line.
+FOREVER = [sys.executable, "-c", "import time; time.sleep(1000)", "gnjobs.supervisor"]
+
+
+def job_here(**fields: Any) -> Job:
+    here = {"status": "running", "host": host_name(), "boot_id": boot_id(), "pid_namespace": pid_namespace()}
+    here["process_started"] = process_start(os.getpid())
+    return Job(id=JOB, **(here | {"account": account_name(os.getuid())} | fields))
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process of the job that nobody supervises any more."""
+    started = subprocess.Popen(FOREVER, env=os.environ | {ENV_JOB: JOB})
+    wait_for(lambda: read_mark(started.pid) == Mark(JOB, None))
+    yield started
+    started.kill()
+    started.wait()
+
+
+def test_processes_that_carry_its_mark_run(process: "subprocess.Popen[bytes]") -> None:
+    assert look(job_here()) == ("running", "1 process runs")
+
+
+def test_without_any_it_is_gone() -> None:
+    assert look(job_here()).kind == "gone"
+    assert look(job_here(pid=os.getpid(), process_started=1, supervisor_pid=1)).kind == "gone"
+
+
+def test_another_host_boot_or_namespace() -> None:
+    assert look(job_here(host="elsewhere")) == (
+        "elsewhere",
+        "its processes on elsewhere cannot be seen from here",
+    )
+    assert look(job_here(boot_id="an earlier one", heartbeat=1.0)).kind == "restarted"
+    assert look(job_here(boot_id="another's", heartbeat=time.time())) == (
+        "elsewhere",
+        f"it runs on another machine that is called {host_name()}",
+    )
+    assert look(job_here(pid_namespace="pid:[1]")).kind == "elsewhere"
+    assert look(Job(id=JOB)).kind == "elsewhere"
+
+
+def test_a_system_that_shows_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "_PROCESSES", Path("/nowhere"))
+    assert look(job_here()) == ("elsewhere", "this system does not show its processes")
+
+
+def test_what_cannot_be_inspected_counts_as_running(
+    process: "subprocess.Popen[bytes]", conceal: Callable[..., None]
+) -> None:
+    """As a curator sees it whose account may not read the environment of www-data's processes."""
+    conceal(process.pid)
+    started = process_start(process.pid)
+    job = job_here(pid=process.pid, process_started=started)
+    assert look(job).kind == "hidden"
+    assert f"process {process.pid} of {account_name(os.getuid())} runs" in look(job).words
+    assert look(job_here(account=None)).kind == "hidden"
+    assert look(job_here(account="nobody")).kind == "gone"
+    assert started is not None
+    assert look(job_here(process_started=started + 1)).kind == "gone"
+
+
+def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
+    process: "subprocess.Popen[bytes]", conceal: Callable[..., None]
+) -> None:
+    conceal(process.pid)
+    job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
+    assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")
+
+
+def test_a_bystander_whom_a_record_calls_its_supervisor_keeps_no_job_running() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as bystander:
+        forged = job_here(supervisor_pid=bystander.pid, supervisor_started=process_start(bystander.pid))
+        assert look(forged).kind == "gone"
+        bystander.kill()
+
+
+def test_a_process_that_proc_conceals_counts_as_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_permitted(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("os.kill", not_permitted)
+    assert look(job_here(pid=2**22 + 1, process_started=1)).kind == "hidden"
+    assert look(job_here(pid=os.getpid(), process_started=1)).kind == "gone"
+
+
+def test_no_pid_that_a_record_holds_is_a_problem() -> None:
+    assert look(job_here(pid=2**63, supervisor_pid=2**40, process_started=1)).kind == "gone"

@@ -1,0 +1,251 @@
+"""What a child told lasts though the server that confirmed it dies and has forgotten its last second."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+
+from gnjobs.runtime.child import ChildOutput
+from gnjobs.runtime.child_hash import ChildHash, MissingHash
+from tests.support.one_child import HASH, KEY, KEYS, lines, prepare, state
+from tests.support.servers import Server
+from tests.support.waiting import wait_for
+
+LASTING = 2.0
+
+
+@pytest.fixture
+def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A server that will have forgotten, once it was killed, all but that there is a child."""
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", LASTING)
+    with own_server.client() as client:
+        prepare(client)
+        client.save()
+    return own_server
+
+
+def die_and_last(server: Server, child: ChildOutput) -> None:
+    """Let the server forget its last seconds, and wait until the child's end lasts all the same."""
+    server.kill()
+    server.start()
+    child.outlast()
+
+
+def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.print("hello")
+            assert child.writer.flush(10)
+            client.delete(KEY)
+            child.fault({"row": 1})
+        assert child.error is not None
+        assert state(client).status == "success"
+        die_and_last(forgetting, child)
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert not client.exists(KEY)
+
+
+def test_a_silent_child_whose_start_was_forgotten_is_running_again(forgetting: Server) -> None:
+    with forgetting.client() as client, ChildOutput(KEY, forgetting.url):
+        wait_for(lambda: state(client).status == "running")
+        forgetting.kill()
+        forgetting.start()
+        wait_for(lambda: state(client).status == "running")
+
+
+def test_an_end_that_a_dying_server_forgot_is_told_again(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.print("hello")
+            child.fault({"row": 1})
+        assert state(client).status == "success"
+        die_and_last(forgetting, child)
+        found = state(client)
+        assert (found.status, found.faults, found.pid) == ("success", 1, os.getpid())
+        assert lines(client) == [("out", "hello"), ("fault", '{"row":1}')]
+
+
+def test_an_end_that_took_long_to_store_is_watched_for_as_long_as_any(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        child = ChildOutput(KEY, forgetting.url)
+        wait_for(lambda: state(client).status == "running")
+        forgetting.send(signal.SIGSTOP)
+        ending = threading.Thread(target=child.succeed)
+        ending.start()
+        time.sleep(LASTING * 1.5)
+        forgetting.send(signal.SIGCONT)
+        ending.join(20)
+        assert state(client).status == "success"
+        die_and_last(forgetting, child)
+        assert state(client).status == "success"
+
+
+def test_an_end_behind_an_unnoticed_death_of_the_server_carries_everything(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        with ChildOutput(KEY, forgetting.url) as child:
+            child.fault({"row": 1})
+            child.progress(1, 2)
+            wait_for(lambda: state(client).percent == 50)
+            forgetting.kill()
+            forgetting.start()
+        found = state(client)
+        assert (found.status, found.faults, found.percent, found.pid) == ("success", 1, 50, os.getpid())
+        assert found.started
+        child.outlast()
+
+
+def remove_status(client: redis.Redis) -> None:
+    client.hdel(HASH, "status", "transition-token")
+
+
+def put_string(client: redis.Redis) -> None:
+    client.set(HASH, "somebody else's")
+
+
+@pytest.mark.parametrize("spoil", [remove_status, put_string])
+@pytest.mark.parametrize("moment", ["before its end", "after its end"])
+def test_a_spoilt_hash_keeps_no_child_from_ending(
+    server: Server,
+    client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[redis.Redis], None],
+    moment: str,
+) -> None:
+    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.3)
+    prepare(client)
+    child = ChildOutput(KEY, server.url)
+    wait_for(lambda: state(client).status == "running")
+    if moment == "before its end":
+        spoil(client)
+    ending = threading.Thread(target=child.succeed, daemon=True)
+    ending.start()
+    ending.join(10)
+    assert not ending.is_alive()
+    if moment == "after its end":
+        spoil(client)
+    lasting = threading.Thread(target=child.outlast, daemon=True)
+    lasting.start()
+    lasting.join(10)
+    assert not lasting.is_alive()
+
+
+def test_what_goes_wrong_otherwise_is_tried_again(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(client)
+    found, given = ChildHash.set, iter([UnicodeError("a host name")])
+
+    def fail_once(hash_: ChildHash, fields: dict[str, object]) -> None:
+        for error in given:
+            raise error
+        found(hash_, fields)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ChildHash, "set", fail_once)
+    with ChildOutput(KEY, server.url) as child:
+        child.progress(1, 2)
+        wait_for(lambda: state(client).percent == 50)
+    assert state(client).status == "success"
+
+
+def test_a_process_waits_once_for_all_that_has_to_last(own_server: Server) -> None:
+    with own_server.client() as client:
+        prepare(client)
+        for name in ("c2", "c3", "c4"):
+            client.hset(KEYS.job("job"), f"child:{name}", KEYS.child_output("job", name))
+            client.hset(KEYS.child("job", name), "status", "pending")
+    code = """
+import sys
+from gnjobs.outputs import at_exit
+from gnjobs.runtime.child import ChildOutput
+import multiprocessing.util  # ends a process, too
+at_exit._OUTLAST_SECONDS = 3.0
+for key in sys.argv[2:]:
+    ChildOutput(key, sys.argv[1]).succeed()
+print("ended", flush=True)
+sys.stdin.read()
+"""
+    keys = [KEYS.child_output("job", name) for name in ("c1", "c2", "c3", "c4")]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, own_server.url, *keys], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"ended\n"
+        own_server.kill()
+        begun = time.monotonic()
+        process.stdin.close()
+        assert process.wait(60) == 0
+    assert 2.0 < time.monotonic() - begun < 5.9
+
+
+def test_a_job_is_missed_only_by_servers_that_answer(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.runtime.child_hash._GIVE_UP_AFTER", 0.1)
+    child = ChildHash(server.url, KEYS, "job", "c1")
+    for _ in range(2):
+        with pytest.raises(MissingHash):
+            child.claim()
+        time.sleep(0.2)
+        child.disconnect()  # as the state does where a server does not answer
+    assert not child.is_gone
+    prepare(client)
+    child.claim()
+    assert state(client).status == "running"
+    child.close()
+
+
+def test_an_end_that_stands_keeps_nobody_waiting_for_a_server_that_is_full(
+    forgetting: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with forgetting.client() as client:
+        child = ChildOutput(KEY, forgetting.url)
+        assert child.succeed()
+        client.config_set("maxmemory", "1")
+        client.client_kill_filter(_type="normal", skipme=True)
+        lasting = threading.Thread(target=child.outlast, daemon=True)
+        lasting.start()
+        lasting.join(LASTING + 5.0)
+        assert not lasting.is_alive()
+
+
+def test_a_child_says_more_of_its_end_than_who_restored_it(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        child = ChildOutput(KEY, forgetting.url)
+        child.progress(3, 4)
+        child.fail("bad cell")
+        client.delete(HASH)
+        client.hset(HASH, mapping={"status": "error", "transition-token": "the supervisor's"})
+        client.client_kill_filter(_type="normal", skipme=True)
+        child.outlast()
+        found = state(client)
+        assert (found.status, found.error, found.percent) == ("error", "bad cell", 75)
+
+
+def test_a_connection_that_could_not_be_made_is_made_later(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(client)
+    found, given = redis.Connection.__init__, iter([OSError(24, "Too many open files")])
+
+    def fail_once(connection: redis.Connection, *arguments: Any, **options: Any) -> None:
+        for error in given:
+            raise error
+        found(connection, *arguments, **options)
+
+    child = ChildHash(server.url, KEYS, "job", "c1")
+    monkeypatch.setattr(redis.Connection, "__init__", fail_once)
+    with pytest.raises(OSError, match="Too many"):
+        child.claim()
+    child.disconnect()
+    child.claim()
+    assert state(client).status == "running"
+    child.close()

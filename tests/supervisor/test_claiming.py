@@ -1,0 +1,100 @@
+"""A supervisor that is told to stop before its job has begun: the job ends as killed, and nobody runs it."""
+
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gnjobs.processes.table import ProcessView
+from gnjobs.records.events import read_events
+from gnjobs.records.requests import ControlListener, ControlRequest, send_request
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
+from tests.support.servers import BINARIES, SYNCED, Server, running_server
+from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("lasting"), BINARIES["valkey"], *SYNCED) as server:
+        yield server
+
+
+def wait_for_attempt(server: Server, job: SupervisedJob) -> None:
+    """Start its supervisor while the server is away, and wait until it asks for it."""
+    with socket.create_server(("127.0.0.1", server.port)) as closed_door:
+        closed_door.settimeout(20)
+        job.supervise()
+        closed_door.accept()[0].close()
+
+
+def test_what_was_stopped_before_redis_answered_is_killed(lasting: Server) -> None:
+    job = SupervisedJob(lasting, ["true"])
+    lasting.kill()
+    try:
+        wait_for_attempt(lasting, job)
+        job.processes[0].terminate()
+        lasting.start()
+        done = job.wait_for("killed")
+        assert "its supervisor got SIGTERM" in done.stop_reason
+        assert done.started is None
+        assert job.processes[0].wait(20) == 128 + signal.SIGTERM
+        client = lasting.client()
+        assert client.zscore(KEYS.unfinished, job.id) is None
+        assert "killed" in [event.kind for event in read_events(client, KEYS)]
+    finally:
+        job.end()
+
+
+def test_a_second_signal_makes_it_leave(lasting: Server) -> None:
+    job = SupervisedJob(lasting, ["true"])
+    lasting.kill()
+    try:
+        wait_for_attempt(lasting, job)
+
+        def told_again() -> bool:
+            job.processes[0].terminate()
+            return job.processes[0].poll() is not None
+
+        wait_for(told_again)
+        assert b"before that was reported" in job.processes[0].stderr.read()
+    finally:
+        job.end()
+
+
+def test_whenever_a_launched_supervisor_is_stopped_its_job_ends(server: Server) -> None:
+    chance = random.Random(7)
+    store = JobStore.from_url(server.url)
+    jobs = [store.create(["sleep", "1000"]) for _ in range(8)]
+    for job in jobs:
+        launch(job, store=store)
+        supervisor = wait_for(lambda job=job: supervisor_of(job.id))
+        time.sleep(chance.uniform(0.0, 0.3))  # at any moment of its start
+        os.kill(supervisor, signal.SIGTERM)
+    for job in jobs:
+        wait_for(lambda job=job: store.get(job.id).status == "killed", 20)
+    wait_for(lambda: not any(supervisor_of(job.id) for job in jobs), 20)
+
+
+def supervisor_of(job_id: str) -> int | None:
+    marks = ProcessView().marks.items()
+    return next((pid for pid, mark in marks if mark is not None and mark.job == job_id), None)
+
+
+def test_a_request_is_heard_that_came_before_the_listener_found_the_server(lasting: Server) -> None:
+    stream = KEYS.host_control("host")
+    heard: list[ControlRequest] = []
+    lasting.kill()
+    with socket.create_server(("127.0.0.1", lasting.port)) as closed_door:
+        closed_door.settimeout(20)
+        ControlListener(lasting.url, stream, heard.append, last_seconds=30.0).start()
+        closed_door.accept()[0].close()
+    lasting.start()
+    request_id = send_request(lasting.client(), stream, ControlRequest("", "kill", job="x"))
+    wait_for(lambda: heard)
+    assert [request.id for request in heard] == [request_id]

@@ -1,0 +1,107 @@
+"""A supervisor's record over replies that are lost."""
+
+import threading
+
+import pytest
+import redis
+
+from gnjobs.records.keys import Keys
+from gnjobs.records.scripts import Outcome
+from gnjobs.records.statuses import RUNNING, SUCCESS
+from gnjobs.supervisor import reporter as reporting
+from gnjobs.supervisor.children import ChildWatch, read_children
+from gnjobs.supervisor.measure import Measured
+from gnjobs.supervisor.record import RecordLink, Step
+from gnjobs.supervisor.reporter import Reporter
+from tests.support.servers import Server
+
+KEYS = Keys()
+
+
+class LossyLink(RecordLink):
+    """Loses the reply to the next change of status, which is made all the same."""
+
+    loses_reply = False
+
+    def _take(self, step: Step) -> tuple[Outcome, str]:
+        taken = super()._take(step)
+        if self.loses_reply:
+            self.loses_reply = False
+            raise redis.ConnectionError("the reply is lost")
+        return taken
+
+
+@pytest.fixture
+def link(server: Server) -> LossyLink:
+    server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
+    made = LossyLink(server.url, KEYS, "j")
+    made.read()
+    assert made.claim({"lines": 0})[0] == "done"
+    return made
+
+
+def test_a_final_step_whose_reply_was_lost_keeps_its_fields(server: Server, link: LossyLink) -> None:
+    link.loses_reply = True
+    with pytest.raises(redis.ConnectionError):
+        link.move({RUNNING}, SUCCESS, {"lines": 7})
+    link.doubt()
+    assert link.mend()
+    assert link.move({RUNNING}, SUCCESS, {"lines": 7}) == ("done", SUCCESS)
+    assert server.client().hget(KEYS.job("j"), "lines") == b"7"
+
+
+def test_a_refused_step_leaves_the_fields_of_whoever_was_first(server: Server, link: LossyLink) -> None:
+    client = server.client()
+    client.hset(KEYS.job("j"), mapping={"status": "lost", "transition-token": "x", "error": "nobody reports"})
+    assert link.move({RUNNING}, SUCCESS, {"error": "ours"}) == ("refused", "lost")
+    link.doubt()
+    assert link.mend()
+    assert client.hmget(KEYS.job("j"), "status", "error") == [b"lost", b"nobody reports"]
+
+
+def test_a_record_that_was_removed_is_not_mended(server: Server, link: LossyLink) -> None:
+    server.client().delete(KEYS.job("j"))
+    link.doubt()
+    assert not link.mend()
+    assert not server.client().exists(KEYS.job("j"))
+
+
+@pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
+def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(reporting, "LASTING_SECONDS", 0.05)
+    own_server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
+    link = RecordLink(own_server.url, KEYS, "j")
+    link.read()
+    link.claim({})
+    is_over = threading.Event()
+    reporter = Reporter(
+        link,
+        ChildWatch(KEYS, "j"),
+        lambda _: Measured({}, {}, 0, 0.0),
+        on_removed=is_over.set,
+        on_lasting=is_over.set,
+    )
+
+    def work() -> None:
+        link.move({RUNNING}, SUCCESS, {})
+        own_server.kill()
+
+    reporter.start()
+    reporter.finish(work)
+    assert is_over.wait(20)
+
+
+def test_a_child_whose_kill_was_forgotten_half_way_is_killed_again(server: Server, link: LossyLink) -> None:
+    client, key = server.client(), KEYS.child("j", "c")
+    watch = ChildWatch(KEYS, "j")
+    client.hset(KEYS.job("j"), "child:c", KEYS.child_output("j", "c"))
+    client.hset(key, mapping={"status": "killed", "stop-by": "tux", "signal": "15", "label": "a"})
+    read_children(link, watch)
+    client.delete(key)
+    client.hset(key, mapping={"status": "stopping", "label": "a"})
+    watch.doubt()
+    read_children(link, watch)
+    assert client.hmget(key, "status", "stop-by", "signal") == [b"killed", b"tux", b"15"]

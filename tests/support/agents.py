@@ -1,0 +1,62 @@
+"""Agents of this host: one in this process, and one that comes back whenever it is killed."""
+
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gnjobs.control.agent import Agent
+from gnjobs.processes.host import host_name
+from gnjobs.store import JobStore
+from tests.support.supervised import KEYS
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
+
+
+@contextmanager
+def agent_at_work(store: JobStore) -> Iterator[Agent]:
+    """An agent that looks around all the time, once it is known."""
+    agent = Agent(store, every=0.2)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+        yield agent
+    finally:
+        agent.stop()
+        thread.join()
+
+
+class Agents:
+    """The host's agent, started again whenever it ends, as systemd does it."""
+
+    def __init__(self, url: str) -> None:
+        self._command = gnjobs("agent", "--redis-url", url)
+        self._is_over = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._restart)
+        self.kills = 0
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
+
+    def __enter__(self) -> "Agents":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+        self._process.kill()
+        self._thread.join()
+
+    def _restart(self) -> None:
+        while True:
+            self._process.wait()
+            if self._is_over.wait(0.1):
+                return
+            self._process = self._start()
+
+    def kill(self) -> None:
+        """End the one that is there as the kernel does for memory."""
+        self.kills += 1
+        self._process.kill()

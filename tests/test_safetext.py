@@ -1,0 +1,57 @@
+"""Untrusted text can do nothing to a terminal."""
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnjobs.text import safe_line, safe_text
+from tests.support.hostile import TEXTS
+
+ANY_TEXT = st.text(
+    st.characters(min_codepoint=0, max_codepoint=0x10FFFF, exclude_categories=()), max_size=100
+)
+
+
+def acts(character: str) -> bool:
+    """Whether a character is a control, a format character or a surrogate by Unicode's own table."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+@given(ANY_TEXT | st.sampled_from(sorted(TEXTS.values())))
+def test_nothing_that_acts_is_left(text: str) -> None:
+    allowed = set("\t\n")
+    assert not [c for c in safe_text(text) if acts(c) and c not in allowed]
+    assert not [c for c in safe_line(text) if acts(c)]
+    safe_text(text).encode()
+
+
+@given(
+    st.text(st.characters(min_codepoint=0x20, max_codepoint=0x2FFF, categories=["L", "N", "P", "S", "Mn"]))
+)
+def test_ordinary_text_is_left_as_it_is(text: str) -> None:
+    visible = "".join(c for c in text if c not in "\u115f\u1160\u17b4\u17b5")
+    assert safe_text(visible) == visible
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]52;c;x\x07", "␛]52;c;x␇"),
+        ("a\x9bb", "a<U+009B>b"),
+        ("\udc9b", "<9B>"),
+        ("\u202etxt", "<U+202E>txt"),
+        ("a\r\nb", "a␍␊b"),
+        ("a\tb", "a       b"),
+        ("\x7f", "␡"),
+        ("[@click=app.bell]x", "[@click=app.bell]x"),
+    ],
+)
+def test_stand_ins_show_what_was_stored(text: str, shown: str) -> None:
+    assert safe_line(text) == shown
+
+
+@given(ANY_TEXT)
+def test_making_safe_twice_changes_nothing(text: str) -> None:
+    assert safe_line(safe_line(text)) == safe_line(text)

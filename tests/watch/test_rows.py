@@ -1,0 +1,130 @@
+"""Rows say the same whichever way they were read, and nothing found in Redis makes them raise."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnjobs.records.fields import LIST_FIELDS, Job
+from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
+from gnjobs.watch.reading import ROW_FIELDS, RowReader
+from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, row_of
+from tests.support.hostile import NUMBERS, TEXTS
+
+VALUES = st.one_of(
+    st.none(),
+    st.binary(max_size=40),
+    st.sampled_from([text.encode("utf-8", "surrogateescape") for text in NUMBERS]),
+    st.sampled_from([b"12", b"1700000000.25", b"100", b"-9"]),
+    st.sampled_from([text.encode("utf-8", "surrogatepass") for text in TEXTS.values() if len(text) < 400]),
+)
+
+
+def record(**fields: str) -> dict[str, bytes]:
+    return {name.replace("_", "-"): value.encode() for name, value in fields.items()}
+
+
+def listed(fields: dict[str, bytes], names: tuple[str, ...] = ROW_FIELDS) -> list[bytes | None]:
+    return [fields.get(name) for name in names]
+
+
+def read(fields: dict[str, bytes]) -> JobRow | None:
+    return RowReader("gn-uploader").read("j1", listed(fields))
+
+
+@given(
+    st.sampled_from(sorted(FINAL_STATUSES)),
+    st.dictionaries(st.sampled_from([name for name in ROW_FIELDS if name != "status"]), VALUES.filter(bool)),
+)
+def test_the_quick_way_says_what_the_whole_record_says(status: str, fields: dict[str, bytes]) -> None:
+    fields = fields | {"status": status.encode()}
+    reader = RowReader("gn-uploader")
+    assert reader.read("j1", listed(fields)) == reader.read_whole("j1", listed(fields, LIST_FIELDS))
+
+
+@given(st.lists(VALUES, min_size=len(LIST_FIELDS), max_size=len(LIST_FIELDS)))
+def test_reading_is_total(found: list[bytes | None]) -> None:
+    row = RowReader().read_whole("j1", found)
+    assert row is None or (row.label and len(row.label) <= LONGEST_TEXT)
+
+
+def test_an_unfinished_job_is_left_to_be_read_whole() -> None:
+    assert read(record(status="running")) is None
+    assert read({}) is None
+    row = RowReader().read_whole("j1", listed(record(status="running", cpu="12"), LIST_FIELDS))
+    assert row is not None
+    assert (row.rank, row.cpu, row.is_final) == (RANK_UNFINISHED, 12.0, False)
+    assert RowReader().read_whole("j1", [None] * len(LIST_FIELDS)) is None
+
+
+def test_shown_states_of_what_has_ended() -> None:
+    shown = {status: read(record(status=status)) for status in FINAL_STATUSES}
+    assert {s: r.state for s, r in shown.items() if r} == {
+        "success": "done",
+        "error": "failed",
+        "killed": "killed",
+        "lost": "lost",
+    }
+    with_faults = read(record(status="success", faults="312"))
+    assert with_faults is not None
+    assert (with_faults.state, with_faults.faults, with_faults.rank) == ("faults", 312, RANK_FINISHED)
+
+
+def test_the_last_word_says_why_it_ended() -> None:
+    def says(**fields: str) -> str | None:
+        row = read(record(**fields))
+        assert row is not None
+        return row.says
+
+    assert says(status="killed", stop_by="tux", stop_reason="runaway", message="7 of 12") == "by tux: runaway"
+    assert says(status="error", error="Traceback\n  line\nValueError: x\n", message="m") == "ValueError: x"
+    assert says(status="error", message="m") == "m"
+    assert says(status="error", exit_code="3") == "exit code 3"
+    assert says(status="killed", signal="9", exit_code="-9") == "signal 9"
+    assert says(status="success", message="all good", stop_by="tux") == "all good"
+
+
+def test_a_label_is_never_empty() -> None:
+    for fields, expected in (
+        ({"label": "L", "filename": "f"}, "L"),
+        ({"filename": "f", "command": "c"}, "f"),
+        ({"command": "c"}, "c"),
+        ({}, "j1"),
+    ):
+        row = read(record(status="success", **fields))
+        assert row is not None
+        assert row.label == expected
+
+
+def test_children_that_ended_are_counted_from_the_summary() -> None:
+    summary = msgspec.json.encode({"counts": {"success": 5, "error": 1, "killed": 1, "running": 5}}).decode()
+    row = read(record(status="error", children="12", children_summary=summary))
+    assert row is not None
+    assert (row.children_done, row.children) == (7, 12)
+
+
+def test_times_of_a_running_and_of_an_ended_job() -> None:
+    running = row_of(Job(id="a", status="running", started=100.0, last_output=120.0, heartbeat=150.0))
+    assert (running.run_seconds(160.0), running.silent_since, running.silence) == (60.0, 120.0, 30.0)
+    ended = row_of(Job(id="a", status="success", started=100.0, finished=130.0, last_output=120.0))
+    assert (ended.run_seconds(1000.0), ended.silent_since, ended.silence) == (30.0, None, None)
+    assert row_of(Job(id="a", status="pending")).run_seconds(5.0) is None
+
+
+def test_rows_are_ordered_by_trouble_then_unfinished_then_creation() -> None:
+    jobs = [Job(id=s + str(c), status=s, created=c) for s in sorted(STATUSES) for c in (1.0, 2.0)]
+    rows = [row_of(job) for job in jobs]
+    troubled = next(row for row in rows if row.id == "running1.0").judged("stuck")
+    rows = [troubled if row.id == troubled.id else row for row in rows]
+    order = [row.id for row in sorted(rows, reverse=True)]
+    assert order[0] == "running1.0"
+    assert all(row.startswith(("pending", "running", "stopping")) for row in order[1:6])
+    assert order[-1].endswith("1.0")
+
+
+def test_words_that_many_share_are_kept_once() -> None:
+    reader = RowReader()
+    rows = [reader.read(f"j{n}", listed(record(status="success", user_id="jsmith"))) for n in range(2)]
+    assert rows[0] is not None
+    assert rows[1] is not None
+    assert rows[0].user is rows[1].user
+    assert rows[0].judged("ok") is rows[0]
