@@ -39,6 +39,9 @@ def test_names_are_those_of_the_design() -> None:
     assert keys.child_output("j", "c") == "P:jobs:j:children:c:output"
     assert keys.user_jobs("u") == "P:users:u:jobs"
     assert keys.host_control("h") == "P:hosts:h:control"
+    assert keys.user_requests("u") == "P:users:u:requests"
+    assert keys.admin_requests == "P:admins:requests"
+    assert keys.answers("j") == "P:jobs:j:answers"
 
 
 @given(IDS, IDS)
@@ -47,6 +50,7 @@ def test_what_is_built_is_parsed_back(job_id: str, child_id: str) -> None:
     assert KEYS.parse(KEYS.output(job_id)) == JobKey("output", job_id)
     assert KEYS.parse(KEYS.processes(job_id)) == JobKey("processes", job_id)
     assert KEYS.parse(KEYS.control(job_id)) == JobKey("control", job_id)
+    assert KEYS.parse(KEYS.answers(job_id)) == JobKey("answers", job_id)
     assert KEYS.parse(KEYS.child(job_id, child_id)) == JobKey("child", job_id, child_id)
     assert KEYS.parse(KEYS.child_output(job_id, child_id)) == JobKey("child-output", job_id, child_id)
     assert child_id_of_output(KEYS.child_output(job_id, child_id))[1:] == (job_id, child_id)

@@ -8,17 +8,17 @@ from typing import Literal, NamedTuple
 from gnjobs.errors import InvalidName
 
 DEFAULT_PREFIX = "gn-uploader"
-RESERVED_IDS = frozenset({"output", "control", "children", "processes"})
+RESERVED_IDS = frozenset({"output", "control", "answers", "children", "processes"})
 CHILD_FIELD = "child:"
 # How long keys live (seconds): those of a job that may run, and those of one that has ended.
 MONTH = 30 * 86400
 WEEK = 7 * 86400
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_NEVER_TOLD = (b":output", b":processes", b":control")
+_NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
-KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "foreign"]
+KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "answers", "foreign"]
 
 
 class ForeignKey(NamedTuple):
@@ -75,6 +75,7 @@ class Keys:
         self.users = f"{self.prefix}:users"
         self.hosts = f"{self.prefix}:hosts"
         self.events = f"{self.prefix}:events"
+        self.admin_requests = f"{self.prefix}:admins:requests"
         self.jobs_namespace = f"{self.jobs}:"
 
     def __repr__(self) -> str:
@@ -96,6 +97,10 @@ class Keys:
         """The stream of requests to the job's supervisor, and its answers."""
         return f"{self.job(job_id)}:control"
 
+    def answers(self, job_id: str) -> str:
+        """The stream of what a supervisor or an agent answers to requests about the job; askers can't write it."""
+        return f"{self.job(job_id)}:answers"
+
     def child(self, job_id: str, child_id: str) -> str:
         """The hash with one child's state."""
         return f"{self.job(job_id)}:children:{check_id(child_id, 'child id')}"
@@ -107,6 +112,10 @@ class Keys:
     def user_jobs(self, user_id: str) -> str:
         """The sorted set of one user's job ids, scored by creation."""
         return f"{self.users}:{check_id(user_id, 'user id')}:jobs"
+
+    def user_requests(self, user_id: str) -> str:
+        """The stream of one user's requests: who may write it is the server's to say, so its name proves the asker."""
+        return f"{self.users}:{check_id(user_id, 'user id')}:requests"
 
     def host_control(self, host: str) -> str:
         """The stream of requests to a host's agent."""
@@ -151,7 +160,7 @@ class Keys:
         match rest.split(":"):
             case [""]:
                 return JobKey("record", job_id) if key.endswith(job_id) else JobKey("foreign", job_id)
-            case ["output" | "processes" | "control" as kind]:
+            case ["output" | "processes" | "control" | "answers" as kind]:
                 return JobKey(kind, job_id)
             case ["children", child_id] if is_id(child_id):
                 return JobKey("child", job_id, child_id)
@@ -168,7 +177,7 @@ class Keys:
         if name.endswith(_NEVER_TOLD):
             return None
         parsed = self.parse(name.decode("utf-8", "surrogateescape"))
-        if parsed is None or parsed.kind in {"output", "processes", "control", "child-output"}:
+        if parsed is None or parsed.kind in {"output", "processes", "control", "answers", "child-output"}:
             return None
         if parsed.kind == "foreign":
             return parsed.job_id, ""
