@@ -1,10 +1,12 @@
 """What a server refuses for now is tried again."""
 
 import threading
+import time
 
 import pytest
 import redis
 
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import is_passing, patiently
 from tests.support.faults import FAULTS, Fault, broken
 from tests.support.servers import Server
@@ -33,6 +35,27 @@ def test_a_write_is_tried_until_the_server_takes_it(own_server: Server, fault: F
             assert tried.wait(10)
         thread.join(20)
         assert client.get("key") == b"value"
+
+
+def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_success() -> None:
+    backoff = Backoff(first=0.5, longest=2.0)
+    assert [backoff.failed() for _ in range(4)] == [0.5, 1.0, 2.0, 2.0]
+    assert time.monotonic() + 1 < backoff.retry_at <= time.monotonic() + 2
+    backoff.succeeded()
+    assert backoff.retry_at == 0.0
+    assert backoff.failed() == 0.5
+
+
+def test_waiting_for_a_server_that_stays_away_can_be_limited() -> None:
+    tries = []
+
+    def fail() -> None:
+        tries.append(time.monotonic())
+        raise redis.ConnectionError("away")
+
+    with pytest.raises(redis.ConnectionError):
+        patiently(fail, 0.1)
+    assert len(tries) > 1
 
 
 def test_what_will_never_succeed_is_raised() -> None:

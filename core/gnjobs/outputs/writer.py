@@ -11,6 +11,7 @@ from gnjobs.outputs import at_exit
 from gnjobs.outputs.connection import OutputConnection
 from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import BATCH_BYTES, OutputWindow, pieces
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.values import encode_text
 
 KEEP_SECONDS: Final = 30 * 86400
@@ -21,8 +22,6 @@ _OLDEST: Final = 0.1
 _PARTIAL_EVERY: Final = 1.0
 _PARTIAL_CHARACTERS: Final = 4096
 _WATCH_EVERY: Final = 0.25
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 2.0
 _LINES_AT_FIRST: Final = 100
 _LINES_AT_ONCE: Final = 2000
 
@@ -76,8 +75,7 @@ class OutputWriter:
         self._partial_after = 0.0
         self._taken = 0.0
         self._watch_at = 0.0
-        self._retry_at = 0.0
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff(first=0.02)
         self._hurry = 0
         self._refusal: str | None = None
         self._is_copy = False
@@ -228,11 +226,10 @@ class OutputWriter:
             except Exception as error:  # noqa: BLE001 - whatever it is, the lines stay and the job goes on
                 self._delivery.drop()
                 self.trouble = f"{type(error).__name__}: {error}"
-                self._retry_at = monotonic() + self._pause
-                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+                self._backoff.failed()
             else:
                 self.trouble = None
-                self._pause = _FIRST_PAUSE
+                self._backoff.succeeded()
         self._delivery.drop()
 
     def _wait_for_work(self) -> bool:
@@ -260,7 +257,7 @@ class OutputWriter:
             due.append(self._partial_after)
         if self._window.kept or self._lasts_until is not None:
             due.append(self._watch_at)
-        return max(min(due), self._retry_at) - now if due else None
+        return max(min(due), self._backoff.retry_at) - now if due else None
 
     def _open_is_due(self, now: float) -> bool:
         """Whether the open lines are to be sent now rather than be joined by more."""

@@ -1,5 +1,6 @@
 """Connections to Redis with everything explicit: protocol, decoding, timeouts, retries."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -8,6 +9,8 @@ import redis
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError
 from redis.retry import Retry
+
+from gnjobs.records.backoff import Backoff
 
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -86,7 +89,6 @@ Value = TypeVar("Value")
 
 # How long a child's end is watched after it was stored: a journal that is synced every second may lose two.
 LASTING_SECONDS = 2.5
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
 _PASSING_ERRORS = (
     redis.ConnectionError,
@@ -107,14 +109,16 @@ def is_passing(error: redis.RedisError) -> bool:
     return isinstance(error, _PASSING_ERRORS) or said.startswith(_PASSING_WORDS)
 
 
-def patiently(action: Callable[[], Value]) -> Value:
-    """Do something in Redis, again and again while it is away; `action` must bear being repeated."""
-    pause = _FIRST_PAUSE
+def patiently(action: Callable[[], Value], limit: float = math.inf) -> Value:
+    """Do something in Redis, again and again while it is away; `action` must bear being repeated.
+
+    Errors that will stay are raised at once, any other after `limit` seconds.
+    """
+    backoff, until = Backoff(), time.monotonic() + limit
     while True:
         try:
             return action()
         except redis.RedisError as error:
-            if not is_passing(error):
+            if not is_passing(error) or time.monotonic() >= until:
                 raise
-        time.sleep(pause)
-        pause = min(_LONGEST_PAUSE, pause * 2)
+        time.sleep(backoff.failed())

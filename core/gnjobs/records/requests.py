@@ -9,6 +9,7 @@ import msgspec
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import connect
 from gnjobs.records.values import Seconds, encode_text
 
@@ -50,7 +51,6 @@ DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
-_LONGEST_PAUSE = 2.0
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
@@ -169,14 +169,13 @@ class ControlListener(threading.Thread):
 
     def run(self) -> None:
         """Listen for ever."""
-        pause = 0.0
+        backoff = Backoff()
         while True:
             try:
                 self._hear()
-                pause = 0.0
+                backoff.succeeded()
             except redis.RedisError:
-                pause = min(_LONGEST_PAUSE, pause * 2 or 0.05)
-                time.sleep(pause)
+                time.sleep(backoff.failed())
 
     def _hear(self) -> None:
         if self._last is None:

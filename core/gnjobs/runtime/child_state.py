@@ -6,6 +6,7 @@ from time import monotonic, time
 from typing import Final
 
 from gnjobs.outputs import at_exit
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
@@ -13,8 +14,6 @@ from gnjobs.runtime.child_hash import ChildHash, EndStep, MissingHash
 
 _FIELDS_EVERY: Final = 0.25
 _LAST_OUTPUT_EVERY: Final = 1.0
-_FIRST_PAUSE: Final = 0.05
-_LONGEST_PAUSE: Final = 2.0
 _WATCH_EVERY: Final = 0.25
 
 
@@ -54,8 +53,7 @@ class ChildState:
         self._stated_over = 1  # the number of the connection over which everything was said
         self._is_watching = False
         self._watch_at = 0.0
-        self._retry_at = 0.0
-        self._pause = _FIRST_PAUSE
+        self._backoff = Backoff()
         self._is_copy = False
         self._thread = threading.Thread(target=self._run, name=f"state {self._hash.key}", daemon=True)
         at_exit.watch(self)
@@ -149,7 +147,7 @@ class ChildState:
                 self._hash.disconnect()
                 self._try_later(is_hopeless=is_wrong_type(error))
             else:
-                self._pause = _FIRST_PAUSE
+                self._backoff.succeeded()
         self._hash.close()
 
     def _wait_for_work(self) -> bool:
@@ -161,7 +159,7 @@ class ChildState:
                     self._is_flushing = False
                     self._changed.notify_all()
                 if delay is None and self._is_watching:
-                    delay = max(self._watch_at, self._retry_at) - monotonic()
+                    delay = max(self._watch_at, self._backoff.retry_at) - monotonic()
                 self._is_idle = delay is None
                 if delay is not None and delay <= 0:
                     return True
@@ -179,7 +177,7 @@ class ChildState:
             due = self._sent_at + _LAST_OUTPUT_EVERY
         else:
             return None
-        return max(due, self._retry_at) - monotonic()
+        return max(due, self._backoff.retry_at) - monotonic()
 
     def _is_later(self) -> bool:
         return max(self._progressed, self._last_line()) > self._last_output
@@ -260,5 +258,4 @@ class ChildState:
             self.stop()
         if self._end is None or not self._end.is_done:
             self._restate()
-        self._retry_at = monotonic() + self._pause
-        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._backoff.failed()

@@ -1,7 +1,6 @@
 """Killing one child of a job alone: its processes, its status, and the answers to whoever asked."""
 
 import threading
-import time
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -10,7 +9,7 @@ import redis
 from gnjobs.processes.end import end_processes
 from gnjobs.processes.find import why_not_alone
 from gnjobs.processes.seen import Found
-from gnjobs.records.connection import connect
+from gnjobs.records.connection import connect, patiently
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Child, read_child
 from gnjobs.records.requests import ControlRequest, KillStep, step
@@ -21,7 +20,6 @@ from gnjobs.supervisor.answers import Answers
 from gnjobs.supervisor.record import RecordLink
 
 _REPORTING_SECONDS = 600.0
-_LONGEST_PAUSE = 2.0
 
 
 class ChildKill(threading.Thread):
@@ -100,15 +98,11 @@ class ChildKill(threading.Thread):
             "stop-by": encode_text(self._request.by),
             "stop-reason": encode_text(self._request.reason),
         }
-        until, pause = time.monotonic() + limit, 0.05
-        while True:
-            try:
-                return transition(self._client, self._key, allowed, to, f"{self._request.id}:{name}", said)
-            except redis.RedisError:
-                if time.monotonic() >= until:
-                    return None
-                time.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+        token = f"{self._request.id}:{name}"
+        try:
+            return patiently(lambda: transition(self._client, self._key, allowed, to, token, said), limit)
+        except redis.RedisError:
+            return None
 
     def _record(self, child: Child, verdict: KillStep) -> None:
         text = f"child {child.label or child.id} killed: {verdict.text}"

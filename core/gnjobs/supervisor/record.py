@@ -10,6 +10,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from gnjobs.processes.host import login_name
 from gnjobs.records import values
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import CountedConnection
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job, read_job
@@ -195,7 +196,6 @@ class RecordLink:
 NO_SUCH_JOB = 3
 NO_CONNECTION = 5
 NOT_OURS = 1
-_LONGEST_PAUSE = 2.0
 
 
 class GivenUp(Exception):
@@ -211,7 +211,7 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
 
     A signal to stop that comes before ends the job as killed; a second one leaves it as it is.
     """
-    pause = 0.0
+    backoff, pause = Backoff(), 0.0
     told: list[signal.Signals] = []
     token = uuid.uuid4().hex
     while True:
@@ -228,7 +228,7 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
         except RedisError as problem:
             if isinstance(problem, AuthenticationError) or _is_lasting(problem):
                 raise GivenUp(f"Redis refuses this supervisor: {problem}", NO_CONNECTION) from problem
-            pause = min(pause * 2 or 0.05, _LONGEST_PAUSE)
+            pause = backoff.failed()
 
 
 def _is_lasting(problem: RedisError) -> bool:

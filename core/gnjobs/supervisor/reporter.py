@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from gnjobs.records import values
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
@@ -20,7 +21,6 @@ SNAPSHOT_LIFETIME = 30 * 86400
 LASTING_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
-_LONGEST_PAUSE = 2.0
 
 
 class Reporter(threading.Thread):
@@ -72,22 +72,23 @@ class Reporter(threading.Thread):
 
     def run(self) -> None:
         """Beat, and do what is asked for in between, until the end is reported and lasts."""
-        pause = 0.0
+        backoff, wait = Backoff(), BEAT_SECONDS
         while True:
-            self._poked.wait(pause or BEAT_SECONDS)
+            self._poked.wait(wait)
             self._poked.clear()
             try:
                 if self._finish is not None:
                     self._report_end(self._finish)
                     break
                 self._beat()
-                pause = 0.0
+                backoff.succeeded()
+                wait = BEAT_SECONDS
             except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
                 self._complain_once(problem)
                 if self._is_patience_over():
                     break
                 self._link.doubt()
-                pause = min(_LONGEST_PAUSE, pause * 2 or 0.05)
+                wait = backoff.failed()
         self._on_lasting()
 
     def _is_patience_over(self) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix
 from gnjobs.watch.requests import Deliver, Look, WatchRequests
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 REPLY_TIMEOUT = 2.0
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 
 
 class Watcher:
@@ -100,19 +100,19 @@ class Watcher:
     def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
         from gnjobs.watch.session import WatchSession
 
-        away_since, pause, again = 0.0, FIRST_PAUSE, False
+        backoff, away_since, again = Backoff(first=0.1, longest=1.0), 0.0, False
         while not self._requests.stopping:
             session = WatchSession(client, sources, self._requests, self._deliver, self._look)
             try:
                 self._server_time = _server_time(client) - time.monotonic()
                 session.open(again=again)
-                away_since, pause, again, self._told = 0.0, FIRST_PAUSE, True, None
+                backoff.succeeded()
+                away_since, again, self._told = 0.0, True, None
                 session.run()
             except Exception as error:  # noqa: BLE001 - a thread that dies in silence leaves a screen that looks live
                 away_since = away_since or time.time()
                 self._tell(FeedState("away", " ".join(str(error).split()), away_since))
-                self._requests.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                self._requests.wait(backoff.failed())
             finally:
                 session.close()
 

@@ -1,0 +1,27 @@
+"""How long to wait before trying again; apart from `connection`, so that redis need not be imported for it."""
+
+from time import monotonic
+
+
+class Backoff:
+    """The pauses between tries: each twice as long as the one before, from `first` to `longest` seconds.
+
+    `retry_at` is when the next try is due (monotonic seconds; 0 when nothing failed).
+    """
+
+    def __init__(self, first: float = 0.05, longest: float = 2.0) -> None:
+        self._first = first
+        self._longest = longest
+        self._next = first
+        self.retry_at = 0.0
+
+    def failed(self) -> float:
+        """Note a failure; returns how long to wait before the next try (seconds)."""
+        pause, self._next = self._next, min(self._next * 2, self._longest)
+        self.retry_at = monotonic() + pause
+        return pause
+
+    def succeeded(self) -> None:
+        """Begin anew with the shortest pause."""
+        self._next = self._first
+        self.retry_at = 0.0
