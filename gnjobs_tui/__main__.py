@@ -1,5 +1,5 @@
 """`python -m gnjobs_tui` is `gnjobs`."""
 
-from gnjobs_tui.cli import main
+from gnjobs_tui.cli.main import main
 
 main()

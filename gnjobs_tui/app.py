@@ -3,26 +3,21 @@
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
-from textual.app import App
 from textual.binding import Binding, BindingType
-from textual.notifications import SeverityLevel
 from textual.widgets import Input
 
 from gnjobs.records.actor import Actor
 from gnjobs.text import safe_text
-from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
-from gnjobs_tui.live import Changed, Watch
+from gnjobs_tui.live import Changed
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.style import DARK, OUR_THEMES, Part, content, theme_named
+from gnjobs_tui.style import DARK, OUR_THEMES, theme_named
 from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
-
-    from gnjobs.store import JobStore
-    from gnjobs_tui.screens.kill_run import KillRun
 
 
 def _commands() -> "type[Provider]":
@@ -32,7 +27,7 @@ def _commands() -> "type[Provider]":
     return ScreenCommands
 
 
-class GnjobsApp(App[None]):
+class GnjobsApp(Dashboard):
     """Watches all jobs, or those of one user; a curator's own."""
 
     CSS_PATH = "app.tcss"
@@ -54,20 +49,14 @@ class GnjobsApp(App[None]):
     def __init__(
         self, config: Config, actor: Actor, *, user: str | None = None, theme: str | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(config, actor)
         self.animation_level = "none"
-        self.config = config
-        self.actor = actor
         self._first_user = user or actor.only_user
         for each in OUR_THEMES:
             self.register_theme(each)
         found = theme_named(theme or config.theme, self.available_themes)
         self._unknown_theme = None if found else theme or config.theme
         self.theme = found or DARK.name
-        users = frozenset(actor.user_ids) if actor.role == "curator" else None
-        self.jobs = Watch(self, config, users, self._draw)
-        self._stores: dict[str, JobStore] = {}
-        self.kill_runs: list[KillRun] = []
 
     def get_default_screen(self) -> JobsScreen:
         """The first screen; an empty one below it would be laid out and drawn for nobody."""
@@ -104,7 +93,8 @@ class GnjobsApp(App[None]):
         for screen in self._watch_screens():
             screen.changed(message.change)
 
-    def _draw(self) -> None:
+    def draw_screens(self) -> None:
+        """Show on the screens what is known now."""
         for screen in self._watch_screens():
             if screen.is_active:
                 screen.draw()
@@ -112,18 +102,6 @@ class GnjobsApp(App[None]):
     def _watch_screens(self) -> "list[WatchScreen]":
         """The screens that have their widgets: not yet at the start, and no more while the app ends."""
         return [screen for screen in self.screen_stack if isinstance(screen, WatchScreen) and screen.children]
-
-    def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
-        """Kill in a thread that outlives the dialog; its steps come back as messages."""
-        from gnjobs_tui.screens.kill_run import Stepped
-
-        def tell() -> None:
-            self.post_message(Stepped())
-
-        def kill() -> None:
-            run.run(tell, force=force)
-
-        self.run_worker(kill, thread=True, exit_on_error=False, group="kill")
 
     def on_stepped(self) -> None:
         """Show the step in the dialog; say the end where that is closed."""
@@ -137,25 +115,13 @@ class GnjobsApp(App[None]):
                 if not isinstance(self.screen, KillScreen):
                     self.say(run.summary(), is_error=not run.succeeded)
 
-    @property
-    def feed(self) -> FeedState:
-        """How changes arrive."""
-        return self.jobs.state
+    def open_jobs_of(self, user: str) -> None:
+        """Show one user's jobs."""
+        self.push_screen(JobsScreen(user))
 
-    def store_of(self, row: JobRow) -> "JobStore":
-        """The store that holds a job; only to be used in a thread."""
-        return self.store_under(row.prefix or self.config.prefixes[0])
+    def open_log(self) -> None:
+        """Show the log of events."""
+        # Imported late, as all screens but the first: they would delay the first frame.
+        from gnjobs_tui.screens.log import LogScreen
 
-    def store_under(self, prefix: str) -> "JobStore":
-        """The store of a prefix; only to be used in a thread."""
-        from gnjobs.store import JobStore
-
-        if prefix not in self._stores:
-            lifetime = self.config.expires_after.get(prefix)
-            self._stores[prefix] = JobStore.from_url(self.config.url, prefix, lifetime=lifetime)
-        return self._stores[prefix]
-
-    def say(self, *parts: Part, is_error: bool = False) -> None:
-        """Tell something for a moment; the text may be anything."""
-        severity: SeverityLevel = "error" if is_error else "information"
-        self.notify(content(*parts).plain, severity=severity, markup=False)
+        self.push_screen(LogScreen())

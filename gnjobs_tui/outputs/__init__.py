@@ -1,1 +1,4 @@
-"""Outputs as a person reads them: what is seen of a line, the lines in memory, and the work that is done in threads."""
+"""Outputs as a person reads them: lines made ready for drawing, the position in them, searching and saving.
+
+Screens and widgets import it; it draws nothing itself.
+"""

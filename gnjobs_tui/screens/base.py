@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -13,11 +13,9 @@ from textual.worker import Worker
 
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
+from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
-
-if TYPE_CHECKING:
-    from gnjobs_tui.app import GnjobsApp
 
 
 class Failed(Message):
@@ -76,9 +74,9 @@ class WatchScreen(Screen[Any]):
         return super().check_action(action, parameters)
 
     @property
-    def dashboard(self) -> "GnjobsApp":
+    def dashboard(self) -> Dashboard:
         """The app, as what it is."""
-        return cast("GnjobsApp", self.app)
+        return cast("Dashboard", self.app)
 
     def trail(self) -> Sequence[Part]:
         """Where we are, for the header, after the name of the program."""
@@ -157,6 +155,4 @@ class WatchScreen(Screen[Any]):
 
     def action_log(self) -> None:
         """Show what happened."""
-        from gnjobs_tui.screens.log import LogScreen
-
-        self.app.push_screen(LogScreen())
+        self.dashboard.open_log()

@@ -1,7 +1,7 @@
 """The kill dialog: what dies, why, and each step until it is verified; Cancel has the focus."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,11 +10,9 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.kill_run import GRACE, KillRun, Target, target_lines, title_of, what_ends
 from gnjobs_tui.style import GLYPHS, Cell, Part, content, lines
-
-if TYPE_CHECKING:
-    from gnjobs_tui.app import GnjobsApp
 
 # On a lower terminal the list of processes makes room for the steps.
 LOW = 30
@@ -58,9 +56,9 @@ class KillScreen(ModalScreen[None]):
         self._run: KillRun | None = None
 
     @property
-    def dashboard(self) -> "GnjobsApp":
+    def dashboard(self) -> Dashboard:
         """The app, as what it is."""
-        return cast("GnjobsApp", self.app)
+        return cast("Dashboard", self.app)
 
     def compose(self) -> ComposeResult:
         """Who, what ends, why, two buttons, steps."""

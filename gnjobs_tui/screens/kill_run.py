@@ -5,8 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from textual.message import Message
-
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.text import duration_words
@@ -166,10 +164,6 @@ class KillRun:
 
 def _plain(part: Part) -> str:
     return part.text if isinstance(part, Cell) else part
-
-
-class Stepped(Message):
-    """A kill made a step."""
 
 
 def _token(step: "KillStep") -> str:

@@ -58,10 +58,8 @@ class RowActions(WatchScreen):
 
     def action_owner(self) -> None:
         """Show all jobs of the owner."""
-        from gnjobs_tui.screens.jobs import JobsScreen
-
         if self.row is not None and self.row.user:
-            self.app.push_screen(JobsScreen(self.row.user))
+            self.dashboard.open_jobs_of(self.row.user)
 
     def action_kill(self) -> None:
         """Ask what to kill."""

@@ -68,6 +68,4 @@ class UsersScreen(WatchScreen):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show one user's jobs."""
-        from gnjobs_tui.screens.jobs import JobsScreen
-
-        self.app.push_screen(JobsScreen(message.key))
+        self.dashboard.open_jobs_of(message.key)

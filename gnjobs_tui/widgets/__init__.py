@@ -1,1 +1,4 @@
-"""Widgets that draw what they are given; they know neither Redis nor each other."""
+"""Widgets that draw what they are given: tables, lines, outputs, the field for a filter. They never ask Redis.
+
+Screens import them.
+"""

@@ -215,7 +215,7 @@ def test_exit_codes_and_one_line_on_stderr(server: Server) -> None:
 def test_ls_imports_nothing_of_the_dashboard(server: Server) -> None:
     script = (
         "import sys; sys.argv = ['gnjobs', 'ls', '--json']\n"
-        "from gnjobs_tui.cli import main\n"
+        "from gnjobs_tui.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'textual', 'rich', 'psutil'}))"
     )

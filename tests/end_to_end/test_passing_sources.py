@@ -9,7 +9,7 @@ from tests.end_to_end.passing_sources import arguments_of, assigned, calls_of, d
 from tests.end_to_end.test_passing_places import COPIED, PLACES
 
 # The one place where toasts are made.
-SAYING = "app: content(*parts).plain"
+SAYING = "dashboard: content(*parts).plain"
 # What the source says there, by module and expression, and the place where it is seen.
 TOASTS = {
     "app: f'there is no theme {self._unknown_theme}'": "toast of a theme",
@@ -41,12 +41,12 @@ COPIES = {
     "row_actions: self.row.id": "copy of an id",
     "output: hole_words(item) if isinstance(item, Hole) else item.text": "copy of a line",
     "faults: safe(f'{file}: {said}')": "copy of a fault",
-    "text: safe_text(self._text)": "copy of a text",
+    "dialogs: safe_text(self._text)": "copy of a text",
 }
 # The palette offers what keys do; what they do is written in the source, and so is every tooltip.
 PALETTE = {
-    "commands: DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)",
-    "commands: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
+    "keys: DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)",
+    "keys: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
 }
 TOOLTIPS = {"jobs: f'Show {group}'", "output: about", "output_view: about"}
 TITLES = {"kill: title_of(self._targets)"}
@@ -54,7 +54,7 @@ TITLE_NAMES = (
     "title", "sub_title", "TITLE", "SUB_TITLE",
     "border_title", "border_subtitle", "BORDER_TITLE", "BORDER_SUBTITLE",
 )  # fmt: skip
-BUTTONS = {"confirm: content(self._answer)", "kill: content(_ASK_LABEL)"}
+BUTTONS = {"dialogs: content(self._answer)", "kill: content(_ASK_LABEL)"}
 BUTTON_LABELS = {"kill: content('KILL now')", "kill: content('Close')"}
 
 SOURCES: dict[str, tuple[Collection[str], Callable[[], set[str]]]] = {
@@ -63,7 +63,7 @@ SOURCES: dict[str, tuple[Collection[str], Callable[[], set[str]]]] = {
     "dialogs": (DIALOGS, lambda: calls_of("ConfirmScreen", "TextScreen")),
     "copies": (COPIES, lambda: arguments_of("copy_to_clipboard")),
     "palette entries": (PALETTE, lambda: calls_of("Hit", "DiscoveryHit", "SystemCommand", "SimpleCommand")),
-    "providers": ({"commands: ScreenCommands"}, lambda: defined("Provider", "get_system_commands")),
+    "providers": ({"keys: ScreenCommands"}, lambda: defined("Provider", "get_system_commands")),
     "lists of providers": ({"app: {_commands}"}, lambda: assigned("COMMANDS")),
     "tooltips": (TOOLTIPS, lambda: keywords("tooltip") | assigned("tooltip", "TOOLTIP")),
     "titles": (TITLES, lambda: assigned(*TITLE_NAMES)),
@@ -85,7 +85,9 @@ def test_what_the_tables_name_is_seen() -> None:
 
 
 def test_toasts_are_made_in_one_place_and_read_no_markup() -> None:
-    assert calls_of("notify") == {"app: self.notify(content(*parts).plain, severity=severity, markup=False)"}
+    assert calls_of("notify") == {
+        "dashboard: self.notify(content(*parts).plain, severity=severity, markup=False)"
+    }
 
 
 def test_keys_are_described_by_literals() -> None:

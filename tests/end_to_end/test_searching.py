@@ -15,8 +15,9 @@ KEYS = 30_000
 WORDS = "looking for jobs that no index lists"
 # As if every search took longer than anybody likes to wait.
 AT_ONCE = """
-from gnjobs_tui.cli import main, waiting
-waiting.SAID_AFTER = waiting.SAID_EVERY = 0.0
+from gnjobs_tui.cli import session
+from gnjobs_tui.cli.main import main
+session.SAID_AFTER = session.SAID_EVERY = 0.0
 main()
 """
 

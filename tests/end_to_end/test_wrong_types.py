@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gnjobs.errors import GnjobsError
-from gnjobs_tui.cli import cli
+from gnjobs_tui.cli.main import cli
 from tests.support.servers import Server
 from tests.support.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
 

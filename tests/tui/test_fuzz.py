@@ -20,7 +20,7 @@ from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records.fields import JOB_FIELDS, Fields, read_child, read_job
 from gnjobs.records.values import encode_text
 from gnjobs.watch.rows import row_of
-from gnjobs_tui.cli import cli
+from gnjobs_tui.cli.main import cli
 from gnjobs_tui.outputs.pager import Row
 from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import see

@@ -1,0 +1,132 @@
+"""The command line: `main` is the console script `gnjobs`."""
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from gnjobs.errors import (
+    AmbiguousId,
+    ConfigError,
+    FilterError,
+    GnjobsError,
+    InvalidJob,
+    InvalidName,
+    NoSuchJob,
+    NotAllowed,
+)
+from gnjobs.text import safe_line
+from gnjobs_tui.cli.group import LazyGroup
+from gnjobs_tui.cli.session import Session, with_session
+
+FAILED, WRONG_USE, NO_SUCH_JOB, NOT_ALLOWED, NO_CONNECTION, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+_EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
+    (NoSuchJob, NO_SUCH_JOB),
+    (NotAllowed, NOT_ALLOWED),
+    (AmbiguousId, WRONG_USE),
+    (InvalidName, WRONG_USE),
+    (InvalidJob, WRONG_USE),
+    (FilterError, WRONG_USE),
+    (ConfigError, WRONG_USE),
+)
+
+COMMANDS = {
+    "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
+    "demo": ("gnjobs_tui.cli.hosting:demo", "The dashboard on a server of its own, with real jobs at work."),
+    "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
+    "log": ("gnjobs_tui.cli.log:log", "What happened: ends, losses, kills, with who and why."),
+    "logs": ("gnjobs_tui.cli.logs:logs", "The output of a job or of a child."),
+    "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
+    "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the line that runs a job again."),
+    "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
+    "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),
+    "show": (
+        "gnjobs_tui.cli.show:show",
+        "One job: record, health with evidence, children, report, faults.",
+    ),
+    "users": ("gnjobs_tui.cli.listing:users", "Users with counts of their jobs."),
+    "wait": ("gnjobs_tui.cli.jobs:wait", "Wait for the end of jobs; 0 only when all succeeded."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_at=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="gnjobs", message="%(prog)s %(version)s")
+@click.option("--user", metavar="USER", help="Open on this user's jobs.")
+@click.option("--read-only", is_flag=True, help="Change nothing, whatever the role.")
+@click.option("--theme", metavar="NAME", help="Theme of the dashboard; dark and light are two.")
+@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, to select and copy.")
+@with_session
+@click.pass_context
+def cli(
+    context: click.Context,
+    session: Session,
+    user: str | None,
+    read_only: bool,
+    theme: str | None,
+    no_mouse: bool,
+) -> None:
+    """Run, watch and kill background jobs tracked in Redis.
+
+    Without a command: the dashboard.
+    """
+    session.read_only = read_only
+    if context.invoked_subcommand is None:
+        from gnjobs_tui.cli.hosting import open_dashboard
+
+        open_dashboard(session, user=user, theme=theme, mouse=not no_mouse)
+
+
+def _say(message: str) -> None:
+    print(f"gnjobs: {safe_line(message)}", file=sys.stderr)
+
+
+def _redis_failure(error: Exception) -> int:
+    import redis
+
+    if isinstance(error, redis.exceptions.NoPermissionError):
+        _say(f"Redis does not allow it: {error}")
+        return NOT_ALLOWED
+    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError):
+        _say(f"no connection to Redis: {error}")
+        return NO_CONNECTION
+    _say(f"Redis refused: {error}")
+    return FAILED
+
+
+def _exit_code(error: GnjobsError) -> int:
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
+
+
+def _run(arguments: list[str]) -> Any:
+    try:
+        return cli.main(arguments, prog_name="gnjobs", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except GnjobsError as error:
+        _say(str(error))
+        return _exit_code(error)
+    except BrokenPipeError:
+        # The reader of our pipe is gone: nothing is wrong, and nothing can be said to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "redis":
+            raise
+        return _redis_failure(error)
+
+
+def main() -> None:
+    """Run the command line and exit with its code (see `gnjobs --help` and the README)."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    result = _run(sys.argv[1:])
+    sys.exit(result if isinstance(result, int) else 0)

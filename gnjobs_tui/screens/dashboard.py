@@ -1,0 +1,81 @@
+"""What every screen may ask of the app, so that no screen imports it."""
+
+from typing import TYPE_CHECKING
+
+from textual.app import App
+from textual.message import Message
+from textual.notifications import SeverityLevel
+
+from gnjobs.records.actor import Actor
+from gnjobs.watch.rows import FeedState, JobRow
+from gnjobs_tui.config import Config
+from gnjobs_tui.live import Watch
+from gnjobs_tui.style import Part, content
+
+if TYPE_CHECKING:
+    from gnjobs.store import JobStore
+    from gnjobs_tui.screens.kill_run import KillRun
+
+
+class Stepped(Message):
+    """A kill made a step."""
+
+
+class Dashboard(App[None]):
+    """The app as its screens know it: whose it is, what it watches, and the ways that lead from anywhere."""
+
+    def __init__(self, config: Config, actor: Actor) -> None:
+        super().__init__()
+        self.config = config
+        self.actor = actor
+        users = frozenset(actor.user_ids) if actor.role == "curator" else None
+        self.jobs = Watch(self, config, users, self.draw_screens)
+        self._stores: dict[str, JobStore] = {}
+        self.kill_runs: list[KillRun] = []
+
+    def draw_screens(self) -> None:
+        """Show on the screens what is known now."""
+        raise NotImplementedError
+
+    def open_jobs_of(self, user: str) -> None:
+        """Show one user's jobs."""
+        raise NotImplementedError
+
+    def open_log(self) -> None:
+        """Show the log of events."""
+        raise NotImplementedError
+
+    def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
+        """Kill in a thread that outlives the dialog; its steps come back as messages."""
+
+        def tell() -> None:
+            self.post_message(Stepped())
+
+        def kill() -> None:
+            run.run(tell, force=force)
+
+        self.run_worker(kill, thread=True, exit_on_error=False, group="kill")
+
+    @property
+    def feed(self) -> FeedState:
+        """How changes arrive."""
+        return self.jobs.state
+
+    def store_of(self, row: JobRow) -> "JobStore":
+        """The store that holds a job; only to be used in a thread."""
+        return self.store_under(row.prefix or self.config.prefixes[0])
+
+    def store_under(self, prefix: str) -> "JobStore":
+        """The store of a prefix; only to be used in a thread."""
+        # Imported late: redis would delay the first frame.
+        from gnjobs.store import JobStore
+
+        if prefix not in self._stores:
+            lifetime = self.config.expires_after.get(prefix)
+            self._stores[prefix] = JobStore.from_url(self.config.url, prefix, lifetime=lifetime)
+        return self._stores[prefix]
+
+    def say(self, *parts: Part, is_error: bool = False) -> None:
+        """Tell something for a moment; the text may be anything."""
+        severity: SeverityLevel = "error" if is_error else "information"
+        self.notify(content(*parts).plain, severity=severity, markup=False)
