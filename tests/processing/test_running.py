@@ -91,7 +91,7 @@ def test_faults_of_ever_new_kinds_are_counted_and_not_kept() -> None:
 def test_faults_whose_lines_were_trimmed_are_counted_by_the_job() -> None:
     job = Job(id="j", type="qc", status="running", faults=90)
     processing = start_processing(job, None)
-    processing.feed(SOURCE, [Hole(1, 80), fault_line(81, file="f", kind="empty")])
+    processing.feed([(SOURCE, [Hole(1, 80), fault_line(81, file="f", kind="empty")])])
     said = processing.report(job, ())
     assert said.headline == "90 faults in 1 file so far"
     assert "and 89 faults whose lines are missing" in said.notes
@@ -117,7 +117,7 @@ def test_what_several_children_insert_into_one_table_is_added_up() -> None:
     processing = start_processing(job, None)
     for name, rows in (("a", 100), ("b", 30)):
         record = json.dumps({"table": "T", "rows": rows, "total": 200})
-        processing.feed(Source("child", name), [line(1, record, "record")])
+        processing.feed([(Source("child", name), [line(1, record, "record")])])
     said = processing.report(job, ())
     assert said.headline == "130 of 400 rows inserted"
     assert said.tables[0].rows == (("T", 130, 400),)

@@ -33,7 +33,7 @@ async def dashboard(
         yield pilot
 
 
-async def until(pilot: Pilot[None], look: Callable[[], Found], what: str = "", limit: float = 20.0) -> Found:
+async def until(pilot: Pilot[None], look: Callable[[], Found], what: str = "", limit: float = 60.0) -> Found:
     """Let the app work until what is looked for is true; return it."""
     for _ in range(int(limit / 0.02)):
         if found := look():

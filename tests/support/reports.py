@@ -20,7 +20,7 @@ def report(
 ) -> Report:
     job = Job(id="j", type=job_type, status=status)
     processing = start_processing(job, None)
-    processing.feed(SOURCE, lines)
+    processing.feed([(SOURCE, lines)])
     return processing.report(job, children)
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 Found = TypeVar("Found")
 
 
-def wait_for(look: Callable[[], Found], limit: float = 10.0, what: str = "") -> Found:
+def wait_for(look: Callable[[], Found], limit: float = 60.0, what: str = "") -> Found:
     """Look again until what is found is true, and return it; fail after `limit` seconds."""
     deadline = time.monotonic() + limit
     while not (found := look()):

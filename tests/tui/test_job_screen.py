@@ -9,6 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
+from gnjobs.processing.registry import register
 from gnjobs.records.keys import CHILD_FIELD
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
@@ -183,17 +184,18 @@ async def test_a_job_that_was_removed_is_said_to_be_gone(server: Server, stuck: 
         assert isinstance(pilot.app.screen, JobScreen)
 
 
-async def test_a_processor_that_fails_leaves_the_rest(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Broken:
-        def feed(self, *_: object) -> None:
-            raise RuntimeError("no idea")
+class Broken:
+    """A processor that raises."""
 
-        def report(self, *_: object) -> None: ...
+    def feed(self, *_: object) -> None:
+        raise RuntimeError("no idea")
 
-    monkeypatch.setattr("gnjobs.processing.registry.processor_for", lambda _: Broken())
-    write_running(server, JOB, label="odd")
+    def report(self, *_: object) -> None: ...
+
+
+async def test_a_processor_that_fails_leaves_the_rest(server: Server) -> None:
+    register("broken", Broken)
+    write_running(server, JOB, label="odd", job_type="broken")
     write_line(server, KEYS.output(JOB), 1, "one")
     async with open_job(server) as pilot:
         screen = await shows(pilot, "its processor failed: RuntimeError: no idea")

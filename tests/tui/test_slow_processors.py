@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import psutil
 import pytest
 
 from gnjobs.outputs.lines import Hole, Line
-from gnjobs.processing import registry
 from gnjobs.processing.processor import Source
 from gnjobs.processing.registry import register
 from gnjobs.processing.report import Report
@@ -59,21 +58,15 @@ class Verbose:
         return Report("a gigabyte", notes=(MEGABYTE,) * 1000)
 
 
+for name, make in {"endless": Endless, "backtracking": Backtracking, "verbose": Verbose}.items():
+    register(name, make)
+
+
 @pytest.fixture
 def at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a processor says its pid once it is at work."""
     monkeypatch.setenv(AT_WORK, str(tmp_path / "at-work"))
     return tmp_path / "at-work"
-
-
-@pytest.fixture
-def job_types() -> Iterator[None]:
-    types = {"endless": Endless, "backtracking": Backtracking, "verbose": Verbose}
-    for name, make in types.items():
-        register(name, make)
-    yield
-    for name in types:
-        registry._registered.pop(name)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +78,7 @@ def job_types() -> Iterator[None]:
     ],
 )
 async def test_the_dashboard_answers_and_says_that_it_was_cut(
-    server: Server, job_types: None, at_work: Path, job_type: str, says: str
+    server: Server, at_work: Path, job_type: str, says: str
 ) -> None:
     write_running(server, "job-1", job_type=job_type, label="a job")
     write_line(server, KEYS.output("job-1"), 1, "a line")
@@ -107,7 +100,7 @@ async def test_the_dashboard_answers_and_says_that_it_was_cut(
         await shows(pilot, says)
 
 
-async def test_closing_the_job_ends_its_processor(server: Server, job_types: None, at_work: Path) -> None:
+async def test_closing_the_job_ends_its_processor(server: Server, at_work: Path) -> None:
     write_running(server, "job-1", job_type="backtracking", label="a job")
     write_line(server, KEYS.output("job-1"), 1, "a line")
     async with dashboard(server) as pilot:

@@ -10,7 +10,7 @@ from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.report import Cell, Metric, Report
 from gnjobs.records.fields import Child, Job
 
-LARGEST_INPUT = 256 * 1024 * 1024
+LARGEST_INPUT = 256 * 1024 * 1024  # bytes
 _LINE_OVERHEAD = 150  # bytes that a line takes besides its text
 
 
@@ -43,17 +43,13 @@ class FunctionProcessor:
     lines, and the report says so.
     """
 
-    def __init__(self, function: Callable[[Iterable[Line]], Any]) -> None:
+    def __init__(self, function: Callable[[Iterable[Line]], Any], largest_input: int = LARGEST_INPUT) -> None:
         self._function = function
+        self._largest_input = largest_input
         self._lines: deque[Line] = deque()
         self._size = 0
         self._dropped = 0
         self._said: Report | None = None
-
-    @property
-    def lines(self) -> int:
-        """How many lines the function will be given."""
-        return len(self._lines)
 
     def feed(self, source: Source, lines: Sequence[Line | Hole]) -> None:  # noqa: ARG002
         """Keep the lines for the next report."""
@@ -62,7 +58,7 @@ class FunctionProcessor:
             self._said = None
         self._lines += new
         self._size += sum(_size(line) for line in new)
-        while self._size > LARGEST_INPUT and len(self._lines) > 1:
+        while self._size > self._largest_input and len(self._lines) > 1:
             self._size -= _size(self._lines.popleft())
             self._dropped += 1
 

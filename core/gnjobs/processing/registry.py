@@ -1,13 +1,13 @@
 """Processors by type of job: built in, registered, or from installed packages; never imported by a name in Redis."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from gnjobs.processing.generic import GenericProcessor
 from gnjobs.processing.insert import InsertProcessor
-from gnjobs.processing.isolated import IsolatedProcessor, pickled_make
+from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import FunctionProcessor, Processing, Processor
 from gnjobs.processing.qc import QcProcessor
 from gnjobs.processing.running import RunningProcessor
@@ -50,13 +50,11 @@ def processor_for(job_type: str | None) -> Processor:
     return _registered.get(name, GenericProcessor)()
 
 
-def foreign_make(job_type: str | None) -> Callable[[], Processor] | str | None:
-    """What makes the processor of a type where it is none of ours: what was registered, or an installed one's name."""
+def _is_ours(job_type: str | None) -> bool:
+    """Whether a built-in processor answers for a type, known without loading any other."""
     name = _name_of(job_type)
     make = _registered.get(name)
-    if make is None:
-        return name if name in _installed() else None
-    return None if make is _BUILT_IN.get(name) else make
+    return name not in _installed() if make is None else make is _BUILT_IN.get(name)
 
 
 def start_processing(
@@ -64,10 +62,12 @@ def start_processing(
 ) -> RunningProcessor | IsolatedProcessor:
     """Begin to process a job by what was passed (a processor, its class, a function of the lines), or by its type.
 
-    `isolated` has the processor of a type run in a process of its own, unless it is one of ours.
+    `isolated` runs the processor of a type that is not built in in a process of its own, where its time is limited.
     """
     if processor is None:
-        return _by_type(job.type, isolated)
+        if isolated and not _is_ours(job.type):
+            return IsolatedProcessor(_maker(job.type))
+        return RunningProcessor(partial(processor_for, job.type))
     if isinstance(processor, type):
         return RunningProcessor(processor)
     if isinstance(processor, Processor):
@@ -76,7 +76,6 @@ def start_processing(
     return RunningProcessor(lambda: FunctionProcessor(function))
 
 
-def _by_type(job_type: str | None, isolated: bool) -> RunningProcessor | IsolatedProcessor:
-    theirs = foreign_make(job_type) if isolated else None
-    make = theirs if theirs is None or isinstance(theirs, str) else pickled_make(theirs)
-    return RunningProcessor(lambda: processor_for(job_type)) if make is None else IsolatedProcessor(make)
+def _maker(job_type: str | None) -> Callable[[], Processor]:
+    """What makes a processor in another process: what was registered here, or an installed one by its name."""
+    return _registered.get(_name_of(job_type)) or partial(processor_for, job_type)

@@ -45,8 +45,8 @@ class JobView:
     """One job seen again and again: only lines that came since are processed.
 
     An output that began anew (it ends before what was read of it) makes the view begin anew, too. A view is for one
-    thread at a time; `stop`, `go_on` and `close` alone may be called from another. `isolated`: processors of types that
-    are none of ours run in a process of their own, so that what they compute keeps no thread of this one waiting.
+    thread at a time; `stop`, `go_on` and `close` alone may be called from another. `isolated`: the processor of a type
+    that is not built in runs in a process of its own, where a step may compute for 2 s; otherwise nothing limits it.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class JobView:
             elif following := _after(lines, cursor):
                 portions.append((source, following))
         if portions:
-            running.feed_all(portions)
+            running.feed(portions)
         for source, new in portions:
             self._move_on(source, new)
         if self._is_stopped:
@@ -176,7 +176,7 @@ class JobView:
 
     def _feed(self, running: Running, source: Source, reader: OutputReader) -> None:
         while not self._is_stopped and (lines := self._new_lines(reader, self._cursor(source))):
-            running.feed(source, lines)
+            running.feed([(source, lines)])
             self._move_on(source, lines)
 
     def _cursor(self, source: Source) -> int:
