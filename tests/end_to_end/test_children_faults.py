@@ -14,6 +14,8 @@ from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 # What breaks a server that only has to remember; those that refuse writes for a while are covered while children write.
 FORGETTING = [fault for fault in FAULTS if fault.name in ("crash", "forgets", "hang", "disconnects")]
 NAMES = ["ends-0", "raises-1", "crashes-2", "ends-3"]

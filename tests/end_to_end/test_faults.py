@@ -16,6 +16,8 @@ from tests.support.servers import BINARIES, Server, running_server
 from tests.support.supervised import KEYS, SupervisedJob, python
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 # Prints lines in steps, each when its file appears, and leaves a file when a step is done.
 STEPS = (
     "import pathlib, sys, time\n"

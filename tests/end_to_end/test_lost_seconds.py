@@ -8,6 +8,8 @@ from tests.end_to_end.lost_seconds import check, losing, write_under_deaths
 from tests.support.servers import BINARIES
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("kind", ["journal", "replica"])
 def test_deaths_under_children_that_write(kind: str, tmp_path: Path) -> None:

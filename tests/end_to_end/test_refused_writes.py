@@ -8,6 +8,8 @@ from tests.support.servers import Server
 from tests.support.supervised import python, supervised
 from tests.support.terminal import Terminal, gnjobs
 
+pytestmark = pytest.mark.faults
+
 REFUSING = [fault for fault in FAULTS if fault.name in ("full", "unable-to-save")]
 
 

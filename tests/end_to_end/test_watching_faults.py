@@ -22,6 +22,8 @@ from tests.support.watched import (
     watch,
 )
 
+pytestmark = pytest.mark.faults
+
 LASTING = ("--appendonly", "yes", "--appendfsync", "always")
 # The budget is 2 s, see the benchmark of recovery; a test among others on a busy machine may take longer.
 SOON = 6.0

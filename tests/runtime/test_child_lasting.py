@@ -18,6 +18,8 @@ from tests.support.one_child import HASH, KEY, KEYS, lines, prepare, state
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 LASTING = 2.0
 
 

@@ -11,6 +11,8 @@ from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def client(client: redis.Redis) -> redis.Redis:

@@ -10,6 +10,8 @@ from tests.support.servers import BINARIES, SYNCED, Server
 from tests.support.supervised import KEYS, SupervisedJob, python, supervised
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 # Prints its numbers only when told: a file appears for each step.
 STEPS = (
     "import pathlib, sys, time\n"

@@ -13,6 +13,8 @@ from tests.support.mirror import KEYS, Mirror, add_job, loaded_mirror, mirror, r
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 
 def fill(client: redis.Redis, count: int = 60) -> None:
     for number in range(count):
