@@ -34,6 +34,39 @@ HARMS = tuple(
     )
 )
 
+# Which field's text is to be seen for a moment or beside a screen: see `test_passing_places`.
+PASSING: dict[str, tuple[str, ...]] = {
+    "toast of a theme": ("theme",),
+    "toast of a copied id": (),
+    "toast of a failure": ("status",),
+    "toast of a kill": ("label", "host"),
+    "toast of a number": ("number",),
+    "toast of a save": ("directory",),
+    "toast of a save refused": ("outside",),
+    "toast of a search refused": ("outside",),
+    "refusal beside an output": ("outside",),
+    "palette of JobsScreen": ("message",),
+    "palette of JobScreen": ("label",),
+    "palette of OutputScreen": ("line",),
+    "palette of LogScreen": ("event-text",),
+    "palette of FaultsScreen": ("label",),
+    "typed into the palette": ("words",),
+    "error of a filter": ("words",),
+    "typed as a filter": ("words",),
+    "typed as a reason": ("why",),
+    "typed for a search": ("words",),
+    "confirm removal": ("ended-label",),
+    "confirm kill": ("label", "host", "account", "user", "process-command"),
+    "text of a rerun": ("label", "command"),
+    "text of kills": ("label", "host", "why"),
+    "text of an event": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
+    "search found": ("line",),
+    "search not found": ("words",),
+}
+
+# What is copied, too.
+COPIED = ("copy of an id", "copy of a text", "copy of a fault", "copy of a line")
+
 
 def field(name: str) -> str:
     """A harmful text that is recognised by what it begins with."""

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from gnjobs import JobStore
 from gnjobs.records.keys import Keys
-from tests.end_to_end.test_odd_numbers import ITSELF, see
 from tests.support.command import environment, run
 from tests.support.servers import Server
 from tests.support.stored_records import write_child, write_line, write_running
-from tests.support.terminal import Terminal, gnjobs
+from tests.support.terminal import Terminal, gnjobs, see
 
 KEYS = Keys()
 LONG = "x" * 10_000_000
@@ -26,6 +25,7 @@ for n in range(1_000_000):
     sys.stdout.write(f"{n} of a million\\r")
 print("done")
 """
+ITSELF = "the job itself"
 FOREIGN, OURS = "foreign", "ours"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gnjobs.records.keys import Keys
 from tests.support.command import environment, run
-from tests.support.hostile import FORBIDDEN, TEXTS
+from tests.support.hostile import TEXTS, harmless
 from tests.support.servers import Server
 from tests.support.stored_records import write_child, write_job, write_line, write_running
 from tests.support.terminal import Terminal, gnjobs
@@ -38,26 +38,12 @@ COMMANDS = (
     ("users",),
     ("logs", "job-running", "--child", "child"),
 )
-# What may begin with ESC: moves, colours and modes that Textual sends, its mouse pointer's shape, nothing else.
-ALLOWED = re.compile(rb"\x1b(\[[0-9;?<>=]*[ -/]*[A-Za-ln-z@m]|\]22;[a-z]*\x07|P\+q|[=>78])")
-# What was read may end in the middle of one.
-UNFINISHED = re.compile(rb"\x1b(\[[0-9;?<>=]*)?$")
-C1 = re.compile("[\x80-\x9f]")
 
 
 def raw(text: str) -> bytes:
     return text.encode(
         "utf-8", "surrogatepass" if any(0xD800 <= ord(c) < 0xDC80 for c in text) else "surrogateescape"
     )
-
-
-def harmless(data: bytes) -> list[bytes]:
-    """What of the bytes that a terminal got could act and is not Textual's own."""
-    left = UNFINISHED.sub(b"", ALLOWED.sub(b"", data))
-    found = [match.encode() for match in FORBIDDEN if match.encode() in data]
-    found += [left[max(0, place.start() - 20) : place.start() + 20] for place in re.finditer(b"\x1b", left)]
-    found += [b"C1" for _ in C1.finditer(data.decode("utf-8", "replace"))]
-    return found
 
 
 @pytest.fixture(params=GROUPS, ids=lambda names: names[0])

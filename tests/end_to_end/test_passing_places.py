@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.places import (
+    COPIED,
     ENDED,
     JOB,
     KEYS,
+    PASSING,
     Walk,
     field,
     paste,
@@ -24,8 +26,8 @@ from tests.end_to_end.places import (
     typed,
     write_everything,
 )
-from tests.end_to_end.test_hostile_text import harmless
 from tests.support.command import environment
+from tests.support.hostile import harmless
 from tests.support.servers import Server, running_server
 from tests.support.stored_records import write_child
 from tests.support.terminal import Terminal, gnjobs
@@ -33,46 +35,13 @@ from tests.support.terminal import Terminal, gnjobs
 # A child that names another job's output as its own.
 OUTSIDE = tag("outside")
 
-# Which field's text is to be seen in which place.
-PLACES: dict[str, tuple[str, ...]] = {
-    "toast of a theme": ("theme",),
-    "toast of a copied id": (),
-    "toast of a failure": ("status",),
-    "toast of a kill": ("label", "host"),
-    "toast of a number": ("number",),
-    "toast of a save": ("directory",),
-    "toast of a save refused": ("outside",),
-    "toast of a search refused": ("outside",),
-    "refusal beside an output": ("outside",),
-    "palette of JobsScreen": ("message",),
-    "palette of JobScreen": ("label",),
-    "palette of OutputScreen": ("line",),
-    "palette of LogScreen": ("event-text",),
-    "palette of FaultsScreen": ("label",),
-    "typed into the palette": ("words",),
-    "error of a filter": ("words",),
-    "typed as a filter": ("words",),
-    "typed as a reason": ("why",),
-    "typed for a search": ("words",),
-    "confirm removal": ("ended-label",),
-    "confirm kill": ("label", "host", "account", "user", "process-command"),
-    "text of a rerun": ("label", "command"),
-    "text of kills": ("label", "host", "why"),
-    "text of an event": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
-    "search found": ("line",),
-    "search not found": ("words",),
-}
-
-# What is copied, too.
-COPIED = ("copy of an id", "copy of a text", "copy of a fault", "copy of a line")
-
 COPY = re.compile(rb"\x1b\]52;c;([A-Za-z0-9+/=]*)\x07")
 IN_DIRECTORY = ("sh", "-c", 'cd "$1" && shift && exec "$@"', "sh")
 
 
 def palette(walk: Walk, screen: str, below: str) -> None:
     """Open the palette over a screen and close it again; what its keys do is offered."""
-    walk.see(f"palette of {screen}", ":", "Search for commands", PLACES[f"palette of {screen}"])
+    walk.see(f"palette of {screen}", ":", "Search for commands", PASSING[f"palette of {screen}"])
     walk.back("Search for commands", below)
 
 
@@ -140,7 +109,7 @@ def see_outputs(walk: Walk) -> None:
 
 def see(walk: Walk, place: str, keys: str, sign: str) -> None:
     """Go to a place of the table, or to one on the way."""
-    walk.see(place, keys, sign, PLACES.get(place, ()))
+    walk.see(place, keys, sign, PASSING.get(place, ()))
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +143,7 @@ def uncopied(data: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     ("place", "name"),
-    [pytest.param(place, name, id=f"{place}: {name}") for place, names in PLACES.items() for name in names],
+    [pytest.param(place, name, id=f"{place}: {name}") for place, names in PASSING.items() for name in names],
 )
 def test_it_is_shown(walk: Walk, place: str, name: str) -> None:
     assert tag(name) in walk.texts[place], walk.texts[place]
@@ -184,7 +153,7 @@ def test_every_step_of_the_walk_came(walk: Walk) -> None:
     assert walk.missed == {}
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", PASSING)
 def test_it_does_not_act(walk: Walk, place: str) -> None:
     assert walk.sent[place]
     assert harmless(uncopied(walk.sent[place])) == []

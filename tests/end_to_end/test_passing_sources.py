@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 import pytest
 
 from tests.end_to_end.passing_sources import arguments_of, assigned, calls_of, defined, keywords, nodes
-from tests.end_to_end.test_passing_places import COPIED, PLACES
+from tests.end_to_end.places import COPIED, PASSING
 
 # The one place where toasts are made.
 SAYING = "dashboard: content(*parts).plain"
@@ -81,7 +81,7 @@ def test_all_that_the_source_makes_is_in_the_tables(kind: str) -> None:
 
 def test_what_the_tables_name_is_seen() -> None:
     seen = {*TOASTS.values(), *NOTES.values(), *COPIES.values(), *filter(None, DIALOGS.values())}
-    assert seen <= {*PLACES, *COPIED}
+    assert seen <= {*PASSING, *COPIED}
 
 
 def test_toasts_are_made_in_one_place_and_read_no_markup() -> None:

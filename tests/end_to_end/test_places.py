@@ -12,8 +12,8 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from tests.end_to_end.places import Walk, all_modules, tag, write_everything
-from tests.end_to_end.test_hostile_text import harmless
 from tests.support.command import environment
+from tests.support.hostile import harmless
 from tests.support.servers import running_server
 from tests.support.terminal import Terminal, gnjobs
 

@@ -1,13 +1,10 @@
 """Every command on jobs and indexes whose keys are of the wrong type: each says something, none fails on Redis."""
 
-import contextlib
-import io
 import json
 
 import pytest
 
-from gnjobs.errors import GnjobsError
-from gnjobs_tui.cli.main import cli
+from tests.support.command import invoke
 from tests.support.servers import Server
 from tests.support.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
 
@@ -34,15 +31,6 @@ OF_ONE = (
     ("kill", "{}", "--child", CHILD, "--grace", "0", "--no-wait"),
     ("rm", "{}"),
 )
-
-
-def invoke(server: Server, *arguments: str) -> str:
-    """Run a command in this process, as `main` does, but let what Redis refuses be raised."""
-    printed = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogateescape", write_through=True)
-    with contextlib.redirect_stdout(printed), contextlib.suppress(GnjobsError):
-        cli.main([*arguments, "--redis-url", server.url], standalone_mode=False)
-    printed.seek(0)
-    return printed.read()
 
 
 def check_every_command(server: Server, job_id: str) -> None:

@@ -1,9 +1,14 @@
 """Running the real command line in a process of its own."""
 
+import contextlib
+import io
 import os
 import subprocess
 from collections.abc import Mapping
 
+from gnjobs.errors import GnjobsError
+from gnjobs_tui.cli.main import cli
+from tests.support.servers import Server
 from tests.support.terminal import gnjobs
 
 KEPT = ("PATH", "HOME", "VIRTUAL_ENV", "LC_ALL", "LANG")
@@ -27,3 +32,12 @@ def run(
         errors="surrogateescape",
         timeout=limit,
     )
+
+
+def invoke(server: Server, *arguments: str) -> str:
+    """Run a command in this process, as `main` does, but let what Redis refuses be raised."""
+    printed = io.TextIOWrapper(io.BytesIO(), "utf-8", errors="surrogateescape", write_through=True)
+    with contextlib.redirect_stdout(printed), contextlib.suppress(GnjobsError):
+        cli.main([*arguments, "--redis-url", server.url], standalone_mode=False)
+    printed.seek(0)
+    return printed.read()

@@ -1,5 +1,7 @@
 """Text that means harm, by name: what a terminal, a markup parser, a reader or a spreadsheet could act on."""
 
+import re
+
 ESC, BEL, ST = "\x1b", "\x07", "\x1b\\"
 
 TEXTS: dict[str, str] = {
@@ -80,3 +82,18 @@ FORBIDDEN = (
     "\x1b[6n",
     "\x1b[c",
 )
+
+# What may begin with ESC: moves, colours and modes that Textual sends, its mouse pointer's shape, nothing else.
+_ALLOWED = re.compile(rb"\x1b(\[[0-9;?<>=]*[ -/]*[A-Za-ln-z@m]|\]22;[a-z]*\x07|P\+q|[=>78])")
+# What was read may end in the middle of one.
+_UNFINISHED = re.compile(rb"\x1b(\[[0-9;?<>=]*)?$")
+_C1 = re.compile("[\x80-\x9f]")
+
+
+def harmless(data: bytes) -> list[bytes]:
+    """What of the bytes that a terminal got could act and is not Textual's own."""
+    left = _UNFINISHED.sub(b"", _ALLOWED.sub(b"", data))
+    found = [each.encode() for each in FORBIDDEN if each.encode() in data]
+    found += [left[max(0, place.start() - 20) : place.start() + 20] for place in re.finditer(b"\x1b", left)]
+    found += [b"C1" for _ in _C1.finditer(data.decode("utf-8", "replace"))]
+    return found

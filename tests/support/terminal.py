@@ -126,3 +126,9 @@ class Terminal:
 def gnjobs(*arguments: str) -> list[str]:
     """The command line that runs gnjobs with the interpreter of the tests."""
     return [sys.executable, "-m", "gnjobs_tui", *arguments]
+
+
+def see(terminal: Terminal, keys: str, *signs: str, gone: str = "\0") -> None:
+    """Press keys; what is to be seen comes, and what is left is gone."""
+    terminal.send(keys)
+    terminal.wait_for(lambda text: gone not in text and all(sign in text for sign in signs))
