@@ -124,12 +124,31 @@ _DEFAULT_PORT = 6379
 
 
 def describe(url: str) -> str:
-    """Name a server without its password: `db1/0`, `db1:6380/2`, `/run/redis.sock`."""
+    """Name a server without its password: `db1/0`, `db1:6380/2`, `/run/redis.sock`, a Sentinels' master `gn/0`."""
     try:
         parts = urlsplit(url)
+        if parts.scheme.endswith("+sentinel"):
+            master, _, database = parts.path.strip("/").partition("/")
+            return f"{master}/{database or '0'}"
         port = "" if parts.port in (None, _DEFAULT_PORT) else f":{parts.port}"
     except ValueError:
         return "?"
     if parts.scheme == "unix":
         return parts.path
     return f"{parts.hostname or 'localhost'}{port}/{parts.path.strip('/') or '0'}"
+
+
+def server_address(url: str) -> str:
+    """Say where a server is to be reached: `db1:6379`, `/run/redis.sock`, `gn (Sentinels db1:26379,db2:26379)`."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme.endswith("+sentinel"):
+            hosts = parts.netloc.rpartition("@")[2]
+            return f"{parts.path.strip('/').partition('/')[0]} (Sentinels {hosts})"
+        return (
+            parts.path
+            if parts.scheme == "unix"
+            else f"{parts.hostname or 'localhost'}:{parts.port or _DEFAULT_PORT}"
+        )
+    except ValueError:
+        return "?"

@@ -87,17 +87,16 @@ def _say(message: str) -> None:
     print(f"gnjobs: {safe_line(message)}", file=sys.stderr)
 
 
-def _redis_failure(error: Exception) -> int:
+def _redis_failure(error: Exception, session: Session) -> int:
     import redis
 
+    from gnjobs.records.servers import explain
+
+    _say(explain(error, session.config.url))
     if isinstance(error, redis.exceptions.NoPermissionError):
-        _say(f"Redis does not allow it: {error}")
         return NOT_ALLOWED
-    if isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError | OSError):
-        _say(f"no connection to Redis: {error}")
-        return NO_CONNECTION
-    _say(f"Redis refused: {error}")
-    return FAILED
+    is_away = isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
+    return NO_CONNECTION if is_away else FAILED
 
 
 def _exit_code(error: GnjobsError) -> int:
@@ -105,8 +104,9 @@ def _exit_code(error: GnjobsError) -> int:
 
 
 def _run(arguments: list[str]) -> Any:
+    session = Session()
     try:
-        return cli.main(arguments, prog_name="gnjobs", standalone_mode=False)
+        return cli.main(arguments, prog_name="gnjobs", standalone_mode=False, obj=session)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -122,7 +122,7 @@ def _run(arguments: list[str]) -> Any:
     except Exception as error:
         if type(error).__module__.partition(".")[0] != "redis":
             raise
-        return _redis_failure(error)
+        return _redis_failure(error, session)
 
 
 def main() -> None:

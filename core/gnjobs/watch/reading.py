@@ -1,7 +1,6 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final, NamedTuple, TypeVar
 
 import redis
@@ -260,9 +259,12 @@ class Source:
         return job_id if prefix + separator == self._rows.key("") else None
 
     def check_readable(self) -> None:
-        """Raise what the connection raises while the server has no data to show; a refusal is no such thing."""
-        with suppress(redis.ResponseError):
+        """Raise what the server answers while it has no data to show us; a key of another type is no such thing."""
+        try:
             self.client.zcard(self.keys.unfinished)
+        except redis.ResponseError as error:
+            if not is_wrong_type(error):
+                raise
 
     def read(self, job_ids: Sequence[str]) -> Found:
         """Read jobs of which few are expected to be finished."""

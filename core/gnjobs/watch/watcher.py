@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 REPLY_TIMEOUT = 2.0
+# What the server's ACL refuses it goes on refusing until somebody changes it.
+REFUSED_PAUSE = 30.0
 
 
 class Watcher:
@@ -98,6 +100,7 @@ class Watcher:
             self._requests.close()
 
     def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
+        from gnjobs.records.servers import explain, is_refusal
         from gnjobs.watch.session import WatchSession
 
         backoff, away_since, again = Backoff(first=0.1, longest=1.0), 0.0, False
@@ -111,8 +114,8 @@ class Watcher:
                 session.run()
             except Exception as error:  # noqa: BLE001 - a thread that dies in silence leaves a screen that looks live
                 away_since = away_since or time.time()
-                self._tell(FeedState("away", " ".join(str(error).split()), away_since))
-                self._requests.wait(backoff.failed())
+                self._tell(FeedState("away", explain(error, self._url), away_since))
+                self._requests.wait(REFUSED_PAUSE if is_refusal(error) else backoff.failed())
             finally:
                 session.close()
 

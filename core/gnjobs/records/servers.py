@@ -1,0 +1,235 @@
+"""Which server a URL names, and in one sentence why it can't be used.
+
+    redis://[user:password@]host[:port][/db]
+    rediss://…?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE        TLS
+    unix://[user:password@]/path/of/socket[?db=N]
+    redis+sentinel://[user:password@]host[:26379][,host…]/master[/db]      the master that these Sentinels name
+    rediss+sentinel://…                                                   the same with TLS, to the Sentinels too
+
+`sentinel_username` and `sentinel_password` in the query are the Sentinels' own.
+"""
+
+import os
+import socket
+import ssl
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import InvalidResponse
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
+
+from gnjobs.text import server_address
+
+_SENTINEL = "+sentinel"
+_SENTINEL_PORT = 26379
+# One Sentinel that hangs must not keep us from the next.
+_SENTINEL_SECONDS = 1.0
+_PROBE_SECONDS = 1.0
+_FILES = {
+    "ssl_ca_certs": "CA file",
+    "ssl_certfile": "certificate file",
+    "ssl_keyfile": "key file",
+}
+
+
+class UnusableServer(redis.ConnectionError):
+    """What answers is a server of another kind; the message says which."""
+
+
+def make_pool(url: str, **options: Any) -> ConnectionPool:
+    """Make the pool of connections to what a URL names, none of them open yet; raises `ValueError` of one line."""
+    parts = urlsplit(url)
+    if parts.scheme.endswith(_SENTINEL):
+        return _sentinel_pool(url, options)
+    found = parse_url(url)
+    _check_files(found)
+    if parts.scheme == "unix":
+        options.pop("socket_keepalive", None)
+    return ConnectionPool(**options | found)
+
+
+def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    master, _, database = parts.path.strip("/").partition("/")
+    if not master or not hosts:
+        raise ValueError("a Sentinel URL is redis+sentinel://host:26379,host:26379/master/db")
+    scheme = parts.scheme.removesuffix(_SENTINEL)
+    found = parse_url(f"{scheme}://{login}{at}{hosts.partition(',')[0]}/{database}?{parts.query}")
+    _check_files(found)
+    for name in ("host", "port", "connection_class"):
+        found.pop(name, None)
+    of_sentinels = {
+        name: found.pop(f"sentinel_{name}")
+        for name in ("username", "password")
+        if f"sentinel_{name}" in found
+    }
+    tls = {name: value for name, value in found.items() if name.startswith("ssl_")}
+    if scheme == "rediss":
+        tls["ssl"] = found["ssl"] = True
+    manager = Sentinel(
+        [_sentinel_address(host) for host in hosts.split(",")],
+        sentinel_kwargs={
+            "socket_timeout": _SENTINEL_SECONDS,
+            "socket_connect_timeout": _SENTINEL_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+            "driver_info": None,
+            **of_sentinels,
+            **tls,
+        },
+    )
+    return SentinelConnectionPool(master, manager, **options | found)
+
+
+def _sentinel_address(host: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{host}")
+    return parts.hostname or "localhost", parts.port or _SENTINEL_PORT
+
+
+def _check_files(options: dict[str, Any]) -> None:
+    """Name a file that can't be read, which neither OpenSSL nor redis-py does."""
+    for name, what in _FILES.items():
+        path = options.get(name)
+        if path is None:
+            continue
+        try:
+            with open(path, "rb"):
+                pass
+        except OSError as error:
+            raise ValueError(f"{what} {path} can't be read: {(error.strerror or '').lower()}") from error
+
+
+def greet(connection: Any) -> None:
+    """Log in, and make sure that what answers is a server with all the data; for `redis_connect_func`.
+
+    HELLO says so to every user, whatever the ACL allows.
+    """
+    connection.on_connect()
+    connection.send_command("HELLO", 2, check_health=False)
+    try:
+        reply = connection.read_response()
+    except redis.AuthenticationError:
+        raise
+    except redis.ResponseError:
+        return  # older than Redis 6
+    said = dict(zip(reply[::2], reply[1::2], strict=True))
+    where = connection.path if hasattr(connection, "path") else f"{connection.host}:{connection.port}"
+    if said.get(b"mode") == b"sentinel":
+        raise UnusableServer(f"{where} is a Sentinel: use redis+sentinel://{where}/NAME-OF-THE-MASTER/0")
+    if said.get(b"mode") == b"cluster" and _is_shared(connection):
+        raise UnusableServer(f"{where} is one node of a Redis Cluster of several, which gnjobs can't use")
+    if hasattr(connection, "connection_pool") and said.get(b"role") != b"master":
+        raise redis.ConnectionError(f"{where}, which Sentinel names as the master, is none yet")
+
+
+def _is_shared(connection: Any) -> bool:
+    """Whether a node of a Cluster has not all the data; also where that can't be asked."""
+    connection.send_command("CLUSTER", "INFO", check_health=False)
+    try:
+        return b"cluster_size:1\r" not in connection.read_response()
+    except redis.ResponseError:
+        return True
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server knows us and says no: the same again gets the same answer until somebody changes the ACL."""
+    return isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
+
+
+def explain(error: BaseException, url: str) -> str:
+    """Say in one line for a person why Redis can't be used."""
+    where = server_address(url)
+    match error:
+        case UnusableServer():
+            return str(error)
+        case redis.AuthenticationError():
+            why = "wrong user or password" if urlsplit(url).password else "it asks for a password"
+            return f"Redis refused the login: {why}"
+        case redis.exceptions.NoPermissionError():
+            return f"Redis does not allow it: {error}"
+        case InvalidResponse():
+            return f"{where} is not a Redis server"
+        case MasterNotFoundError():
+            return f"no Sentinel names a master for {where}"
+        case redis.TimeoutError() | TimeoutError():
+            return _plain(where) if _speaks_plainly(url) else f"can't reach {where}: no answer in time"
+        case redis.ConnectionError() | OSError():
+            return _explain_connection(error, where, url)
+        case redis.RedisError():
+            return f"Redis refused: {_one_line(error)}"
+    return _one_line(error)
+
+
+def _explain_connection(error: BaseException, where: str, url: str) -> str:
+    cause = _system_error(error)
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"the certificate of {where} is not to be trusted: {cause.verify_message}"
+        case ssl.SSLEOFError() | ssl.SSLError(reason="TLSV13_ALERT_CERTIFICATE_REQUIRED"):
+            return f"{where} asks for a client's certificate: ?ssl_certfile=FILE&ssl_keyfile=FILE"
+        case ssl.SSLError(reason=str(reason)) if "ALERT" in reason:
+            return f"{where} refused our certificate: {reason.replace('_', ' ').lower()}"
+        case ssl.SSLError():
+            return _plain(where)
+        case socket.gaierror():
+            return f"can't reach {where}: unknown host name"
+        case FileNotFoundError():
+            return f"can't reach {where}: no such socket"
+        case OSError(errno=int(number)) if not isinstance(cause, ConnectionResetError | BrokenPipeError):
+            return f"can't reach {where}: {os.strerror(number).lower()}"
+    if _speaks_tls(url):
+        return f"{where} speaks TLS: use rediss:// in place of redis://"
+    return f"can't reach {where}: {_one_line(error).rstrip('.')}"
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _plain(where: str) -> str:
+    return f"{where} does not speak TLS: use redis:// in place of rediss://"
+
+
+def _speaks_plainly(url: str) -> bool:
+    """Whether what left a TLS connection without an answer knows PING, on which Redis waits for a line's end."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss":
+        return False
+    try:
+        with socket.create_connection(_address(parts), _PROBE_SECONDS) as plain:
+            plain.sendall(b"PING\r\n")
+            return plain.recv(1) in (b"+", b"-")
+    except OSError:
+        return False
+
+
+def _speaks_tls(url: str) -> bool:
+    """Whether what closed a plain connection shakes hands in TLS."""
+    parts = urlsplit(url)
+    if parts.scheme != "redis":
+        return False
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.create_connection(_address(parts), _PROBE_SECONDS) as plain, context.wrap_socket(plain):
+            return True
+    except ssl.SSLError as error:
+        return "ALERT" in (error.reason or "")
+    except OSError:
+        return False
+
+
+def _address(parts: SplitResult) -> tuple[str, int]:
+    return parts.hostname or "localhost", parts.port or 6379
