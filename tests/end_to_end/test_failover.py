@@ -12,6 +12,9 @@ from tests.support.supervised import SupervisedJob, python
 from tests.support.watched import fill, wait_until_right, watch
 
 
+pytestmark = pytest.mark.faults
+
+
 @pytest.fixture(params=sorted(BINARIES))
 def sentinels(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sentinels]:
     with running_sentinels(tmp_path / "servers", BINARIES[request.param]) as made:
