@@ -61,7 +61,7 @@ def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, sleeper: Supervise
     assert wait_for(lambda: store.client.ttl(KEYS.job(sleeper.id)) <= 1000)
     assert "nothing of it runs" in lost.error
     assert wait_for(lambda: store.client.zscore(KEYS.unfinished, sleeper.id) is None)
-    assert "lost" in [event.kind for event in events.read_events(store.client, KEYS)]
+    assert wait_for(lambda: "lost" in [event.kind for event in events.read_events(store.client, KEYS)])
 
 
 def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(

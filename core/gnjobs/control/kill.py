@@ -6,24 +6,31 @@ another host the agent there is asked.
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
-from gnjobs.control.local_kill import LocalKill
 from gnjobs.errors import NotAllowed
-from gnjobs.processes.end import KILL_SECONDS
-from gnjobs.processes.find import is_concealed, is_supervisor
+from gnjobs.processes.end import KILL_SECONDS, end_processes, kill_child, until_verdict
+from gnjobs.processes.find import (
+    Identity,
+    is_concealed,
+    is_supervisor,
+    known_identities,
+    processes_of,
+    supervisor_process,
+    worker_processes_of,
+)
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.processes.presence import unseen
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView
 from gnjobs.records import events, requests
+from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.keys import is_id
-from gnjobs.records.lifecycle import end_children, expire_ended
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, step
-from gnjobs.records.scripts import Value, transition
-from gnjobs.records.statuses import KILLED, PENDING, UNFINISHED_STATUSES
-from gnjobs.records.values import encode_text
+from gnjobs.records.statuses import KILLED, LOST, PENDING
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -92,7 +99,6 @@ class _Kill:
         self.grace = grace
         self.force = force
         self.as_agent = as_agent
-        self.token = uuid.uuid4().hex
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order."""
@@ -121,8 +127,8 @@ class _Kill:
         return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
 
     @property
-    def _local(self) -> LocalKill:
-        return LocalKill(self.store, self.job, self.child, self.grace)
+    def _local(self) -> "_LocalKill":
+        return _LocalKill(self.store, self.job, self.child, self._stop, self.grace)
 
     def _may_answer(self) -> bool:
         return not pids_count_here(self.job) or self._supervisor_lives()
@@ -142,13 +148,14 @@ class _Kill:
         yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
 
     def _kill_pending(self) -> Iterator[KillStep]:
-        outcome, status = self._write({PENDING})
-        if outcome == "done":
-            yield from self._written(["it had not been started"])
-            return
+        verdict = step("verified", "it had not been started", verified=True)
+        last = conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
         self.job = self.store.get(self.job.id)
-        yield step("answered", f"it is {status} by now")
-        yield from self.steps(SUPERVISOR_SECONDS)
+        if self.job.is_final or not last.verified:
+            yield last
+        else:
+            yield step("answered", f"it is {self.job.status} by now")
+            yield from self.steps(SUPERVISOR_SECONDS)
 
     def _ask(
         self,
@@ -229,56 +236,95 @@ class _Kill:
             final=True,
         )
 
+    @property
+    def _stop(self) -> StopRequest:
+        return StopRequest(self.by, self.reason, self.store.now())
+
     def _end_here(self) -> Iterator[KillStep]:
         """Do the supervisor's work, or end what gn-uploader started itself."""
-        last = yield from self._local.steps()
-        yield from self._conclude(last)
+        yield from _LocalKill(self.store, self.job, self.child, self._stop, self.grace).steps()
 
-    def _conclude(self, last: KillStep) -> Iterator[KillStep]:
-        if last.kind == "refused":
-            yield last
-            return
-        if not last.verified:
-            yield step("left", f"not killed: {last.text}", last.pids, final=True)
-            return
-        outcome, status = self._write(UNFINISHED_STATUSES)
-        if outcome == "done":
-            yield from self._written([last.text])
-        else:
-            yield step(
-                "verified", f"{last.text}; its status is {status or 'gone'}", verified=True, final=True
+
+class _LocalKill:
+    """The kill of a job or of one child on its own host, where the supervisor can't do it."""
+
+    def __init__(
+        self, store: Records, job: Job, child: Child | None, stop: StopRequest, grace: float
+    ) -> None:
+        self._store = store
+        self._job = job
+        self._child = child
+        self._stop = stop
+        self._grace = grace
+        self._supervisor = self._supervisor_identity()
+
+    def _supervisor_identity(self) -> Identity | None:
+        """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
+        pid, started = self._job.supervisor_pid, self._job.supervisor_started
+        is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._job.id, unreadable=False)
+        return (pid, started) if is_it and pid is not None and started is not None else None
+
+    def outlived_its_end(self) -> bool:
+        """Whether something of a job that is said to have ended runs all the same."""
+        found = self._find()
+        return bool(found.processes or (self._job.left_running and found.hidden))
+
+    def steps(self) -> Iterator[KillStep]:
+        """End the child, the job and its frozen supervisor, or what gn-uploader started itself; yields each step."""
+        if self._job.supervisor_pid is None:
+            yield from self._end_uploader_job()
+        elif self._child is not None:
+            yield from kill_child(
+                self._store,
+                self._job,
+                self._child,
+                self._stop,
+                self._marked,
+                look=self._find,
+                grace=self._grace,
             )
+        else:
+            known = known_identities(self._store, self._job.id)
+            yield from self._end_job(lambda: self._find(known))
 
-    def _write(self, allowed: Collection[str]) -> tuple[str, str]:
-        keys, client = self.store.keys, self.store.client
-        key = keys.child(self.job.id, self.child.id) if self.child else keys.job(self.job.id)
-        fields: dict[str, Value] = {
-            "finished": f"{self.store.now():.3f}",
-            "stop-by": encode_text(self.by),
-            "stop-reason": encode_text(self.reason),
-        }
-        if self.child is None:
-            end_children(self.store, self.job.id, KILLED, fields)
-            fields["stop-requested"] = fields["finished"]
-        outcome, status = transition(client, key, allowed, KILLED, self.token, fields)
-        if outcome == "done" and self.child is None:
-            client.zrem(keys.unfinished, self.job.id)
-            if self.job.supervisor_pid is not None:  # what others wrote keeps the end that they gave it
-                expire_ended(client, keys, self.job)
-        return outcome, status
+    def _end_job(self, find: Callable[[], Found]) -> Iterator[KillStep]:
+        verdict = yield from until_verdict(end_processes(find, grace=self._grace))
+        if self._supervisor is not None:
+            yield from self._end_supervisor(self._supervisor)
+        # Where nothing was left to be killed, only a kill that was asked for earlier can have been its end.
+        status = KILLED if verdict.pids or self._job.stop_requested else LOST
+        yield conclude_kill(self._store, self._job, None, self._stop, verdict, status=status)
 
-    def _written(self, facts: list[str]) -> Iterator[KillStep]:
-        child = f" (child {self.child.label or self.child.id})" if self.child else ""
-        events.record_event(
-            self.store.client,
-            self.store.keys,
-            "killed",
-            self.job,
-            text=f"killed{child}: {'; '.join(facts)}",
-            by=self.by,
-            reason=self.reason,
+    def _find(self, known: Collection[Identity] = ()) -> Found:
+        """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
+        view = ProcessView()
+        found = self._marked(self._child.id if self._child is not None else None, view)
+        hidden = None if found else unseen(self._job, view, known, self._child)
+        return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
+
+    def _marked(self, child_id: str | None, view: ProcessView | None = None) -> Found:
+        job = self._job
+        return processes_of(job.id, child_id, supervisor=self._supervisor, token=job.mark, view=view)
+
+    def _end_supervisor(self, supervisor: Identity) -> Iterator[KillStep]:
+        yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
+        yield from until_verdict(
+            end_processes(lambda: supervisor_process(supervisor, self._job.id), grace=0.0)
         )
-        yield step("written", f'{"; ".join(facts)}; written "killed by {self.by}"', verified=True, final=True)
+
+    def _end_uploader_job(self) -> Iterator[KillStep]:
+        """End what gn-uploader started itself; this host is all that can be looked at."""
+
+        def find() -> Found:
+            return worker_processes_of(self._job.id) or processes_of(self._job.id)
+
+        if find():
+            yield from self._end_job(find)
+        else:
+            text = (
+                f"no process of it was found on {host_name()}, and its record names no supervisor and no host"
+            )
+            yield step("refused", text, final=True)
 
 
 class _Patience:

@@ -1,9 +1,8 @@
 """Jobs of this host that nobody reports on any more, and what is verified here of each: the agent's rounds."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
-from uuid import uuid4
 
 import redis
 
@@ -14,11 +13,11 @@ from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import ProcessView, read_command
 from gnjobs.records import events
+from gnjobs.records.ends import JobEnd, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
-from gnjobs.records.lifecycle import end_children, expire_ended
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Value, set_fields, transition
+from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
 
 _AT_ONCE: Final = 500
@@ -146,28 +145,24 @@ class Rounds:
         status = KILLED if job.stop_requested else LOST
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
         end_children(self._store, job.id, status, fields)
-        return self._write(job, UNFINISHED_STATUSES, status, fields)
+        return self._write(job, UNFINISHED_STATUSES, status, fields, why)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
         """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
         why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
-        is_written = self._write(job, {PENDING}, LOST, fields)
+        is_written = self._write(job, {PENDING}, LOST, fields, why)
         if is_written:  # not before: a supervisor that was slow may have begun it meanwhile
             end_children(self._store, job.id, LOST, fields)
         return is_written
 
-    def _write(self, job: Job, allowed: Iterable[str], status: str, fields: dict[str, Value]) -> bool:
-        client, keys = self._store.client, self._store.keys
-        outcome, _ = transition(client, keys.job(job.id), tuple(allowed), status, uuid4().hex, fields)
-        if outcome != "done":
-            return False
-        client.zrem(keys.unfinished, job.id)
+    def _write(
+        self, job: Job, allowed: Collection[str], status: str, fields: dict[str, Value], why: str
+    ) -> bool:
+        end = JobEnd(status, fields, f"{status}: {why}", by="agent")
+        outcome, _ = end_job(self._store, job, end, allowed=allowed)
         self._orphans.discard(job.id)
-        expire_ended(client, keys, job)
-        text = f"{status}: {fields['error']!s}"
-        events.record_event(client, keys, "lost" if status == LOST else "killed", job, text=text, by="agent")
-        return True
+        return outcome == "done"
 
 
 def _may_be_launched(job: Job, view: ProcessView) -> bool:

@@ -1,15 +1,29 @@
-"""Ending processes for sure: TERM, after a grace time KILL, and looking again until nothing is found."""
+"""Ending processes for sure: TERM, after a grace time KILL, and looking again until nothing is found.
 
+So are ended whole jobs, by their supervisors or in their place, and single children.
+"""
+
+import contextlib
 import os
 import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NamedTuple
 
+import redis
+
+from gnjobs.processes.find import why_not_alone
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.table import process_start
+from gnjobs.records.ends import StopRequest, conclude_kill
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
+from gnjobs.records.scripts import transition
+from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 
 # How long KILL is repeated before what is left is named: a process in uninterruptible sleep outlives it.
 KILL_SECONDS = 5.0
@@ -109,7 +123,8 @@ def end_processes(
     """End everything that `find` finds, now and on looking again; yields each step.
 
     TERM to every process, KILL to what is left after `grace` seconds or when `hurry` is set. The last step is
-    `verified` (two looks found nothing) or `left`, which names what would not end and what can't be seen.
+    `verified` (two looks found nothing), with the pids that are gone, or `left`, which names what would not end and
+    what can't be seen.
     """
     ending = _Ending(find)
     try:
@@ -157,7 +172,8 @@ def _verdict(ending: _Ending) -> KillStep:
     left |= {target.process.pid: _why(target, ending) for target in ending.alive.values()}
     left |= dict(ending.hidden)
     if not left:
-        return step("verified", f"verified: {total} of {total} gone", verified=True)
+        text = f"verified: {total} of {total} gone" if total else "was already gone"
+        return step("verified", text, sorted(pid for pid, _ in ending.met), verified=True)
     named = "; ".join(f"{pid} ({why})" for pid, why in left.items())
     return step("left", f"left running: {named}", left)
 
@@ -167,3 +183,110 @@ def _why(target: Target, ending: _Ending) -> str:
     if pid in ending.refused:
         return f"it runs as {ending.refused[pid]}, whom we may not signal"
     return f"state {target.process.state}, {target.process.command:.60}"
+
+
+Verdict = Generator[KillStep, None, KillStep]
+
+
+def until_verdict(steps: Iterator[KillStep]) -> Verdict:
+    """Yield the steps of an ending but the last, the verdict, which is returned."""
+    for each in steps:
+        if each.kind in ("verified", "left"):
+            return each
+        yield each
+    raise AssertionError("an ending has a verdict")
+
+
+class Ended(NamedTuple):
+    """How an ending went: what was there to be ended, what outlived it, how long it took (seconds)."""
+
+    targets: Sequence[SeenProcess] = ()
+    survivors: Sequence[SeenProcess] = ()
+    took: float = 0.0
+    verdict: KillStep | None = None
+
+
+class EndingThread(threading.Thread):
+    """Ends everything that `find` finds beside other work; says each step, and at last how it went.
+
+    `prepare` is done before, `conclude` after the processes are gone.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Found],
+        grace: float,
+        *,
+        prepare: Callable[[], object],
+        conclude: Callable[[], object],
+        on_step: Callable[[KillStep], None],
+        on_ended: Callable[[Ended], None],
+    ) -> None:
+        super().__init__(name="ending", daemon=True)
+        self._find = find
+        self._grace = grace
+        self._prepare = prepare
+        self._conclude = conclude
+        self._on_step = on_step
+        self._on_ended = on_ended
+        self._hurry = threading.Event()
+        self._seen: dict[int, SeenProcess] = {}
+
+    def hurry(self) -> None:
+        """Wait no longer before the processes are killed outright."""
+        self._hurry.set()
+
+    def run(self) -> None:
+        """End the processes; whatever goes wrong, it is told that it ended."""
+        begun = time.monotonic()
+        try:
+            last = self._end()
+        except Exception as error:  # noqa: BLE001 - a job whose supervisor waits for its end for ever has none
+            last = step("left", f"looking for its processes failed: {error}")
+        survivors = [] if last.verified else [self._seen[pid] for pid in last.pids if pid in self._seen]
+        self._on_ended(Ended(list(self._seen.values()), survivors, time.monotonic() - begun, last))
+
+    def _end(self) -> KillStep:
+        self._prepare()
+        for each in end_processes(self._look, grace=self._grace, hurry=self._hurry):
+            if each.kind in ("verified", "left"):
+                break
+            self._on_step(each)
+        self._conclude()
+        return each
+
+    def _look(self) -> Found:
+        """Find what is to be ended, and remember what was seen."""
+        found = self._find()
+        self._seen |= {process.pid: process for process in found.processes}
+        return found
+
+
+def kill_child(
+    records: Records,
+    job: Job,
+    child: Child,
+    stop: StopRequest,
+    find: Callable[[str | None], Found],
+    *,
+    look: Callable[[], Found] | None = None,
+    grace: float,
+    patience: float = 0.0,
+) -> Iterator[KillStep]:
+    """Kill one child alone, while its siblings go on; yields each step, the last of them final.
+
+    `find` finds the processes of one child, or those of the whole job for None; `look` what is to be ended, by default
+    the child's. A Redis that does not take the child's end is waited for `patience` seconds.
+    """
+    if child.is_final:
+        yield step("skipped", f"it has already ended: {child.status}", verified=True, final=True)
+        return
+    obstacle = why_not_alone(child, find)
+    if obstacle is not None:
+        yield step("refused", obstacle, final=True)
+        return
+    key = records.keys.child(job.id, child.id)
+    with contextlib.suppress(redis.RedisError):  # what counts is that it ends
+        transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields)
+    verdict = yield from until_verdict(end_processes(look or (lambda: find(child.id)), grace=grace))
+    yield conclude_kill(records, job, child, stop, verdict, patience=patience)

@@ -10,6 +10,7 @@ ENV_PREFIX: Final = "GNJOBS_PREFIX"
 ENV_JOB: Final = "GNJOBS_JOB_ID"
 ENV_CHILD: Final = "GNJOBS_CHILD_ID"
 ENV_MARK: Final = "GNJOBS_MARK"
+ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
 

@@ -113,7 +113,7 @@ def read_page(
 
 
 def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    """Find the ids of jobs that begin so: all that are indexed, then the others among the first 10 000 000 keys."""
+    """Find the ids that begin so: all that are indexed, then others among the first `MOST_KEYS_SCANNED` keys."""
     seen: set[str] = set()
     for name in (
         *_indexed_beginning(client, keys, beginning),
@@ -143,7 +143,7 @@ def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Ite
 def unindexed_ids(
     client: redis.Redis, keys: Keys, looked: Callable[[int], None] = lambda _: None
 ) -> Iterator[list[str]]:
-    """Find the jobs that no index lists, in steps among the first 10 000 000 keys; each once.
+    """Find the jobs that no index lists, in steps among the first `MOST_KEYS_SCANNED` keys; each once.
 
     `looked` is told after each step about how many keys were looked at.
     """

@@ -1,4 +1,4 @@
-"""Making jobs: the record first, then the indexes, so that a cut in the middle leaves something that is understood."""
+"""Making, keeping and removing jobs: the record first, then the indexes, so that a cut in the middle is understood."""
 
 import math
 import os
@@ -17,9 +17,9 @@ from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
 from gnjobs.records.keys import DEFAULT_PREFIX, MONTH, WEEK, Keys, is_id
-from gnjobs.records.reading import Records, output_keys
-from gnjobs.records.scripts import Value, add_fields, create_record, transition
-from gnjobs.records.statuses import PENDING, UNFINISHED_STATUSES
+from gnjobs.records.reading import output_keys
+from gnjobs.records.scripts import Value, add_fields, create_record
+from gnjobs.records.statuses import PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import LONGEST, safe_text
 
@@ -119,7 +119,7 @@ _AT_ONCE = 500
 def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Remove every key of a job, in an order that leaves it listed, and this to be done again, until the last.
 
-    What the record does not name, as gn-uploader's children, is looked for among the first 5 000 000 keys.
+    What the record does not name, as gn-uploader's children, is looked for among the first `MOST_KEYS_SCANNED` keys.
     """
     _unlink(client, [keys.output(job.id)])
     for chunk in output_keys(client, keys, job.id):
@@ -196,15 +196,3 @@ def _seconds(length: float | None) -> str | None:
 def _directory(cwd: str) -> str:
     """Name a directory so that `cd` takes it for no option."""
     return f"./{cwd}" if cwd.startswith("-") else cwd
-
-
-def end_children(records: Records, job_id: str, status: str, fields: Mapping[str, Value]) -> None:
-    """Give a final status to all children that have none, for a job of which nothing runs any more."""
-    for child in records.children(job_id):
-        if not child.is_final:
-            key = records.keys.child(job_id, child.id)
-            try:
-                transition(records.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
-            except redis.ResponseError as error:
-                if not is_wrong_type(error):  # a key of another type is somebody else's data
-                    raise

@@ -52,7 +52,7 @@ def part_of(child_id: str) -> ForeignKey | None:
 
 
 class PartFinder:
-    """Finds gn-uploader's keys inside a job among the first 5 000 000 of the server, and remembers them.
+    """Finds gn-uploader's keys inside a job among the first `MOST_KEYS_SCANNED` of the server, and remembers them.
 
     A search takes from milliseconds to seconds: between two of them there are 10 s, or 20 times what the last one took.
     """

@@ -15,7 +15,7 @@ def main() -> int:
     reports = ReportPipe.from_environment(os.environ)
     reports.detach()
     become_subreaper()
-    from gnjobs.supervisor.loop import supervise_from_environment
+    from gnjobs.supervisor.claim import supervise_from_environment
 
     return supervise_from_environment(reports)
 

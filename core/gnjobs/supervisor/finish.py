@@ -7,10 +7,10 @@ from typing import Any
 from gnjobs.outputs.lines import Line, entry_number
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.records.events import record_event
+from gnjobs.records.ends import JobEnd, end_job
 from gnjobs.records.fields import MIRROR_FIELD
 from gnjobs.records.scripts import Value, set_fields
-from gnjobs.records.statuses import ERROR, KILLED, UNFINISHED_STATUSES
+from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.children import ChildWatch, settle_children
 from gnjobs.supervisor.outcome import Outcome
@@ -34,7 +34,7 @@ def mirror_output(link: RecordLink) -> None:
     set_fields(link.client, link.key, fields)
 
 
-_EVENT_KINDS = {KILLED: "killed", ERROR: "failed"}
+_WORDS = {SUCCESS: "done", ERROR: "failed"}
 _FLUSH_SECONDS = 1.0
 _RESENDING_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
@@ -71,17 +71,22 @@ class Finishing:
         """Report; raises redis-py's errors."""
         self._complete_output()
         settle_children(self._link, self._watch, self._outcome, self._exits)
-        status, fields = self._final()
-        result, stands = self._link.move(UNFINISHED_STATUSES, status, fields)
-        if result == "gone":
-            self._on_reported(False)
-            return
         mirror_output(self._link)
-        self._tidy()
+        status, fields = self._final()
+        end = JobEnd(
+            status, fields, self._event_text(status, _as_text(fields.get("error", ""))), *self._asker()
+        )
+        outcome, _ = end_job(
+            self._link.records,
+            self._link.job,
+            end,
+            move=self._link.move,
+            is_repeated=self._is_told,
+            is_own=True,
+        )
         if not self._is_told:
-            self._tell(stands, _as_text(fields.get("error", "")))
-            self._is_told = True
-            self._on_reported(True)
+            self._is_told = outcome != "gone"
+            self._on_reported(self._is_told)
 
     def _complete_output(self) -> None:
         """Wait until all lines are stored; a server that forgot some gets them again, as far as they are kept."""
@@ -117,31 +122,19 @@ class Finishing:
         summary = self._watch.summary({})
         return status, fields if summary is None else fields | {"children-summary": summary}
 
-    def _tell(self, status: str, error: str) -> None:
-        """Say in the log of events how it ended, and for a kill by whom, why and how long it took."""
+    def _asker(self) -> tuple[str | None, str | None]:
         stop = self._outcome.stop
-        faults = self._own_faults + self._watch.faults
-        words = [status] + ([f"{faults} fault{'' if faults == 1 else 's'} in its data"] if faults else [])
-        if stop is not None:
-            words.append(f"everything gone {self._outcome.ending_took:.1f} s after the request")
-        text = ": ".join(filter(None, [", ".join(words), error]))
-        record_event(
-            self._link.client,
-            self._link.keys,
-            _EVENT_KINDS.get(status, "ended"),
-            self._link.job,
-            text=text,
-            by=stop.by if stop else None,
-            reason=stop.reason if stop else None,
-        )
+        return (stop.by, stop.reason) if stop else (None, None)
 
-    def _tidy(self) -> None:
-        link = self._link
-        pipe = link.client.pipeline(transaction=False)
-        pipe.zrem(link.keys.unfinished, link.job_id)
-        pipe.unlink(link.keys.processes(link.job_id))
-        pipe.execute()
-        link.renew(link.keep)
+    def _event_text(self, status: str, error: str) -> str:
+        """Say for the log of events how it ended, and of a kill how long it took."""
+        faults = self._own_faults + self._watch.faults
+        words = _WORDS.get(status, status)
+        if faults:
+            words += f", {faults} fault{'' if faults == 1 else 's'} in its data"
+        if self._outcome.stop is not None:
+            words += f"; all processes gone after {self._outcome.ending_took:.1f} s"
+        return f"{words}: {error}" if error else words
 
 
 def _as_text(value: Value) -> str:

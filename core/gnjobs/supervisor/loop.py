@@ -1,44 +1,43 @@
 """One job under supervision: its command started, heard and ended, whatever happens first."""
 
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 from typing import NamedTuple
 
+import redis
+
+from gnjobs.errors import GnjobsError
 from gnjobs.outputs.writer import OutputWriter
+from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.find import processes_of
-from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import process_start
-from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.connection import connect
+from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import MONTH, Keys, is_id
+from gnjobs.records.keys import MONTH, is_id
+from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
-from gnjobs.records.scripts import Value
-from gnjobs.records.statuses import RUNNING, STOPPING
-from gnjobs.supervisor.answers import Answers, Askers
-from gnjobs.supervisor.child_kill import ChildKill
+from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
-from gnjobs.supervisor.ending_thread import Ended, EndingThread
 from gnjobs.supervisor.finish import Finishing
-from gnjobs.supervisor.measure import BEAT_SECONDS, Measuring
-from gnjobs.supervisor.outcome import Outcome, StopRequest
-from gnjobs.supervisor.record import GivenUp, RecordLink, claim
+from gnjobs.supervisor.measure import Measuring
+from gnjobs.supervisor.outcome import Outcome
+from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
-from gnjobs.supervisor.setup import (
-    STOP_SIGNALS,
-    ReportPipe,
-    Settings,
-    hear_stop_signals,
-    read_settings,
-    release_memory,
-)
+from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
 from gnjobs.supervisor.wakeups import Exit, Reaper, Wakeups
 
 GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
+# How long the end of a killed child waits for a Redis that is away.
+_REPORTING_SECONDS = 600.0
 _REMOVED = "its record was removed; nothing more is stored"
 
 
@@ -54,6 +53,39 @@ class Lasting(NamedTuple):
 
 class Removed(NamedTuple):
     """The record was taken away while the job runs."""
+
+
+class Answers(threading.Thread):
+    """Sends steps to whoever asked; what can't be sent is lost, what it tells of is done all the same.
+
+    Everybody who asks for the job to be killed is told each step of the same kill.
+    """
+
+    def __init__(self, listener: ControlListener) -> None:
+        super().__init__(name="answers", daemon=True)
+        self._listener = listener
+        self._queue: queue.SimpleQueue[tuple[str, KillStep]] = queue.SimpleQueue()
+        self._askers: list[ControlRequest] = []
+
+    def send(self, request: ControlRequest, step: KillStep) -> None:
+        """Answer one request."""
+        self._queue.put((request.id, step))
+
+    def add_asker(self, request: ControlRequest) -> None:
+        """Tell one more who asked for the job to be killed, from now on."""
+        self._askers.append(request)
+
+    def tell(self, step: KillStep) -> None:
+        """Tell a step to everybody who asked for that; nobody waits for more after a final one."""
+        for request in self._askers:
+            self.send(request, step)
+        if step.final:
+            self._askers = []
+
+    def run(self) -> None:
+        """Send answers as they come."""
+        while True:
+            self._listener.answer(*self._queue.get())
 
 
 class Supervision:
@@ -87,7 +119,6 @@ class Supervision:
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(settings.url, link.keys.control(job.id), wakeups.post)
         self._answers = Answers(self._listener)
-        self._askers = Askers(self._answers)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
         self._ending: EndingThread | None = None
@@ -154,7 +185,7 @@ class Supervision:
                 grace,
                 prepare=self._before_ending,
                 conclude=self._command.finish_pipes,
-                on_step=self._askers.tell,
+                on_step=self._answers.tell,
                 on_ended=self._wakeups.post,
             )
             self._ending.start()
@@ -177,19 +208,36 @@ class Supervision:
     def _on_request(self, request: ControlRequest) -> None:
         if request.kind != "kill":
             return
+        answer = self._answers.send
+        stop = StopRequest(request.by, request.reason, self._link.now())
+        grace = 0.0 if request.force else request.grace
         if request.child is not None and not is_id(request.child):
             text = "only a child that the job itself recorded can be killed alone; kill the whole job"
-            self._answers.send(request, step("refused", text, final=True))
+            answer(request, step("refused", text, final=True))
         elif request.child is not None:
-            ChildKill(self._settings.url, self._link, request, self._find, self._answers).start()
+            arguments = (request, request.child, stop, grace)
+            threading.Thread(target=self._kill_child, args=arguments, name="child kill", daemon=True).start()
         elif self._is_reporting and self._stop is None:
             text = "its command has just ended by itself"
-            self._answers.send(request, step("skipped", text, verified=True, final=True))
+            answer(request, step("skipped", text, verified=True, final=True))
         else:
-            self._askers.add(request)
-            self._askers.tell(step("answered", f"supervisor {os.getpid()} answers"))
-            stop = StopRequest(request.by, request.reason, self._link.now())
-            self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
+            self._answers.add_asker(request)
+            self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
+            self._kill(stop, grace, hurry=request.force)
+
+    def _kill_child(self, request: ControlRequest, child_id: str, stop: StopRequest, grace: float) -> None:
+        """Kill one child alone, in a thread of its own; whoever asked gets an answer whatever goes wrong."""
+        self._answers.send(request, step("answered", f"supervisor {os.getpid()} answers"))
+        with connect(self._settings.url) as client:
+            records = Records(client, self._link.keys, self._settings.url)
+            try:
+                child = records.child(self._job.id, child_id)
+                for each in kill_child(
+                    records, self._job, child, stop, self._find, grace=grace, patience=_REPORTING_SECONDS
+                ):
+                    self._answers.send(request, each)
+            except (redis.RedisError, GnjobsError, OSError) as problem:
+                self._answers.send(request, step("refused", f"not killed: {problem}", final=True))
 
     def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
         self._command.wait_for_no_reader()
@@ -238,54 +286,12 @@ class Supervision:
 
     def _tell_askers(self, is_recorded: bool) -> None:
         """Tell those who asked for the kill how it went."""
-        verdict = self._verdict or step("verified", "everything is gone", verified=True)
-        if self._stop is None or not verdict.verified:
-            self._askers.tell(step("left", f"not killed: {verdict.text}", verdict.pids, final=True))
-            return
-        written = f'written "killed by {self._stop.asker}"' if is_recorded else "its record is gone"
-        self._askers.tell(step("written", f"{verdict.text}; {written}", verified=True, final=True))
+        verdict = self._verdict or step("verified", "was already gone", verified=True)
+        if self._stop is not None:
+            asker = self._stop.asker
+            self._answers.tell(
+                told(verdict, asker, "done", KILLED) if is_recorded else told(verdict, asker, "gone", "")
+            )
 
     def _complain(self, line: str) -> None:
         print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-_WRONG_USE = 2
-
-
-def supervise_from_environment(reports: ReportPipe) -> int:
-    """Supervise the job that the environment names; returns an exit code, after one line where it gave up."""
-    wakeups = Wakeups()
-    wakeups.hear_signals((signal.SIGCHLD, *STOP_SIGNALS))
-    hear_stop_signals()
-    try:
-        settings, link = _open()
-        job = claim(link, wakeups, {**identity(), "mark": settings.mark})
-    except GivenUp as given_up:
-        print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
-        reports.ended(given_up.exit_code)
-        return given_up.exit_code
-    return Supervision(link, job, settings, wakeups, reports).run()
-
-
-def _open() -> tuple[Settings, RecordLink]:
-    try:
-        settings = read_settings(os.environ)
-        return settings, RecordLink(settings.url, Keys(settings.prefix), settings.job_id)
-    except KeyError:
-        raise GivenUp(f"set {ENV_JOB} to the id of the job to run", _WRONG_USE) from None
-    except ValueError as problem:  # a URL or a name that can't be used
-        raise GivenUp(str(problem), _WRONG_USE) from None
-
-
-def identity() -> dict[str, Value]:
-    """The fields of a record that say who supervises the job, so that no reused pid is mistaken for it."""
-    known: dict[str, Value | None] = {
-        "host": host_name(),
-        "account": login_name(),
-        "supervisor-pid": os.getpid(),
-        "supervisor-started": process_start(os.getpid()),
-        "boot-id": boot_id(),
-        "pid-namespace": pid_namespace(),
-        "heartbeat-every": BEAT_SECONDS,
-    }
-    return {name: value for name, value in known.items() if value is not None}

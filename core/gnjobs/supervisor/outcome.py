@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gnjobs.processes.seen import SeenProcess
+from gnjobs.records.ends import StopRequest
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, KILLED, SUCCESS
 from gnjobs.records.values import encode_text
@@ -11,45 +13,14 @@ from gnjobs.supervisor.wakeups import Exit
 _LONGEST_NOTE = 500
 
 
-class StopRequest(NamedTuple):
-    """Who asked for a job or child to be killed, why, and when (unix seconds)."""
-
-    by: str
-    reason: str
-    at: float
-
-    @property
-    def asker(self) -> str:
-        """Who asked, as text that any encoding takes."""
-        return self.by.encode("utf-8", "replace").decode()
-
-    @property
-    def fields(self) -> dict[str, Value]:
-        """The fields that say so in a job's or a child's hash."""
-        return {
-            "stop-by": encode_text(self.by),
-            "stop-reason": encode_text(self.reason),
-        }
-
-
-class NamedProcess(NamedTuple):
-    """A process as it is named to a person."""
-
-    pid: int
-    command: str
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} ({self.command:.80})"
-
-
 class Outcome(NamedTuple):
     """The end of a job: how its main process ended, who stopped it, what outlived it."""
 
     exit: Exit = Exit()
     failed_start: str | None = None
     stop: StopRequest | None = None
-    ended_after: Sequence[NamedProcess] = ()
-    survivors: Sequence[NamedProcess] = ()
+    ended_after: Sequence[SeenProcess] = ()
+    survivors: Sequence[SeenProcess] = ()
     last_words: str = ""
     output_trouble: str | None = None
     ending_took: float = 0.0
@@ -90,6 +61,6 @@ class Outcome(NamedTuple):
         return notes
 
 
-def _names(processes: Sequence[NamedProcess]) -> str:
-    shown = ", ".join(str(process) for process in processes[:5])
+def _names(processes: Sequence[SeenProcess]) -> str:
+    shown = ", ".join(f"pid {each.pid} ({each.command:.80})" for each in processes[:5])
     return shown + (f" and {len(processes) - 5} more" if len(processes) > 5 else "")

@@ -1,0 +1,186 @@
+"""How jobs and killed children end: every end goes through here, whoever writes it, and so does what follows from it.
+
+A job's supervisor, a kill in the supervisor's place, an agent that finds a job lost: each calls `end_job`. What else
+is to happen whenever a job ends belongs into `_follow_up`.
+"""
+
+import uuid
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import redis
+
+from gnjobs.records.connection import is_wrong_type, patiently
+from gnjobs.records.events import record_event
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.hooks import run_on_end
+from gnjobs.records.lifecycle import expire_ended
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import KillStep, step
+from gnjobs.records.scripts import Outcome, Value, transition
+from gnjobs.records.statuses import ERROR, KILLED, LOST, UNFINISHED_STATUSES
+from gnjobs.records.values import encode_text
+
+_EVENT_KINDS = {KILLED: "killed", ERROR: "failed", LOST: "lost"}
+
+
+class Move(Protocol):
+    """Changes a job's status as `transition` does."""
+
+    def __call__(
+        self, allowed_from: Collection[str], to: str, *, fields: Mapping[str, Value]
+    ) -> tuple[Outcome, str]:
+        """Return the outcome, and the status that the job has then."""
+
+
+class JobEnd(NamedTuple):
+    """How a job ended: its final status, the fields that say more, and for the event log a sentence, who and why."""
+
+    status: str
+    fields: Mapping[str, Value]
+    text: str
+    by: str | None = None
+    reason: str | None = None
+
+
+class StopRequest(NamedTuple):
+    """Who asked for a job or child to be killed, why, and when (unix seconds)."""
+
+    by: str
+    reason: str
+    at: float
+
+    @property
+    def asker(self) -> str:
+        """Who asked, as text that any encoding takes."""
+        return self.by.encode("utf-8", "replace").decode()
+
+    @property
+    def fields(self) -> dict[str, Value]:
+        """The fields that say so in a job's or a child's hash."""
+        return {"stop-by": encode_text(self.by), "stop-reason": encode_text(self.reason)}
+
+
+def end_job(
+    records: Records,
+    job: Job,
+    end: JobEnd,
+    *,
+    allowed: Collection[str] = UNFINISHED_STATUSES,
+    token: str | None = None,
+    move: Move | None = None,
+    is_repeated: bool = False,
+    is_own: bool = False,
+) -> tuple[Outcome, str]:
+    """Write how a job ended, unless its end is written already; returns the outcome and the status that it has.
+
+    Raises redis-py's errors, and may then be called again with the same `token`, or the same `move` in place of the
+    transition. `is_repeated` writes again what a server forgot, and logs nothing. `is_own` says that this process is
+    the job's supervisor.
+    """
+    if move is None:
+        key = records.keys.job(job.id)
+        move = partial(transition, records.client, key, token=token or uuid.uuid4().hex)
+    outcome, status = move(allowed, end.status, fields=end.fields)
+    if outcome == "gone":
+        return outcome, status
+    pipe = records.client.pipeline(transaction=False)
+    pipe.zrem(records.keys.unfinished, job.id)
+    pipe.unlink(records.keys.processes(job.id))
+    pipe.execute()
+    if is_own or job.supervisor_pid is not None or job.created is not None:
+        expire_ended(records.client, records.keys, job)  # what others wrote keeps the end that they gave it
+    if outcome == "done" and not is_repeated:
+        _follow_up(records, job, end, is_own)
+    return outcome, status
+
+
+def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:
+    """Do what happens once whenever a job has ended: an event, and the command that the configuration names."""
+    kind = _EVENT_KINDS.get(end.status, "ended")
+    record_event(records.client, records.keys, kind, job, text=end.text, by=end.by, reason=end.reason)
+    run_on_end(records, job, as_ourselves=is_own)
+
+
+def end_children(records: Records, job_id: str, status: str, fields: Mapping[str, Value]) -> None:
+    """Give a final status to all children that have none, for a job of which nothing runs any more."""
+    for child in records.children(job_id):
+        if not child.is_final:
+            key = records.keys.child(job_id, child.id)
+            try:
+                transition(records.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
+            except redis.ResponseError as error:
+                if not is_wrong_type(error):  # a key of another type is somebody else's data
+                    raise
+
+
+def told(verdict: KillStep, by: str, outcome: Outcome, status: str) -> KillStep:
+    """The last step of a kill, as its askers are told: what became of the processes, and of the record."""
+    if not verdict.verified:
+        return step("left", f"not killed: {verdict.text}", verdict.pids, final=True)
+    if outcome != "done":
+        record = f"its status is {status}" if status else "its record is gone"
+        return step("verified", f"{verdict.text}; {record}", verified=True, final=True)
+    written = "closed as lost" if status == LOST else f'written "killed by {by}"'
+    return step("written", f"{verdict.text}; {written}", verified=True, final=True)
+
+
+def conclude_kill(
+    records: Records,
+    job: Job,
+    child: Child | None,
+    stop: StopRequest,
+    verdict: KillStep,
+    *,
+    allowed: Collection[str] = UNFINISHED_STATUSES,
+    status: str = KILLED,
+    patience: float = 0.0,
+) -> KillStep:
+    """Write what a kill of a job or child came to, unless something is left; returns its last step.
+
+    A Redis that is away is waited for `patience` seconds.
+    """
+    if not verdict.verified:
+        return told(verdict, stop.asker, "refused", "")
+    token = uuid.uuid4().hex
+
+    def write() -> tuple[Outcome, str]:
+        if child is not None:
+            return _write_child(records, job, child, stop, verdict, token)
+        return _write_job(records, job, stop, verdict, status, allowed, token)
+
+    try:
+        outcome, stands = patiently(write, patience)
+    except redis.RedisError as problem:
+        text = f"{verdict.text}, but Redis did not take the status: {problem}"
+        return step("left", text, verdict.pids, final=True)
+    return told(verdict, stop.asker, outcome, stands)
+
+
+def _write_job(
+    records: Records,
+    job: Job,
+    stop: StopRequest,
+    verdict: KillStep,
+    status: str,
+    allowed: Collection[str],
+    token: str,
+) -> tuple[Outcome, str]:
+    fields: dict[str, Value] = {"finished": f"{records.now():.3f}", **stop.fields}
+    end_children(records, job.id, status, fields)
+    fields["stop-requested"] = f"{stop.at:.3f}"
+    end = JobEnd(status, fields, f"{status}; {verdict.text}", stop.by, stop.reason)
+    return end_job(records, job, end, allowed=allowed, token=token)
+
+
+def _write_child(
+    records: Records, job: Job, child: Child, stop: StopRequest, verdict: KillStep, token: str
+) -> tuple[Outcome, str]:
+    key = records.keys.child(job.id, child.id)
+    fields = {"finished": f"{records.now():.3f}", **stop.fields}
+    outcome, status = transition(records.client, key, UNFINISHED_STATUSES, KILLED, token, fields)
+    if outcome == "done":
+        text = f"child {child.label or child.id} killed; {verdict.text}"
+        record_event(records.client, records.keys, "killed", job, text=text, by=stop.by, reason=stop.reason)
+    return outcome, status

@@ -1,0 +1,100 @@
+"""The command that runs whenever a job has ended, with the job as JSON on its standard input.
+
+The configuration names it (`on-end`), and whoever launches a job, or runs an agent, passes it on in the environment:
+nothing in Redis says what runs.
+"""
+
+import os
+import pwd
+import shlex
+import subprocess
+import threading
+from typing import Any, Final
+
+import msgspec
+
+from gnjobs.records.connection import connect
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END
+from gnjobs.records.events import record_event
+from gnjobs.records.fields import Job
+from gnjobs.records.reading import Records, fetch_job
+
+LONGEST_RUN: Final = 60.0
+_SUPER_USER: Final = 0
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+_NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
+# Without them it counts as no process of the job, and is not ended with it.
+_MARKS: Final = frozenset({ENV_JOB, ENV_CHILD, ENV_MARK})
+# The shell says the exit code: in a supervisor, and in a web server that ignores SIGCHLD, nobody else learns it.
+_SAYING_EXIT_CODE: Final = ("/bin/sh", "-c", '"$@" >&2; echo $?', "sh")
+
+
+def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
+    """Start the command of `GNJOBS_ON_END`, if there is one, and return; an event says when it fails.
+
+    The job's own supervisor (`as_ourselves`) runs it as it is. Anybody else who is root runs it as the job's account,
+    and not at all where that is root too, since records can be forged. After 60 s it is killed.
+    """
+    words = shlex.split(os.environ.get(ENV_ON_END, ""))
+    ended = fetch_job(records.client, records.keys, job.id) if words else None
+    if ended is not None:
+        # No daemon: a process that has nothing else to do ends after it.
+        threading.Thread(target=_run, args=(records, ended, words, as_ourselves), name="on-end").start()
+
+
+def _run(records: Records, job: Job, words: list[str], as_ourselves: bool) -> None:
+    try:
+        options = {"env": _environment(os.environ)} if as_ourselves else _options(job)
+        problem = _failure(words, job, options)
+    except (OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
+        problem = str(error)
+    if problem is not None:
+        with connect(records.url) as client:
+            record_event(client, records.keys, "hook", job, text=f"on-end failed: {problem}", by="on-end")
+
+
+def _environment(outer: Any) -> dict[str, str]:
+    return {name: value for name, value in outer.items() if name not in _MARKS}
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """How to start a process as the job's account; raises `ValueError` where root may not become it."""
+    if os.geteuid() != _SUPER_USER:
+        return {"env": _environment(os.environ)}
+    if job.account is None:
+        raise ValueError("the job's account is not known, and it never runs as root")
+    entry = pwd.getpwnam(job.account)
+    if entry.pw_uid == _SUPER_USER:
+        raise ValueError("it never runs as root for a job of somebody else")
+    return {
+        "user": entry.pw_uid,
+        "group": entry.pw_gid,
+        "extra_groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
+        "env": {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name},
+    }
+
+
+def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:
+    """Run the command; returns how it failed, with the last line that it said."""
+    process = subprocess.Popen(
+        [*_SAYING_EXIT_CODE, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        start_new_session=True,
+        **options,
+    )
+    try:
+        out, err = process.communicate(_as_json(job), LONGEST_RUN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        return f"it took longer than {LONGEST_RUN:.0f} s"
+    code = out.decode("utf-8", "replace").strip()
+    said = err.decode("utf-8", "replace").strip().splitlines()
+    return None if code == "0" else f"exit code {code}" + (f": {said[-1]}" if said else "")
+
+
+def _as_json(job: Job) -> bytes:
+    told = {name: value for name, value in msgspec.to_builtins(job).items() if name not in _NOT_TOLD}
+    return msgspec.json.encode(told)

@@ -1,0 +1,131 @@
+"""Claiming the job that the environment names, and supervising it."""
+
+import os
+import signal
+import sys
+import uuid
+
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+
+from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.table import process_start
+from gnjobs.records.backoff import Backoff
+from gnjobs.records.ends import JobEnd, StopRequest, end_job
+from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import FINAL_STATUSES, KILLED, PENDING
+from gnjobs.supervisor.loop import Supervision
+from gnjobs.supervisor.measure import BEAT_SECONDS
+from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.setup import STOP_SIGNALS, ReportPipe, Settings, hear_stop_signals, read_settings
+from gnjobs.supervisor.wakeups import Wakeups
+
+_WRONG_USE = 2
+NO_SUCH_JOB = 3
+NO_CONNECTION = 5
+NOT_OURS = 1
+
+
+class GivenUp(Exception):
+    """There is nothing to supervise here: one line that says why, and an exit code."""
+
+    def __init__(self, line: str, exit_code: int) -> None:
+        super().__init__(line)
+        self.exit_code = exit_code
+
+
+def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
+    """Claim the job, waiting for as long as Redis is away; raises `GivenUp` where it can't be ours.
+
+    A signal to stop that comes before ends the job as killed; a second one leaves it as it is.
+    """
+    backoff, pause = Backoff(), 0.0
+    told: list[signal.Signals] = []
+    token = uuid.uuid4().hex
+    while True:
+        told += [event for event in wakeups.wait(pause) if event != signal.SIGCHLD]
+        if len(told) > 1:
+            raise GivenUp("stopped before the job began, and before that was reported", NOT_OURS)
+        try:
+            if told and not link.steps:
+                _kill_unclaimed(link, told[0], token)
+            job = _claim_once(link, fields)  # once tried, it may have been made though its reply was lost
+            for number in told:
+                wakeups.post(number)
+            return job
+        except RedisError as problem:
+            if isinstance(problem, AuthenticationError) or _is_lasting(problem):
+                raise GivenUp(f"Redis refuses this supervisor: {problem}", NO_CONNECTION) from problem
+            pause = backoff.failed()
+
+
+def _is_lasting(problem: RedisError) -> bool:
+    """Whether an answer would be the same later: no permission, another type; not: read only, out of memory."""
+    return isinstance(problem, ResponseError) and str(problem).startswith(("NOPERM", "WRONGTYPE", "ERR"))
+
+
+def _claim_once(link: RecordLink, fields: dict[str, Value]) -> Job:
+    job = link.read()
+    if job is None:
+        raise GivenUp(f"there is no job {link.job_id}", NO_SUCH_JOB)
+    fields["started"] = fields["heartbeat"] = round(link.now(), 3)
+    outcome, status = link.claim(fields)
+    if outcome == "done":
+        return job
+    if status in FINAL_STATUSES:
+        raise GivenUp(f"job {link.job_id} has ended already: {status}", NOT_OURS)
+    by = f" by pid {job.supervisor_pid} on {job.host}" if job.supervisor_pid and job.host else ""
+    raise GivenUp(f"job {link.job_id} is supervised already{by}: {status or 'gone'}", NOT_OURS)
+
+
+def _kill_unclaimed(link: RecordLink, number: signal.Signals, token: str) -> None:
+    """End a job that nobody has claimed, ourselves included: what was not started is surely gone."""
+    job = link.read()
+    stop = StopRequest(login_name(), f"its supervisor got {number.name}", round(link.now(), 3))
+    fields = {**stop.fields, "stop-requested": stop.at, "finished": stop.at}
+    status = ""
+    if job is not None:
+        end = JobEnd(KILLED, fields, "killed; it had not been started", stop.by, stop.reason)
+        _, status = end_job(link.records, job, end, allowed={PENDING}, token=token, is_own=True)
+    raise GivenUp(f"stopped before the job began; its status is {status or 'gone'}", 128 + number)
+
+
+def supervise_from_environment(reports: ReportPipe) -> int:
+    """Supervise the job that the environment names; returns an exit code, after one line where it gave up."""
+    wakeups = Wakeups()
+    wakeups.hear_signals((signal.SIGCHLD, *STOP_SIGNALS))
+    hear_stop_signals()
+    try:
+        settings, link = _open()
+        job = claim(link, wakeups, {**identity(), "mark": settings.mark})
+    except GivenUp as given_up:
+        print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
+        reports.ended(given_up.exit_code)
+        return given_up.exit_code
+    return Supervision(link, job, settings, wakeups, reports).run()
+
+
+def _open() -> tuple[Settings, RecordLink]:
+    try:
+        settings = read_settings(os.environ)
+        return settings, RecordLink(settings.url, Keys(settings.prefix), settings.job_id)
+    except KeyError:
+        raise GivenUp(f"set {ENV_JOB} to the id of the job to run", _WRONG_USE) from None
+    except ValueError as problem:  # a URL or a name that can't be used
+        raise GivenUp(str(problem), _WRONG_USE) from None
+
+
+def identity() -> dict[str, Value]:
+    """The fields of a record that say who supervises the job, so that no reused pid is mistaken for it."""
+    known: dict[str, Value | None] = {
+        "host": host_name(),
+        "account": login_name(),
+        "supervisor-pid": os.getpid(),
+        "supervisor-started": process_start(os.getpid()),
+        "boot-id": boot_id(),
+        "pid-namespace": pid_namespace(),
+        "heartbeat-every": BEAT_SECONDS,
+    }
+    return {name: value for name, value in known.items() if value is not None}
