@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import fakeredis
@@ -15,6 +16,9 @@ from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import BINARIES, Server, running_server
 from tests.support.supervised import SupervisedJob, python
 from tests.support.waiting import wait_for
+
+# Whoever runs the tests may ignore it: then every exit code of a process that a test starts would read 0.
+signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -147,7 +147,17 @@ def test_of_thousands_that_are_not_started_each_says_so(job: CurrentJob, store: 
     assert (statuses.count("error"), statuses.count("killed")) == (1, 2000)
 
 
-def test_an_interrupted_job_ends_its_children_and_says_so_of_each(job: CurrentJob, store: JobStore) -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises `KeyboardInterrupt`, also where it was ignored when Python started."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupted_job_ends_its_children_and_says_so_of_each(
+    job: CurrentJob, store: JobStore, interruptible: None
+) -> None:
     def interrupt() -> None:
         wait_for(lambda: [child.status for child in stored(store, job).values()].count("running") == 2, 30)
         os.kill(os.getpid(), signal.SIGINT)

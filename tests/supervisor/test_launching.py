@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -162,16 +162,35 @@ def test_the_foreground_copies_streams_and_exits_as_the_command_did(
     server: Server, jobs: list[SupervisedJob], script: str, code: int, is_ignored: bool
 ) -> None:
     jobs.append(SupervisedJob(server, ["sh", "-c", f"cat; echo err >&2; {script}"]))
-    ignore = (lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)) if is_ignored else None
-    with foreground(jobs[0], preexec_fn=ignore) as process:
+    action = signal.SIG_IGN if is_ignored else signal.SIG_DFL
+    with foreground(jobs[0], preexec_fn=setting(signal.SIGCHLD, action)) as process:
         out, err = process.communicate(b"given\n", timeout=30)
     assert (process.returncode, out, err) == (code, b"given\n", b"err\n")
     assert jobs[0].read().is_final
 
 
+def setting(number: signal.Signals, action: signal.Handlers) -> Callable[[], object]:
+    """What sets a signal's disposition in a process that is started."""
+    return lambda: signal.signal(number, action)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_that_is_ignored_stays_ignored(
+    server: Server, jobs: list[SupervisedJob], number: signal.Signals
+) -> None:
+    jobs.append(SupervisedJob(server, ["sh", "-c", "echo ready; read line; exit 3"]))
+    with foreground(jobs[0], preexec_fn=setting(number, signal.SIG_IGN)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        process.communicate(b"go on\n", timeout=60)
+    assert process.returncode == 3
+    assert jobs[0].read().status == "error"
+
+
 def test_ctrl_c_in_the_foreground_kills_the_job(server: Server, jobs: list[SupervisedJob]) -> None:
     jobs.append(SupervisedJob(server, ["sh", "-c", "echo ready; sleep 600"]))
-    with foreground(jobs[0]) as process:
+    with foreground(jobs[0], preexec_fn=setting(signal.SIGINT, signal.SIG_DFL)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGINT)

@@ -38,6 +38,8 @@ class Terminal:
     def _become(self, command: list[str], env: Mapping[str, str]) -> None:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "VIRTUAL_ENV") if name in os.environ}
         kept |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            signal.signal(number, signal.SIG_DFL)  # as a login shell would start it
         while os.get_terminal_size(0).columns != self.screen.columns:
             time.sleep(0.001)
         try:

@@ -156,7 +156,10 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextlib.contextmanager
 def passing_signals_to(pid: int) -> Iterator[None]:
-    """Send SIGINT, SIGTERM and SIGHUP on to the process; does nothing outside the main thread."""
+    """Send SIGINT, SIGTERM and SIGHUP on to the process; does nothing outside the main thread.
+
+    One that is ignored stays ignored: `nohup` and a script's background ask for that.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -165,7 +168,8 @@ def passing_signals_to(pid: int) -> Iterator[None]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+    heeded = [number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, pass_on) for number in heeded}
     try:
         yield
     finally:
@@ -206,8 +210,8 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
 def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True) -> int:
     """Run the job, copy its output to ours, and return its exit code, or 128 + the signal that ended it.
 
-    SIGINT, SIGTERM and SIGHUP (in the main thread) are passed on: each is a verified kill of the job, and a
-    second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
+    SIGINT, SIGTERM and SIGHUP (in the main thread, unless ignored) are passed on: each is a verified kill of the
+    job, and a second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
     """
     url, prefix = _origin(job, store)
     _note_launch(job.id, url, prefix)
