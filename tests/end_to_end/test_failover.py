@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_faults import ALL_LINES, STEPS, check_end, go
+from tests.support.job_in_steps import ALL_LINES, STEPS, check_end, go
 from tests.support.servers import BINARIES, Sentinels, running_sentinels
 from tests.support.supervised import SupervisedJob, python
 from tests.support.watched import fill, wait_until_right, watch
-
 
 pytestmark = pytest.mark.faults
 

@@ -12,22 +12,12 @@ import psutil
 import pytest
 
 from tests.support.faults import FAULTS, LASTING, Fault, broken
+from tests.support.job_in_steps import ALL_LINES, STEPS, check_end, go
 from tests.support.servers import BINARIES, Server, running_server
 from tests.support.supervised import KEYS, SupervisedJob, python
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.faults
-
-# Prints lines in steps, each when its file appears, and leaves a file when a step is done.
-STEPS = (
-    "import pathlib, sys, time\n"
-    "place = pathlib.Path(sys.argv[1])\n"
-    "for step in range(3):\n"
-    "    while not (place / str(step)).exists(): time.sleep(0.005)\n"
-    "    for i in range(500): print(step * 500 + i, flush=True)\n"
-    "    (place / f'done{step}').touch()\n"
-)
-ALL_LINES = [str(number) for number in range(1500)]
 
 
 @pytest.fixture(params=sorted(BINARIES))
@@ -43,24 +33,6 @@ def job(faulty: Server, tmp_path: Path) -> Iterator[SupervisedJob]:
     made = SupervisedJob(faulty, python(STEPS, str(tmp_path)))
     yield made
     made.end()
-
-
-def go(place: Path, *steps: int) -> None:
-    """Let the job print, and wait until it has."""
-    for step in steps:
-        (place / str(step)).touch()
-        wait_for((place / f"done{step}").exists, 20)
-
-
-def check_end(job: SupervisedJob, status: str, lines: list[str]) -> None:
-    """What must hold at the end of every job."""
-    done = job.wait_for(limit=40)
-    assert (done.status, done.error) == (status, None)
-    assert job.lines("out") == lines
-    assert done.lines == len(lines)
-    wait_for(lambda: job.client.zscore(KEYS.unfinished, job.id) is None, 20, "the index to be tidied")
-    assert job.client.zscore(KEYS.jobs, job.id)
-    assert job.alive() == []
 
 
 @pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name != "forgets"], ids=str)
