@@ -102,7 +102,7 @@ def test_where_tracking_is_refused_the_header_says_that_it_polls(faulty: Server)
             wait_until_right(terminal, client, 20, "polling:")
             client.hset(KEYS.job("j5"), "label", "job-5-changed")
             wait_until_right(terminal, client, SOON, "polling:")
-            assert "  live" not in header(terminal.text)
+            terminal.wait_for(lambda text: "  live" not in header(text))
             faulty.send(signal.SIGSTOP)
             try:
                 wait_until_away(terminal, 12.0)

@@ -75,7 +75,7 @@ def test_a_job_that_ends_while_redis_is_away_is_reported_later(
             done = job.wait_for()
             assert (done.status, done.exit_code, done.lines) == ("success", 0, 3000)
             assert job.lines("out") == ALL_LINES
-            assert not server.client().zcard(KEYS.unfinished)
+            wait_for(lambda: not server.client().zcard(KEYS.unfinished))
             assert job.processes[0].wait(20) == 0
     finally:
         server.stop()
@@ -147,7 +147,7 @@ def test_an_end_that_the_server_forgot_is_reported_again(own_server: Server) -> 
         own_server.start()
         assert job.wait_for().status == "success"
         assert job.processes[0].wait(20) == 0
-        assert not own_server.client().zcard(KEYS.unfinished)
+        wait_for(lambda: not own_server.client().zcard(KEYS.unfinished))
 
 
 @pytest.mark.parametrize("fault", ["killed", "hung"])

@@ -47,7 +47,9 @@ def screen_text(pilot: Pilot[None]) -> str:
     return "\n".join(strip.text.rstrip() for strip in pilot.app.screen._compositor.render_strips())
 
 
-async def shows(pilot: Pilot[None], text: str) -> str:
-    """Wait until the screen shows a text; return the screen."""
-    await until(pilot, lambda: text in screen_text(pilot), f"{text!r} on the screen")
+async def shows(pilot: Pilot[None], *texts: str) -> str:
+    """Wait until the screen shows all of some texts; return the screen."""
+    await until(
+        pilot, lambda: all(text in screen_text(pilot) for text in texts), f"{', '.join(texts)} on the screen"
+    )
     return screen_text(pilot)
