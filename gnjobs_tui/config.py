@@ -5,6 +5,7 @@
     role = "admin"                    # of every login that [roles] and [users] do not name
     theme = "light"
     trust-sudo-user = true            # in the system's file alone
+    on-end = ["/usr/local/bin/mail-owner", "--short"]  # runs whenever a job has ended, with the job as JSON on stdin
 
     [roles]                           # role → login names
     admin = ["tux"]
@@ -41,6 +42,7 @@ from gnjobs.text import DEFAULT_URL, parse_duration
 
 KNOWN: Final = (
     "expires-after",
+    "on-end",
     "prefix",
     "role",
     "roles",
@@ -65,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
+    on_end: tuple[str, ...] = ()
     trust_sudo_user: bool = False
 
 
@@ -109,6 +112,7 @@ class _Reader:
             theme=_text("theme", self._found["theme"]) if "theme" in self._found else None,
             stuck_after=self._lengths("stuck-after"),
             expires_after=self._lengths("expires-after"),
+            on_end=_texts("on-end", self._found.get("on-end", [])),
             trust_sudo_user=self._flag("trust-sudo-user"),
         )
 
@@ -213,6 +217,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
+    on_end: tuple[str, ...] = ()
     trust_sudo_user: bool = False
 
     def role_of(self, login: str) -> Role:
@@ -259,6 +264,7 @@ def load_config(path: str | Path | None = None) -> Config:
         theme=system.theme or own.theme,
         stuck_after={**own.stuck_after, **system.stuck_after},
         expires_after={**own.expires_after, **system.expires_after},
+        on_end=system.on_end or own.on_end,
         trust_sudo_user=system.trust_sudo_user,
     )
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gnjobs.processing.processor import Processing
     from gnjobs.processing.view import JobStatus, JobView
     from gnjobs.records.actor import Actor
-    from gnjobs.records.events import Event
+    from gnjobs.records.events import Event, Events
     from gnjobs.records.lifecycle import Word
     from gnjobs.supervisor.launch import Via
 
@@ -133,17 +133,16 @@ class JobStore(Records):
 
         return rerun_line(self.get(job_id), self.keys.prefix)
 
-    def events(self, since: float | None = None) -> "Iterator[Event]":
-        """Read what happened, oldest first, from a time on (unix seconds)."""
-        from gnjobs.records import events
+    @property
+    def events(self) -> "Events":
+        """What happened: `events(since)` reads it, oldest first, from a time on; `events.follow()` as it happens."""
+        from gnjobs.records.events import Events
 
-        return events.read_events(self.client, self.keys, since)
+        return Events(self.client, self.keys, self.url)
 
     def last_events(self, count: int) -> "list[Event]":
         """The newest events, oldest of them first."""
-        from gnjobs.records import events
-
-        return events.read_last_events(self.client, self.keys, count)
+        return self.events.last(count)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
         """Every output of a job, by the name of its part: the job's own, then the children's.

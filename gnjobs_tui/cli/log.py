@@ -1,13 +1,22 @@
 """`gnjobs log`: what happened, for the hand-over in the morning."""
 
+import re
+import sys
 import time
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import click
 
 from gnjobs.text import parse_duration
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.session import Session, on_terminal, print_fields, with_session
+from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.records.events import Event
+
+_EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
 def parse_since(text: str, now: datetime) -> float:
@@ -32,31 +41,52 @@ def parse_since(text: str, now: datetime) -> float:
 
 @click.command()
 @click.option("--since", metavar="T", help="From this time on: 18:00, 2h (ago), 2026-07-01T18:00.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as it happens; without --since from now on.")
+@click.option("--after", metavar="ID", help="With -f: behind the event of this id, as --json gives it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
-def log(session: Session, since: str | None, as_json: bool) -> int:
+def log(session: Session, since: str | None, follow: bool, after: str | None, as_json: bool) -> int:
     """What happened, newest last: ends, losses, removals, kills with who asked and why.
 
     It is a log for people, not proof against forgery.
     """
-    import msgspec
-
+    if after is not None and (not follow or since is not None or not _EVENT_ID.fullmatch(after)):
+        raise click.UsageError("--after takes the id of an event, and goes with -f and without --since")
     start = parse_since(since, datetime.fromtimestamp(time.time())) if since else None
-    events = sorted(
-        (event for store in session.stores for event in store.events(since=start)), key=lambda event: event.at
-    )
-    visible = [event for event in events if session.actor.may_see_owner(event.owner)]
-    if on_terminal() and not as_json:
+    events = _followed(session, start, after) if follow else _past(session, start)
+    visible = (event for event in events if session.actor.may_see_owner(event.owner))
+    if on_terminal() and not as_json and not follow:
         from gnjobs_tui.cli.drawing import draw_events
 
         draw_events(visible)
         return 0
     for event in visible:
-        if as_json:
-            print_json(msgspec.to_builtins(event))
-        else:
-            when = datetime.fromtimestamp(event.at).isoformat(timespec="seconds")
-            print_fields(
-                when, event.kind, event.job, event.label, event.owner, event.by, event.text, event.reason
-            )
+        _print(event, as_json)
     return 0
+
+
+def _past(session: Session, start: float | None) -> "Iterable[Event]":
+    found = (event for store in session.stores for event in store.events(since=start))
+    return sorted(found, key=lambda event: event.at)
+
+
+def _followed(session: Session, start: float | None, after: str | None) -> "Iterator[Event]":
+    from gnjobs.records.events import follow_events
+
+    return follow_events(session.config.url, [store.keys for store in session.stores], start, after)
+
+
+def _print(event: "Event", as_json: bool) -> None:
+    """Print one event at once: on a terminal for a person, else for a program."""
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.to_builtins(event))
+        return
+    when = datetime.fromtimestamp(event.at).isoformat(timespec="seconds")
+    said = (when, event.kind, event.job, event.label, event.owner, event.by, event.text, event.reason)
+    if on_terminal():
+        say("  ".join(word for word in said if word))
+    else:
+        print_fields(*said)
+    sys.stdout.flush()

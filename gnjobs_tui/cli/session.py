@@ -1,6 +1,7 @@
 """What every command shares: where Redis is, whose configuration counts, and who is asking."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gnjobs.errors import AmbiguousId, NoSuchJob
-from gnjobs.records.environment import ENV_PREFIX, ENV_URL
+from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
 from gnjobs.text import safe_line
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ class Session:
 
         url = self.redis_url or os.environ.get(ENV_URL)
         prefixes = self.prefixes or tuple(os.environ.get(ENV_PREFIX, "").split())
-        return load_config(self.config_path).overridden(url=url, prefixes=prefixes)
+        config = load_config(self.config_path).overridden(url=url, prefixes=prefixes)
+        if config.on_end:  # whatever ends a job for us, and every supervisor that we launch, finds it there
+            os.environ[ENV_ON_END] = shlex.join(config.on_end)
+        return config
 
     @cached_property
     def actor(self) -> "Actor":

@@ -174,6 +174,37 @@ def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, 
     assert "runaway" in said
 
 
+def test_log_follows_what_happens_and_goes_on_behind_an_event(server: Server) -> None:
+    def following(*options: str) -> "subprocess.Popen[bytes]":
+        line = gnjobs("log", "-f", "--json", *options, "--redis-url", server.url)
+        return subprocess.Popen(line, stdout=subprocess.PIPE, env=environment(server.url))
+
+    run(server.url, "run", "--", "true")
+    (before, *_) = reversed(list(JobStore.from_url(server.url).events()))
+    with following("--after", before.id) as process:
+        assert process.stdout is not None
+        job_id = run(server.url, "run", "--", "false").stdout.strip()
+        event = json.loads(process.stdout.readline())
+        assert (event["job"], event["kind"], event["text"]) == (job_id, "failed", "failed: exit code 1")
+        assert event["id"] > before.id
+        process.terminate()
+    with following("--since", "1h") as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["id"] <= before.id
+        process.terminate()
+    assert run(server.url, "log", "--after", before.id).returncode == 2
+    assert run(server.url, "log", "-f", "--after", "$").returncode == 2
+
+
+def test_on_end_of_the_configuration_runs_when_a_job_ends(server: Server, tmp_path: Path) -> None:
+    config, said = tmp_path / "config.toml", tmp_path / "said"
+    config.write_text(f'on-end = ["sh", "-c", "cat > {said}.part; mv {said}.part {said}"]\n')
+    job_id = run(server.url, "run", "--config", str(config), "--detach", "--", "true").stdout.strip()
+    wait_for(said.exists, 30)
+    told = json.loads(said.read_text())
+    assert (told["id"], told["status"], told["command"]) == (job_id, "success", "true")
+
+
 def test_wait_rm_rerun_and_users(server: Server, store: JobStore) -> None:
     job_id = start(server, "sh", "-c", "sleep 0.3; exit 3", options=("--user", "jsmith", "--label", "it's"))
     assert run(server.url, "wait", job_id).returncode == 1

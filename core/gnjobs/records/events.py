@@ -5,14 +5,16 @@ Label and owner are copied in, so that an event can be read when its job is gone
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.backoff import Backoff
+from gnjobs.records.connection import connect, is_passing, is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.values import encode_text
@@ -20,11 +22,17 @@ from gnjobs.records.values import encode_text
 KEPT = 100_000
 LONGEST_TEXT = 2000
 _CHUNK = 1000
+_BLOCK_SECONDS: Final = 20.0
+_LAST_SEQUENCE: Final = 2**64 - 1
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that happened; `at` in unix seconds, `kind` a word: `ended`, `failed`, `lost`, `killed`, `refused`."""
+    """One thing that happened; `at` in unix seconds, `kind` a word: `ended`, `failed`, `lost`, `killed`, `refused`.
 
+    `id` is that of its entry in the stream: later ones are greater.
+    """
+
+    id: str = ""
     at: float
     kind: str
     job: str | None = None
@@ -73,7 +81,7 @@ def record_refusal(
 
 def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> Iterator[Event]:
     """Read events, oldest first, from a time on (unix seconds); whatever an entry holds, reading does not raise."""
-    start = "-" if since is None else f"{int(min(max(since, 0.0), values.LATEST_TIME) * 1000)}-0"
+    start = "-" if since is None else f"{_milliseconds(since)}-0"
     while True:
         entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
         for entry_id, fields in entries:
@@ -89,6 +97,70 @@ def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]
     return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
 
 
+def follow_events(
+    url: str, all_keys: Sequence[Keys], since: float | None = None, after: str | None = None
+) -> Iterator[Event]:
+    """Yield events as they happen, for ever, under one prefix or several; blocks, and lives through outages.
+
+    Begins at a time (`since`, unix seconds), behind the event of an id (`after`), or by default with the next one.
+    Raises redis-py's errors that will stay.
+    """
+    start = after if after is not None else None if since is None else _before(since)
+    last: dict[str, str] = {} if start is None else {keys.events: start for keys in all_keys}
+    backoff = Backoff()
+    with connect(url, reply_timeout=_BLOCK_SECONDS + 10, retries=0) as client:
+        while True:
+            try:
+                for keys in all_keys:
+                    last.setdefault(keys.events, _newest_id(client, keys))
+                found: Any = client.xread(dict(last), block=int(_BLOCK_SECONDS * 1000))
+                backoff.succeeded()
+            except redis.RedisError as error:
+                if not is_passing(error):
+                    raise
+                time.sleep(backoff.failed())
+                continue
+            for name, entries in found:
+                for entry_id, fields in entries:
+                    last[values.text(name) or ""] = values.text(entry_id) or ""
+                    yield read_event(entry_id, fields)
+
+
+def _newest_id(client: redis.Redis, keys: Keys) -> str:
+    newest = _entries(client.xrevrange, keys.events, count=1)
+    return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
+def _milliseconds(at: float) -> int:
+    return int(min(max(at, 0.0), values.LATEST_TIME) * 1000)
+
+
+def _before(at: float) -> str:
+    """The greatest id of all that are before a time."""
+    return f"{_milliseconds(at) - 1}-{_LAST_SEQUENCE}" if _milliseconds(at) else "0-0"
+
+
+class Events:
+    """The events of one store: call it to read them, oldest first, from a time on (unix seconds)."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, url: str) -> None:
+        self._client = client
+        self._keys = keys
+        self._url = url
+
+    def __call__(self, since: float | None = None) -> Iterator[Event]:
+        """Read events, oldest first, from a time on."""
+        return read_events(self._client, self._keys, since)
+
+    def last(self, count: int) -> list[Event]:
+        """The newest events, oldest of them first."""
+        return read_last_events(self._client, self._keys, count)
+
+    def follow(self, since: float | None = None, after: str | None = None) -> Iterator[Event]:
+        """Yield events as they happen, for ever; see `follow_events`."""
+        return follow_events(self._url, (self._keys,), since, after)
+
+
 def _entries(command: Callable[..., Any], key: str, **options: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     try:
         return list(command(key, **options))
@@ -100,7 +172,8 @@ def _entries(command: Callable[..., Any], key: str, **options: Any) -> list[tupl
 
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     """Read one entry."""
-    known = {name: values.text(fields.get(name.encode())) for name in Event.__struct_fields__ if name != "at"}
+    names = (name for name in Event.__struct_fields__ if name not in ("id", "at"))
+    known = {name: values.text(fields.get(name.encode())) for name in names}
     milliseconds = values.number(entry_id.partition(b"-")[0], 0.0, values.LATEST_TIME * 1000) or 0.0
     said = known | {"kind": known["kind"] or "?", "text": known["text"] or ""}
-    return Event(at=milliseconds / 1000, **said)  # type: ignore[arg-type]
+    return Event(id=values.text(entry_id) or "", at=milliseconds / 1000, **said)  # type: ignore[arg-type]
