@@ -116,4 +116,4 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(autouse=True)
 def nothing_has_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children in this process end at once: a session would wait, at its end, for servers that are long gone."""
-    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.0)
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.0)

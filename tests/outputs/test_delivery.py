@@ -29,7 +29,7 @@ class Deliverer:
             self.window.close_batch()
 
     def reconnect(self) -> None:
-        self.delivery.drop()
+        self.connection.close()
         self.delivery.ensure_connected()
 
 
@@ -37,7 +37,7 @@ class Deliverer:
 def deliverer(server: Server) -> Iterator[Deliverer]:
     deliverer = Deliverer(server.url)
     yield deliverer
-    deliverer.delivery.drop()
+    deliverer.connection.close()
 
 
 def store_as_if_by_an_older_connection(server: Server, deliverer: Deliverer) -> None:

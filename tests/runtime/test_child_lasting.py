@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 import redis
 
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs.runtime.child import ChildOutput
-from gnjobs.runtime.child_hash import ChildHash, MissingHash
+from gnjobs.runtime.child_state import ChildState
 from tests.support.one_child import HASH, KEY, KEYS, lines, prepare, state
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
@@ -26,7 +27,7 @@ LASTING = 2.0
 @pytest.fixture
 def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server that will have forgotten, once it was killed, all but that there is a child."""
-    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", LASTING)
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", LASTING)
     with own_server.client() as client:
         prepare(client)
         client.save()
@@ -121,7 +122,7 @@ def test_a_spoilt_hash_keeps_no_child_from_ending(
     spoil: Callable[[redis.Redis], None],
     moment: str,
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.3)
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.3)
     prepare(client)
     child = ChildOutput(KEY, server.url)
     wait_for(lambda: state(client).status == "running")
@@ -139,21 +140,26 @@ def test_a_spoilt_hash_keeps_no_child_from_ending(
     assert not lasting.is_alive()
 
 
-def test_what_goes_wrong_otherwise_is_tried_again(
-    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class FailsOnce(ChildState):
+    """What a child says, of which the first word is lost by an error of any kind."""
+
+    has_failed = False
+
+    def send(self, client: redis.Redis, last_line: float) -> None:
+        if not self.has_failed:
+            self.has_failed = True
+            raise UnicodeError("a host name")
+        super().send(client, last_line)
+
+
+def test_what_goes_wrong_otherwise_is_tried_again(server: Server, client: redis.Redis) -> None:
     prepare(client)
-    found, given = ChildHash.set, iter([UnicodeError("a host name")])
-
-    def fail_once(hash_: ChildHash, fields: dict[str, object]) -> None:
-        for error in given:
-            raise error
-        found(hash_, fields)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(ChildHash, "set", fail_once)
-    with ChildOutput(KEY, server.url) as child:
-        child.progress(1, 2)
+    said = FailsOnce(KEYS, "job", "c1")
+    with OutputWriter(server.url, KEY, companion=said):
+        said.update({"percent": 50})
         wait_for(lambda: state(client).percent == 50)
+        said.end("success", {})
+    assert said.has_failed
     assert state(client).status == "success"
 
 
@@ -166,7 +172,9 @@ def test_a_process_waits_once_for_all_that_has_to_last(own_server: Server) -> No
     code = """
 import sys
 from gnjobs.outputs import at_exit
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs.runtime.child import ChildOutput
+from gnjobs.runtime.child_state import ChildState
 import multiprocessing.util  # ends a process, too
 at_exit._OUTLAST_SECONDS = 3.0
 for key in sys.argv[2:]:
@@ -189,20 +197,19 @@ sys.stdin.read()
 
 
 def test_a_job_is_missed_only_by_servers_that_answer(
-    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.runtime.child_hash._GIVE_UP_AFTER", 0.1)
-    child = ChildHash(server.url, KEYS, "job", "c1")
+    monkeypatch.setattr("gnjobs.runtime.child_state._GIVE_UP_AFTER", 0.1)
+    said = ChildState(KEYS, "job", "c1")
     for _ in range(2):
-        with pytest.raises(MissingHash):
-            child.claim()
+        said.send(client, 0.0)
+        assert not said.is_settled(0.0)
         time.sleep(0.2)
-        child.disconnect()  # as the state does where a server does not answer
-    assert not child.is_gone
+        said.connected()  # as its thread says where a server did not answer
+    assert not said.is_over
     prepare(client)
-    child.claim()
+    said.send(client, 0.0)
     assert state(client).status == "running"
-    child.close()
 
 
 def test_an_end_that_stands_keeps_nobody_waiting_for_a_server_that_is_full(
@@ -243,11 +250,7 @@ def test_a_connection_that_could_not_be_made_is_made_later(
             raise error
         found(connection, *arguments, **options)
 
-    child = ChildHash(server.url, KEYS, "job", "c1")
     monkeypatch.setattr(redis.Connection, "__init__", fail_once)
-    with pytest.raises(OSError, match="Too many"):
-        child.claim()
-    child.disconnect()
-    child.claim()
-    assert state(client).status == "running"
-    child.close()
+    with ChildOutput(KEY, server.url) as child:
+        wait_for(lambda: child.writer.trouble)
+    assert state(client).status == "success"

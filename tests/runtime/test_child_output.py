@@ -153,9 +153,7 @@ def test_faults_count_on_when_the_output_is_opened_again(server: Server, client:
     for _ in range(2):
         child = ChildOutput(KEY, server.url)
         child.fault({"row": 1})
-        assert child._state.flush(10)
         assert child.writer.close(10)
-        child._state.stop()
     assert state(client).faults == 2
     assert len(lines(client)) == 2
 

@@ -88,11 +88,11 @@ def test_the_job_says_how_far_its_children_are_while_they_work(
         child.progress(5, 10)
         wait_for(lambda: (store.get(job.id).percent, store.get(job.id).message) == expected, 20)
 
-    expected = (75.0, "1 of 2 children done, 1 failed")
+    expected = (25.0, "0 of 2 children done, 1 failed")
     good, bad = job.run_children(work, ["works", "fails"], kind="thread", max_workers=2)
     assert isinstance(good, ChildResult)
     assert isinstance(bad, ChildFailure)
-    assert (store.get(job.id).percent, store.get(job.id).message) == (100, "2 of 2 children done, 1 failed")
+    assert (store.get(job.id).percent, store.get(job.id).message) == (50, "1 of 2 children done, 1 failed")
 
 
 def test_what_a_child_says_by_its_job_is_stored_as_its_own(job: CurrentJob, store: JobStore) -> None:
@@ -170,7 +170,7 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
 def test_few_thread_children_at_a_time_see_that_their_ends_last(
     job: CurrentJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 0.5)
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.5)
     monkeypatch.setattr("gnjobs.runtime.children._LASTING_THREADS_AT_ONCE", 3)
     outcomes = job.run_children(functions.count_states, range(20), max_workers=2, kind="thread")
     counts = [outcome.value for outcome in outcomes if isinstance(outcome, ChildResult)]

@@ -54,8 +54,8 @@ def test_a_key_of_another_type_costs_no_other_child_its_outcome(
 ) -> None:
     allocate = job.allocate_children
 
-    def spoil(labels: list[str]) -> list[str]:
-        keys = allocate(labels)
+    def spoil(labels: list[str], **options: bool) -> list[str]:
+        keys = allocate(labels, **options)
         job.client.delete(job.keys.child(job.id, "segfault"))
         job.client.set(job.keys.child(job.id, "segfault"), "somebody else's")
         return keys
@@ -122,7 +122,7 @@ def test_an_end_that_a_server_forgot_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
     forget: Callable[[redis.Redis, str], None],
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.connection.LASTING_SECONDS", 1.0)
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 1.0)
 
     def forget_once() -> None:
         key = job.keys.child(job.id, "segfault")

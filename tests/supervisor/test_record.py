@@ -6,12 +6,13 @@ import pytest
 import redis
 
 from gnjobs.records.keys import Keys
+from gnjobs.records.lasting import Step
 from gnjobs.records.scripts import Outcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
 from gnjobs.supervisor import reporter as reporting
 from gnjobs.supervisor.children import ChildWatch, read_children
 from gnjobs.supervisor.measure import Measured
-from gnjobs.supervisor.record import RecordLink, Step
+from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
 from tests.support.servers import Server
 

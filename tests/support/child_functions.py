@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnjobs import ThisChild, current_job
-from gnjobs.records import connection
+from gnjobs.records import lasting
 
 # No server forgets here what these children told it, so none of them needs to see for long that its end lasts.
 if multiprocessing.parent_process() is not None:
-    connection.LASTING_SECONDS = 0.1
+    lasting.LASTING_SECONDS = 0.1
 
 
 def square(item: int, child: ThisChild) -> int:
@@ -118,5 +118,5 @@ def print_and_log(item: int, child: ThisChild) -> None:
 
 
 def count_states(item: int, child: ThisChild) -> int:
-    """How many children have a thread for their state."""
-    return sum(thread.name.startswith("state ") for thread in threading.enumerate())
+    """How many children have a thread that sends what they say."""
+    return sum(thread.name.startswith("output ") for thread in threading.enumerate())

@@ -1,6 +1,6 @@
 """The one raw connection of a writer: it never reconnects by itself and never sends anything twice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import redis
@@ -8,7 +8,6 @@ import redis
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.outputs.window import Batch
 from gnjobs.records.connection import connect, is_wrong_type
-from gnjobs.records.scripts import SET_FIELDS
 
 Command = tuple[str | bytes | int, ...]
 
@@ -21,54 +20,65 @@ class StreamState(NamedTuple):
 
     last_id: bytes | None
     run_id: bytes | None
+    is_stream: bool = True
 
 
 class Refused(Exception):
     """The server answered with an error, or not as expected; this connection is of no more use."""
 
 
-class NotAStream(Exception):
-    """The key holds something else."""
+class _OneConnection(redis.ConnectionPool):
+    """Hands out the connection that its owner opened: it makes none, and mends none."""
+
+    opened: Any = None
+
+    def get_connection(self, *_: Any, **__: Any) -> Any:
+        """The connection that is open."""
+        if self.opened is None:
+            raise redis.ConnectionError("the connection was closed")
+        return self.opened
+
+    def release(self, connection: Any) -> None:
+        """Nothing: it stays its owner's."""
 
 
 class OutputConnection:
-    """One connection at a time, to one stream; after an error the next is opened, and asks for the state."""
+    """One connection at a time, to one stream; after an error the next is opened, and asks for the state.
+
+    `client` sends other commands over it, and fails while none is open.
+    """
 
     def __init__(self, url: str, key: str) -> None:
-        self._pool: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
+        made: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
+        self._pool = _OneConnection(made.connection_class, **made.connection_kwargs)
         self._key = key
-        self._connection: Any = None
+        self.client = redis.Redis(connection_pool=self._pool)
 
     @property
     def is_open(self) -> bool:
         """Whether there is a connection that has shown no fault."""
-        return self._connection is not None
+        return self._pool.opened is not None
 
     def open(self) -> StreamState:
         """Connect anew and ask what the server has."""
         self.close()
-        # Not by the pool: it counts what it made, and makes no more after a hundred, however many are gone.
         connection: Any = self._pool.connection_class(**self._pool.connection_kwargs)
         connection.connect()
-        self._connection = connection
+        self._pool.opened = connection
         info, server = self._exchange([("XINFO", "STREAM", self._key), ("INFO", "server")])
+        if is_wrong_type(info):
+            return StreamState(None, _run_id(server), is_stream=False)
         return StreamState(_last_id(info), _run_id(server))
 
     def close(self) -> None:
         """Let the connection go; also from another thread, whose waiting ends."""
-        connection, self._connection = self._connection, None
+        connection, self._pool.opened = self._pool.opened, None
         if connection is not None:
             connection.disconnect()
 
     def looks_alive(self) -> bool:
         """Whether the other side has neither closed the connection nor said anything unasked."""
-        return not self._connection.can_read(0)
-
-    def ping(self) -> None:
-        """Make sure that the server answers on this connection."""
-        (reply,) = self._exchange([("PING",)])
-        if reply != b"PONG":
-            raise Refused(f"PING was answered with {reply!r:.100}")
+        return not self._pool.get_connection().can_read(0)
 
     def entries(self, after: int, count: int) -> Any:
         """The first entries whose ids follow a line number."""
@@ -121,16 +131,8 @@ class OutputConnection:
             raise Refused(f"XADD was answered with {ids!r:.200}")
         return True
 
-    def set_fields(self, hash_key: str, fields: Mapping[str, bytes]) -> None:
-        """Set fields of a hash where it exists."""
-        pairs = [part for pair in fields.items() for part in pair]
-        (reply,) = self._exchange([("EVAL", SET_FIELDS, 1, hash_key, *pairs)])
-        _good(reply)
-
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        connection = self._connection
-        if connection is None:
-            raise redis.ConnectionError("the connection was closed")
+        connection = self._pool.get_connection()
         connection.send_packed_command([b"".join(connection.pack_commands(commands))], check_health=False)
         return [_read(connection) for _ in commands]
 
@@ -162,8 +164,6 @@ def _transaction(replies: list[Any]) -> list[Any]:
 def _last_id(info: Any) -> bytes | None:
     if isinstance(info, redis.ResponseError) and "no such key" in str(info):
         return None
-    if is_wrong_type(info):
-        raise NotAStream
     pairs = _good(info)
     found = dict(zip(pairs[::2], pairs[1::2], strict=True))
     return bytes(found[b"last-generated-id"])

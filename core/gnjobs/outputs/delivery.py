@@ -6,7 +6,7 @@ from threading import Condition
 from time import monotonic
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
-from gnjobs.outputs.connection import NotAStream, OutputConnection, StreamState
+from gnjobs.outputs.connection import OutputConnection, StreamState
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.outputs.window import Batch, OutputWindow
 
@@ -58,8 +58,8 @@ class StoredBytes:
 class OutputDelivery:
     """Stores the window's batches on the server: one connection, one group at a time.
 
-    `changed` guards the window. Whatever is raised besides `AnotherWriter` and `OutputRemoved` means: call
-    `drop`, and try again later.
+    `changed` guards the window. Whatever is raised besides `AnotherWriter` and `OutputRemoved` means: close the
+    connection, and try again later.
     """
 
     def __init__(
@@ -82,15 +82,17 @@ class OutputDelivery:
         self._run_id: bytes | None = None
         self._create = False
         self._checked = 0.0
+        self.is_given_up = False
 
     def ensure_connected(self) -> None:
-        """Connect if need be, and settle what the server has against what was sent to it."""
+        """Connect if need be, and settle what the server has against what was sent to it, unless that is given up."""
         if self._connection.is_open:
             return
-        try:
-            state = self._connection.open()
-        except NotAStream:
-            raise AnotherWriter(f"{self._key} holds something else than an output") from None
+        state = self._connection.open()
+        if self.is_given_up:
+            return
+        if not state.is_stream:
+            raise AnotherWriter(f"{self._key} holds something else than an output")
         if self._base is None:
             self._begin(state)
         else:
@@ -98,28 +100,26 @@ class OutputDelivery:
         self._run_id = state.run_id
         self._checked = monotonic()
 
-    def drop(self) -> None:
-        """Give the connection up; the next one begins by asking for the last id."""
-        self._connection.close()
-
-    def deliver(self) -> None:
-        """Store one group of batches, if there is one."""
+    def deliver(self) -> bool:
+        """Store one group of batches; returns whether there was one."""
         with self._changed:
             group = self._window.group()
             acknowledged = self._window.acknowledged
-        if group and self._base is not None:
-            stored = self._connection.store(
-                group,
-                self._base,
-                self._base + acknowledged,
-                create=self._create,
-                keep_from=self._stored.keep_from(sum(len(batch.data) for batch in group)),
-                expire=self._expire,
-            )
-            if not stored:
-                raise OutputRemoved(f"{self._key} was removed; nothing more is stored")
-            self._create = False
-            self._acknowledge(group[-1].last)
+        if not group or self._base is None:
+            return False
+        stored = self._connection.store(
+            group,
+            self._base,
+            self._base + acknowledged,
+            create=self._create,
+            keep_from=self._stored.keep_from(sum(len(batch.data) for batch in group)),
+            expire=self._expire,
+        )
+        if not stored:
+            raise OutputRemoved(f"{self._key} was removed; nothing more is stored")
+        self._create = False
+        self._acknowledge(group[-1].last)
+        return True
 
     def watch(self) -> None:
         """Look whether the server is still there while something may have to be sent again.
@@ -134,12 +134,8 @@ class OutputDelivery:
     def ask(self) -> None:
         """Make sure that the server is still the one that took what was sent."""
         now = monotonic()
-        self._connection.ping()
+        self._connection.client.ping()
         self._answered(now)
-
-    def set_fields(self, hash_key: str, fields: dict[str, bytes]) -> None:
-        """Set fields of a hash, where it exists, on the same connection."""
-        self._connection.set_fields(hash_key, fields)
 
     def _acknowledge(self, number: int) -> None:
         now = monotonic()

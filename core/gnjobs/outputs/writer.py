@@ -1,10 +1,12 @@
 """Writes one output: numbered lines into one stream, from any thread, and never fails the job for it."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from time import monotonic, time
-from typing import Any, Final
+from typing import Any, Final, Protocol
+
+import redis
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
 from gnjobs.outputs import at_exit
@@ -12,6 +14,7 @@ from gnjobs.outputs.connection import OutputConnection
 from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import BATCH_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.scripts import set_fields
 from gnjobs.records.values import encode_text
 
 KEEP_SECONDS: Final = 30 * 86400
@@ -26,6 +29,43 @@ _LINES_AT_FIRST: Final = 100
 _LINES_AT_ONCE: Final = 2000
 
 
+class Companion(Protocol):
+    """What the thread of a writer sends beside the lines, over the same connection: the fields of a child's hash.
+
+    `changed` guards both; `last_line` is when a line was last written (unix seconds), `has_lines` says whether lines
+    are still to be stored. Times are monotonic.
+    """
+
+    changed: threading.Condition
+    is_over: bool
+    has_ended: bool
+    watch_until: float
+
+    def hurry(self) -> None:
+        """Send what there is at once."""
+
+    def is_settled(self, last_line: float) -> bool:
+        """Whether there is nothing to be sent, or nothing more can be."""
+
+    def due(self, last_line: float, *, has_lines: bool) -> float | None:
+        """When there is something to send; None where there is nothing yet."""
+
+    def connected(self) -> None:
+        """Say everything again, over a connection that is new."""
+
+    def refused(self) -> None:
+        """Try again later: the server answered with an error."""
+
+    def send(self, client: redis.Redis, last_line: float) -> None:
+        """Send what is due; raises redis-py's errors."""
+
+    def wrote(self) -> None:
+        """Watch for a while from now on whether what was written lasts: until `watch_until`, 0 for not at all."""
+
+    def confirm(self, client: redis.Redis) -> None:
+        """What was written is `watch_until` old, and the server is still the one that took it."""
+
+
 class OutputWriter:
     """Stores lines under `key` in the order in which they are written, each once, and numbers them.
 
@@ -33,10 +73,10 @@ class OutputWriter:
     raised here: an output that can't be stored any more says so in `error`. A process that ends stores
     everything first. A forked copy refuses to write (`RuntimeError`). The oldest lines are trimmed beyond
     `max_bytes` (0: never), and the stream expires `expire_seconds` after it was begun unless somebody
-    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line;
-    `on_write` is called after each write.
+    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line.
 
-    For `lasting` seconds after it was closed it sees that what it stored lasts (see `outlast`).
+    The thread that sends the lines also sends what a `companion` has to say; once that has ended, closing leaves
+    the thread at work for as long as it takes to see that lines and end last (see `outlast`).
     """
 
     def __init__(
@@ -48,8 +88,7 @@ class OutputWriter:
         expire_seconds: float = KEEP_SECONDS,
         max_bytes: int = MAX_BYTES,
         buffer_bytes: int = BUFFER_BYTES,
-        on_write: Callable[[], object] | None = None,
-        lasting: float = 0.0,
+        companion: Companion | None = None,
     ) -> None:
         self.key = key
         self.error: AnotherWriter | OutputRemoved | None = None
@@ -57,14 +96,12 @@ class OutputWriter:
         self.last_write = 0.0
         self._hash_key = hash_key
         self._buffer_bytes = buffer_bytes
-        self._on_write = on_write
-        self._lasting = lasting
-        self._lasts_until: float | None = None
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
+        self._companion = companion
+        self._changed = threading.Condition() if companion is None else companion.changed
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
+        self._connection = OutputConnection(url, key)
         self._delivery = OutputDelivery(
-            OutputConnection(url, key),
+            self._connection,
             key,
             self._window,
             self._changed,
@@ -79,6 +116,7 @@ class OutputWriter:
         self._hurry = 0
         self._refusal: str | None = None
         self._is_copy = False
+        self._is_closed = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"output {key}", daemon=True)
         at_exit.watch(self)
@@ -127,50 +165,53 @@ class OutputWriter:
 
     def partial(self, text: str) -> None:
         r"""Show what follows the last `\r` of an unfinished line, at most once a second; `""` removes it."""
-        self._check_owner()
+        self.check_owner()
         with self._changed:
             self._partial = text.rstrip("\r").rpartition("\r")[2][-_PARTIAL_CHARACTERS:]
             self._changed.notify_all()
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Wait until all that was written is stored, at most `timeout` seconds; returns whether it is."""
-        self._check_owner()
+        """Wait until all that was written is stored, at most `timeout` seconds; returns whether the lines are."""
+        self.check_owner()
         with self._changed:
             target = self._window.accepted
             self._hurry = max(self._hurry, target)
             self._partial_after = 0.0
+            if self._companion is not None:
+                self._companion.hurry()
             self._changed.notify_all()
-            self._changed.wait_for(
-                lambda: self._is_stored(target) or self.error is not None or self._stopping, timeout
-            )
+            self._changed.wait_for(lambda: self._is_settled(target), timeout)
             return self._is_stored(target)
 
+    def _is_settled(self, target: int) -> bool:
+        if self._stopping:
+            return True
+        companion = self._companion
+        has_fields = companion is not None and not companion.is_settled(self.last_write)
+        return not has_fields and (self._is_stored(target) or self.error is not None)
+
     def close(self, timeout: float | None = None) -> bool:
-        """Store what is left, at most `timeout` seconds, and end; returns whether all is stored."""
-        self._check_owner()
+        """Store what is left, at most `timeout` seconds, and end; returns whether all lines are stored."""
+        self.check_owner()
         self._refusal = f"the output {self.key} is closed"
         stored = self.flush(timeout)
-        if stored and self._lasting:
-            self._begin_to_last()
-            return True
-        at_exit.forget(self)
         with self._changed:
-            self._stopping = True
+            self._is_closed = True
+            has_to_last = self._companion is not None and self._companion.has_ended
+            self._stopping = not has_to_last
             self._changed.notify_all()
+        if has_to_last:
+            return stored
+        at_exit.forget(self)
         if not stored:
-            self._delivery.drop()
+            self._connection.close()
         if self._thread is not threading.current_thread():
             self._thread.join(1.0)
         return stored
 
-    def _begin_to_last(self) -> None:
-        with self._changed:
-            self._lasts_until = monotonic() + self._lasting
-            self._changed.notify_all()
-
     def outlast(self, timeout: float | None = None) -> None:
         """After closing, wait until what was stored has lasted: a server that forgot it got it again."""
-        if self._lasts_until is not None:
+        if self._is_closed:
             self._thread.join(timeout)
 
     def finish(self) -> None:
@@ -187,7 +228,8 @@ class OutputWriter:
         self._is_copy = True
         self._refusal = f"{self.key} is written by the process that opened it: a forked copy must not"
 
-    def _check_owner(self) -> None:
+    def check_owner(self) -> None:
+        """Raise `RuntimeError` in a forked copy."""
         if self._is_copy:
             raise RuntimeError(self._refusal)
 
@@ -196,7 +238,7 @@ class OutputWriter:
             raise RuntimeError(self._refusal)
         now = time()
         window = self._window
-        with self._lock:
+        with self._changed:
             if window.pending >= self._buffer_bytes:
                 self._changed.wait_for(lambda: window.pending < self._buffer_bytes or self._stopping)
             if window.add(kind, data, now, lines):
@@ -204,37 +246,29 @@ class OutputWriter:
             if self.error is not None:
                 window.discard()
             self.last_write = now
-        if self._on_write is not None:
-            self._on_write()
 
     def _is_stored(self, target: int) -> bool:
         return self._window.acknowledged >= target and self._partial is None
 
     def _run(self) -> None:
-        try:
-            self._work_on()
-        finally:
-            at_exit.forget(self)
-
-    def _work_on(self) -> None:
         while self._wait_for_work():
             try:
                 self._work()
-            except (AnotherWriter, OutputRemoved) as error:
-                self._give_up(error)
-                return
             except Exception as error:  # noqa: BLE001 - whatever it is, the lines stay and the job goes on
-                self._delivery.drop()
+                self._connection.close()
                 self.trouble = f"{type(error).__name__}: {error}"
                 self._backoff.failed()
             else:
                 self.trouble = None
                 self._backoff.succeeded()
-        self._delivery.drop()
+            with self._changed:
+                self._changed.notify_all()
+        self._connection.close()
+        at_exit.forget(self)
 
     def _wait_for_work(self) -> bool:
         with self._changed:
-            while not self._stopping:
+            while not self._is_over():
                 now = monotonic()
                 delay = self._delay(now)
                 if delay is not None and delay <= 0:
@@ -244,20 +278,37 @@ class OutputWriter:
                         self._taken = now
                     return True
                 self._changed.wait(delay)
+            self._stopping = True
+            self._changed.notify_all()
         return False
+
+    def _is_over(self) -> bool:
+        may_end = self._is_closed or self.error is not None
+        return self._stopping or (may_end and (self._companion is None or self._companion.is_over))
 
     def _delay(self, now: float) -> float | None:
         """How long there is nothing to do; None where there is nothing at all."""
         due = []
-        if self._window.waiting or self._hurry > self._window.acknowledged:
+        if self._window.waiting or (self.error is None and self._hurry > self._window.acknowledged):
             due.append(now)
         elif self._window.has_open:
             due.append(self._taken + _OLDEST)
         if self._partial is not None:
             due.append(self._partial_after)
-        if self._window.kept or self._lasts_until is not None:
+        if self._is_watching:
             due.append(self._watch_at)
+        if (at := self._companion_due()) is not None:
+            due.append(at)
         return max(min(due), self._backoff.retry_at) - now if due else None
+
+    def _companion_due(self) -> float | None:
+        if self._companion is None:
+            return None
+        return self._companion.due(self.last_write, has_lines=self._window.pending > 0)
+
+    @property
+    def _is_watching(self) -> bool:
+        return bool(self._window.kept) or (self._companion is not None and self._companion.watch_until > 0)
 
     def _open_is_due(self, now: float) -> bool:
         """Whether the open lines are to be sent now rather than be joined by more."""
@@ -266,32 +317,51 @@ class OutputWriter:
         return not self._window.waiting and now - self._taken >= _OLDEST
 
     def _work(self) -> None:
-        self._delivery.ensure_connected()
-        sends_again = self._lasts_until is not None and bool(self._window.waiting)
-        self._delivery.deliver()
+        is_new = not self._connection.is_open
+        try:
+            self._delivery.ensure_connected()
+            has_sent = self._delivery.deliver()
+        except (AnotherWriter, OutputRemoved) as error:
+            self._give_up(error)
+            has_sent = False
         now = monotonic()
-        if sends_again:
-            self._lasts_until = now + self._lasting
+        if self._companion is not None:
+            self._send_companion(self._companion, now, is_new=is_new, has_sent=has_sent)
         if self._partial is not None and now >= self._partial_after:
             self._store_partial(now)
-        if now >= self._watch_at and (self._window.kept or self._lasts_until is not None):
-            self._watch_at = now + _WATCH_EVERY
-            self._delivery.watch()
-            self._look_whether_it_lasted(now)
+        if now >= self._watch_at and self._is_watching:
+            self._watch(now)
 
-    def _look_whether_it_lasted(self, now: float) -> None:
+    def _send_companion(self, companion: Companion, now: float, *, is_new: bool, has_sent: bool) -> None:
+        if is_new:
+            companion.connected()
+        if has_sent and companion.has_ended:
+            companion.wrote()
         with self._changed:
-            if self._lasts_until is None or now < self._lasts_until or self._window.waiting:
-                return
-        self._delivery.ask()
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+            due = self._companion_due()
+        if due is None or due > now:
+            return
+        try:
+            companion.send(self._connection.client, self.last_write)
+        except redis.ResponseError:  # lines go on; another connection may lead to a server that takes it
+            companion.refused()
+            self._connection.close()
+
+    def _watch(self, now: float) -> None:
+        """Look whether the server is still there while something may have to be sent again."""
+        self._watch_at = now + _WATCH_EVERY
+        if not self._connection.is_open:
+            return
+        self._delivery.watch()
+        companion = self._companion
+        if companion is not None and 0 < companion.watch_until <= now and not self._window.pending:
+            self._delivery.ask()
+            companion.confirm(self._connection.client)
 
     def _store_partial(self, now: float) -> None:
         text = self._partial
         if text is not None and self._hash_key is not None:
-            self._delivery.set_fields(self._hash_key, {"partial-line": encode_text(text)})
+            set_fields(self._connection.client, self._hash_key, {"partial-line": encode_text(text)})
         self._partial_after = now + _PARTIAL_EVERY
         with self._changed:
             if self._partial is text:
@@ -299,7 +369,7 @@ class OutputWriter:
                 self._changed.notify_all()
 
     def _give_up(self, error: AnotherWriter | OutputRemoved) -> None:
-        self._delivery.drop()
+        self._delivery.is_given_up = True
         with self._changed:
             self.error = error
             self._window.discard()

@@ -85,8 +85,6 @@ def readable(reply: Any) -> Any:
 
 Value = TypeVar("Value")
 
-# How long a child's end is watched after it was stored: a journal that is synced every second may lose two.
-LASTING_SECONDS = 2.5
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
 _PASSING_ERRORS = (
     redis.ConnectionError,

@@ -7,8 +7,6 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD
-from gnjobs.records.statuses import PENDING
-from gnjobs.records.values import encode_text
 
 _CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -23,7 +21,7 @@ return true
 _TRANSITION = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
 local status = redis.call('HGET', KEYS[1], 'status') or ''
-if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'done', status} end
+if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'stood', status} end
 local allowed = false
 for word in string.gmatch(ARGV[1], '[^,]+') do allowed = allowed or word == status end
 if not allowed then return {'refused', status} end
@@ -35,15 +33,26 @@ return {'done', ARGV[2]}
 _ADD_CHILDREN = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local added = 0
-for i = 1, #ARGV, 2 do added = added + redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for i = 1, #ARGV, 2 do
+  -- Looked for first: a server that is full refuses even what would change nothing.
+  if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+    added = added + 1
+  end
+end
 if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
 return added
 """
 
-SET_FIELDS = """
+_SET_FIELDS = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV))
 return 1
+"""
+
+_MAKE_HASH = """
+for i = 2, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if redis.call('TTL', KEYS[1]) == -1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
 """
 
 _ADD_FIELDS = """
@@ -89,7 +98,7 @@ def transition(
     `refused` where another status stands, `gone` where there is no record (none is made).
     """
     outcome, status = add_transition(client, key, allowed_from, to, token, fields)
-    word: Outcome = "done" if outcome == b"done" else "refused" if outcome == b"refused" else "gone"
+    word: Outcome = "gone" if outcome == b"gone" else "refused" if outcome == b"refused" else "done"
     return word, values.text(status) or ""
 
 
@@ -101,7 +110,10 @@ def add_transition(
     token: str,
     fields: Mapping[str, Value] | None = None,
 ) -> Any:
-    """Add a `transition` to a pipeline, whose reply of outcome and status comes with the others."""
+    """Add a `transition` to a pipeline, whose reply of outcome and status comes with the others.
+
+    The outcome is `stood` where the same token stands already.
+    """
     pairs = [part for pair in (fields or {}).items() for part in pair]
     return pipe.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
 
@@ -122,12 +134,9 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
     return added
 
 
-def make_child(pipe: redis.Redis, key: str, lifetime: int, label: str | None = None) -> None:
-    """Make a child's hash as it is before the child begins, for `lifetime` seconds; what is there of it stays."""
-    pipe.hsetnx(key, "status", PENDING)
-    if label is not None:
-        pipe.hsetnx(key, "label", encode_text(label))
-    pipe.expire(key, lifetime)
+def make_hash(pipe: redis.Redis, key: str, lifetime: int, fields: Mapping[str, Value]) -> None:
+    """Make a hash, which expires in `lifetime` seconds; fields and an expiry that it has already stay."""
+    pipe.eval(_MAKE_HASH, 1, key, lifetime, *(part for pair in fields.items() for part in pair))
 
 
 def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:
@@ -140,7 +149,7 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> An
 
     Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
     """
-    return client.eval(SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+    return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
 
 
 def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:

@@ -5,13 +5,12 @@ import os
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Optional
 
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
 from gnjobs.outputs.at_exit import store_before_ending
 from gnjobs.outputs.lines import encode_json
-from gnjobs.outputs.writer import OutputWriter
-from gnjobs.records import connection
+from gnjobs.outputs.writer import MAX_BYTES, OutputWriter
 from gnjobs.records.environment import ENV_URL
 from gnjobs.records.keys import child_id_of_output
 from gnjobs.records.scripts import Value
@@ -19,44 +18,42 @@ from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.runtime.child_state import ChildState
 
-_LONGEST_ERROR = 8000
+LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
+
+
+# The child that this whole process is; None in the job's own process, whose children may be threads.
+of_this_process: Optional["ChildOutput"] = None
 
 
 class ChildOutput:
     """Writes one child's output and state, in whatever process or thread the child runs.
 
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
-    job's environment says in `GNJOBS_REDIS_URL`. The child is running from here on. As a context manager it
-    ends as success, or as error with the traceback. Nothing that Redis does is raised; ending waits until
-    it is stored. For a moment after it threads see that this lasts, and so does the process's end: a server that dies
-    may forget its last second.
+    job's environment says in `GNJOBS_REDIS_URL`. Of the output the newest `output_limit` bytes are kept (0: all of
+    it). The child is running from here on. As a context manager it ends as success, or as error with the traceback.
+    Nothing that Redis does is raised; ending waits until it is stored. For a moment after it a thread sees that this
+    lasts, and so does the process's end: a server that dies may forget its last second.
     """
 
-    def __init__(self, key: str, url: str | None = None) -> None:
+    def __init__(self, key: str, url: str | None = None, *, output_limit: int = MAX_BYTES) -> None:
+        if output_limit < 0:
+            raise ValueError(f"output_limit is a number of bytes, or 0 for no limit, not {output_limit}")
         keys, self.job_id, self.id = child_id_of_output(key)
         found = url or os.environ.get(ENV_URL)
         if not found:
             raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         self.key = key
         self.url = found
-        hash_key = keys.child(self.job_id, self.id)
         self._has_ended = False
         store_before_ending()
+        self._state = ChildState(keys, self.job_id, self.id)
         self.writer = OutputWriter(
             found,
             key,
-            hash_key=hash_key,
-            on_write=self._note_line,
-            lasting=connection.LASTING_SECONDS,
-        )
-        self._state = ChildState(
-            found,
-            keys,
-            self.job_id,
-            self.id,
-            lambda: self.writer.last_write,
-            lasting=connection.LASTING_SECONDS,
+            hash_key=keys.child(self.job_id, self.id),
+            max_bytes=output_limit,
+            companion=self._state,
         )
 
     def __enter__(self) -> "ChildOutput":
@@ -84,22 +81,27 @@ class ChildOutput:
         """Write a log line."""
         self._write(encode_json({"level": level, "logger": logger or self.id, "message": text}), "log")
 
+    def write(self, kind: str, value: Any) -> None:
+        """Write a line of a kind whose lines are JSON; a fault is counted."""
+        self._write(encode_json(value), kind)
+        if kind == "fault":
+            self._state.count_fault()
+
     def fault(self, fault: Mapping[str, Any]) -> None:
         """Write something that is wrong in the data, and count it."""
-        self._write(encode_json(fault), "fault")
-        self._state.count_fault()
+        self.write("fault", fault)
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write a record of the job type's own."""
-        self._write(encode_json(record), "record")
+        self.write("record", record)
 
     def result(self, value: Any) -> None:
         """Write what the child came to."""
-        self._write(encode_json(value), "result")
+        self.write("result", value)
 
     def message(self, text: str) -> None:
         """Say in a few words what is being done."""
-        self._state.update({"message": encode_text(text[:_LONGEST_MESSAGE])})
+        self._say({"message": encode_text(text[:_LONGEST_MESSAGE])})
 
     def progress(
         self, done: float, total: float | None = None, unit: str | None = None, message: str | None = None
@@ -113,7 +115,7 @@ class ChildOutput:
             fields["unit"] = encode_text(unit)
         if message is not None:
             fields["message"] = encode_text(message[:_LONGEST_MESSAGE])
-        self._state.update(fields)
+        self._say(fields)
 
     def succeed(self, timeout: float | None = None) -> bool:
         """End as success; waits at most `timeout` seconds until it is stored, and returns whether it is."""
@@ -123,28 +125,27 @@ class ChildOutput:
         """End as error, with the text that says why; waits as `succeed` does."""
         if not self._has_ended:
             self._write(encode_text(error), "err")
-        return self._finish(ERROR, {"error": encode_text(error[-_LONGEST_ERROR:])}, timeout)
+        return self._finish(ERROR, {"error": encode_text(error[-LONGEST_ERROR:])}, timeout)
 
     def _write(self, data: bytes, kind: str) -> None:
         self.writer.write(data, kind)
 
-    def _note_line(self) -> None:
-        self._state.touch()
+    def _say(self, fields: Mapping[str, Value]) -> None:
+        self.writer.check_owner()
+        self._state.update(fields)
 
     def outlast(self) -> None:
         """After the end, wait until it has lasted."""
         self.writer.outlast()
-        self._state.outlast()
 
-    def _finish(self, status: str, fields: dict[str, Value], timeout: float | None) -> bool:
-        """Store all lines first: whoever sees a final status finds the whole output."""
+    def _finish(self, status: str, fields: Mapping[str, Value], timeout: float | None) -> bool:
+        """End; its thread stores all lines first, so that whoever sees a final status finds the whole output."""
+        self.writer.check_owner()
         if self._has_ended:
             return True
         self._has_ended = True
-        stored = self.writer.flush(timeout)
-        done = self._state.end(status, fields, timeout)
-        self.writer.close(timeout)
-        return done and stored
+        self._state.end(status, fields)
+        return self.writer.close(timeout) and self._state.has_ended
 
 
 def _number(value: float) -> int | float:

@@ -3,47 +3,49 @@
 import contextlib
 import os
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import connection, resource_tracker
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import redis
 
 from gnjobs.outputs.at_exit import store_before_ending
 from gnjobs.records import values
+from gnjobs.records.connection import patiently
 from gnjobs.records.keys import child_id_of_output
+from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.scripts import Value
-from gnjobs.records.statuses import ERROR, KILLED
-from gnjobs.runtime.child_ends import ChildEnd, ChildEnds
-from gnjobs.runtime.process import ChildProcess, cannot_be_child, pickled, terminate_all
-from gnjobs.runtime.this_child import ThisChild
-
-if TYPE_CHECKING:
-    from gnjobs.runtime.job import CurrentJob
+from gnjobs.records.statuses import ERROR, KILLED, PENDING, RUNNING
+from gnjobs.records.values import encode_text
+from gnjobs.runtime.child import LONGEST_ERROR, ChildOutput
+from gnjobs.runtime.context import JobContext
+from gnjobs.runtime.process import ChildProcess, MakeChild, cannot_be_child, pickled, terminate_all
 
 _LOOK_EVERY = 5.0
 _SHORTEST_PAUSE = 0.25
+_OUTLAST_SECONDS = 15.0
 
 
 class ChildrenProgress:
-    """Counts children that have ended, and every few seconds looks how far those at work are.
+    """Counts children that are done and that failed, and every few seconds looks how far those at work are.
 
     Within a with block; what it says last is stored when the block ends well. Of children of a child nothing is told.
     """
 
-    def __init__(self, job: "CurrentJob", total: int) -> None:
+    def __init__(self, job: JobContext, total: int) -> None:
         self._job = job
         self._total = total
         self._is_told = total > 0 and job.child_id is None
         self._at_work: set[str] = set()
-        self._ended = 0
+        self._done = 0
         self._failed = 0
-        self._told: tuple[float, str | None] = (0.0, None)
+        self._told: dict[str, Value] = {}
         self._lock = threading.Lock()
         self._has_news = threading.Event()
         self._is_over = threading.Event()
@@ -72,7 +74,7 @@ class ChildrenProgress:
         """Take note of a child that has ended, or never begun."""
         with self._lock:
             self._at_work.discard(child_id)
-            self._ended += 1
+            self._done += not failed
             self._failed += failed
         self._has_news.set()
 
@@ -86,12 +88,14 @@ class ChildrenProgress:
 
     def _tell(self) -> None:
         with self._lock:
-            at_work, ended, failed = list(self._at_work), self._ended, self._failed
-        percent = round(100 * (ended + self._shares(at_work)) / self._total, 2)
-        message = f"{ended} of {self._total} children done" + (f", {failed} failed" if failed else "")
-        said = (percent, message if ended else None)
+            at_work, done, failed = list(self._at_work), self._done, self._failed
+        percent = 100 * (done + self._shares(at_work)) / self._total
+        said: dict[str, Value] = {"percent": f"{percent:.2f}"}
+        if done or failed:
+            failures = f", {failed} failed" if failed else ""
+            said["message"] = f"{done} of {self._total} children done{failures}"
         if said != self._told:
-            self._job.children_progress(*said)
+            self._job.set_fields(said)
             self._told = said
 
     def _shares(self, at_work: list[str]) -> float:
@@ -130,30 +134,58 @@ _LASTING_THREADS_AT_ONCE = 100
 Outcome = ChildResult | ChildFailure
 
 
+class ChildEnds:
+    """The ends of children that could not say so themselves, written by their job's own process."""
+
+    def __init__(self, job: JobContext) -> None:
+        self._job = job
+        self._lasting = Lasting()
+
+    def write(self, ends: Sequence[Statement]) -> None:
+        """Write each end, unless the child or its killer said so first; waits while Redis is away."""
+        if ends:
+            patiently(lambda: say(self._job.client, ends))
+            self._lasting.said(ends)
+
+    def outlast(self) -> None:
+        """Wait until all of it has stood for a while.
+
+        Gives up after a while where a server dies again and again, or the job was removed; waits where it is away.
+        """
+        deadline = time.monotonic() + _OUTLAST_SECONDS
+        while self._lasting.statements and time.monotonic() < deadline:
+            time.sleep(max(0.0, self._lasting.due - time.monotonic()))
+            if patiently(lambda: self._lasting.stands(self._job.client)):
+                return
+
+
 class ChildRun:
     """One call of `run_children`."""
 
     def __init__(
         self,
-        job: "CurrentJob",
+        job: JobContext,
+        make_child: MakeChild,
         function: Callable[..., Any],
         items: Sequence[Any],
         labels: Sequence[str],
         max_workers: int | None,
-        on_failure: Literal["continue", "stop"],
+        on_failure: Literal["continue", "stop", "ignore"],
     ) -> None:
         if len(labels) != len(items):
             raise ValueError(f"{len(labels)} labels for {len(items)} items")
         if max_workers is not None and max_workers < 1:
             raise ValueError(f"max_workers must be at least 1, not {max_workers}")
-        if on_failure not in ("continue", "stop"):
-            raise ValueError(f'on_failure is "continue" or "stop", not {on_failure!r:.100}')
+        if on_failure not in ("continue", "stop", "ignore"):
+            raise ValueError(f'on_failure is "continue", "stop" or "ignore", not {on_failure!r:.100}')
         self._job = job
+        self._make_child = make_child
         self._function = function
         self._items = items
         self._labels = labels
         self._workers = max_workers or _cores()
         self._stops = on_failure == "stop"
+        self._may_fail = on_failure == "ignore"
         self._outcomes: dict[int, Outcome] = {}
         self._keys: list[str] = []
         self._progress = ChildrenProgress(job, len(items))
@@ -161,13 +193,13 @@ class ChildRun:
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
         self._lasting: deque[ChildProcess] = deque()
-        self._lasting_threads: deque[ThisChild] = deque()
+        self._lasting_threads: deque[ChildOutput] = deque()
         self._ends = ChildEnds(job)
         self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:
         """Run each child in a thread of this process."""
-        self._keys = self._job.allocate_children(self._labels)
+        self._keys = self._job.allocate_children(self._labels, may_fail=self._may_fail)
         store_before_ending()
         try:
             with self._progress, ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
@@ -183,7 +215,7 @@ class ChildRun:
         if self._is_over:
             return
         self._progress.started(self._id(index))
-        child = ThisChild(self._keys[index], self._job.url)
+        child = self._make_child(self._keys[index])
         try:
             with child:
                 value = self._function(self._items[index], child)
@@ -195,7 +227,7 @@ class ChildRun:
             self._take(index, ChildResult(self._id(index), self._labels[index], value))
         self._let_thread_last(child)
 
-    def _let_thread_last(self, child: ThisChild) -> None:
+    def _let_thread_last(self, child: ChildOutput) -> None:
         """See that not too many children have threads and connections of their own, to see that their ends last."""
         with self._taking:
             self._lasting_threads.append(child)
@@ -214,7 +246,7 @@ class ChildRun:
         function = pickled(self._function, self._function)
         for item in self._items:
             pickled(item, self._function)
-        self._keys = self._job.allocate_children(self._labels)
+        self._keys = self._job.allocate_children(self._labels, may_fail=self._may_fail)
         resource_tracker.ensure_running()
         running: dict[int, ChildProcess] = {}
         try:
@@ -235,7 +267,9 @@ class ChildRun:
             if self._is_over:
                 break
             key, payload = self._keys[index], pickled(item, self._function)
-            running[index] = ChildProcess(key, self._id(index), function, payload, self._job.url)
+            running[index] = ChildProcess(
+                self._make_child, key, self._id(index), function, payload, self._job.url
+            )
             self._progress.started(self._id(index))
         while running:
             self._collect(running)
@@ -295,7 +329,7 @@ class ChildRun:
         """Give those that were not started their end."""
         rest = [index for index in range(len(self._items)) if index not in self._outcomes]
         error = f"not started: {self._first_failed} failed"
-        self._ends.write(self._end(index, KILLED, error) for index in rest)
+        self._ends.write([self._end(index, KILLED, error) for index in rest])
         self._outcomes |= {index: self._failure(index, error) for index in rest}
 
     def _abandon(self, running: dict[int, ChildProcess], error: BaseException) -> None:
@@ -316,8 +350,15 @@ class ChildRun:
 
     def _end(
         self, index: int, status: str, error: str, fields: Mapping[str, Value] | None = None
-    ) -> ChildEnd:
-        return ChildEnd(self._id(index), self._labels[index], status, error, fields or {})
+    ) -> Statement:
+        why = encode_text(error[-LONGEST_ERROR:])
+        said: dict[str, Value] = {"finished": f"{time.time():.3f}", "error": why, **(fields or {})}
+        if status == KILLED:
+            said["stop-reason"] = why
+        made = new_child(self._labels[index], may_fail=self._may_fail)
+        end = Statement.of_child(self._job.keys, self._job.id, self._id(index), made=made)
+        end.step((PENDING, RUNNING), status, said)
+        return end
 
     @property
     def _is_over(self) -> bool:

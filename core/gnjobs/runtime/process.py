@@ -16,12 +16,13 @@ from typing import Any
 
 from gnjobs.records.environment import ENV_CHILD, ENV_LINES_FD, ENV_URL
 from gnjobs.records.scripts import Value
-from gnjobs.runtime import this_child
-from gnjobs.runtime.this_child import ThisChild
+from gnjobs.runtime import child as this
+from gnjobs.runtime.child import ChildOutput
 
 _TERMINATION_SECONDS = 10.0
 _KILL_SECONDS = 5.0
 _BEGUN = "begun"
+MakeChild = Callable[[str], ChildOutput]
 _marking = threading.Lock()
 _WAYS_OUT = (
     "children are started by spawn, so the function and its items must be picklable: use a function of a module, "
@@ -42,15 +43,6 @@ def pickled(value: Any, function: Callable[..., Any]) -> bytes:
         raise cannot_be_child(function, error) from error
 
 
-def refuse_in_bootstrap() -> None:
-    """Raise `TypeError` in a child that runs its parent's whole script, since it must only import it."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise TypeError(
-            "a child that imports this script would start children of its own: put what starts them "
-            'under an `if __name__ == "__main__"` guard'
-        )
-
-
 @contextlib.contextmanager
 def _marks(child_id: str) -> Iterator[None]:
     """Give a process that is started now its mark; the descriptor of the job's lines stays with the job."""
@@ -67,10 +59,12 @@ def _marks(child_id: str) -> Iterator[None]:
 class ChildProcess:
     """One child's process and the pipe by which it says its result."""
 
-    def __init__(self, key: str, child_id: str, function: bytes, item: bytes, url: str) -> None:
+    def __init__(
+        self, make_child: MakeChild, key: str, child_id: str, function: bytes, item: bytes, url: str
+    ) -> None:
         self._pipe, theirs = connection.Pipe()
         self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=run_child, args=(key, url, theirs), name=child_id
+            target=run_child, args=(make_child, key, url, theirs), name=child_id
         )
         self._is_open = True
         self.has_begun = False
@@ -184,7 +178,7 @@ def terminate_all(processes: Iterable[ChildProcess]) -> None:
         process.kill_after(deadline)
 
 
-def run_child(key: str, url: str, pipe: connection.Connection) -> None:
+def run_child(make_child: MakeChild, key: str, url: str, pipe: connection.Connection) -> None:
     """Be a child: in a session of its own, run the function, store how it ended, then say the result."""
     os.setsid()
     os.environ[ENV_URL] = url
@@ -194,7 +188,7 @@ def run_child(key: str, url: str, pipe: connection.Connection) -> None:
         _say(pipe, (False, traceback.format_exc()))
         raise SystemExit(1) from None
     pipe.send(_BEGUN)
-    child = ThisChild(key, url)
+    child = make_child(key)
     said = _run(called, item, child, pipe)
     _say(pipe, said)
     child.outlast()
@@ -202,9 +196,9 @@ def run_child(key: str, url: str, pipe: connection.Connection) -> None:
 
 
 def _run(
-    function: Callable[..., Any], item: bytes, child: ThisChild, pipe: connection.Connection
+    function: Callable[..., Any], item: bytes, child: ChildOutput, pipe: connection.Connection
 ) -> tuple[bool, Any]:
-    this_child.of_this_process = child
+    this.of_this_process = child
     try:
         with child:
             value = function(pickle.loads(item), child)

@@ -1,32 +1,74 @@
-"""The child as its own function sees it."""
+"""The child as its own function sees it, and how a job or a child runs children."""
 
 import contextlib
 import logging
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Optional
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from gnjobs.outputs.adapters import OutputFile, OutputHandler
-from gnjobs.outputs.lines import encode_json
+from gnjobs.outputs.writer import MAX_BYTES
 from gnjobs.records.keys import child_id_of_output
 from gnjobs.runtime.child import ChildOutput
+from gnjobs.runtime.context import JobContext
 
 if TYPE_CHECKING:
-    from gnjobs.runtime.children import Outcome
-    from gnjobs.runtime.job import CurrentJob
-
-# The child that this whole process is; None in the job's own process, whose children may be threads.
-of_this_process: Optional["ThisChild"] = None
+    from gnjobs.runtime.children import ChildFailure, ChildResult
 
 
-class ThisChild(ChildOutput):
+class HasChildren(ABC):
+    """Whatever may have children: a job, and a child of it."""
+
+    @abstractmethod
+    def _as_job(self) -> JobContext:
+        """The job, with which child of it this is."""
+
+    def run_children(
+        self,
+        function: Callable[..., Any],
+        items: Iterable[Any],
+        *,
+        max_workers: int | None = None,
+        kind: Literal["process", "thread"] = "process",
+        labels: Iterable[str] | None = None,
+        on_failure: Literal["continue", "stop", "ignore"] = "continue",
+        output_limit: int = MAX_BYTES,
+    ) -> "list[ChildResult | ChildFailure]":
+        """Run `function(item, child)` for each item in a child of its own; returns each result or failure, in order.
+
+        At most `max_workers` (by default one for each core) are at work at once. Their keys are recorded before
+        the first starts. Of each child's output the newest `output_limit` bytes are kept (0: all of it).
+
+        Where a child fails the others go on, and the job ends as `error`, naming the children that failed, though its
+        command exits with 0. With `on_failure="stop"` the first failure ends the others. With `on_failure="ignore"`
+        failures are the caller's to handle: the job may end as `success` all the same.
+
+        A `TypeError` is raised for a function or item that a process can't be given.
+        """
+        from gnjobs.runtime.children import ChildRun  # here, since multiprocessing takes long to import
+
+        if kind not in ("process", "thread"):
+            raise ValueError(f'kind is "process" or "thread", not {kind!r:.100}')
+        given = list(items)
+        names = (
+            [str(label) for label in labels] if labels is not None else [_label_of(item) for item in given]
+        )
+        job = self._as_job()
+        make_child = partial(ThisChild, url=job.url, output_limit=output_limit)
+        run = ChildRun(job, make_child, function, given, names, max_workers, on_failure)
+        return run.in_threads() if kind == "thread" else run.in_processes()
+
+
+def _label_of(item: Any) -> str:
+    """Call a child by its item: a path by its last part, anything else by its text."""
+    text = str(item)
+    return os.path.basename(text.rstrip("/")) or text if isinstance(item, str | os.PathLike) else text[:100]
+
+
+class ThisChild(ChildOutput, HasChildren):
     """The child as its function sees it: lines, progress, and children of its own."""
-
-    def write(self, kind: str, value: Any) -> None:
-        """Write a line of a kind whose lines are JSON."""
-        if kind == "fault":
-            self.fault(value)
-        else:
-            self._write(encode_json(value), kind)
 
     @contextlib.contextmanager
     def capture(self, level: int = logging.INFO) -> Iterator[None]:
@@ -47,20 +89,10 @@ class ThisChild(ChildOutput):
                 root.setLevel(before)
                 root.removeHandler(handler)
 
-    def allocate_children(self, labels: Iterable[str]) -> list[str]:
+    def allocate_children(self, labels: Iterable[str], *, may_fail: bool = False) -> list[str]:
         """As `CurrentJob.allocate_children`, for children of this child."""
-        with self._job() as job:
-            return job.allocate_children(labels)
+        return self._as_job().allocate_children(labels, may_fail=may_fail)
 
-    def run_children(
-        self, function: Callable[..., Any], items: Iterable[Any], **options: Any
-    ) -> "list[Outcome]":
-        """As `CurrentJob.run_children`, for children of this child."""
-        with self._job() as job:
-            return job.run_children(function, items, **options)
-
-    def _job(self) -> "CurrentJob":
-        from gnjobs.runtime.job import CurrentJob
-
+    def _as_job(self) -> JobContext:
         keys, job_id, child_id = child_id_of_output(self.key)
-        return CurrentJob(job_id, self.url, keys.prefix, child_id)
+        return JobContext(job_id, self.url, keys.prefix, child_id)

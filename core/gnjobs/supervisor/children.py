@@ -1,20 +1,28 @@
 """What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
 
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.connection import readable
 from gnjobs.records.fields import ChildrenSummary
 from gnjobs.records.keys import CHILD_FIELD, Keys, is_id
-from gnjobs.records.scripts import Value, add_transition
-from gnjobs.records.statuses import FINAL_STATUSES, KILLED, LOST, PENDING, RUNNING, UNFINISHED_STATUSES
+from gnjobs.records.lasting import MAY_FAIL_FIELD, Statement, new_child, say
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import (
+    ERROR,
+    FINAL_STATUSES,
+    KILLED,
+    LOST,
+    PENDING,
+    RUNNING,
+    UNFINISHED_STATUSES,
+)
+from gnjobs.records.values import encode_text
 from gnjobs.supervisor.measure import ChildUse, Clocks, LastSign
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
@@ -22,9 +30,10 @@ from gnjobs.supervisor.wakeups import Exit
 
 # Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
-_READ = ("status", "last-output", "started", "faults", "label", "pid", *_END)
+_READ = ("status", "last-output", "started", "faults", "label", "pid", MAY_FAIL_FIELD, *_END)
 _WAITING_READ_AT_ONCE = 200
 _LONGEST_WORDS = 1000
+_NAMED = 5
 
 
 class WatchedChild(NamedTuple):
@@ -36,6 +45,7 @@ class WatchedChild(NamedTuple):
     faults: int = 0
     label: str | None = None
     pid: int | None = None
+    may_fail: bool = False
     end: tuple[str | None, ...] = ()
 
     @property
@@ -44,15 +54,16 @@ class WatchedChild(NamedTuple):
         return {name: text for name, text in zip(_END, self.end, strict=False) if text is not None}
 
     @property
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, Value]:
         """What is known of a child that has ended, by field, as it stood in its hash."""
-        known = {
+        known: dict[str, Value | None] = {
             "started": self.started,
             "last-output": self.last_output,
             "faults": self.faults,
             "pid": self.pid,
         }
-        return {name: str(value) for name, value in known.items() if value is not None} | self.end_fields
+        known |= {name: encode_text(text) for name, text in self.end_fields.items()}
+        return {name: value for name, value in known.items() if value is not None}
 
     @property
     def last_sign(self) -> float:
@@ -61,7 +72,7 @@ class WatchedChild(NamedTuple):
 
 
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
-    status, last_output, started, faults, label, pid, *rest = listed
+    status, last_output, started, faults, label, pid, may_fail, *rest = listed
     word = _valid(values.text(status)) or PENDING
     return WatchedChild(
         word,
@@ -70,6 +81,7 @@ def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
         values.integer(faults) or 0,
         values.text(label),
         values.integer(pid),
+        may_fail is not None,
         tuple(map(_short, rest)) if word in FINAL_STATUSES else (),
     )
 
@@ -199,23 +211,38 @@ class ChildWatch:
             )
         return msgspec.json.encode(said).decode()
 
-    def killed_note(self) -> str | None:
-        """Say which children were killed, by whom and why: "1 of 12 children killed by tux: runaway"."""
-        killed = [child for child in self.children.values() if child.status == KILLED]
-        if not killed:
-            return None
-        by = ", ".join(sorted({_valid(child.end_fields.get("stop-by")) or "" for child in killed} - {""}))
-        why = "; ".join(
-            sorted({_valid(child.end_fields.get("stop-reason")) or "" for child in killed} - {""})
-        )
-        return (
-            f"{len(killed)} of {len(self.children)} children killed"
-            + (f" by {by}" if by else "")
-            + (f": {why}" if why else "")
-        )
+    def failure_note(self) -> str | None:
+        """Name the children that make their job an error: "1 of 3 children failed: pheno.tsv (exit code 1)"."""
+        by_status: defaultdict[str, list[WatchedChild]] = defaultdict(list)
+        for child_id, child in self.children.items():
+            if not child.may_fail:
+                by_status[child.status].append(child._replace(label=child.label or child_id))
+        failed, lost, killed = by_status[ERROR], by_status[LOST], by_status[KILLED]
+        total = len(self.children)
+        notes = [
+            f"{len(failed)} of {total} children failed: {_named(failed)}" if failed else "",
+            f"{len(lost)} of {total} children ended without a word: {_named(lost)}" if lost else "",
+            f"{len(killed)} of {total} children killed{_by_whom(killed)}" if killed else "",
+        ]
+        return "; ".join(filter(None, notes)) or None
 
 
-_CHILDREN_PER_PIPELINE = 500
+def _named(children: Sequence[WatchedChild]) -> str:
+    named = [f"{_valid(child.label)}{_how(child.end_fields)}" for child in children[:_NAMED]]
+    return ", ".join(named) + (f" and {len(children) - _NAMED} more" if len(children) > _NAMED else "")
+
+
+def _how(end: Mapping[str, str]) -> str:
+    words = {"signal": "signal", "exit-code": "exit code"}
+    return next((f" ({word} {_valid(end[name])})" for name, word in words.items() if name in end), "")
+
+
+def _by_whom(killed: Sequence[WatchedChild]) -> str:
+    def said(field: str) -> list[str]:
+        return sorted({_valid(child.end_fields.get(field)) or "" for child in killed} - {""})
+
+    by, why = ", ".join(said("stop-by")), "; ".join(said("stop-reason"))
+    return (f" by {by}" if by else "") + (f": {why}" if why else "")
 
 
 def read_children(link: RecordLink, watch: ChildWatch) -> None:
@@ -229,41 +256,36 @@ def read_children(link: RecordLink, watch: ChildWatch) -> None:
 
 def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
     """Say again of children what the server forgot and nobody else would say; nothing of a job that was removed."""
-    while watch.forgotten:
-        if not link.client.exists(link.key):
-            watch.forgotten.clear()
-            return
-        some = list(islice(watch.forgotten.items(), _CHILDREN_PER_PIPELINE))
-        pipe = link.client.pipeline(transaction=False)
-        for child_id, child in some:
-            link.restore_child(pipe, child_id, child.label, child.status, child.fields)
-        _send(pipe)
-        for child_id, _ in some:
-            del watch.forgotten[child_id]
+    begins, ends = [], []
+    for child_id, child in watch.forgotten.items():
+        begins.append(_statement(link, watch, child_id))
+        if child.status in FINAL_STATUSES:
+            ends.append(_statement(link, watch, child_id))
+            ends[-1].step(UNFINISHED_STATUSES, child.status, child.fields)
+    say(link.client, begins + ends)
+    watch.forgotten.clear()
+
+
+def _statement(link: RecordLink, watch: ChildWatch, child_id: str) -> Statement:
+    child = watch.forgotten.get(child_id) or watch.children[child_id]
+    made = new_child(child.label, may_fail=child.may_fail)
+    return Statement.of_child(link.keys, link.job_id, child_id, watch.output_keys[child_id], made=made)
 
 
 def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
     """Give every unfinished child its final status; one whose process outlived the job stays as it is."""
     read_children(link, watch)
     alive = {process.pid for process in outcome.survivors}
-    open_ids = [name for name in watch.unfinished() if watch.children[name].pid not in alive]
-    for start in range(0, len(open_ids), _CHILDREN_PER_PIPELINE):
-        pipe = link.client.pipeline(transaction=False)
-        for child_id in open_ids[start : start + _CHILDREN_PER_PIPELINE]:
+    ends = []
+    for child_id in watch.unfinished():
+        if watch.children[child_id].pid not in alive:
             status, fields = end_of_child(watch.children[child_id], outcome, exits)
             fields["finished"] = round(link.now(), 3)
-            key = link.keys.child(link.job_id, child_id)
-            token = f"{link.steps[0].token}:{child_id}"
-            add_transition(pipe, key, UNFINISHED_STATUSES, status, token, fields)
-        _send(pipe)
-    if open_ids:
+            ends.append(_statement(link, watch, child_id))
+            ends[-1].step(UNFINISHED_STATUSES, status, fields)
+    if ends:
+        say(link.client, ends)
         read_children(link, watch)
-
-
-def _send(pipe: Any) -> None:
-    """Send what was added; a child's key of another type is somebody else's data, any other error is raised."""
-    for reply in pipe.execute(raise_on_error=False):
-        readable(reply)
 
 
 def end_of_child(

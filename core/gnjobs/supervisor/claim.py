@@ -49,7 +49,7 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
         if len(told) > 1:
             raise GivenUp("stopped before the job began, and before that was reported", NOT_OURS)
         try:
-            if told and not link.steps:
+            if told and not link.statement.steps:
                 _kill_unclaimed(link, told[0], token)
             job = _claim_once(link, fields)  # once tried, it may have been made though its reply was lost
             for number in told:

@@ -104,7 +104,7 @@ class Finishing:
         return (number or 0) >= self._output.lines
 
     def _final(self) -> tuple[str, dict[str, Value]]:
-        status, fields = self._outcome.final(self._watch.killed_note())
+        status, fields = self._outcome.final(self._watch.failure_note())
         if self._finished is None:
             self._finished = round(self._link.now(), 3)
         fields |= {

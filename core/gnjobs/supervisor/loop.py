@@ -101,7 +101,7 @@ class Supervision:
         self._reports = reports
         self._reaper = Reaper()
         self._watch = ChildWatch(link.keys, job.id)
-        link.child_keys = self._watch.output_keys
+        link.statement.children = self._watch.output_keys
         self._output = OutputWriter(
             settings.url,
             link.keys.output(job.id),

@@ -1,9 +1,8 @@
 """A supervisor's hold on its job's record: what it has to say there, said again after a server forgot it."""
 
 import time
-import uuid
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from redis.exceptions import ResponseError
 
@@ -12,28 +11,11 @@ from gnjobs.records.connection import CountedConnection
 from gnjobs.records.fields import Job, read_job
 from gnjobs.records.indexes import add_to_indexes
 from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys
+from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, kept_for
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import (
-    Outcome,
-    Value,
-    add_children,
-    add_transition,
-    make_child,
-    set_fields,
-    transition,
-)
-from gnjobs.records.statuses import FINAL_STATUSES, PENDING, RUNNING, UNFINISHED_STATUSES
-from gnjobs.records.values import encode_text
-
-
-class Step(NamedTuple):
-    """One change of the job's status, repeatable by its token."""
-
-    allowed_from: Collection[str]
-    to: str
-    token: str
-    fields: Mapping[str, Value]
+from gnjobs.records.scripts import Outcome, Value, set_fields, transition
+from gnjobs.records.statuses import PENDING, RUNNING
 
 
 class RecordLink:
@@ -49,9 +31,7 @@ class RecordLink:
         self._connection = CountedConnection(url)
         self.client = self._connection.client
         self.records = Records(self.client, keys, url)
-        self.steps: list[Step] = []
-        self.said: dict[str, Value] = {}
-        self.child_keys: Mapping[str, str] = {}
+        self.statement = Statement(self.key, self.key)
         self.found: dict[bytes, bytes] = {}
         self._mended_at = 0
         self._run_id: str | None = None
@@ -76,6 +56,11 @@ class RecordLink:
         self._clock_offset = reply[0] + reply[1] / 1_000_000 - (asked + time.monotonic()) / 2
 
     @property
+    def said(self) -> dict[str, Value]:
+        """The fields that were written, with their values."""
+        return self.statement.fields
+
+    @property
     def job(self) -> Job:
         """The record as it was found at the beginning."""
         return read_job(self.job_id, self.found)
@@ -94,11 +79,10 @@ class RecordLink:
 
     def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
         """Make the job ours: `pending` becomes `running`, for one supervisor only."""
-        if not self.steps:
-            self.steps.append(Step({PENDING}, RUNNING, uuid.uuid4().hex, fields))
-        outcome, status = self._take(self.steps[0])
+        if not self.statement.steps:
+            self.statement.step({PENDING}, RUNNING, fields)
+        outcome, status = self._take(self.statement.steps[0])
         if outcome == "done":
-            self.said |= fields
             self._mended_at = self._connection.number
             self._run_id = self._read_run_id()
             self._mend_indexes()
@@ -108,21 +92,22 @@ class RecordLink:
         self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]
     ) -> tuple[Outcome, str]:
         """Change the status once; the same change again (after an error) is the same step."""
-        if self.steps[-1].to != to:
-            self.steps.append(Step(allowed_from, to, uuid.uuid4().hex, dict(fields)))
-        self.said |= self.steps[-1].fields  # at once: the change may be made though its reply is lost
-        outcome, status = self._take(self.steps[-1])
-        if outcome == "refused":
-            self.said = {name: value for name, value in self.said.items() if name not in fields}
-        return outcome, status
+        if self.statement.steps[-1].to != to:
+            self.statement.step(allowed_from, to, fields)
+        return self._take(self.statement.steps[-1])
 
     def _take(self, step: Step) -> tuple[Outcome, str]:
-        return transition(self.client, self.key, step.allowed_from, step.to, step.token, step.fields)
+        outcome, status = transition(
+            self.client, self.key, step.allowed_from, step.to, step.token, step.fields
+        )
+        if outcome == "done":
+            self.said.update(step.fields)
+        return outcome, status
 
     def say(self, pipe: Any, fields: Mapping[str, Value]) -> None:
         """Add to a pipeline the writing of those fields that differ from what was said before."""
         changed = {name: value for name, value in fields.items() if self.said.get(name) != value}
-        self.said |= changed
+        self.said.update(changed)
         set_fields(pipe, self.key, changed or {"heartbeat": self.now()})
 
     def mend(self) -> bool:
@@ -130,39 +115,23 @@ class RecordLink:
 
         Returns False, and writes nothing, where the record is gone from a server that forgot nothing.
         """
-        is_there = self.client.exists(self.key)
-        connection = self._connection.number
         run_id = self._read_run_id()
-        if not is_there:
-            if run_id is not None and run_id == self._run_id:
-                return False
-            # With all that was said, so that nobody sees a status without what belongs to it.
-            known: Any = self.found | {name.encode(): value for name, value in self.said.items()}
-            self.client.hset(self.key, mapping=known | {b"status": PENDING.encode()})
-        for step in self.steps:
-            self._take(step)
-        if self.said:
-            set_fields(self.client, self.key, self.said)
-        if self.child_keys:
-            add_children(self.client, self.key, self.child_keys)
+        connection = self._connection.number
+        has_restarted = run_id is None or run_id != self._run_id
+        self.statement.made = self.found
+        (said,) = say(self.client, [self.statement], makes_record=has_restarted)
+        if said.outcome == "gone":
+            return False
         self._mend_indexes()
         self.renew()
         self._mended_at = connection
         self._run_id = run_id
         return True
 
-    def restore_child(
-        self, pipe: Any, child_id: str, label: str | None, status: str, fields: Mapping[str, str]
-    ) -> None:
-        """Make a child's hash as it was before the child began, where the server forgot it: the rest says the child.
-
-        One that had ended has nobody else who would say that again, with the `fields` that are known of it.
-        """
-        key = self.keys.child(self.job_id, child_id)
-        make_child(pipe, key, MONTH, label)
-        if status in FINAL_STATUSES:
-            said = {name: encode_text(text) for name, text in fields.items()}
-            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, said)
+    def has_lasted(self) -> bool:
+        """Whether the end stands, over the connection by which it was written."""
+        (said,) = say(self.client, [self.statement])
+        return not self.is_new_connection and said.outcome != "done"
 
     def _read_run_id(self) -> str | None:
         """Which run of the server answers; None where this account may not ask."""
@@ -174,7 +143,7 @@ class RecordLink:
     def _mend_indexes(self) -> None:
         pipe = self.client.pipeline(transaction=False)
         add_to_indexes(pipe, self.keys, self.job)
-        if self.steps[-1].to in FINAL_STATUSES:
+        if self.statement.is_final:
             pipe.zrem(self.keys.unfinished, self.job_id)
         pipe.execute()
 
@@ -186,4 +155,4 @@ class RecordLink:
     def renew(self, seconds: int | None = None) -> None:
         """Let every key of the job live for `seconds`, by default as long as a running job's must."""
         lifetime = seconds or max(self.keep, MONTH)
-        expire_keys(self.client, self.keys, self.job_id, self.child_keys, lifetime)
+        expire_keys(self.client, self.keys, self.job_id, self.statement.children, lifetime)

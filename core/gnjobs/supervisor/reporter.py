@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
-from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
 from gnjobs.supervisor.measure import BEAT_SECONDS, LastSign, Measured, clocks_now
 from gnjobs.supervisor.record import RecordLink
@@ -179,9 +178,5 @@ class Reporter(threading.Thread):
             work()
             self._told_at = self._told_at or time.monotonic()
             time.sleep(LASTING_SECONDS)
-            if self._has_lasted():
+            if self._link.has_lasted():
                 return
-
-    def _has_lasted(self) -> bool:
-        status = values.text(self._link.client.hget(self._link.key, "status"))
-        return not self._link.is_new_connection and (status is None or status in FINAL_STATUSES)
