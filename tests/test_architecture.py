@@ -43,7 +43,6 @@ def module_of(name: str, known: dict[str, Path]) -> str | None:
     return name or None
 
 
-@pytest.mark.xfail(strict=True, reason="runtime.this_child, process and children are being taken apart")
 def test_no_module_imports_itself_in_a_circle() -> None:
     known = modules()
     assert len(known) > 100

@@ -99,7 +99,7 @@ def main(place: str, seed: str, lines: str, pace: str, code: str, *names: str) -
     if names:
         with current_job() as job:
             job.run_children(write_numbers, [(name, work) for name in names], labels=names,
-                             max_workers=len(names))  # fmt: skip
+                             max_workers=len(names), on_failure="ignore")  # fmt: skip
     printing.join()
     return int(code)
 
