@@ -43,6 +43,7 @@ class ChildState:
         self._faults = 0
         self._earlier_faults: int | None = None
         self._is_said = False
+        self._is_sending = False
         self._is_hurried = False
         self._sent_at = 0.0
         self._missed_at: float | None = None
@@ -79,7 +80,8 @@ class ChildState:
 
     def is_settled(self, last_line: float) -> bool:
         """Whether there is nothing to be sent, or nothing more can be; `last_line` is when one was written."""
-        return self.is_over or (self._is_said and not self._news and not self._is_later(last_line))
+        is_sent = self._is_said and not self._is_sending and not self._news
+        return self.is_over or (is_sent and not self._is_later(last_line))
 
     def _is_later(self, last_line: float) -> bool:
         return not self.has_ended and max(self._progressed, last_line) > self._last_output
@@ -112,6 +114,7 @@ class ChildState:
         news = self._take_news(last_line)
         is_whole = not self._is_said
         outcome = self._say(client) if is_whole else self._set(client, news)
+        self._is_sending = False
         if outcome == "gone":
             self._miss()
             return
@@ -137,6 +140,7 @@ class ChildState:
     def _take_news(self, last_line: float) -> dict[str, Value]:
         with self.changed:
             self._sent_at = monotonic()
+            self._is_sending = True  # until it has arrived, whatever is raised
             news, self._news = self._news, {}
             if self._is_later(last_line):
                 news["last-output"] = self._last_output = max(self._progressed, last_line)
