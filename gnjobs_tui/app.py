@@ -2,19 +2,15 @@
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
-from textual.widgets import Input
 
 from gnjobs.records.actor import Actor
-from gnjobs.text import safe_text
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Changed
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.style import DARK, OUR_THEMES, theme_named
-from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -64,27 +60,14 @@ class GnjobsApp(Dashboard):
 
     def on_mount(self) -> None:
         """Begin to watch once the first screen is there."""
+        self.typed.start()
         self.call_after_refresh(self.jobs.start)
         if self._unknown_theme:
             self.say(f"there is no theme {self._unknown_theme}", is_error=True)
 
-    def on_key(self, event: events.Key) -> None:
-        """Hand a key on to the field that was opened while it was under way.
-
-        A slow line brings many keys at once; those typed after `/` would act on jobs.
-        """
-        if isinstance(self.focused, Input) and isinstance(event._sender, VirtualTable):
-            event.prevent_default()
-            self.focused.post_message(events.Key(event.key, event.character))
-
-    async def on_event(self, event: events.Event) -> None:
-        """Make what is pasted harmless before a field has it: fields draw control characters as they are."""
-        if isinstance(event, events.Paste):
-            event.text = safe_text(event.text)
-        await super().on_event(event)
-
     def on_unmount(self) -> None:
         """End watching."""
+        self.typed.stop()
         self.jobs.stop()
 
     def on_changed(self, message: Changed) -> None:

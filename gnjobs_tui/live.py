@@ -65,6 +65,11 @@ class ShownList:
         self.choice, self._chosen_at = choice, time.monotonic()
         self._following = self._open()
 
+    @property
+    def is_current(self) -> bool:
+        """Whether what is shown is what was chosen last."""
+        return self._following is None
+
     def take(self) -> Listing:
         """The listing to show now."""
         following = self._following

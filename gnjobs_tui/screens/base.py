@@ -8,7 +8,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input
 from textual.worker import Worker
 
 from gnjobs.text import describe
@@ -58,20 +57,12 @@ class WatchScreen(Screen[Any]):
         Binding("L", "log", "log", show=False, id="screen.log", tooltip="What happened"),
     ]
 
-    # What opens a field to type in. Their keys have priority, so that what is typed right behind one (a paste, a slow
-    # line that delivers several keys at once) goes into the field and is not taken for keys of the screen.
-    OPENS_FIELD: ClassVar[frozenset[str]] = frozenset()
+    has_failed = False
 
     @property
-    def is_typing(self) -> bool:
-        """Whether a field has the keys."""
-        return isinstance(self.focused, Input)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Open no field while one is open: its key is a character then."""
-        if action in self.OPENS_FIELD and self.is_typing:
-            return False
-        return super().check_action(action, parameters)
+    def takes_keys(self) -> bool:
+        """Whether what keys act on is there; until then they wait."""
+        return self.is_mounted
 
     @property
     def dashboard(self) -> Dashboard:
@@ -124,6 +115,7 @@ class WatchScreen(Screen[Any]):
 
     def on_failed(self, message: Failed) -> None:
         """Say what could not be done."""
+        self.has_failed = True
         self.dashboard.say(message.text, is_error=True)
 
     @property

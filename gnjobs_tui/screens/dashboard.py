@@ -2,19 +2,25 @@
 
 from typing import TYPE_CHECKING
 
+from textual import events
 from textual.app import App
 from textual.message import Message
 from textual.notifications import SeverityLevel
 
 from gnjobs.records.actor import Actor
+from gnjobs.text import safe_text
 from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
 from gnjobs_tui.style import Part, content
+from gnjobs_tui.typeahead import TypeAhead
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
     from gnjobs_tui.screens.kill_run import KillRun
+
+# They act at once, whatever waits before them.
+AT_ONCE = frozenset({"ctrl+c", "ctrl+z"})
 
 
 class Stepped(Message):
@@ -32,6 +38,20 @@ class Dashboard(App[None]):
         self.jobs = Watch(self, config, users, self.draw_screens)
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
+        self.typed = TypeAhead(self, super().on_event)
+
+    async def on_event(self, event: events.Event) -> None:
+        """Queue what is typed, and make what is pasted harmless: fields draw control characters as they are."""
+        if (
+            not isinstance(event, events.Key | events.Paste)
+            or event.is_forwarded
+            or getattr(event, "key", None) in AT_ONCE
+        ):
+            await super().on_event(event)
+            return
+        if isinstance(event, events.Paste):
+            event.text = safe_text(event.text)
+        self.typed.add(event)
 
     def draw_screens(self) -> None:
         """Show on the screens what is known now."""

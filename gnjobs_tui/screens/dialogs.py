@@ -1,6 +1,6 @@
 """A text to read and to copy."""
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -12,6 +12,7 @@ from gnjobs.health.states import STATES
 from gnjobs.text import safe_text
 from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import screen_keys
+from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import Cell, Parts, content, fit, lines, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table import HEADER_LINES, RowList, VirtualTable
@@ -75,8 +76,10 @@ class ConfirmScreen(ModalScreen[bool]):
                 yield Button(content(self._answer), id="yes", variant="error")
 
     def on_button_pressed(self, message: Button.Pressed) -> None:
-        """Answer."""
-        self.dismiss(message.button.id == "yes")
+        """Answer; yes only to a question that had been seen."""
+        is_yes = message.button.id == "yes"
+        if not is_yes or cast("Dashboard", self.app).typed.was_seen:
+            self.dismiss(is_yes)
 
 
 # In each order what an operator looks for comes first.

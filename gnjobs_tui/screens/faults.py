@@ -53,6 +53,11 @@ class FaultsScreen(WatchScreen):
         self._rows = NumberedRows(_cells)
         self._is_reading = True
 
+    @property
+    def takes_keys(self) -> bool:
+        """Whether there are faults, or all was read."""
+        return bool(self._rows.items) or not self._is_reading
+
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
         yield self.header()

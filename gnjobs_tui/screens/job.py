@@ -84,6 +84,11 @@ class JobScreen(RowActions):
         return self._row.prefix or self.dashboard.config.prefixes[0]
 
     @property
+    def takes_keys(self) -> bool:
+        """Whether the job was read, or can't be."""
+        return self._picture is not None or self.has_failed
+
+    @property
     def row(self) -> JobRow:
         """The job's row, as it is now."""
         return self.dashboard.jobs.catalogue.get(self._row.key) or self._row
@@ -198,16 +203,19 @@ class JobScreen(RowActions):
             widget.styles.height = len(rows)
         widget.update(shown, layout=False)
 
-    def on_virtual_table_opened(self) -> None:
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the output of the row."""
         from gnjobs_tui.screens.output import OutputScreen
 
-        self.app.push_screen(OutputScreen(self._target()))
+        self.app.push_screen(OutputScreen(self._target(message.key)))
 
-    def _target(self) -> Target:
-        """What the cursor is on."""
+    @property
+    def _cursor(self) -> str | None:
+        return self.query_one("#table", VirtualTable).cursor_key
+
+    def _target(self, key: str | None) -> Target:
+        """The part of a row."""
         picture, row = self._picture, self.row
-        key = self.query_one("#table", VirtualTable).cursor_key
         child = picture.parts.child(key) if picture is not None else None
         return Target(
             self.prefix,
@@ -226,19 +234,19 @@ class JobScreen(RowActions):
         """Ask what to kill: the row of the cursor."""
         from gnjobs_tui.screens.kill import KillScreen
 
-        self.app.push_screen(KillScreen([self._target()]))
+        self.app.push_screen(KillScreen([self._target(self._cursor)]))
 
     def action_faults(self) -> None:
         """Show all faults."""
         from gnjobs_tui.screens.faults import FaultsScreen
 
-        self.app.push_screen(FaultsScreen(self._target()._replace(child=None)))
+        self.app.push_screen(FaultsScreen(self._target(None)))
 
     def action_fields(self) -> None:
         """Show every field of the record of what the cursor is on, ours and others'."""
         picture = self._picture
         if picture is not None:
-            child = picture.parts.child(self.query_one("#table", VirtualTable).cursor_key)
+            child = picture.parts.child(self._cursor)
             self.app.push_screen(
                 TextScreen("Every field of its record", fields_text(child or picture.job), wide=True)
             )

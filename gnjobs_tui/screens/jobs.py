@@ -48,7 +48,6 @@ class JobsScreen(RowActions):
             "filter",
             "filter",
             show=False,
-            priority=True,
             id="jobs.filter",
             tooltip="Filter by words, state:, user: …",
         ),
@@ -66,8 +65,6 @@ class JobsScreen(RowActions):
             tooltip="Mark all that the filter shows, or unmark them",
         ),
     ]
-
-    OPENS_FIELD = frozenset({"filter"})
 
     def __init__(self, user: str | None = None) -> None:
         super().__init__()
@@ -93,6 +90,13 @@ class JobsScreen(RowActions):
         self.dashboard.jobs.work()
         self.table.focus()
         self.draw()
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a field has the keys, or the jobs that were chosen last are listed."""
+        if self.filter_bar.is_open:
+            return True
+        return self._list is not None and self._list.is_current and self.dashboard.jobs.progress is not None
 
     @property
     def _users(self) -> frozenset[str] | None:
@@ -215,12 +219,13 @@ class JobsScreen(RowActions):
             self._causes = common_causes(judged)
         return self._causes
 
-    def on_virtual_table_opened(self) -> None:
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Open a job."""
         from gnjobs_tui.screens.job import JobScreen
 
-        if self.row is not None:
-            self.app.push_screen(JobScreen(self.row))
+        row = self.dashboard.jobs.catalogue.get(message.key)
+        if row is not None:
+            self.app.push_screen(JobScreen(row))
 
     def action_group(self, group: str) -> None:
         """Show one group of jobs."""

@@ -151,6 +151,8 @@ class KillScreen(ModalScreen[None]):
         """Cancel or close; kill; kill now."""
         if message.button.id == "cancel":
             self.action_close()
+        elif not self.dashboard.typed.was_seen:
+            self.dashboard.say("not killed: typed before this was seen")
         elif self._run is None:
             self._begin()
         else:

@@ -49,6 +49,12 @@ class LogScreen(WatchScreen):
     def __init__(self) -> None:
         super().__init__()
         self._rows = NumberedRows[Event](lambda event: _cells(event, self.dashboard.jobs.now()))
+        self._is_read = False
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the events were read, or can't be."""
+        return self._is_read or self.has_failed
 
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
@@ -84,7 +90,7 @@ class LogScreen(WatchScreen):
         """Show what was read; the cursor follows the newest when it was there."""
         table = self.query_one("#table", VirtualTable)
         was_last = not self._rows.items or table.cursor_key == str(len(self._rows) - 1)
-        self._rows.items = message.events
+        self._rows.items, self._is_read = message.events, True
         self.draw()
         if was_last:
             table.action_last()

@@ -21,24 +21,22 @@ from gnjobs_tui.style import content
 PROGRESS_EVERY = 0.2
 
 
-def _key(keys: str, action: str, about: str, name: str, *, priority: bool = False) -> Binding:
-    return Binding(keys, action, about, show=False, priority=priority, id=f"output.{name}", tooltip=about)
+def _key(keys: str, action: str, about: str, name: str) -> Binding:
+    return Binding(keys, action, about, show=False, id=f"output.{name}", tooltip=about)
 
 
 class OutputScreen(OutputBase):
     """The output of a job or of one of its children."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("slash", "search", "Search for words", "search", priority=True),
+        _key("slash", "search", "Search for words", "search"),
         _key("n", "search_on(True)", "To the next match", "next"),
         _key("N", "search_on(False)", "To the match before", "previous"),
-        _key("l", "line", "Go to a line by its number", "line", priority=True),
+        _key("l", "line", "Go to a line by its number", "line"),
         _key("s,ctrl+s", "save", "Save all lines in a file, on the machine where the dashboard runs", "save"),
         _key("y", "copy", "Copy this line", "copy"),
         _key("K", "kill", "Kill what writes this", "kill"),
     ]
-
-    OPENS_FIELD = frozenset({"search", "line"})
 
     class Searched(Message):
         """How far the search is; None: it came round without finding anything."""
@@ -61,7 +59,7 @@ class OutputScreen(OutputBase):
         answer.value = ""
         self.query_one("#footer").display = False
         self.query_one("#prompt").display = True
-        self.set_focus(answer)  # at once: the next key may be here already
+        answer.focus()
 
     def _close_prompt(self) -> None:
         self.query_one("#prompt").display = False

@@ -120,6 +120,11 @@ class OutputBase(WatchScreen):
             self._follower.stop()
 
     @property
+    def takes_keys(self) -> bool:
+        """Whether the output was read, or can't be."""
+        return bool(self.news.key or self.news.away)
+
+    @property
     def view(self) -> OutputView:
         """The lines."""
         return self.query_one("#view", OutputView)

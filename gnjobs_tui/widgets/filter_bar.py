@@ -52,8 +52,7 @@ class FilterBar(Horizontal):
     async def open(self) -> None:
         """Take the keys."""
         self.display = True
-        # At once, not by `focus`, which lets the keys behind pass.
-        self.screen.set_focus(self.field or await self._furnish())
+        (self.field or await self._furnish()).focus()
 
     def close(self) -> None:
         """Give the keys back; what was typed stays for next time."""

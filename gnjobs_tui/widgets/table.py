@@ -310,10 +310,6 @@ class VirtualTable(ScrollView, can_focus=True):
         if self.cursor_key is not None:
             self.post_message(self.Opened(self.cursor_key))
 
-    def on_key(self, event: events.Key) -> None:
-        """Sign a key on its way to the bindings, for who must know whether it was meant for the rows."""
-        event.set_sender(self)
-
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens."""
         index = self.scroll_offset.y + event.y - HEADER_LINES

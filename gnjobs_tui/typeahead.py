@@ -1,0 +1,134 @@
+"""Keys typed ahead: each waits until the one before it has done its work and the screen that it is meant for is there.
+
+A slow line brings many keys at once. Textual hands them all on before the first has acted, and so to a screen that
+the first one leaves.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from math import inf
+from typing import Any
+
+from textual import events
+from textual.app import App
+from textual.message_pump import MessagePump
+from textual.screen import Screen
+
+# A key reaches its action in the first turn, the message that the action posts is handled in the second, and what
+# that one posts in the third.
+TURNS = 3
+LONGEST_TURN = 1.0
+LOOK_EVERY = 0.01
+LONGEST_WAIT = 10.0
+# These leave a screen that takes long to read.
+LEAVING = frozenset({"escape", "q"})
+
+Typed = events.Key | events.Paste
+
+
+class TypeAhead:
+    """The queue of keys in front of the app; everything runs on its event loop."""
+
+    def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
+        self._app = app
+        self._hand_on = hand_on
+        self._waiting: deque[Typed] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._screen: Screen[Any] | None = None
+        self._typed_at = inf
+        self._shown_at = inf
+
+    def start(self) -> None:
+        """Notice from now on when a screen is seen."""
+        self._app.screen_change_signal.subscribe(self._app, self._screen_changed, immediate=True)
+        self._screen_changed(self._app.screen)
+
+    def add(self, typed: Typed) -> None:
+        """Hand on a key, or what was pasted, as soon as all before it has acted."""
+        self._waiting += _apart(typed)
+        if self._task is None:
+            self._task = asyncio.create_task(self._run())
+            self._task.add_done_callback(self._ended)
+
+    def stop(self) -> None:
+        """Hand on nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def was_seen(self) -> bool:
+        """Whether the screen in front had been seen when the key that acts now was typed."""
+        return self._typed_at >= self._shown_at
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and task.exception() is not None:
+            self._app.call_later(task.result)  # raises it where the app handles what its own keys raise
+
+    def _screen_changed(self, screen: Screen[Any]) -> None:
+        self._shown_at = inf
+        screen.call_after_refresh(partial(self._shown, screen))
+
+    def _shown(self, screen: Screen[Any]) -> None:
+        if screen is self._app.screen:
+            self._shown_at = time.monotonic()
+
+    async def _run(self) -> None:
+        while self._waiting:
+            await self._until_ready()
+            typed = self._waiting.popleft()
+            self._typed_at = typed.time
+            await self._hand_on(typed)
+            await self._settle()
+        self._typed_at = inf
+
+    async def _until_ready(self) -> None:
+        """Wait until the screen in front takes keys, or until its user has had enough of waiting."""
+        until = time.monotonic() + LONGEST_WAIT
+        while not self._is_ready() and time.monotonic() < until:
+            leaving = next((typed for typed in self._waiting if self._leaves_unread(typed)), None)
+            if leaving is not None:
+                while self._waiting[0] is not leaving:
+                    self._waiting.popleft()
+                return
+            await asyncio.sleep(LOOK_EVERY)
+        if self._app.screen is not self._screen:
+            self._screen = self._app.screen
+            await self._settle()  # it has its focus only then
+
+    def _is_ready(self) -> bool:
+        return self._shown_at < inf and getattr(self._app.screen, "takes_keys", True)
+
+    def _leaves_unread(self, typed: Typed) -> bool:
+        return isinstance(typed, events.Key) and typed.key in LEAVING and typed.time > self._shown_at
+
+    async def _settle(self) -> None:
+        """Let everything between the focus and the app take its turn."""
+        for _ in range(TURNS):
+            inner = self._app.focused or self._app.screen
+            for node in (*inner.ancestors_with_self, self._app):
+                await _turn(node)
+
+
+def _apart(typed: Typed) -> Sequence[Typed]:
+    """Escape and the key typed right behind it, which a terminal tells as one; none of our keys has an alt."""
+    if not isinstance(typed, events.Key) or not typed.key.startswith("alt+") or not typed.character:
+        return [typed]
+    keys = [events.Key("escape", "\x1b"), events.Key(typed.character, typed.character)]
+    for key in keys:
+        key.time = typed.time
+    return keys
+
+
+async def _turn(node: MessagePump) -> None:
+    """Wait until a node has handled all that was posted to it."""
+    done = asyncio.Event()
+    if node.is_running and node.call_later(done.set):
+        try:
+            async with asyncio.timeout(LONGEST_TURN):
+                await done.wait()
+        except TimeoutError:
+            pass  # it was closed meanwhile

@@ -1,0 +1,55 @@
+"""Keys that come in one packet act as the same keys typed slowly, and never answer a question that was not seen."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.typed_packets import ENTER, ESC, Typist, write_jobs
+from tests.support.command import environment
+from tests.support.servers import running_server
+from tests.support.terminal import Terminal, gnjobs
+
+PACKETS = {
+    "jobs": (
+        ENTER + "j", ENTER + "jK", ENTER + "K", "j" + ENTER + "K", "K" + ENTER + "j",
+        "/" + ENTER + "j", "jK" + ESC, "/jk", ENTER + ESC + "j", "K" + ESC + "j",
+    ),
+    "job": ("j" + ENTER + "k", "jK", ENTER + "K" + ESC, ENTER + "/j", "K" + ESC + "k"),
+    "output": ("kK", "/j" + ENTER, "K" + ESC + "k"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    with running_server(tmp_path_factory.mktemp("server")) as server:
+        write_jobs(server)
+        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+            terminal.wait_for("3 running 2")
+            yield terminal
+
+
+@pytest.mark.parametrize(
+    ("screen", "keys"), [(screen, keys) for screen in PACKETS for keys in PACKETS[screen]]
+)
+def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(terminal: Terminal, screen: str, keys: str) -> None:
+    typist = Typist(terminal)
+    assert typist.at_once(screen, keys) == typist.slowly(screen, keys)
+
+
+def test_no_key_answers_a_question_that_was_not_seen_yet(terminal: Terminal) -> None:
+    Typist(terminal).go("jobs")
+    terminal.send("K\t\t" + ENTER)
+    terminal.wait_for("typed before this was seen")
+    assert "asked as" not in terminal.text
+    terminal.send(ENTER)
+    terminal.wait_for("asked as")
+
+
+def test_keys_typed_before_the_first_jobs_are_listed_act_on_them(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        write_jobs(server)
+        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+            terminal.wait_for("gnjobs")
+            terminal.send("j" + ENTER)
+            assert terminal.wait_for("the job itself").startswith("gnjobs › check of bert")

@@ -1,0 +1,126 @@
+"""Keys in one packet, as a slow line delivers them, beside the same keys typed slowly.
+
+`python -m tests.end_to_end.typed_packets` tries every two and three of the keys on every screen, which takes long; the
+suite tries a few.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from tests.support.command import environment
+from tests.support.servers import Server, running_server
+from tests.support.stored_records import KEYS, write_child, write_job, write_line, write_running
+from tests.support.terminal import Terminal, gnjobs
+
+ENTER, ESC = "\r", "\x1b"
+TYPED = (ENTER, "j", "k", "K", ESC, "/")
+# How to get to a screen from the list of jobs, and what tells that it is there.
+SCREENS = {
+    "jobs": ("", "3 running 2"),
+    "job": (ENTER, "the job itself"),
+    "output": ("\rj\r", "line 3 of 3"),
+    "log": ("L", "what happened"),
+}
+QUIET = 0.4
+
+
+def write_jobs(server: Server) -> None:
+    """Two users' running jobs with two children each, and one that has ended."""
+    now = time.time()
+    for number, user in enumerate(("anna", "bert")):
+        job = write_running(
+            server, f"job-{user}", label=f"check of {user}", user_id=user, created=now - 50 - number
+        )
+        for child in ("first", "second"):
+            write_child(server, job, child, label=f"{child} of {user}")
+            for line in range(1, 4):
+                write_line(server, KEYS.child_output(job, child), line, f"line {line}")
+    write_job(server, "job-ended", label="ended", user_id="anna", created=now - 200, finished=now - 100)
+    server.client().xadd(KEYS.events, {"kind": "done", "text": "done", "job": "job-ended"})
+
+
+class Typist:
+    """Types into the dashboard from the list of jobs, and tells where it got to."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def at_rest(self) -> str:
+        """The screen once nothing has changed for a moment."""
+        text, since = self._terminal.text, time.monotonic()
+        while time.monotonic() - since < QUIET:
+            time.sleep(0.02)
+            if self._terminal.text != text:
+                text, since = self._terminal.text, time.monotonic()
+        return text
+
+    def go(self, screen: str) -> None:
+        """Go back to the list of jobs, and from there to a screen."""
+        while not _is_plain_list(self.at_rest()):
+            self._terminal.send(ESC)
+        keys, sign = SCREENS[screen]
+        for key in "g" + keys:
+            self._terminal.send(key)
+            self.at_rest()
+        self._terminal.wait_for(sign)
+
+    def place(self) -> list[str]:
+        """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
+        lines = self.at_rest().splitlines()
+        told = [line for line in lines if line.startswith(">") or line.lstrip().startswith(("╭", "│"))]
+        return [lines[0].split("live")[0], *(_without_ages(line) for line in told), lines[-1]]
+
+    def slowly(self, screen: str, keys: str) -> list[str]:
+        """Type keys one by one."""
+        self.go(screen)
+        for key in keys:
+            self._terminal.send(key)
+            self.at_rest()
+        return self.place()
+
+    def at_once(self, screen: str, keys: str) -> list[str]:
+        """Send keys in one packet."""
+        self.go(screen)
+        self._terminal.send(keys)
+        return self.place()
+
+
+def _is_plain_list(text: str) -> bool:
+    return text.startswith("gnjobs   redis") and "│" not in text and "q quit" in text and "── /" not in text
+
+
+def _without_ages(line: str) -> str:
+    return "".join("0" if character.isdigit() else character for character in line)
+
+
+def packets() -> Iterator[str]:
+    """Every two and three keys. Behind an escape a terminal takes enter and / for keys with alt."""
+    for count in (2, 3):
+        for keys in map("".join, product(TYPED, repeat=count)):
+            if not any(pair in keys for pair in (ESC + ENTER, ESC + "/", ESC + ESC)):
+                yield keys
+
+
+def main() -> None:
+    """Try them all, and say which differ."""
+    different = 0
+    with tempfile.TemporaryDirectory() as room, running_server(Path(room, "server")) as server:
+        write_jobs(server)
+        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+            terminal.wait_for("3 running 2")
+            typist = Typist(terminal)
+            for screen in sys.argv[1:] or SCREENS:
+                for keys in packets():
+                    slowly, at_once = typist.slowly(screen, keys), typist.at_once(screen, keys)
+                    if slowly != at_once:
+                        different += 1
+                        print(screen, repr(keys), slowly, at_once, sep="\n   ", flush=True)
+    print(f"{different} differ")
+
+
+if __name__ == "__main__":
+    main()
