@@ -38,7 +38,7 @@ class GnjobsApp(Dashboard):
             "more",
             show=False,
             id="app.palette",
-            tooltip="Everything by name",
+            tooltip="All commands",
         ),
     ]
 

@@ -53,9 +53,7 @@ class AmbiguousId(GnjobsError, LookupError):
 
     def __init__(self, beginning: str, candidates: list[str]) -> None:
         more = ", …" if len(candidates) > MOST_NAMED else ""
-        super().__init__(
-            f"{beginning} begins {len(candidates)} ids: {', '.join(candidates[:MOST_NAMED])}{more}"
-        )
+        super().__init__(f"{beginning} is ambiguous: {', '.join(candidates[:MOST_NAMED])}{more}")
         self.candidates = candidates
 
 

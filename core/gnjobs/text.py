@@ -60,6 +60,11 @@ def duration_words(seconds: float) -> str:
     return f"{int(seconds // DAY)} d"
 
 
+def count_text(number: float) -> str:
+    """A whole number, its digits in groups of three where there are more than four: `9999`, `96 000`."""
+    return f"{number:.0f}" if abs(number) < 10_000 else f"{number:,.0f}".replace(",", " ")
+
+
 def clock_text(at: float | None, now: float) -> str:
     """Say a time for a column: `02:31` within the last 20 hours, else `Mon 21:40`, `12 Jul` or `Jul 2025`."""
     if at is None:

@@ -32,7 +32,7 @@ class Grace(click.FloatRange):
               metavar="S", help="Seconds from TERM to KILL.")  # fmt: skip
 @click.option("--force", is_flag=True, help="KILL at once.")
 @click.option("--reason", default="", metavar="R", help="Why; it is kept with the job.")
-@click.option("--no-wait", is_flag=True, help="Ask, and do not wait for what becomes of it.")
+@click.option("--no-wait", is_flag=True, help="Request the kill and return immediately.")
 @with_session
 def kill(
     session: Session,

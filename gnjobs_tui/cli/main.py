@@ -36,10 +36,10 @@ COMMANDS = {
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
     "demo": ("gnjobs_tui.cli.hosting:demo", "The dashboard on a server of its own, with real jobs at work."),
     "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
-    "log": ("gnjobs_tui.cli.log:log", "What happened: ends, losses, kills, with who and why."),
+    "log": ("gnjobs_tui.cli.log:log", "The event log: ends, losses, kills, with who and why."),
     "logs": ("gnjobs_tui.cli.logs:logs", "The output of a job or of a child."),
     "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
-    "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the line that runs a job again."),
+    "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the command that runs a job again."),
     "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
     "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),
     "show": (

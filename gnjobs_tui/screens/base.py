@@ -46,15 +46,13 @@ class WatchScreen(Screen[Any]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", "back", show=False, id="screen.back", tooltip="Back"),
         Binding(
-            "q", "leave", "quit", show=False, id="screen.leave", tooltip="Back, and at the first screen quit"
+            "q", "leave", "quit", show=False, id="screen.leave", tooltip="Back; at the first screen: quit"
         ),
         Binding(
-            "question_mark", "help", "help", show=False, id="screen.help", tooltip="Every key of this screen"
+            "question_mark", "help", "help", show=False, id="screen.help", tooltip="All keys of this screen"
         ),
-        Binding(
-            "ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Read everything again"
-        ),
-        Binding("L", "log", "log", show=False, id="screen.log", tooltip="What happened"),
+        Binding("ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Reload"),
+        Binding("L", "log", "log", show=False, id="screen.log", tooltip="Event log"),
     ]
 
     has_failed = False

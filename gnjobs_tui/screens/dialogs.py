@@ -23,7 +23,7 @@ class TextScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "close", show=False, id="text.close", tooltip="Close"),
-        Binding("y", "copy", "copy", show=False, id="text.copy", tooltip="Copy it"),
+        Binding("y", "copy", "copy", show=False, id="text.copy", tooltip="Copy"),
     ]
 
     def __init__(self, title: str, text: str, *, wide: bool = False) -> None:
@@ -90,15 +90,15 @@ ORDERS: Final[tuple[tuple[Sort, str, str], ...]] = (
     (Sort("silent", descending=True), "silent", "silent for longest first"),
     (Sort("run", descending=True), "run", "longest first"),
     (Sort("progress"), "progress", "least first"),
-    (Sort("children", descending=True), "kids", "most of them ended first"),
+    (Sort("children", descending=True), "children", "most ended first"),
     (Sort("cpu", descending=True), "CPU", "busiest first"),
     (Sort("memory", descending=True), "memory", "largest first"),
     (Sort("faults", descending=True), "faults", "most first"),
     (Sort("state"), "state", "worst first, then by word"),
-    (Sort("label"), "label", "by alphabet"),
-    (Sort("user"), "user", "by alphabet"),
-    (Sort("type"), "type", "by alphabet"),
-    (Sort("host"), "host", "by alphabet"),
+    (Sort("label"), "label", "alphabetical"),
+    (Sort("user"), "user", "alphabetical"),
+    (Sort("type"), "type", "alphabetical"),
+    (Sort("host"), "host", "alphabetical"),
 )
 _COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=True))
 
@@ -107,7 +107,7 @@ class SortScreen(ModalScreen[Sort | None]):
     """Asks for an order; the one that is shown already is turned round."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,s", "dismiss(None)", "cancel", show=False, id="sort.cancel", tooltip="Leave it"),
+        Binding("escape,q,s", "dismiss(None)", "cancel", show=False, id="sort.cancel", tooltip="Cancel"),
     ]
 
     def __init__(self, shown: Sort) -> None:
@@ -121,9 +121,9 @@ class SortScreen(ModalScreen[Sort | None]):
             yield Static(
                 content(
                     Cell("enter", "accent"),
-                    " sort, the marked one the other way round  ",
+                    " sort (again: reverse)  ",
                     Cell("esc", "accent"),
-                    " leave it",
+                    " cancel",
                 ),
                 markup=False,
             )

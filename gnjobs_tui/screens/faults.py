@@ -9,10 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from gnjobs.text import count_text
 from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.kill_run import Target
-from gnjobs_tui.screens.output_words import count_text
 from gnjobs_tui.style import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line

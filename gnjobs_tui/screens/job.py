@@ -58,8 +58,8 @@ class JobScreen(RowActions):
     """A job with its parts; what `K` and `enter` act on is the row of the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults of its data"),
-        Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="Every field of its record"),
+        Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults in its data"),
+        Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="All fields"),
         Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
     ]
 
@@ -247,6 +247,4 @@ class JobScreen(RowActions):
         picture = self._picture
         if picture is not None:
             child = picture.parts.child(self._cursor)
-            self.app.push_screen(
-                TextScreen("Every field of its record", fields_text(child or picture.job), wide=True)
-            )
+            self.app.push_screen(TextScreen("All fields", fields_text(child or picture.job), wide=True))

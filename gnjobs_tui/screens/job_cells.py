@@ -18,7 +18,7 @@ USER = Column("user", "User", 9, 98)
 SAYS = Column("says", "Says", 20, 98, grows=True)
 PROGRESS = Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90)
 PERCENT = Column("percent", "%", 4, 97, "right", stands_for="progress")
-CHILDREN = Column("children", "Kids", 6, 50, "right", from_width=90)
+CHILDREN = Column("children", "Children", 8, 50, "right", from_width=90)
 CPU = Column("cpu", "CPU", 5, 45, "right", from_width=90)
 SILENT = Column("silent", "Silent", 6, 96, "right")
 RUN = Column("run", "Run", 7, 95, "right")
@@ -33,11 +33,11 @@ ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE)
 ONE_USER_COLUMNS = (STATE, LABEL, SAYS, *_MORE)
 
 
-def run_text(seconds: float | None) -> str:
-    """A run time, nothing under a minute, so that lines rest."""
+def run_text(seconds: float | None, *, is_over: bool = False) -> str:
+    """A run time; of what still runs no seconds, so that lines rest."""
     if seconds is None:
         return ""
-    return "<1m" if seconds < MINUTE else age_text(seconds)
+    return "<1m" if seconds < MINUTE and not is_over else age_text(seconds)
 
 
 def percent_text(percent: float | None) -> str:
@@ -94,7 +94,7 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "children": Cell(_children(row)),
         "cpu": Cell(percent_text(row.cpu)),
         "silent": Cell(silence_text(shown_silence(row, now)), "warning"),
-        "run": Cell(run_text(row.run_seconds(now))),
+        "run": Cell(run_text(row.run_seconds(now), is_over=row.is_final)),
         "started": Cell(clock_text(row.started, now), "dim"),
         "id": Cell(row.id[:8], "dim"),
         "type": Cell(row.type or "", "dim"),

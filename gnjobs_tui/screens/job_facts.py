@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from gnjobs.health.states import display_state
-from gnjobs.health.verdict import Health
+from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.records.statuses import PENDING
-from gnjobs.text import clock_text
+from gnjobs.text import clock_text, duration_words
 from gnjobs_tui.screens.job_cells import run_text, size_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
@@ -27,9 +27,16 @@ def verdict_lines(job: Job, health: Health, width: int) -> Rows:
     """The state with its evidence, in two lines."""
     state = state_cell(display_state(job, health))
     indent = len(state.text) + 3
-    evidence = DOT.join(health.evidence) or job.message or ""
+    evidence = DOT.join(health.evidence if job.is_final else health_words(health)) or job.message or ""
     first, second = break_line(safe(evidence), max(20, width - indent))
     return [[state, "   ", first], [" " * indent, second]]
+
+
+def health_words(health: Health) -> list[str]:
+    """The evidence of a verdict; a job of which nothing bad is known runs normally."""
+    if health.verdict == OK and len(health.evidence) == 1:
+        return [f"running normally; {health.evidence[0]}"]
+    return list(health.evidence)
 
 
 def break_line(text: str, width: int) -> tuple[str, str]:
@@ -48,7 +55,8 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     """Where and how long it runs, on what, as far as there is room, and its command."""
     facts = [_when(job, now)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
-    facts += [f"{job.processes} processes"] if job.processes and not job.is_final else []
+    number = f"{job.processes} process{'' if job.processes == 1 else 'es'}"
+    facts += [number] if job.processes and not job.is_final else []
     facts += [size_text(job.rss)] if job.rss else []
     facts += [f"wrote {size_text(job.written)}"] if job.written else []
     facts += [f"exit code {job.exit_code}"] if job.exit_code is not None else []
@@ -73,9 +81,9 @@ def _when(job: Job, now: float) -> str:
         return "nothing recorded of its start"
     word = "ran" if job.is_final else "running"
     about = "" if job.started else "about "
-    return " ".join(
-        filter(None, [word, run_text(run_seconds(job, now)), f"since {about}{clock_text(job.began, now)}"])
-    )
+    run = run_seconds(job, now)
+    ran = run_text(run) if run is None or not job.is_final else duration_words(run)
+    return " ".join(filter(None, [word, ran, f"since {about}{clock_text(job.began, now)}"]))
 
 
 def fields_text(record: Job | Child) -> str:

@@ -10,10 +10,10 @@ from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.text import duration_words, moment_words
 from gnjobs.watch.catalogue import Counts
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs_tui.screens.job_facts import DOT, break_line
+from gnjobs_tui.screens.job_facts import DOT, break_line, health_words
 from gnjobs_tui.style import GLYPHS, Cell, Part, Parts, content, safe
 
-LABEL_WIDTH = 6
+LABEL_WIDTH = 8
 _ENDS = {
     SUCCESS: "ran to its end",
     ERROR: "failed",
@@ -54,15 +54,16 @@ def pane_lines(
     width, height = size
     why: list[list[Part]] = []
     if causes:
-        why.append([Cell("all   ", "dim"), Cell("; ".join(causes), "warning")])
+        why.append([Cell("all     ", "dim"), Cell("; ".join(causes), "warning")])
     if row is None:
         return [content(*parts) for parts in why]
-    evidence = list(health.evidence) if health is not None and not row.is_final else [ended_words(row, now)]
+    evidence = health_words(health) if health is not None and not row.is_final else [ended_words(row, now)]
     if evidence:
         first, second = break_line(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH))
-        why.append([Cell("why   ", "dim"), first])
+        word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"
+        why.append([Cell(word.ljust(LABEL_WIDTH), "dim"), first])
         why += [[Cell(" " * LABEL_WIDTH, "dim"), second]] if second else []
-    says: list[Part] = [Cell("says  ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
+    says: list[Part] = [Cell("says    ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
     reasons = height if row.rank == RANK_TROUBLED else height - 1
     return [content(*parts) for parts in [*why[:reasons], says][:height]]
 
@@ -84,7 +85,7 @@ def empty_words(filter_text: str, group: str, progress: float | None) -> str:
     if progress is None or progress < 1:
         return "looking for jobs"
     if filter_text:
-        return f"no job passes {filter_text}; esc clears the filter"
+        return f"no job matches {filter_text}; esc clears the filter"
     if group != ALL:
-        return f"none is in the group {group}; 1 shows all"
+        return f"no job is {group}; 1 shows all"
     return "no jobs yet; `gnjobs run -- COMMAND` makes one"

@@ -8,7 +8,7 @@ from gnjobs.health.silence import child_silence, job_silence, judge_child
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, run_seconds
-from gnjobs.text import silence_text
+from gnjobs.text import count_text, silence_text
 from gnjobs_tui.screens.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
 from gnjobs_tui.style import Cell, state_cell
 from gnjobs_tui.widgets.columns import Cells, Column
@@ -127,7 +127,7 @@ class JobParts:
             "percent": Cell(percent_text(job.percent)),
             "cpu": Cell("" if job.is_final else percent_text(cpu)),
             "silent": Cell(silence_text(job_silence(job)), "warning"),
-            "run": Cell(run_text(run_seconds(job, self._clock()))),
+            "run": Cell(run_text(run_seconds(job, self._clock()), is_over=job.is_final)),
             "says": Cell(_last_line(job.error) or job.message or ""),
         }
 
@@ -139,7 +139,7 @@ class JobParts:
             "percent": Cell(percent_text(child.percent)),
             "cpu": Cell(percent_text(sum(p.cpu or 0.0 for p in processes)) if processes else ""),
             "silent": Cell(silence_text(self.silence(child)), "warning"),
-            "run": Cell(run_text(run_seconds(child, self._clock()))),
+            "run": Cell(run_text(run_seconds(child, self._clock()), is_over=child.is_final)),
             "says": Cell(child_words(child)),
         }
 
@@ -168,12 +168,8 @@ def child_words(child: Child) -> str:
 def _how_far(child: Child) -> str:
     if child.is_final or child.done is None:
         return ""
-    total = f" of {_count(child.total)}" if child.total else ""
-    return f"{child.unit or 'done'} {_count(child.done)}{total}"
-
-
-def _count(number: float) -> str:
-    return f"{number:,.0f}".replace(",", " ")
+    total = f" of {count_text(child.total)}" if child.total else ""
+    return f"{child.unit or 'done'} {count_text(child.done)}{total}"
 
 
 def _last_line(text: str | None) -> str:

@@ -53,7 +53,7 @@ class JobsScreen(RowActions):
         ),
         Binding("s", "sort", "sort", show=False, id="jobs.sort", tooltip="Sort by a column"),
         Binding(
-            "u", "users", "users", show=False, id="jobs.users", tooltip="Users, with counts of their jobs"
+            "u", "users", "users", show=False, id="jobs.users", tooltip="Show users with their job counts"
         ),
         Binding("space", "mark", "mark", show=False, id="jobs.mark", tooltip="Mark this job, or unmark it"),
         Binding(
@@ -62,7 +62,7 @@ class JobsScreen(RowActions):
             "mark all",
             show=False,
             id="jobs.mark-all",
-            tooltip="Mark all that the filter shows, or unmark them",
+            tooltip="Mark all listed jobs, or unmark them",
         ),
     ]
 

@@ -212,7 +212,12 @@ def what_ends(
         ]
     if snapshot is None or now - snapshot.at > SNAPSHOT_AGE:
         since = f" since {datetime.fromtimestamp(snapshot.at):%H:%M}" if snapshot is not None else ""
-        return [[Cell(f"processes unknown{since}", "warning"), "; whatever carries the job's mark ends."]]
+        return [
+            [
+                Cell(f"processes unknown{since}", "warning"),
+                "; every process tagged with this job will be killed",
+            ]
+        ]
     processes = [each for each in snapshot.processes if target.child in (None, each.child)]
     number = f"{len(processes)} process{'es' if len(processes) != 1 else ''} end{'s' if len(processes) == 1 else ''}"
     goes_on = "; the children still at work go on." if target.child else "."

@@ -25,7 +25,7 @@ COLUMNS = (
     Column("owner", "Owner", 9, 90, from_width=90),
     Column("by", "By", 9, 95),
 )
-KEYS = (("enter", "whole"), ("r", "results of kills"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (("enter", "full entry"), ("r", "kill results"), (":", "more"), ("?", "help"), ("esc", "back"))
 SHOWN_EVENTS = 5000
 _TOKENS = {"killed": "bold", "lost": "error", "refused": "warning", "failed": "error"}
 
@@ -35,7 +35,12 @@ class LogScreen(WatchScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "r", "results", "results", show=False, id="log.results", tooltip="Results of the kills made here"
+            "r",
+            "results",
+            "results",
+            show=False,
+            id="log.results",
+            tooltip="Results of the kills asked for here",
         ),
     ]
 
@@ -69,7 +74,7 @@ class LogScreen(WatchScreen):
 
     def trail(self) -> Sequence[Part]:
         """Where we are."""
-        return ["what happened"]
+        return ["event log"]
 
     def changed(self, change: Change) -> None:
         """Read again when something happened."""
@@ -107,7 +112,7 @@ class LogScreen(WatchScreen):
         """Show again what became of every kill that this dashboard asked for."""
         runs = self.dashboard.kill_runs
         text = "\n\n".join(run.text() for run in runs) or "no kill was asked for here"
-        self.app.push_screen(TextScreen("Kills made here", text, wide=True))
+        self.app.push_screen(TextScreen("Kills asked for here", text, wide=True))
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show one event whole."""
@@ -115,9 +120,7 @@ class LogScreen(WatchScreen):
         said = {"what": event.text, "why": event.reason, "job": event.job, "label": event.label}
         said |= {"owner": event.owner, "by": event.by, "on": event.host}
         self.app.push_screen(
-            TextScreen(
-                "What happened", "\n".join(f"{name:6} {value}" for name, value in said.items() if value)
-            )
+            TextScreen("Event", "\n".join(f"{name:6} {value}" for name, value in said.items() if value))
         )
 
 

@@ -10,12 +10,12 @@ from textual.widgets import Input, Label
 from textual.worker import Worker, get_current_worker
 
 from gnjobs.outputs.lines import Hole
+from gnjobs.text import count_text
 from gnjobs_tui.outputs.save import Saved, file_name, save_directory, save_output
 from gnjobs_tui.outputs.search import Progress, Query, search
 from gnjobs_tui.outputs.seen import hole_words
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_base import OutputBase
-from gnjobs_tui.screens.output_words import count_text
 from gnjobs_tui.style import content
 
 PROGRESS_EVERY = 0.2
@@ -30,12 +30,12 @@ class OutputScreen(OutputBase):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         _key("slash", "search", "Search for words", "search"),
-        _key("n", "search_on(True)", "To the next match", "next"),
-        _key("N", "search_on(False)", "To the match before", "previous"),
+        _key("n", "search_on(True)", "Next match", "next"),
+        _key("N", "search_on(False)", "Previous match", "previous"),
         _key("l", "line", "Go to a line by its number", "line"),
         _key("s,ctrl+s", "save", "Save all lines in a file, on the machine where the dashboard runs", "save"),
         _key("y", "copy", "Copy this line", "copy"),
-        _key("K", "kill", "Kill what writes this", "kill"),
+        _key("K", "kill", "Kill the writer of this output", "kill"),
     ]
 
     class Searched(Message):
@@ -172,7 +172,7 @@ class OutputScreen(OutputBase):
         try:
             saved = save_output(self.source().open(), save_directory(), name, lambda: worker.is_cancelled)
         except (GnjobsError, RedisError, OSError) as error:
-            self.dashboard.say(f"not saved: {error}", is_error=True)
+            self.dashboard.say(f"not saved: {_why(error)}", is_error=True)
         else:
             self.dashboard.say(_saved_words(saved))
 
@@ -193,6 +193,13 @@ class OutputScreen(OutputBase):
         if state is not None:
             target = target._replace(percent=state.percent, silence=state.silence)
         self.app.push_screen(KillScreen([target]))
+
+
+def _why(error: Exception) -> str:
+    """Why a file could not be written, without Python's numbers and quotes."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"can't write {error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+    return str(error)
 
 
 def _saved_words(saved: Saved) -> str:

@@ -11,7 +11,7 @@ from gnjobs.health.states import State, child_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.keys import is_id
 from gnjobs.store import JobStore
-from gnjobs.text import MINUTE, duration_words, silence_text
+from gnjobs.text import MINUTE, count_text, duration_words, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.outputs.reading import News
 from gnjobs_tui.style import GLYPHS, Cell, Part, content, state_cell, state_named
@@ -28,11 +28,6 @@ class Place(NamedTuple):
     is_following: bool
     written_at: float | None = None
     note: str = ""
-
-
-def count_text(number: int) -> str:
-    """A number with its thousands apart."""
-    return f"{number:,}".replace(",", " ")
 
 
 def place_line(place: Place, news: News, last_at: float | None, now: float, width: int) -> Content:

@@ -20,10 +20,10 @@ class RowActions(WatchScreen):
     """A screen with a job under its cursor, and perhaps marked ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "owner", "owner", show=False, id="rows.owner", tooltip="All jobs of this one's owner"),
-        Binding("K", "kill", "kill", show=False, id="rows.kill", tooltip="Kill this job, or the marked ones"),
+        Binding("o", "owner", "owner", show=False, id="rows.owner", tooltip="Show all jobs of this owner"),
+        Binding("K", "kill", "kill", show=False, id="rows.kill", tooltip="Kill this job or the marked jobs"),
         Binding(
-            "R", "rerun", "re-run", show=False, id="rows.rerun", tooltip="Show the line that runs it again"
+            "R", "rerun", "re-run", show=False, id="rows.rerun", tooltip="Show the command to run it again"
         ),
         Binding(
             "D",
@@ -31,13 +31,13 @@ class RowActions(WatchScreen):
             "remove",
             show=False,
             id="rows.remove",
-            tooltip="Remove this job, or the marked ones, which have ended",
+            tooltip="Remove this job or the marked jobs (ended ones only)",
         ),
         Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
     ]
 
     class Rerun(Message):
-        """The line that runs a job again was made."""
+        """The command that runs a job again was made."""
 
         def __init__(self, line: str) -> None:
             super().__init__()
@@ -75,7 +75,7 @@ class RowActions(WatchScreen):
         self.app.push_screen(KillScreen(targets, hidden=self.hidden_marks()))
 
     def action_rerun(self) -> None:
-        """Show the line that runs the job again."""
+        """Show the command that runs the job again."""
         row = self.row
         if row is None:
             return
@@ -86,10 +86,10 @@ class RowActions(WatchScreen):
         self.work(show, "rerun")
 
     def on_row_actions_rerun(self, message: Rerun) -> None:
-        """Show the line."""
+        """Show the command."""
         from gnjobs_tui.screens.dialogs import TextScreen
 
-        self.app.push_screen(TextScreen("Run it again: this line, where it belongs", message.line))
+        self.app.push_screen(TextScreen("To run it again, use this command in its directory", message.line))
 
     def action_remove(self) -> None:
         """Ask, then remove the jobs that have ended."""

@@ -19,7 +19,7 @@ COLUMNS = (
     *(Column(group, group.capitalize(), 8, 90 - place, "right") for place, group in enumerate(GROUPS)),
     Column("newest", "Newest", 10, 60, "right"),
 )
-KEYS = (("enter", "her jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (("enter", "this user's jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
 _TOKENS = {"trouble": "warning-bold", "failed": "error", "running": "accent"}
 
 

@@ -71,9 +71,9 @@ def test_no_screen_lets_it_act(server: Server, text: str) -> None:
     with Terminal(gnjobs(), 120, 36, environment(server.url)) as terminal:
         terminal.wait_for("1 all 2", 30)
         walks = (
-            ("L", "what happened", "\x1b"),
+            ("L", "event log", "\x1b"),
             ("u", "Newest", "\x1b"),
-            ("R", "Run it again", "\x1b"),
+            ("R", "To run it again", "\x1b"),
             ("GD", "Remove", "\x1b"),
             ("gK", "Cancel", "\x1b"),
             ("?", "Keys of this screen", "\x1b"),
@@ -90,9 +90,9 @@ def test_no_screen_lets_it_act(server: Server, text: str) -> None:
         terminal.send("\x1b")
         terminal.wait_for(lambda seen: "the job itself" in seen and "\n  File" not in seen, 15)
         terminal.send("x")
-        terminal.wait_for("Every field", 15)
+        terminal.wait_for("All fields", 15)
         terminal.send("\x1b")
-        terminal.wait_for(lambda seen: "Every field" not in seen, 15)
+        terminal.wait_for(lambda seen: "All fields" not in seen, 15)
         terminal.send("j\r")
         terminal.wait_for("line 3 of 3", 15)
         assert harmless(bytes(terminal.raw)) == []

@@ -33,7 +33,7 @@ SNAPSHOT = {
     "at": "ODD",
     "processes": [{"pid": 7, "started": 1, "child": "c", "cpu": 0, "idle_since": "ODD"}],
 }
-ITSELF, FIELDS = "the job itself", "Every field of its record"
+ITSELF, FIELDS = "the job itself", "All fields"
 BEATS = ("heartbeat", "heartbeat-every")
 
 

@@ -17,7 +17,7 @@ TOASTS = {
     "base: message.text": "toast of a failure",
     "output: f'{text} is no number of a line'": "toast of a number",
     "output: f'the search ended: {error}'": "toast of a search refused",
-    "output: f'not saved: {error}'": "toast of a save refused",
+    "output: f'not saved: {_why(error)}'": "toast of a save refused",
     "output: _saved_words(saved)": "toast of a save",
     "row_actions: f'copied {self.row.id}'": "toast of a copied id",
 }
@@ -29,13 +29,13 @@ NOTES = {
 }
 DIALOGS = {
     "row_actions: ConfirmScreen(f'Remove {what}?{kept}', 'Remove')": "confirm removal",
-    "row_actions: TextScreen('Run it again: this line, where it belongs', message.line)": "text of a rerun",
-    "log: TextScreen('Kills made here', text, wide=True)": "text of kills",
-    "log: TextScreen('What happened', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)))": (
+    "row_actions: TextScreen('To run it again, use this command in its directory', message.line)": "text of a rerun",
+    "log: TextScreen('Kills asked for here', text, wide=True)": "text of kills",
+    "log: TextScreen('Event', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)))": (
         "text of an event"
     ),
     # Seen in `test_places`.
-    "job: TextScreen('Every field of its record', fields_text(child or picture.job), wide=True)": None,
+    "job: TextScreen('All fields', fields_text(child or picture.job), wide=True)": None,
 }
 COPIES = {
     "row_actions: self.row.id": "copy of an id",

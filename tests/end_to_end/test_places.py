@@ -62,7 +62,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             walk.see("JobsScreen", "", "1 all 2", PLACES["JobsScreen"])
             for screen, keys, sign in (
                 ("KillScreen", "K", "Cancel"),
-                ("LogScreen", "L", "what happened"),
+                ("LogScreen", "L", "event log"),
                 ("UsersScreen", "u", "Newest"),
                 ("ConfirmScreen", "GD", "Cancel"),
                 ("HelpScreen", "?", "Keys of this screen"),
@@ -71,8 +71,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
                 walk.see(screen, keys, sign, PLACES[screen])
                 walk.back(sign, "1 all 2")
             walk.see("JobScreen", "g\r", "the job itself", PLACES["JobScreen"])
-            walk.see("TextScreen", "x", "Every field", PLACES["TextScreen"])
-            walk.back("Every field", "the job itself")
+            walk.see("TextScreen", "x", "All fields", PLACES["TextScreen"])
+            walk.back("All fields", "the job itself")
             walk.see("FaultsScreen", "e", "\n  File", PLACES["FaultsScreen"])
             walk.back("\n  File", "the job itself")
             walk.see("OutputScreen", "j\r", "line 3 of 3", PLACES["OutputScreen"])

@@ -23,7 +23,7 @@ SCREENS = {
     "jobs": ("", "3 running 2"),
     "job": (ENTER, "the job itself"),
     "output": ("\rj\r", "line 3 of 3"),
-    "log": ("L", "what happened"),
+    "log": ("L", "event log"),
 }
 QUIET = 0.4
 

@@ -23,7 +23,7 @@ def test_silence_is_quiet_and_then_stuck_and_only_where_nothing_computes() -> No
     assert assess(running(last_output=NOW - 6 * MINUTE), now=NOW).verdict == "quiet"
     stuck = assess(running(last_output=NOW - 23 * MINUTE), now=NOW)
     assert stuck.verdict == "stuck"
-    assert stuck.evidence[0] == "no line and no progress for 23 min (limit 15), CPU 0 %"
+    assert stuck.evidence[0] == "no line and no progress for 23 min (limit: 15 min), CPU 0 %"
     assert assess(running(last_output=NOW - 23 * MINUTE, cpu=99.0), now=NOW).verdict == "quiet"
     assert assess(running(last_output=NOW - 23 * MINUTE, cpu=None), now=NOW).verdict == "quiet"
 
@@ -44,7 +44,7 @@ def test_a_job_is_as_bad_as_its_worst_unfinished_child() -> None:
     snapshot = ProcessSnapshot(NOW, (SeenProcess(48213, 1, "se", "S", 0.0),))
     health = assess(running(), now=NOW, children=[child, *others], snapshot=snapshot)
     assert health.verdict == "stuck"
-    expected = "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit 15), CPU 0 %"
+    expected = "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min), CPU 0 %"
     assert health.evidence[0] == expected
     assert "pid 48213 asleep" in health.evidence[1]
 

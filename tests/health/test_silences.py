@@ -63,8 +63,8 @@ def test_several_children_are_told_by_the_one_silent_longest() -> None:
     children = [child("a", 20 * MINUTE), child("b", 70 * MINUTE), child("c", 10), child("d", 6 * MINUTE)]
     health = assess(running(cpu=0.0), now=NOW, children=children)
     assert health.verdict == "stuck"
-    told = "2 of 4 children: the longest b, no line and no progress for 1 h 10 min (limit 15 min), CPU 0 %"
-    assert health.evidence == (told, "supervisor's beat 0 s ago")
+    told = "2 of 4 children: the longest b, no line and no progress for 1 h 10 min (limit: 15 min), CPU 0 %"
+    assert health.evidence == (told, "supervisor heard 0 s ago")
 
 
 def test_only_children_that_run_are_silent() -> None:
@@ -86,7 +86,7 @@ def test_a_silent_main_process_waits_for_children_that_are_known_to_run() -> Non
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"), [(900, "(limit 15)"), (30, "(limit 30 s)"), (3 * 3600, None), (1200, "(limit 20)")]
+    ("limit", "words"), [(900, "(limit: 15 min)"), (30, "(limit: 30 s)"), (3 * 3600, None), (1200, "(limit: 20 min)")]
 )
 def test_the_limit_is_said_as_the_silence_is(limit: float, words: str | None) -> None:
     health = assess(running(last_output=LONG_AGO, cpu=0.0, stuck_after=limit), now=NOW)
@@ -116,9 +116,9 @@ def test_a_summary_says_the_same_of_its_quietest_child() -> None:
     assert health == Health(
         "stuck",
         (
-            "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit 15), CPU 0 %",
+            "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min), CPU 0 %",
             f"pid 48213 asleep, nothing read or written since {clock}",
-            "supervisor's beat 1 s ago",
+            "supervisor heard 1 s ago",
         ),
     )
     assert summary_words(ChildrenSummary(quietest_pid=1), NOW) == ()

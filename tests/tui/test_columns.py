@@ -21,7 +21,7 @@ def test_at_80_columns_what_is_worth_least_goes() -> None:
 
 
 def test_at_100_columns_the_sketch_is_met() -> None:
-    assert shown(99) == ["State", "Label", "User", "Progress", "Kids", "CPU", "Silent", "Run", "Started"]
+    assert shown(99) == ["State", "Label", "User", "Progress", "Children", "CPU", "Silent", "Run", "Started"]
 
 
 def test_at_160_columns_everything_is_there() -> None:

@@ -90,7 +90,7 @@ async def test_it_says_why_what_and_of_which_parts(server: Server, stuck: float)
     async with open_job(server) as pilot:
         screen = await shows(pilot, "312 faults in 2 of 6 files so far")
         assert (
-            "! STUCK   1 of 6 children: pheno_se.tsv, no line and no progress for 23 min (limit 15)" in screen
+            "! STUCK   1 of 6 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min)" in screen
         )
         assert "pid 48000 asleep" in screen
         assert "running 41m since" in screen
@@ -173,7 +173,7 @@ async def test_a_job_that_ended_says_how(server: Server) -> None:
     async with open_job(server) as pilot:
         screen = await shows(pilot, "✗ failed")
         assert "ValueError: no such file" in screen
-        assert "ran 10m since" in screen
+        assert "ran 10 min since" in screen
         assert "exit code 1" in screen
 
 
@@ -209,7 +209,7 @@ async def test_sizes(server: Server, stuck: float, size: tuple[int, int]) -> Non
         assert "pheno_se.tsv" in screen
         assert all(len(line) <= size[0] for line in screen.split("\n"))
         if size == (80, 24):
-            assert "(limit 15)" in screen
+            assert "(limit: 15 min)" in screen
             assert "esc back" in screen
 
 

@@ -24,7 +24,7 @@ async def test_counts_are_filters(server: Server) -> None:
         await pilot.press("5")
         await until(pilot, lambda: "good one" not in screen_text(pilot))
         await shows(pilot, "bad one")
-        await shows(pilot, "says  it broke")
+        await shows(pilot, "says    it broke")
         await pilot.press("1")
         await shows(pilot, "good one")
 
@@ -128,7 +128,7 @@ async def test_at_80_columns_all_reasons_for_trouble_are_read(server: Server) ->
         await pilot.press("g")
         screen = await shows(pilot, "why")
         assert "no line and no progress for 3 h" in screen
-        assert "beat" in screen.splitlines()[-2]
+        assert "supervisor heard" in screen.splitlines()[-2]
 
 
 async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
@@ -136,5 +136,5 @@ async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
     async with dashboard(server) as pilot:
         await pilot.press("question_mark")
         screen = await shows(pilot, "Keys of this screen")
-        places = [screen.index(words) for words in ("Kill this job", "What happened", "One row up")]
+        places = [screen.index(words) for words in ("Kill this job", "Event log", "One row up")]
         assert places == sorted(places)

@@ -84,7 +84,7 @@ def assess(
     if age > beat_overdue_after(job):
         return _judge_silent_supervisor(job, age, look)
     worst = worst_of(_judge_parts(job, children, snapshot, limits))
-    beat = f"supervisor's beat {duration_words(age)} ago"
+    beat = f"supervisor heard {duration_words(age)} ago"
     contradictions = disagreements(job, children, snapshot)
     return Health(worst.verdict, (*worst.evidence, *contradictions, beat, *_long_run(job, now, usual_run)))
 

@@ -69,16 +69,9 @@ def judge_silence(
         and job.heartbeat - idle_since < min(_RECENTLY, limit)
     )
     if silence >= limit and cpu is not None and cpu < IDLE_CPU and not moves:
-        return Health(STUCK, (f"{said} (limit {_limit_words(silence, limit)}), CPU {cpu:.0f} %",))
+        return Health(STUCK, (f"{said} (limit: {duration_words(limit)}), CPU {cpu:.0f} %",))
     said += "" if cpu is None else f", CPU {cpu:.0f} %"
     return Health(QUIET, (said + (", yet it reads or writes" if moves else ""),))
-
-
-def _limit_words(silence: float, limit: float) -> str:
-    """Say a limit as after "23 min": the unit once where it is the same."""
-    words = duration_words(limit)
-    same_unit = silence < 60 * MINUTE and limit < 60 * MINUTE and limit >= MINUTE
-    return words.removesuffix(" min") if same_unit else words
 
 
 def cpu_of(job: Job, processes: "Sequence[SeenProcess] | None") -> float | None:

@@ -7,6 +7,7 @@ import msgspec
 
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.records import values
+from gnjobs.text import count_text
 
 # gn-uploader's error objects have titles but no numbers, and none are invented.
 _ALIASES = {
@@ -99,7 +100,7 @@ def sentence(fault: Fault) -> str:
 
 
 def _place(name: str, number: int | None, title: str | None) -> str:
-    words = [name] + ([str(number)] if number is not None else []) + ([f'"{title}"'] if title else [])
+    words = [name] + ([count_text(number)] if number is not None else []) + ([f'"{title}"'] if title else [])
     return " ".join(words) if len(words) > 1 else ""
 
 

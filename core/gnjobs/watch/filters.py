@@ -231,7 +231,9 @@ def _known(name: str, sign: str) -> str:
         return name
     if name in others:
         raise FilterError(f"{name} is compared: {name}>… or {name}<…" if sign == ":" else f"use {name}:…")
-    raise FilterError(f"{name}{sign} is none of {', '.join(fields)}; to search for that text, quote it")
+    raise FilterError(
+        f"unknown key {name}{sign} (known: {', '.join(fields)}); to search for that text, quote it"
+    )
 
 
 def _field(name: str, alternatives: list[str]) -> Term:

@@ -13,7 +13,7 @@ if __name__ == "__main__":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with current_job() as job:
         helper = subprocess.Popen([sys.executable, "-c", _HELPER], start_new_session=True)
-        job.message("does not listen to TERM")
+        job.message("ignores SIGTERM")
         step = 0
         while helper.poll() is None:
             step += 1
