@@ -86,7 +86,8 @@ def test_a_silent_main_process_waits_for_children_that_are_known_to_run() -> Non
 
 
 @pytest.mark.parametrize(
-    ("limit", "words"), [(900, "(limit: 15 min)"), (30, "(limit: 30 s)"), (3 * 3600, None), (1200, "(limit: 20 min)")]
+    ("limit", "words"),
+    [(900, "(limit: 15 min)"), (30, "(limit: 30 s)"), (3 * 3600, None), (1200, "(limit: 20 min)")],
 )
 def test_the_limit_is_said_as_the_silence_is(limit: float, words: str | None) -> None:
     health = assess(running(last_output=LONG_AGO, cpu=0.0, stuck_after=limit), now=NOW)

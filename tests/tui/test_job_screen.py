@@ -90,7 +90,8 @@ async def test_it_says_why_what_and_of_which_parts(server: Server, stuck: float)
     async with open_job(server) as pilot:
         screen = await shows(pilot, "312 faults in 2 of 6 files so far")
         assert (
-            "! STUCK   1 of 6 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min)" in screen
+            "! STUCK   1 of 6 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min)"
+            in screen
         )
         assert "pid 48000 asleep" in screen
         assert "running 41m since" in screen
