@@ -18,6 +18,9 @@
     [stuck-after]                     # by job type
     insert = "1h"
 
+    [agent-starts]                    # in the system's file alone: account → how commands begin that an agent may start
+    www-data = ["python3 -m scripts.qc"]
+
     [expires-after]                   # by prefix: what gn-uploader gives its jobs; tells their start
     gn-uploader = "1d"
 
@@ -26,6 +29,7 @@ each of its settings wins. The user's own file can only lower her role.
 """
 
 import re
+import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +45,7 @@ from gnjobs.records.keys import DEFAULT_PREFIX, check_id, check_prefix
 from gnjobs.text import DEFAULT_URL, parse_duration
 
 KNOWN: Final = (
+    "agent-starts",
     "expires-after",
     "on-end",
     "prefix",
@@ -68,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
     on_end: tuple[str, ...] = ()
+    agent_starts: Mapping[str, tuple[str, ...]] = {}
     trust_sudo_user: bool = False
 
 
@@ -113,6 +119,10 @@ class _Reader:
             stuck_after=self._lengths("stuck-after"),
             expires_after=self._lengths("expires-after"),
             on_end=_texts("on-end", self._found.get("on-end", [])),
+            agent_starts={
+                account: _texts(f"agent-starts.{account}", beginnings)
+                for account, beginnings in self._table("agent-starts").items()
+            },
             trust_sudo_user=self._flag("trust-sudo-user"),
         )
 
@@ -218,6 +228,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
     on_end: tuple[str, ...] = ()
+    agent_starts: Mapping[str, tuple[str, ...]] = {}
     trust_sudo_user: bool = False
 
     def role_of(self, login: str) -> Role:
@@ -265,8 +276,18 @@ def load_config(path: str | Path | None = None) -> Config:
         stuck_after={**own.stuck_after, **system.stuck_after},
         expires_after={**own.expires_after, **system.expires_after},
         on_end=system.on_end or own.on_end,
+        agent_starts=system.agent_starts if _is_roots(SYSTEM_FILE) else {},
         trust_sudo_user=system.trust_sudo_user,
     )
+
+
+def _is_roots(path: Path) -> bool:
+    """Whether only root can have written a file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return found.st_uid == 0 and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def _read_if_there(path: Path) -> Settings | None:

@@ -44,7 +44,7 @@ class JobStore(Records):
         from gnjobs.records import lifecycle
 
         chosen = check_id(job_id, "job id") if job_id is not None else new_job_id()
-        fields = {
+        fields: dict[str, object] = {
             "jobid": chosen,
             "command": lifecycle.command_line(command),
             "percent": 0,
@@ -57,25 +57,24 @@ class JobStore(Records):
             "keep": lifecycle.check_length(keep, "keep"),
             "parent-job": None if parent_job is None else check_id(parent_job, "job id"),
         }
-        lifecycle.store_record(self.client, self.keys, chosen, fields, keep)
-        return self._indexed(chosen)
+        stored = lifecycle.store_record(self.client, self.keys, chosen, fields, keep)
+        return self._indexed(stored)  # not as it reads by now: what is launched is what was asked for
 
     def adopt(self, job_id: str) -> Job:
         """Put an existing record, whoever made it, into the indexes, and make it expire late enough."""
         from gnjobs.records import lifecycle
 
         lifecycle.add_created(self.client, self.keys, job_id, self.now())
-        job = self._indexed(job_id)
+        job = self._indexed(self.get(job_id))
         if not job.is_final:
             lifecycle.renew(self.client, self.keys, job)
         return job
 
-    def _indexed(self, job_id: str) -> Job:
+    def _indexed(self, job: Job) -> Job:
         from gnjobs.records.lifecycle import index
         from gnjobs.supervisor.launch import remember_origin
 
-        job = self.get(job_id)
-        remember_origin(job_id, self.url, self.keys.prefix)
+        remember_origin(job.id, self.url, self.keys.prefix)
         index(self.client, self.keys, job)
         return job
 

@@ -14,7 +14,7 @@ def agent(session: Session) -> int:
     from gnjobs.control.agent import run_agent
 
     session.actor.check("run")
-    return run_agent(session.store)
+    return run_agent(session.store, starts=session.config.agent_starts)
 
 
 @click.command()

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
+from gnjobs.errors import LaunchError
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import read_mark
@@ -21,8 +23,9 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.requests import step
 from gnjobs.store import JobStore
-from gnjobs.supervisor.launch import launch
+from gnjobs.supervisor.launch import launch, start_for_agent
 from tests.support.agents import agent_at_work
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
@@ -191,10 +194,42 @@ def test_a_job_that_was_claimed_while_it_was_looked_for_keeps_its_children(store
     assert (store.get(job.id).status, store.child(job.id, "c").status) == ("running", "running")
 
 
-def test_a_job_is_started_for_who_asks(store: JobStore, agent: Agent) -> None:
+def test_a_job_is_started_only_where_the_configuration_allows_its_command(
+    store: JobStore, agent: Agent
+) -> None:
+    job = store.create(["touch", "/tmp/of-an-agent"])
+    with pytest.raises(LaunchError, match="its configuration allows no command that begins so"):
+        launch(job, via="agent", store=store)
+    assert store.get(job.id).status == "pending"
+
+
+def test_nothing_is_started_as_root_whatever_is_asked_and_allowed(store: JobStore) -> None:
     job = store.create(["true"])
-    launch(job, via="agent", store=store)
-    wait_for(lambda: store.get(job.id).status == "success", 20)
+    with pytest.raises(LaunchError, match="nothing is run as root"):
+        start_for_agent(job, store, {"root": ["true"]})
+    with pytest.raises(LaunchError, match="there is no account"):
+        start_for_agent(job, store, {"no-such-account": ["true"]})
+    assert store.get(job.id).status == "pending"
+
+
+AGENT = (
+    "import sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
+    "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': ['sh -c']})"
+)
+
+
+@needs_accounts
+def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) -> None:
+    job = store.create(["sh", "-c", "id -un"])
+    with subprocess.Popen([*AS_NOBODY, sys.executable, "-c", AGENT, store.url]) as process:
+        try:
+            wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+            launch(job, via="agent", store=store)
+            wait_for(lambda: store.get(job.id).is_final)
+        finally:
+            process.terminate()
+    assert [line.text for line in store.output(job.id).read(1, 10)] == ["nobody"]
+    assert store.get(job.id).account == "nobody"
 
 
 def stale(store: JobStore) -> Job:

@@ -6,14 +6,16 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from gnjobs.processes.table import ProcessView
 from gnjobs.records.events import read_events
+from gnjobs.records.fields import Job
 from gnjobs.records.requests import ControlListener, ControlRequest, send_request
 from gnjobs.store import JobStore
-from gnjobs.supervisor.launch import launch
+from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import BINARIES, SYNCED, Server, running_server
 from tests.support.supervised import KEYS, SupervisedJob
 from tests.support.waiting import wait_for
@@ -65,6 +67,40 @@ def test_a_second_signal_makes_it_leave(lasting: Server) -> None:
         assert b"before that was reported" in job.processes[0].stderr.read()
     finally:
         job.end()
+
+
+@pytest.mark.parametrize(
+    "change", [{"command": "touch {told}"}, {"cwd": "/"}, {"user-id": "mallory"}, {"job-type": "insert"}]
+)
+def test_a_record_that_was_changed_after_its_creation_runs_nothing(
+    store: JobStore, tmp_path: Path, change: dict[str, str]
+) -> None:
+    told = tmp_path / "told"
+    job = store.create(["touch", str(tmp_path / "asked")], user_id="jsmith", cwd=str(tmp_path))
+    changed = {name: value.format(told=told) for name, value in change.items()}
+    store.client.hset(KEYS.job(job.id), mapping=changed)
+    assert run_and_wait(job, store) == 1
+    ended = store.get(job.id)
+    assert (ended.status, ended.error) == (
+        "error",
+        "its record was changed after it was launched, so it was not started",
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert [event.kind for event in store.events() if event.job == job.id] == ["failed"]
+
+
+def test_whoever_changes_a_record_while_it_is_created_changes_nothing_of_what_is_launched(
+    store: JobStore, tmp_path: Path
+) -> None:
+    """The job that `create` returns is what was asked for, not what its key holds by then."""
+
+    class ChangedAtOnce(JobStore):
+        def get(self, job_id: str) -> Job:
+            self.client.hset(KEYS.job(job_id), "command", f"touch {tmp_path}/mallory")
+            return super().get(job_id)
+
+    job = ChangedAtOnce(store.client, store.keys, store.url).create(["true"])
+    assert (job.command, job.status) == ("true", "pending")
 
 
 def test_whenever_a_launched_supervisor_is_stopped_its_job_ends(server: Server) -> None:

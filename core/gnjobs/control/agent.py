@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import FrameType
 from typing import Any, Final, TypeVar
 
@@ -31,7 +31,7 @@ from gnjobs.records.indexes import tidy
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
 from gnjobs.records.scripts import swap
-from gnjobs.supervisor.launch import launch
+from gnjobs.supervisor.launch import start_for_agent
 
 LOCK_SECONDS: Final = 30.0
 _SLACK_SECONDS: Final = 1.0
@@ -118,9 +118,14 @@ _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
 
 
-def run_agent(store: Records, *, every: float = BEAT_SECONDS) -> int:
-    """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work."""
-    agent = Agent(store, every)
+def run_agent(
+    store: Records, *, every: float = BEAT_SECONDS, starts: Mapping[str, Sequence[str]] | None = None
+) -> int:
+    """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work.
+
+    It starts the jobs that `starts` allows (account → how the command must begin), by default none.
+    """
+    agent = Agent(store, every, starts)
     holder = agent.begin()
     if holder is None:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -136,8 +141,14 @@ def run_agent(store: Records, *, every: float = BEAT_SECONDS) -> int:
 class Agent:
     """The agent's work; `look_around` is one round of it."""
 
-    def __init__(self, store: Records, every: float = BEAT_SECONDS) -> None:
+    def __init__(
+        self,
+        store: Records,
+        every: float = BEAT_SECONDS,
+        starts: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self._store = store
+        self._starts = starts or {}
         self._every = every
         self._host = host_name()
         self._lock = AgentLock(store.client, store.keys.host_agent(self._host))
@@ -231,8 +242,8 @@ class Agent:
                 as_agent=True,
             )
         if request.kind == "start" and request.job:
-            launch(self._store.get(request.job), store=self._store)
-            return [step("written", f"started on {self._host}", verified=True, final=True)]
+            account = start_for_agent(self._store.get(request.job), self._store, self._starts)
+            return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
         return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
 
     def look_around(self) -> None:

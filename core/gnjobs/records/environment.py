@@ -1,15 +1,17 @@
 """The variables by which a process knows its job, and by which it is known to belong to it."""
 
 import os
+import pwd
 import stat
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 ENV_URL: Final = "GNJOBS_REDIS_URL"
 ENV_PREFIX: Final = "GNJOBS_PREFIX"
 ENV_JOB: Final = "GNJOBS_JOB_ID"
 ENV_CHILD: Final = "GNJOBS_CHILD_ID"
 ENV_MARK: Final = "GNJOBS_MARK"
+ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
 ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
@@ -33,3 +35,28 @@ def lines_descriptor(environment: Mapping[str, str]) -> int | None:
     if not number.isdecimal() or not pipe or pipe_identity(int(number)) != pipe:
         return None
     return int(number)
+
+
+_SUPER_USER: Final = 0
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
+
+
+def as_account(name: str | None) -> dict[str, Any]:
+    """The options with which `subprocess.Popen` starts a process as another account: its groups, a clean environment.
+
+    Raises `ValueError` for root, an unknown account, and one whose name is not known.
+    """
+    if name is None:
+        raise ValueError("the job's account is not known, and nothing is run as root for it")
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise ValueError(f"there is no account {name!r:.80} here") from None
+    if entry.pw_uid == _SUPER_USER:
+        raise ValueError("nothing is run as root for somebody else")
+    return {
+        "user": entry.pw_uid,
+        "group": entry.pw_gid,
+        "extra_groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
+        "env": {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name},
+    }

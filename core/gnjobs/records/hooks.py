@@ -5,7 +5,6 @@ nothing in Redis says what runs.
 """
 
 import os
-import pwd
 import shlex
 import subprocess
 import threading
@@ -14,14 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from gnjobs.records.connection import connect
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, as_account
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records, fetch_job
 
 LONGEST_RUN: Final = 60.0
 _SUPER_USER: Final = 0
-_PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
 # Without them it counts as no process of the job, and is not ended with it.
 _MARKS: Final = frozenset({ENV_JOB, ENV_CHILD, ENV_MARK})
@@ -44,9 +42,10 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
 
 def _run(records: Records, job: Job, words: list[str], as_ourselves: bool) -> None:
     try:
-        options = {"env": _environment(os.environ)} if as_ourselves else _options(job)
+        is_us = as_ourselves or os.geteuid() != _SUPER_USER
+        options = {"env": _environment(os.environ)} if is_us else as_account(job.account)
         problem = _failure(words, job, options)
-    except (OSError, subprocess.SubprocessError, KeyError, ValueError) as error:
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
         problem = str(error)
     if problem is not None:
         with connect(records.url) as client:
@@ -55,23 +54,6 @@ def _run(records: Records, job: Job, words: list[str], as_ourselves: bool) -> No
 
 def _environment(outer: Any) -> dict[str, str]:
     return {name: value for name, value in outer.items() if name not in _MARKS}
-
-
-def _options(job: Job) -> dict[str, Any]:
-    """How to start a process as the job's account; raises `ValueError` where root may not become it."""
-    if os.geteuid() != _SUPER_USER:
-        return {"env": _environment(os.environ)}
-    if job.account is None:
-        raise ValueError("the job's account is not known, and it never runs as root")
-    entry = pwd.getpwnam(job.account)
-    if entry.pw_uid == _SUPER_USER:
-        raise ValueError("it never runs as root for a job of somebody else")
-    return {
-        "user": entry.pw_uid,
-        "group": entry.pw_gid,
-        "extra_groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
-        "env": {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name},
-    }
 
 
 def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:

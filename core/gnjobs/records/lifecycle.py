@@ -14,11 +14,11 @@ import redis
 from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import Job
+from gnjobs.records.fields import Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
 from gnjobs.records.keys import DEFAULT_PREFIX, MONTH, WEEK, Keys, is_id
 from gnjobs.records.reading import output_keys
-from gnjobs.records.scripts import Value, add_fields, create_record
+from gnjobs.records.scripts import add_fields, create_record
 from gnjobs.records.statuses import PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import LONGEST, safe_text
@@ -75,15 +75,15 @@ def check_length(seconds: float | None, what: str) -> float | None:
 
 
 def store_record(
-    client: redis.Redis, keys: Keys, job_id: str, fields: Mapping[str, object], keep: float | None
-) -> None:
-    """Store a new pending record, which expires; raises `JobExists`."""
-    stored: dict[str, Value] = {
-        name: encode_text(str(value)) for name, value in fields.items() if value is not None
-    }
+    client: redis.Redis, keys: Keys, job_id: str, fields: dict[str, object], keep: float | None
+) -> Job:
+    """Store a new pending record, which expires, and return it; raises `JobExists`."""
+    given = fields | {"status": PENDING}
+    stored = {name: encode_text(str(value)) for name, value in given.items() if value is not None}
     token = uuid.uuid4().hex
-    if not create_record(client, keys.job(job_id), token, _lifetime(keep), stored | {"status": PENDING}):
+    if not create_record(client, keys.job(job_id), token, _lifetime(keep), stored):
         raise JobExists(f"there is already a job {job_id}")
+    return read_job(job_id, {name.encode(): value for name, value in stored.items()})
 
 
 def add_created(client: redis.Redis, keys: Keys, job_id: str, now: float) -> None:

@@ -15,11 +15,18 @@ from gnjobs.records.environment import ENV_JOB
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
-from gnjobs.records.statuses import FINAL_STATUSES, KILLED, PENDING
+from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, PENDING
 from gnjobs.supervisor.loop import Supervision
 from gnjobs.supervisor.measure import BEAT_SECONDS
 from gnjobs.supervisor.record import RecordLink
-from gnjobs.supervisor.setup import STOP_SIGNALS, ReportPipe, Settings, hear_stop_signals, read_settings
+from gnjobs.supervisor.setup import (
+    STOP_SIGNALS,
+    ReportPipe,
+    Settings,
+    digest_of,
+    hear_stop_signals,
+    read_settings,
+)
 from gnjobs.supervisor.wakeups import Wakeups
 
 _WRONG_USE = 2
@@ -36,8 +43,10 @@ class GivenUp(Exception):
         self.exit_code = exit_code
 
 
-def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
+def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value], asked: str = "") -> Job:
     """Claim the job, waiting for as long as Redis is away; raises `GivenUp` where it can't be ours.
+
+    One whose digest is not the one that the launcher `asked` for is closed as failed: somebody has changed it.
 
     A signal to stop that comes before ends the job as killed; a second one leaves it as it is.
     """
@@ -51,7 +60,9 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value]) -> Job:
         try:
             if told and not link.statement.steps:
                 _kill_unclaimed(link, told[0], token)
-            job = _claim_once(link, fields)  # once tried, it may have been made though its reply was lost
+            job = _claim_once(
+                link, fields, asked, token
+            )  # once tried, it may have been made though its reply was lost
             for number in told:
                 wakeups.post(number)
             return job
@@ -66,10 +77,15 @@ def _is_lasting(problem: RedisError) -> bool:
     return isinstance(problem, ResponseError) and str(problem).startswith(("NOPERM", "WRONGTYPE", "ERR"))
 
 
-def _claim_once(link: RecordLink, fields: dict[str, Value]) -> Job:
+def _claim_once(link: RecordLink, fields: dict[str, Value], asked: str, token: str) -> Job:
     job = link.read()
     if job is None:
         raise GivenUp(f"there is no job {link.job_id}", NO_SUCH_JOB)
+    if asked and digest_of(job) != asked:
+        error = "its record was changed after it was launched, so it was not started"
+        end = JobEnd(ERROR, {"finished": round(link.now(), 3), "error": error}, f"failed: {error}")
+        end_job(link.records, job, end, allowed={PENDING}, token=token, is_own=True)
+        raise GivenUp(f"job {link.job_id}: {error}", NOT_OURS)
     fields["started"] = fields["heartbeat"] = round(link.now(), 3)
     outcome, status = link.claim(fields)
     if outcome == "done":
@@ -99,7 +115,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     hear_stop_signals()
     try:
         settings, link = _open()
-        job = claim(link, wakeups, {**identity(), "mark": settings.mark})
+        job = claim(link, wakeups, {**identity(), "mark": settings.mark}, settings.asked)
     except GivenUp as given_up:
         print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
         reports.ended(given_up.exit_code)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -11,22 +12,31 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from redis.exceptions import RedisError
 
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name, login_name, pid_namespace
+from gnjobs.records import values
 from gnjobs.records.connection import connect
-from gnjobs.records.environment import ENV_PREFIX, ENV_URL
+from gnjobs.records.environment import ENV_PREFIX, ENV_URL, as_account
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
 from gnjobs.records.scripts import set_fields
-from gnjobs.supervisor.setup import ECHO, ENDED, READY, REPORT_FD, for_supervisor, holding_stop_signals
+from gnjobs.supervisor.setup import (
+    ECHO,
+    ENDED,
+    READY,
+    REPORT_FD,
+    digest_of,
+    for_supervisor,
+    holding_stop_signals,
+)
 from gnjobs.text import DEFAULT_URL
 
 if TYPE_CHECKING:
@@ -88,17 +98,24 @@ def python_executable() -> str:
     return str(beside) if beside.exists() else shutil.which("python3") or "python3"
 
 
-def spawn(environment: Mapping[str, str], *, foreground: bool = False, echo: bool = False) -> Spawned:
+def spawn(
+    environment: Mapping[str, str],
+    *,
+    foreground: bool = False,
+    echo: bool = False,
+    account: Mapping[str, Any] | None = None,
+) -> Spawned:
     """Start a supervisor that detaches itself (a double fork), and return when it has.
 
-    In the `foreground` it keeps our standard streams, copies the job's output to them (`echo`), and reports
-    the job's end; otherwise it has no streams and reports nothing more. Raises `LaunchError`.
+    `account` has the options of `Popen` that make it another account's. In the `foreground` it keeps our standard
+    streams, copies the job's output to them (`echo`), and reports the job's end; otherwise it has no streams and
+    reports nothing more. Raises `LaunchError`.
     """
     read_end, write_end = os.pipe()
     reports = os.fdopen(read_end, "rb")
     try:
         with holding_stop_signals():
-            process = _start(environment, write_end, foreground, echo)
+            process = _start(environment, write_end, foreground, echo, account or {})
     except OSError as problem:
         reports.close()
         raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem
@@ -113,7 +130,11 @@ def spawn(environment: Mapping[str, str], *, foreground: bool = False, echo: boo
 
 
 def _start(
-    environment: Mapping[str, str], report_fd: int, foreground: bool, echo: bool
+    environment: Mapping[str, str],
+    report_fd: int,
+    foreground: bool,
+    echo: bool,
+    account: Mapping[str, Any],
 ) -> "subprocess.Popen[bytes]":
     if foreground:
         extra = {REPORT_FD: str(report_fd)} | ({ECHO: "1"} if echo else {})
@@ -132,6 +153,7 @@ def _start(
         stdout=subprocess.DEVNULL,
         stderr=report_fd,
         start_new_session=True,
+        **account,
     )
 
 
@@ -192,12 +214,13 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
 
     `detach` makes it a process of its own on this host, `systemd` a unit of the user's manager, `agent` asks
     the agent of this host to start it. `store` says where the job is; by default it is where this process
-    created it, or where the environment says. Raises `LaunchError`.
+    created it, or where the environment says. What runs is the command of `job` as it is given here: a supervisor whose
+    record says something else starts nothing. Raises `LaunchError`.
     """
     url, prefix = _origin(job, store)
     if via != "agent":
         _note_launch(job.id, url, prefix)
-    environment = for_supervisor(os.environ, url, prefix, job.id)
+    environment = for_supervisor(os.environ, url, prefix, job.id, digest_of(job))
     if via == "detach":
         _warn_inside_a_unit()
         spawn(environment).reports.close()
@@ -205,6 +228,32 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
         _launch_in_a_unit(job.id, environment)
     else:
         _ask_agent(job.id, url, prefix)
+
+
+def start_for_agent(job: "Job", store: Records, starts: Mapping[str, Sequence[str]]) -> str:
+    """Start a job that somebody asked an agent to start; returns the account that it runs as.
+
+    `starts` says by account with which words the command must begin; nothing is started as root. Raises `LaunchError`.
+    """
+    account = _account_for(values.command_words(job.command), starts)
+    is_us = account == login_name()
+    try:
+        options = {} if is_us and os.geteuid() != 0 else as_account(account)
+    except ValueError as refused:
+        raise LaunchError(f"this agent starts no such job: {refused}") from None
+    outer = options.pop("env", os.environ)
+    _note_launch(job.id, store.url, store.keys.prefix)
+    environment = for_supervisor(outer, store.url, store.keys.prefix, job.id, digest_of(job))
+    spawn(environment, account=options).reports.close()
+    return account
+
+
+def _account_for(words: Sequence[str], starts: Mapping[str, Sequence[str]]) -> str:
+    for account, beginnings in starts.items():
+        allowed = [shlex.split(beginning) for beginning in beginnings]
+        if any(first and list(words[: len(first)]) == first for first in allowed):
+            return account
+    raise LaunchError("this agent starts no such job: its configuration allows no command that begins so")
 
 
 def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True) -> int:
@@ -215,7 +264,7 @@ def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True)
     """
     url, prefix = _origin(job, store)
     _note_launch(job.id, url, prefix)
-    environment = for_supervisor(os.environ, url, prefix, job.id)
+    environment = for_supervisor(os.environ, url, prefix, job.id, digest_of(job))
     spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
         said = spawned.reports.readline().split()

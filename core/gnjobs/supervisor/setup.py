@@ -3,14 +3,16 @@
 import contextlib
 import ctypes
 import gc
+import hashlib
 import os
 import signal
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.records.environment import (
+    ENV_ASKED,
     ENV_CHILD,
     ENV_JOB,
     ENV_LINES_FD,
@@ -21,6 +23,9 @@ from gnjobs.records.environment import (
 )
 from gnjobs.records.keys import DEFAULT_PREFIX
 from gnjobs.text import DEFAULT_URL
+
+if TYPE_CHECKING:
+    from gnjobs.records.fields import Job
 
 _PR_SET_CHILD_SUBREAPER = 36
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -132,7 +137,7 @@ class ReportPipe:
 
 ECHO = "GNJOBS_ECHO"
 
-_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK})
+_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_ASKED})
 
 
 class Settings(NamedTuple):
@@ -144,6 +149,7 @@ class Settings(NamedTuple):
     is_foreground: bool = False
     echo: bool = False
     mark: str = ""
+    asked: str = ""
 
     def __repr__(self) -> str:
         return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
@@ -158,15 +164,26 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         is_foreground=environment.get(REPORT_FD, "2") != "2",
         echo=environment.get(ECHO) == "1",
         mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
+        asked=environment.get(ENV_ASKED, ""),
     )
 
 
-def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job_id: str) -> dict[str, str]:
+def digest_of(job: "Job") -> str:
+    """A digest of what decides what a job runs, where, and for whom: its command, directory, owner and type."""
+    said = "\0".join(repr(part) for part in (job.command, job.cwd, job.user, job.type))
+    return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def for_supervisor(
+    outer: Mapping[str, str], url: str, prefix: str, job_id: str, asked: str = ""
+) -> dict[str, str]:
     """The environment of a supervisor: that of its starter, with this job's marks and nobody else's.
 
     One of them is new each time, and tells this job's processes from those of a job of the same id in another store.
+    `asked` is the digest of the job that it is to run, whatever its record says by then.
     """
     marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id, ENV_MARK: uuid.uuid4().hex}
+    marks |= {ENV_ASKED: asked} if asked else {}
     return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
