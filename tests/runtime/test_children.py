@@ -127,7 +127,14 @@ def test_only_the_pipe_that_was_inherited_is_written_to() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"kind": "fibre"}, {"on_failure": "panic"}, {"max_workers": 0}, {"max_workers": -1}]
+    "options",
+    [
+        {"kind": "fibre"},
+        {"on_failure": "panic"},
+        {"max_workers": 0},
+        {"max_workers": -1},
+        {"output_limit": -1},
+    ],
 )
 def test_options_that_mean_nothing_are_refused(
     job: CurrentJob, store: JobStore, options: dict[str, Any]
@@ -144,6 +151,18 @@ def test_results_that_cannot_be_sent_are_told_as_text_and_large_ones_come_whole(
     (large,) = job.run_children(functions.give_much, [3_000_000])
     assert isinstance(large, ChildResult)
     assert len(large.value) == 3_000_000
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_the_job_may_limit_the_outputs_of_its_children(job: CurrentJob, kind: str) -> None:
+    job.run_children(functions.write_much, [400], labels=["a"], output_limit=1_000_000, kind=kind)
+    job.run_children(functions.write_much, [400], labels=["b"], output_limit=0, kind=kind)
+    sizes = []
+    for child_id in "ab":
+        entries = job.client.xrange(job.keys.child_output(job.id, child_id))
+        sizes.append(sum(len(fields[b"data"]) for _, fields in entries))
+    assert 500_000 < sizes[0] <= 1_100_000
+    assert sizes[1] > 4_000_000 - 1
 
 
 def test_no_items_no_children(job: CurrentJob, store: JobStore) -> None:

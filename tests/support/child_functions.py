@@ -93,6 +93,12 @@ def give_much(item: int, child: ThisChild) -> str:
     return "x" * item
 
 
+def write_much(item: int, child: ThisChild) -> None:
+    """Write so many lines of 10 kB."""
+    for _ in range(item):
+        child.print("x" * 10_000)
+
+
 class BrokenItem:
     """An item that can be pickled, and not be made again."""
 

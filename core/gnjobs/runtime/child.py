@@ -37,8 +37,6 @@ class ChildOutput:
     """
 
     def __init__(self, key: str, url: str | None = None, *, output_limit: int = MAX_BYTES) -> None:
-        if output_limit < 0:
-            raise ValueError(f"output_limit is a number of bytes, or 0 for no limit, not {output_limit}")
         keys, self.job_id, self.id = child_id_of_output(key)
         found = url or os.environ.get(ENV_URL)
         if not found:

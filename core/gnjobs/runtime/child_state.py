@@ -114,12 +114,12 @@ class ChildState:
         news = self._take_news(last_line)
         is_whole = not self._is_said
         outcome = self._say(client) if is_whole else self._set(client, news)
-        self._is_sending = False
         if outcome == "gone":
             self._miss()
             return
         if is_whole:
             self._is_said = self._end is None or self.has_ended
+        self._is_sending = False
         if outcome != "stood" or not self.has_ended:
             self.wrote()
         self.is_over = outcome == "foreign" or (self.has_ended and not self.watch_until)

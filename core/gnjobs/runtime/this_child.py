@@ -51,6 +51,8 @@ class HasChildren(ABC):
 
         if kind not in ("process", "thread"):
             raise ValueError(f'kind is "process" or "thread", not {kind!r:.100}')
+        if output_limit < 0:
+            raise ValueError(f"output_limit is a number of bytes, or 0 for no limit, not {output_limit}")
         given = list(items)
         names = (
             [str(label) for label in labels] if labels is not None else [_label_of(item) for item in given]
