@@ -1,4 +1,4 @@
-"""The JSON that `--json` prints: one object a line, with the names that the design promises."""
+"""The JSON that `--json` prints: one object a line, with the names that the table of fields gives them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,47 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Field
+
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
     from gnjobs.processing.view import JobStatus
     from gnjobs.records.fields import Child, Job
-
-_JOB_NAMES = (
-    "id",
-    "type",
-    "user",
-    "label",
-    "command",
-    "status",
-    "health",
-    "percent",
-    "faults",
-    "created",
-    "started",
-    "finished",
-    "heartbeat",
-    "host",
-    "account",
-    "pid",
-    "exit_code",
-    "signal",
-    "error",
-    "message",
-    "children",
-)
-_CHILD_NAMES = (
-    "id",
-    "label",
-    "status",
-    "percent",
-    "faults",
-    "message",
-    "pid",
-    "exit_code",
-    "signal",
-    "output_key",
-    "lines",
-)
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -54,15 +19,19 @@ def print_json(value: Mapping[str, Any]) -> None:
     print(json.dumps(value, separators=(", ", ": "), allow_nan=False), flush=True)
 
 
+def _promised(record: "Job | Child", fields: "Mapping[str, Field]") -> dict[str, Any]:
+    attributes = (field.attribute for field in fields.values() if field.stored.json)
+    return {"id": record.id} | {attribute: getattr(record, attribute) for attribute in attributes}
+
+
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:
     """The object of a job in a list."""
-    known = {name: health.verdict if name == "health" else getattr(job, name) for name in _JOB_NAMES}
-    return known | {"children": job.children or 0}
+    return _promised(job, JOB_FIELDS) | {"health": health.verdict, "children": job.children or 0}
 
 
 def child_object(child: "Child", lines: int | None) -> dict[str, Any]:
     """The object of one child; `lines` counts its output's lines."""
-    return {name: lines if name == "lines" else getattr(child, name) for name in _CHILD_NAMES}
+    return _promised(child, CHILD_FIELDS) | {"output_key": child.output_key, "lines": lines}
 
 
 def status_object(status: "JobStatus", child_lines: Sequence[int | None]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from rich.cells import cell_len
 
 from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
-from gnjobs.records.fields import Child, Job, run_seconds
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Job, run_seconds
 from gnjobs.records.statuses import PENDING
 from gnjobs.text import clock_text, duration_words
 from gnjobs_tui.screens.job_cells import run_text, size_text
@@ -88,11 +88,12 @@ def _when(job: Job, now: float) -> str:
 
 def fields_text(record: Job | Child) -> str:
     """Every field of a record that says something, ours as they were understood, others' as they are stored."""
-    ours = {
-        name: getattr(record, name) for name in record.__struct_fields__ if name not in ("raw", "unreadable")
-    }
-    said = {name: value for name, value in ours.items() if value is not None} | dict(record.raw)
-    return "\n".join(f"{name:18}  {_indented(str(value))}" for name, value in said.items())
+    table = JOB_FIELDS if isinstance(record, Job) else CHILD_FIELDS
+    ours = {name: getattr(record, field.attribute) for name, field in table.items()}
+    said = {"id": record.id, **ours, **record.raw}
+    return "\n".join(
+        f"{name:18}  {_indented(str(value))}" for name, value in said.items() if value is not None
+    )
 
 
 def _indented(value: str) -> str:

@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,11 +17,14 @@ from gnjobs.watch.catalogue import Catalogue
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.judge import Judge
 from gnjobs.watch.listing import Sort
-from gnjobs.watch.reading import ROW_FIELDS
 from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 
 _CHUNK = 500
+# The floor: ten fields of a list.
+_TEN_FIELDS = (
+    "status", "job-type", "user-id", "label", "created", "started", "finished", "percent", "host", "message",
+)  # fmt: skip
 # One whose values come in no order, one that every row has to compute, one of few values.
 _SORTS = (Sort("id"), Sort("run", descending=True), Sort("user"))
 
@@ -43,17 +47,23 @@ class Loaded(msgspec.Struct):
 
 
 def load_raw(url: str) -> Loaded:
-    """Read the same fields of the same jobs, and do nothing with them."""
-    start = time.perf_counter()
+    """Read ten fields of the same jobs, by commands put together before, and do nothing with the replies."""
     with connect(url) as client:
-        keys = Keys()
-        ids = [member.decode() for member in client.zrevrange(keys.jobs, 0, -1)]
-        for first in range(0, len(ids), _CHUNK):
-            pipe = client.pipeline(transaction=False)
-            for job_id in ids[first : first + _CHUNK]:
-                pipe.hmget(keys.job(job_id), ROW_FIELDS)
-            pipe.execute()
-    return Loaded(len(ids), time.perf_counter() - start)
+        connection = client.connection_pool.get_connection()
+        commands = [
+            connection.pack_command("HMGET", Keys().job(member.decode()), *_TEN_FIELDS)
+            for member in client.zrevrange(Keys().jobs, 0, -1)
+        ]
+        portions = [
+            b"".join(chain.from_iterable(commands[first : first + _CHUNK]))
+            for first in range(0, len(commands), _CHUNK)
+        ]
+        start = time.perf_counter()
+        for first, portion in enumerate(portions):
+            connection.send_packed_command([portion], check_health=False)
+            for _ in commands[first * _CHUNK : (first + 1) * _CHUNK]:
+                connection.read_response()
+        return Loaded(len(commands), time.perf_counter() - start)
 
 
 def load_by_watcher(url: str) -> Loaded:

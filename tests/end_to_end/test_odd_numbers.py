@@ -19,8 +19,8 @@ KEYS = Keys()
 TIMES = ("1.83e12", "1830000000000000", "-1e14")
 ODD = (*NUMBERS, *TIMES)
 NO_NUMBERS = (values.text, children_summary)
-JOB_NUMBERS = [name for name, reader in JOB_FIELDS.items() if reader not in NO_NUMBERS]
-CHILD_NUMBERS = [name for name, reader in CHILD_FIELDS.items() if reader not in NO_NUMBERS]
+JOB_NUMBERS = [name for name, field in JOB_FIELDS.items() if field.kind.read not in NO_NUMBERS]
+CHILD_NUMBERS = [name for name, field in CHILD_FIELDS.items() if field.kind.read not in NO_NUMBERS]
 SUMMARY = {
     "quietest_id": "c",
     "quietest_state": "S",

@@ -11,9 +11,9 @@ from gnjobs.watch.collections import IdSet
 @given(st.lists(st.text(max_size=3)), st.lists(st.text(max_size=3)), st.integers(0, 5000))
 def test_it_holds_what_was_added_and_nothing_else(added: list[str], asked: list[str], expected: int) -> None:
     names, model = IdSet(expected), set[str]()
-    for name in added:
-        assert names.add(name) == (name not in model)
-        model.add(name)
+    for portion in (added[::2], added[1::2]):
+        assert names.add_all(portion) == [name for name in dict.fromkeys(portion) if name not in model]
+        model.update(portion)
     assert len(names) == len(model)
     assert [name in names for name in added + asked] == [name in model for name in added + asked]
 
@@ -23,7 +23,7 @@ def test_it_grows_and_stays_small() -> None:
     tracemalloc.start()
     try:
         names = IdSet()
-        assert all(names.add(f"job-{each}") for each in range(number))
+        assert len(names.add_all(f"job-{each}" for each in range(number))) == number
         assert tracemalloc.get_traced_memory()[0] / number < 33
     finally:
         tracemalloc.stop()

@@ -28,9 +28,10 @@ def test_it_is_a_sorted_list_whatever_comes_and_goes(seed: int) -> None:
     for share in (0.9, 0.1, 0.6):
         for number in range(4 * LONGEST_PART):
             if chance.random() < share or not model:
-                new = row(number + 100_000 * int(10 * share))
-                rows.add(new)
-                model.append(new)
+                first = 10 * number + 1_000_000 * int(10 * share)
+                new = [row(each) for each in range(first, first + chance.choice((1, 1, 1, 10)))]
+                rows.update(new)
+                model += new
             else:
                 old = model.pop(chance.randrange(len(model)))
                 rows.discard(old)
@@ -40,6 +41,8 @@ def test_it_is_a_sorted_list_whatever_comes_and_goes(seed: int) -> None:
         assert list(reversed(rows)) == model[::-1]
         assert [rows[index] for index in range(len(model))] == model
         assert [rows.bisect_left(each) for each in model] == list(range(len(model)))
+        for each in chance.sample(model, min(3, len(model))):
+            assert list(rows.before(key(each))) == model[: model.index(each)][::-1]
         for start, stop in (
             (0, 3),
             (len(model) // 3, len(model) // 2),

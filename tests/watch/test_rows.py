@@ -4,10 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.records.fields import LIST_FIELDS, Job
+from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
-from gnjobs.watch.reading import ROW_FIELDS, RowReader
-from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, row_of
+from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
+from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, default_order, row_of
 from tests.support.hostile import NUMBERS, TEXTS
 
 VALUES = st.one_of(
@@ -23,57 +23,70 @@ def record(**fields: str) -> dict[str, bytes]:
     return {name.replace("_", "-"): value.encode() for name, value in fields.items()}
 
 
-def listed(fields: dict[str, bytes], names: tuple[str, ...] = ROW_FIELDS) -> list[bytes | None]:
+ALL_FIELDS = (*BRIEF_FIELDS, *FURTHER_FIELDS)
+
+
+def listed(fields: dict[str, bytes], names: tuple[str, ...] = ALL_FIELDS) -> list[bytes | None]:
     return [fields.get(name) for name in names]
 
 
-def read(fields: dict[str, bytes]) -> JobRow | None:
-    return RowReader("gn-uploader").read("j1", listed(fields))
+def read(fields: dict[str, bytes]) -> JobRow:
+    return RowReader("gn-uploader").read(["j1"], [listed(fields)])[0]
 
 
-@given(
+def read_whole(job_id: str, fields: dict[str, bytes]) -> JobRow:
+    job = read_job_list(job_id, listed(fields, LIST_FIELDS))
+    assert job is not None
+    return row_of(job, prefix="gn-uploader")
+
+
+RECORDS = st.builds(
+    lambda status, fields: fields | {"status": status.encode()},
     st.sampled_from(sorted(FINAL_STATUSES)),
-    st.dictionaries(st.sampled_from([name for name in ROW_FIELDS if name != "status"]), VALUES.filter(bool)),
+    st.dictionaries(
+        st.sampled_from([name for name in ALL_FIELDS if name != "status"]), VALUES.filter(bool), max_size=25
+    ),
 )
-def test_the_quick_way_says_what_the_whole_record_says(status: str, fields: dict[str, bytes]) -> None:
-    fields = fields | {"status": status.encode()}
-    reader = RowReader("gn-uploader")
-    assert reader.read("j1", listed(fields)) == reader.read_whole("j1", listed(fields, LIST_FIELDS))
+
+
+@given(st.lists(RECORDS, min_size=1, max_size=4))
+def test_the_quick_way_says_what_the_whole_record_says(records: list[dict[str, bytes]]) -> None:
+    reader, ids = RowReader("gn-uploader"), [f"j{number}" for number in range(len(records))]
+    whole = [read_whole(job_id, record) for job_id, record in zip(ids, records, strict=True)]
+    assert reader.read(ids, [listed(record) for record in records]) == whole
+    brief = [listed(record, BRIEF_FIELDS) for record in records]
+    enough = [number for number, values in enumerate(brief) if not reader.needs_further(values)]
+    rows = reader.read([ids[number] for number in enough], [brief[number] for number in enough])
+    assert rows == [whole[number] for number in enough]
 
 
 @given(st.lists(VALUES, min_size=len(LIST_FIELDS), max_size=len(LIST_FIELDS)))
 def test_reading_is_total(found: list[bytes | None]) -> None:
-    row = RowReader().read_whole("j1", found)
-    assert row is None or (row.label and len(row.label) <= LONGEST_TEXT)
+    job = read_job_list("j1", found)
+    assert job is None or 0 < len(row_of(job).label) <= LONGEST_TEXT
 
 
-def test_an_unfinished_job_is_left_to_be_read_whole() -> None:
-    assert read(record(status="running")) is None
-    assert read({}) is None
-    row = RowReader().read_whole("j1", listed(record(status="running", cpu="12"), LIST_FIELDS))
-    assert row is not None
+def test_an_unfinished_job_keeps_its_record() -> None:
+    row = read_whole("j1", record(status="running", cpu="12"))
     assert (row.rank, row.cpu, row.is_final) == (RANK_UNFINISHED, 12.0, False)
-    assert RowReader().read_whole("j1", [None] * len(LIST_FIELDS)) is None
+    assert read_job_list("j1", [None] * len(LIST_FIELDS)) is None
 
 
 def test_shown_states_of_what_has_ended() -> None:
     shown = {status: read(record(status=status)) for status in FINAL_STATUSES}
-    assert {s: r.state for s, r in shown.items() if r} == {
+    assert {s: r.state for s, r in shown.items()} == {
         "success": "done",
         "error": "failed",
         "killed": "killed",
         "lost": "lost",
     }
     with_faults = read(record(status="success", faults="312"))
-    assert with_faults is not None
     assert (with_faults.state, with_faults.faults, with_faults.rank) == ("faults", 312, RANK_FINISHED)
 
 
 def test_the_last_word_says_why_it_ended() -> None:
     def says(**fields: str) -> str | None:
-        row = read(record(**fields))
-        assert row is not None
-        return row.says
+        return read(record(**fields)).says
 
     assert says(status="killed", stop_by="tux", stop_reason="runaway", message="7 of 12") == "by tux: runaway"
     assert says(status="error", error="Traceback\n  line\nValueError: x\n", message="m") == "ValueError: x"
@@ -91,14 +104,12 @@ def test_a_label_is_never_empty() -> None:
         ({}, "j1"),
     ):
         row = read(record(status="success", **fields))
-        assert row is not None
         assert row.label == expected
 
 
 def test_children_that_ended_are_counted_from_the_summary() -> None:
     summary = msgspec.json.encode({"counts": {"success": 5, "error": 1, "killed": 1, "running": 5}}).decode()
     row = read(record(status="error", children="12", children_summary=summary))
-    assert row is not None
     assert (row.children_done, row.children) == (7, 12)
 
 
@@ -115,7 +126,7 @@ def test_rows_are_ordered_by_trouble_then_unfinished_then_creation() -> None:
     rows = [row_of(job) for job in jobs]
     troubled = next(row for row in rows if row.id == "running1.0").judged("stuck")
     rows = [troubled if row.id == troubled.id else row for row in rows]
-    order = [row.id for row in sorted(rows, reverse=True)]
+    order = [row.id for row in sorted(rows, key=default_order, reverse=True)]
     assert order[0] == "running1.0"
     assert all(row.startswith(("pending", "running", "stopping")) for row in order[1:6])
     assert order[-1].endswith("1.0")
@@ -123,8 +134,7 @@ def test_rows_are_ordered_by_trouble_then_unfinished_then_creation() -> None:
 
 def test_words_that_many_share_are_kept_once() -> None:
     reader = RowReader()
-    rows = [reader.read(f"j{n}", listed(record(status="success", user_id="jsmith"))) for n in range(2)]
-    assert rows[0] is not None
-    assert rows[1] is not None
+    rows = [reader.read([f"j{n}"], [listed(record(status="success", user_id="jsmith"))])[0] for n in range(2)]
+    assert rows[0].user == "jsmith"
     assert rows[0].user is rows[1].user
     assert rows[0].judged("ok") is rows[0]

@@ -1,7 +1,12 @@
-"""What a job's and a child's hash say, read totally: nothing that is found in Redis makes reading raise."""
+"""The table of fields: everything that a job's and a child's hash may hold, what it means and who writes it.
+
+Each field is one annotated attribute of `Listed`, `Job` or `Child`. Reading, rows of the catalogue, sort orders,
+filters, `--json` and the reference in `core/README.md` are made from these annotations. Reading is total: nothing
+that is found in Redis makes it raise.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final, NamedTuple, get_type_hints
 
 import msgspec
 
@@ -10,39 +15,45 @@ from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 
 Fields = Mapping[bytes, bytes]
+Reader = Callable[[bytes | str | None], Any]
 
 
-class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """One child of a job; times in unix seconds, None where the record says nothing that can be read."""
+class Kind(NamedTuple):
+    """How the stored text of a field is read, what that gives, and in which unit."""
 
-    id: str
-    output_key: str | None = None
-    label: str | None = None
-    status: str | None = None
-    percent: float | None = None
-    message: str | None = None
-    done: float | None = None
-    total: float | None = None
-    unit: str | None = None
-    faults: int | None = None
-    started: float | None = None
-    finished: float | None = None
-    pid: int | None = None
-    process_started: int | None = None
-    last_output: float | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    error: str | None = None
-    stop_by: str | None = None
-    stop_reason: str | None = None
-    partial_line: str | None = None
-    raw: Mapping[str, str] = {}
-    unreadable: tuple[str, ...] = ()
+    read: Reader
+    type: str
+    unit: str = ""
+
+
+class Stored(NamedTuple):
+    """What the table says of one field beside its type: who writes it and when, and one sentence of what it is.
+
+    `name` is its name in Redis where that is not the attribute with dashes, `alias` another spelling that is read,
+    too. `json`: it is part of `--json`. `listed`: lists read it (of ended jobs only the fields of `Listed`).
+    """
+
+    by: str
+    about: str
+    name: str = ""
+    alias: str = ""
+    unit: str = ""
+    json: bool = False
+    listed: bool = True
+
+
+class Field(NamedTuple):
+    """One row of the table: an attribute of a record with its name in Redis and how it is read."""
+
+    attribute: str
+    name: str
+    kind: Kind
+    stored: Stored
 
     @property
-    def is_final(self) -> bool:
-        """Whether the child has ended for good."""
-        return self.status in FINAL_STATUSES
+    def unit(self) -> str:
+        """What the number counts."""
+        return self.stored.unit or self.kind.unit
 
 
 class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,61 +72,136 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     quietest_idle_since: values.Seconds | None = None
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job's record; times in unix seconds, sizes in bytes, None where nothing readable is stored.
+def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
+    """Read a supervisor's summary of the children, else None."""
+    return values.json(value, ChildrenSummary)
 
-    `estimated_start` is stored nowhere: see `expiry_dates`.
+
+Text = Annotated[str | None, Kind(values.text, "text")]
+Number = Annotated[float | None, Kind(values.number, "number")]
+Whole = Annotated[int | None, Kind(values.integer, "whole number")]
+ExitCode = Annotated[int | None, Kind(values.exit_code, "whole number")]
+Percent = Annotated[float | None, Kind(values.percentage, "number", "% from 0 to 100")]
+Moment = Annotated[float | None, Kind(values.seconds, "number", "unix seconds")]
+Span = Annotated[float | None, Kind(values.number, "number", "seconds")]
+Difference = Annotated[float | None, Kind(values.difference, "number", "seconds")]
+Summary = Annotated[ChildrenSummary | None, Kind(children_summary, "JSON")]
+
+_CREATOR: Final = "creator, once"
+_LAUNCHER: Final = "launcher, once"
+_CLAIM: Final = "supervisor, when it takes the job"
+_SPAWN: Final = "supervisor, when the process starts"
+_BEAT: Final = "supervisor, at each beat"
+_CODE: Final = "the job's code, at any time"
+_END: Final = "whoever ends the job, at the end"
+_KILL: Final = "whoever carries out the kill"
+_CHILD: Final = "the child, at any time"
+_CHILD_START: Final = "the child, when it starts"
+_CHILD_END: Final = "the child or who waits for it, at its end"
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """The fields that a list keeps of every job, also of those that have ended: a row has them as the record does."""
+
+    type: Annotated[
+        Text,
+        Stored(
+            _CREATOR, "Selects how the output is processed.", name="job-type", alias="job_type", json=True
+        ),
+    ] = None
+    user: Annotated[
+        Text, Stored(_CREATOR, "The id of the owner.", name="user-id", alias="user_id", json=True)
+    ] = None
+    status: Annotated[
+        Text, Stored("script `transition`, at each change", "Where the job stands.", json=True)
+    ] = None
+    percent: Annotated[Percent, Stored(_CODE, "How far the job is.", json=True)] = None
+    faults: Annotated[
+        Whole,
+        Stored(_BEAT, "How many faults were found in the data, by the job and all children.", json=True),
+    ] = None
+    started: Annotated[Moment, Stored(_CLAIM, "When the job began to run.", json=True)] = None
+    finished: Annotated[Moment, Stored(_END, "When the job ended.", json=True)] = None
+    host: Annotated[Text, Stored(_CLAIM, "The host that the job runs on.", json=True)] = None
+    children: Annotated[Whole, Stored(_CODE, "How many children were allocated.", json=True)] = None
+
+
+class Job(Listed, frozen=True, kw_only=True):
+    """One job's record; None where nothing readable is stored.
+
+    `estimated_start` is stored nowhere: see `records.uploader.dated`. `raw` holds the fields that are none of ours
+    and those that can't be read, which `unreadable` names.
     """
 
     id: str
-    type: str | None = None
-    user: str | None = None
-    label: str | None = None
-    command: str | None = None
-    status: str | None = None
-    percent: float | None = None
-    message: str | None = None
-    faults: int | None = None
-    created: float | None = None
-    cwd: str | None = None
-    stuck_after: float | None = None
-    keep: float | None = None
-    parent_job: str | None = None
-    started: float | None = None
-    finished: float | None = None
-    heartbeat: float | None = None
-    heartbeat_every: float | None = None
-    clock_shift: float | None = None
-    host: str | None = None
-    account: str | None = None
-    pid: int | None = None
-    process_started: int | None = None
-    supervisor_pid: int | None = None
-    supervisor_started: int | None = None
-    boot_id: str | None = None
-    pid_namespace: str | None = None
-    mark: str | None = None
-    launched: float | None = None
-    launch_host: str | None = None
-    launch_namespace: str | None = None
-    orphaned: float | None = None
-    cpu: float | None = None
-    rss: int | None = None
-    written: int | None = None
-    processes: int | None = None
-    idle_since: float | None = None
-    last_output: float | None = None
-    lines: int | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    error: str | None = None
-    stop_requested: float | None = None
-    stop_by: str | None = None
-    stop_reason: str | None = None
-    left_running: str | None = None
-    children: int | None = None
-    children_summary: ChildrenSummary | None = None
-    partial_line: str | None = None
+    label: Annotated[Text, Stored(_CREATOR, "What to call the job.", json=True)] = None
+    command: Annotated[Text, Stored(_CREATOR, "The command line, quoted for a shell.", json=True)] = None
+    created: Annotated[
+        Moment, Stored(_CREATOR, "When the job was created, by the server's clock.", json=True)
+    ] = None
+    heartbeat: Annotated[Moment, Stored(_BEAT, "When the supervisor last reported.", json=True)] = None
+    account: Annotated[Text, Stored(_CLAIM, "The account that the job runs as.", json=True)] = None
+    pid: Annotated[Whole, Stored(_SPAWN, "The job's own process.", json=True)] = None
+    exit_code: Annotated[ExitCode, Stored(_END, "How the job's own process exited.", json=True)] = None
+    signal: Annotated[Whole, Stored(_END, "The signal that ended the job's own process.", json=True)] = None
+    error: Annotated[
+        Text, Stored(_END, "What went wrong, with the traceback if there is one.", json=True)
+    ] = None
+    message: Annotated[Text, Stored(_CODE, "What the job is doing, in its own words.", json=True)] = None
+    cwd: Annotated[Text, Stored(_CREATOR, "The directory that the command runs in.", listed=False)] = None
+    stuck_after: Annotated[Span, Stored(_CREATOR, "How long a silence means that the job is stuck.")] = None
+    keep: Annotated[Span, Stored(_CREATOR, "How long the job's keys are kept after its end.")] = None
+    parent_job: Annotated[
+        Text, Stored(_CREATOR, "The id of the job that this one repeats.", listed=False)
+    ] = None
+    launched: Annotated[
+        Moment, Stored(_LAUNCHER, "When a supervisor was started for the job.", listed=False)
+    ] = None
+    launch_host: Annotated[Text, Stored(_LAUNCHER, "The host that it was started on.", listed=False)] = None
+    launch_namespace: Annotated[
+        Text, Stored(_LAUNCHER, "The pid namespace that it was started in.", listed=False)
+    ] = None
+    process_started: Annotated[
+        Whole, Stored(_SPAWN, "When `pid` started (field 22 of its stat).", unit="clock ticks since boot")
+    ] = None
+    supervisor_pid: Annotated[Whole, Stored(_CLAIM, "The supervisor's process.")] = None
+    supervisor_started: Annotated[
+        Whole, Stored(_CLAIM, "When the supervisor started (field 22).", unit="clock ticks since boot")
+    ] = None
+    boot_id: Annotated[Text, Stored(_CLAIM, "The boot of the host that the pids belong to.")] = None
+    pid_namespace: Annotated[Text, Stored(_CLAIM, "The pid namespace that the pids belong to.")] = None
+    mark: Annotated[Text, Stored(_CLAIM, "The mark that all processes of the job carry.", listed=False)] = (
+        None
+    )
+    heartbeat_every: Annotated[Span, Stored(_CLAIM, "How far apart the heartbeats are.")] = None
+    clock_shift: Annotated[
+        Difference, Stored(_BEAT, "By how much the server's clock is ahead of the host's.")
+    ] = None
+    cpu: Annotated[Number, Stored(_BEAT, "CPU used by all processes of the job.", unit="% of one core")] = (
+        None
+    )
+    rss: Annotated[Whole, Stored(_BEAT, "Memory of all processes of the job.", unit="bytes")] = None
+    written: Annotated[Whole, Stored(_BEAT, "What they wrote to disk.", unit="bytes")] = None
+    processes: Annotated[Whole, Stored(_BEAT, "How many processes the job has.")] = None
+    lines: Annotated[Whole, Stored(_BEAT, "How many lines the job's own output has.")] = None
+    idle_since: Annotated[Moment, Stored(_BEAT, "Since when no process of the job has done anything.")] = None
+    last_output: Annotated[
+        Moment, Stored(_BEAT, "When a line or progress last came from the job or any child.")
+    ] = None
+    children_summary: Annotated[
+        Summary, Stored(_BEAT, "The children by status, and the one that has been silent longest.")
+    ] = None
+    partial_line: Annotated[
+        Text,
+        Stored("supervisor, at most once a second", "An output line that is not finished yet.", listed=False),
+    ] = None
+    stop_requested: Annotated[Moment, Stored(_KILL, "When the kill was requested.")] = None
+    stop_by: Annotated[Text, Stored(_KILL, "Who requested the kill.")] = None
+    stop_reason: Annotated[Text, Stored(_KILL, "Why.")] = None
+    left_running: Annotated[Text, Stored(_KILL, "Pids of processes that outlived the kill.")] = None
+    orphaned: Annotated[
+        Moment, Stored("agent, once", "When the agent found that the supervisor was gone.", listed=False)
+    ] = None
     estimated_start: float | None = None
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
@@ -136,122 +222,102 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return self.label or self.raw.get("filename") or self.command or self.id
 
 
-def run_seconds(part: "Job | Child", now: float) -> float | None:
+class Child(msgspec.Struct, frozen=True, kw_only=True):
+    """One child of a job; None where its hash says nothing that can be read. `raw`, `unreadable`: as in `Job`."""
+
+    id: str
+    output_key: str | None = None
+    label: Annotated[Text, Stored("parent, when it allocates the child", "What to call it.", json=True)] = (
+        None
+    )
+    status: Annotated[
+        Text, Stored("script `transition`, at each change", "Where the child stands.", json=True)
+    ] = None
+    percent: Annotated[Percent, Stored(_CHILD, "How far the child is.", json=True)] = None
+    faults: Annotated[Whole, Stored(_CHILD, "How many faults it found in the data.", json=True)] = None
+    message: Annotated[Text, Stored(_CHILD, "What it is doing, in its own words.", json=True)] = None
+    pid: Annotated[Whole, Stored(_CHILD_START, "Its process.", json=True)] = None
+    exit_code: Annotated[ExitCode, Stored(_CHILD_END, "How its process exited.", json=True)] = None
+    signal: Annotated[Whole, Stored(_CHILD_END, "The signal that ended its process.", json=True)] = None
+    done: Annotated[Number, Stored(_CHILD, "How much of the work is done, in `unit`.")] = None
+    total: Annotated[Number, Stored(_CHILD, "How much work there is, in `unit`.")] = None
+    unit: Annotated[Text, Stored(_CHILD, "What `done` and `total` count, such as rows.")] = None
+    started: Annotated[Moment, Stored(_CHILD_START, "When the child began to run.")] = None
+    finished: Annotated[Moment, Stored(_CHILD_END, "When the child ended.")] = None
+    process_started: Annotated[
+        Whole,
+        Stored(_CHILD_START, "When `pid` started (field 22 of its stat).", unit="clock ticks since boot"),
+    ] = None
+    last_output: Annotated[Moment, Stored(_CHILD, "When its last line or progress came.")] = None
+    error: Annotated[Text, Stored(_CHILD_END, "What went wrong, with the traceback if there is one.")] = None
+    stop_by: Annotated[Text, Stored(_KILL, "Who requested that it be killed.")] = None
+    stop_reason: Annotated[Text, Stored(_KILL, "Why.")] = None
+    partial_line: Annotated[
+        Text, Stored("the child, at most once a second", "An output line that is not finished yet.")
+    ] = None
+    raw: Mapping[str, str] = {}
+    unreadable: tuple[str, ...] = ()
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the child has ended for good."""
+        return self.status in FINAL_STATUSES
+
+
+def run_seconds(part: Job | Child, now: float) -> float | None:
     """How long a job or child has run, or ran; None where its start, or its end, is not known."""
     began = part.began if isinstance(part, Job) else part.started
     end = part.finished or (None if part.is_final else now)
     return None if began is None or end is None else max(0.0, end - began)
 
 
-def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
-    """Read a supervisor's summary of the children, else None."""
-    return values.json(value, ChildrenSummary)
+def _table(record: type) -> dict[str, Field]:
+    """The annotated fields of a struct by their names in Redis, in order."""
+    fields = []
+    for attribute, hint in get_type_hints(record, include_extras=True).items():
+        if metadata := getattr(hint, "__metadata__", None):
+            kind, stored = metadata
+            name = stored.name or attribute.replace("_", "-")
+            fields.append(Field(attribute, name, kind, stored))
+    return {field.name: field for field in fields}
 
 
-Reader = Callable[[bytes | str | None], Any]
-
-_SHARED: Final[dict[str, Reader]] = {
-    "label": values.text,
-    "status": values.text,
-    "percent": values.percentage,
-    "message": values.text,
-    "faults": values.integer,
-    "started": values.seconds,
-    "finished": values.seconds,
-    "pid": values.integer,
-    "process-started": values.integer,
-    "last-output": values.seconds,
-    "exit-code": values.exit_code,
-    "signal": values.integer,
-    "error": values.text,
-    "stop-by": values.text,
-    "stop-reason": values.text,
-    "partial-line": values.text,
-}
-CHILD_FIELDS: Final[dict[str, Reader]] = _SHARED | {
-    "done": values.number,
-    "total": values.number,
-    "unit": values.text,
-}
-JOB_FIELDS: Final[dict[str, Reader]] = _SHARED | {
-    "job-type": values.text,
-    "user-id": values.text,
-    "command": values.text,
-    "created": values.seconds,
-    "cwd": values.text,
-    "stuck-after": values.number,
-    "keep": values.number,
-    "parent-job": values.text,
-    "heartbeat": values.seconds,
-    "heartbeat-every": values.number,
-    "clock-shift": values.difference,
-    "host": values.text,
-    "account": values.text,
-    "supervisor-pid": values.integer,
-    "supervisor-started": values.integer,
-    "boot-id": values.text,
-    "pid-namespace": values.text,
-    "mark": values.text,
-    "launched": values.seconds,
-    "launch-host": values.text,
-    "launch-namespace": values.text,
-    "orphaned": values.seconds,
-    "cpu": values.number,
-    "rss": values.integer,
-    "written": values.integer,
-    "processes": values.integer,
-    "idle-since": values.seconds,
-    "lines": values.integer,
-    "stop-requested": values.seconds,
-    "left-running": values.text,
-    "children": values.integer,
-    "children-summary": children_summary,
-}
+JOB_FIELDS: Final = _table(Job)
+CHILD_FIELDS: Final = _table(Child)
+ROW_FIELDS: Final = _table(Listed)
+ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
 TOKEN_FIELD: Final = "transition-token"
 MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a supervisor of ours runs
-ALIASES: Final = {"user_id": "user-id", "job_type": "job-type"}
-_ATTRIBUTES: Final = {"job-type": "type", "user-id": "user"}
+FILENAME_FIELD: Final = "filename"  # gn-uploader's name for what a job is about
 
-_NOT_LISTED: Final = {
-    "cwd",
-    "parent-job",
-    "partial-line",
-    "mark",
-    "launched",
-    "launch-host",
-    "launch-namespace",
-    "orphaned",
-}
-# What lists read by HMGET: every field of a record but those that only the job's own screen or an agent needs.
+# What lists read by HMGET of a job that has not ended.
 LIST_FIELDS: Final = (
-    *(f for f in JOB_FIELDS if f not in _NOT_LISTED),
+    *(name for name, field in JOB_FIELDS.items() if field.stored.listed),
     *ALIASES,
-    "filename",
+    FILENAME_FIELD,
 )
 
 
-def _read(readers: Mapping[str, Reader], fields: Iterable[tuple[str, bytes | str | None]]) -> dict[str, Any]:
+def _read(known: Mapping[str, Field], fields: Iterable[tuple[str, bytes | str | None]]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     raw: dict[str, str] = {}
     unreadable: list[str] = []
     for name, value in fields:
         if value is None or name == TOKEN_FIELD or name.startswith(CHILD_FIELD):
             continue
-        known = ALIASES.get(name, name)
-        reader = readers.get(known)
-        if reader is None:
+        field = known.get(ALIASES.get(name, name))
+        if field is None:
             raw[name] = values.text(value) or ""
             continue
-        attribute = _ATTRIBUTES.get(known, known.replace("-", "_"))
-        if name != known and read.get(attribute) is not None:
+        if name != field.name and read.get(field.attribute) is not None:
             continue
-        understood = reader(value)
-        if understood is None or known != name:
+        understood = field.kind.read(value)
+        if understood is None or name != field.name:
             raw[name] = values.text(value) or ""
         if understood is None:
             unreadable.append(name)
         else:
-            read[attribute] = understood
+            read[field.attribute] = understood
     return read | {"raw": raw, "unreadable": tuple(unreadable)}
 
 

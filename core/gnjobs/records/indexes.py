@@ -137,7 +137,7 @@ def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Itera
 
 def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
     for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*", MOST_KEYS_SCANNED):
-        yield from record_ids(keys, names)
+        yield from keys.records(names)
 
 
 def unindexed_ids(
@@ -150,15 +150,9 @@ def unindexed_ids(
     seen: set[str] = set()
     for step, names in enumerate(scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED), 1):
         looked(step * _SCANNED_AT_ONCE)
-        ids = [job_id for job_id in record_ids(keys, names) if job_id not in seen]
+        ids = [job_id for job_id in keys.records(names) if job_id not in seen]
         seen.update(ids)
         yield without_index(client, keys, ids)
-
-
-def record_ids(keys: Keys, names: Sequence[bytes]) -> list[str]:
-    """The ids of the jobs whose records are among these keys."""
-    parsed = (keys.parse(values.text(name) or "") for name in names)
-    return [key.job_id for key in parsed if key is not None and key.kind == "record"]
 
 
 def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[str]:

@@ -47,6 +47,12 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and text not in RESERVED_IDS
 
 
+def ids_among(names: Iterable[bytes]) -> list[str]:
+    """The names that may be ids, as text."""
+    texts = (name.decode("utf-8", "surrogateescape") for name in names)
+    return [text for text in texts if _ID.fullmatch(text) and text not in RESERVED_IDS]
+
+
 def check_id(text: str, what: str = "id") -> str:
     """Return the id unchanged, or raise `InvalidName` since it could reach other keys."""
     if not is_id(text):
@@ -168,6 +174,11 @@ class Keys:
                 return JobKey("child-output", job_id, child_id)
             case _:
                 return JobKey("foreign", job_id)
+
+    def records(self, names: Iterable[bytes]) -> list[str]:
+        """The ids of the jobs whose records are among these keys."""
+        length, namespace = len(self.jobs_namespace), self.jobs_namespace.encode()
+        return ids_among(name[length:] for name in names if name.startswith(namespace))
 
     def changed(self, name: bytes) -> tuple[str, str | None] | None:
         """Say which job a changed key is about, and which child: None its record, the empty text anything else in it.

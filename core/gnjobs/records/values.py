@@ -3,12 +3,14 @@
 import math
 import re
 import shlex
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 import msgspec
 
 LATEST_TIME = 32503680000.0  # the year 3000: a time beyond it is somebody's mistake
 LARGEST_COUNT = 2**63
+LONGEST_NUMBER = 64  # characters
 
 # What is inside of JSON: unix seconds that a calendar can show, and a number that a table can.
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
@@ -38,7 +40,7 @@ def text(value: bytes | str | None) -> str | None:
 
 def number(value: bytes | str | None, lowest: float = 0.0, highest: float = LARGEST_COUNT) -> float | None:
     """Read a finite number within bounds (both included), else None."""
-    if value is None or len(value) > 64:
+    if value is None or len(value) > LONGEST_NUMBER:
         return None
     try:
         read = float(value)
@@ -49,7 +51,7 @@ def number(value: bytes | str | None, lowest: float = 0.0, highest: float = LARG
 
 def integer(value: bytes | str | None, lowest: int = 0, highest: int = LARGEST_COUNT) -> int | None:
     """Read a whole number within bounds, else None; `12.0` is one."""
-    if value is None or len(value) > 64:
+    if value is None or len(value) > LONGEST_NUMBER:
         return None
     try:
         read = int(value)
@@ -67,6 +69,17 @@ def exit_code(value: bytes | str | None) -> int | None:
 def seconds(value: bytes | str | None) -> float | None:
     """Read a time in unix seconds that a calendar can show, else None."""
     return number(value, 0.0, LATEST_TIME)
+
+
+def many_seconds(found: Sequence[bytes | None]) -> list[float | None]:
+    """Read many times as `seconds` reads each: quick where all of them are as they should be."""
+    try:
+        read = list(map(float, found))  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return list(map(seconds, found))
+    # A sum that is no finite number tells of one among them that is none; so may one that is far too large.
+    good = math.isfinite(sum(read)) and min(read) >= 0.0 and max(read) <= LATEST_TIME
+    return [*read] if good and max(map(len, found)) <= LONGEST_NUMBER else list(map(seconds, found))  # type: ignore[arg-type]
 
 
 def difference(value: bytes | str | None) -> float | None:

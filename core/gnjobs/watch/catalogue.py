@@ -7,7 +7,8 @@ comes out of its listings. A change costs O(log N); whatever takes longer is don
 import heapq
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 from gnjobs.health.states import ALL, GROUPS, group_of
@@ -20,9 +21,13 @@ Counts = dict[str, int]
 
 
 class Tally:
-    """Counts of rows by group and by user; a job without a user is under the empty name."""
+    """Counts of rows by group and by user; a job without a user is under the empty name.
+
+    While not all jobs are loaded, `indexed` says how many there are: in all (None) and of each user.
+    """
 
     def __init__(self) -> None:
+        self.indexed: Mapping[str | None, int] = {}
         self._total: Counter[str] = Counter()
         self._by_user: dict[str, Counter[str]] = {}
         self._newest: dict[str, float] = {}
@@ -32,35 +37,45 @@ class Tally:
         if old is not None and new is not None and old.state == new.state and old.user == new.user:
             return
         if old is not None:
-            self._add(old, -1)
+            self._count(old.user or "", old.state, -1)
         if new is not None:
-            self._add(new, 1)
+            self.extend((new,))
 
-    def _add(self, row: JobRow, number: int) -> None:
-        user, group = row.user or "", group_of(row.state)
-        counts = self._by_user.get(user)
-        if counts is None:
-            counts = self._by_user[user] = Counter()
+    def extend(self, rows: Iterable[JobRow]) -> None:
+        """Count rows that are new."""
+        by_creation = sorted(rows, key=attrgetter("created"))
+        for (user, state), number in Counter(map(attrgetter("user", "state"), by_creation)).items():
+            self._count(user or "", state, number)
+        for user, newest in {row.user or "": row.created for row in by_creation}.items():
+            self._newest[user] = max(self._newest.get(user, 0.0), newest)
+
+    def _count(self, user: str, state: str, number: int) -> None:
+        group = group_of(state)
+        counts = self._by_user.setdefault(user, Counter())
         for counted in (self._total, counts):
             counted[ALL] += number
             if group != ALL:
                 counted[group] += number
-        if number > 0:
-            self._newest[user] = max(self._newest.get(user, 0.0), row.created)
-        elif counts[ALL] <= 0:
+        if counts[ALL] <= 0:
             del self._by_user[user]
             self._newest.pop(user, None)
 
     def counts(self, users: Collection[str] | None = None) -> Counts:
         """The number of jobs in each group: of all, or of these users."""
         if users is None:
-            return {group: self._total[group] for group in GROUPS}
-        chosen = [self._by_user[user] for user in users if user in self._by_user]
-        return {group: sum(counts[group] for counts in chosen) for group in GROUPS}
+            return self._shown(self._total, self.indexed.get(None, 0))
+        found = [self._shown(self._by_user.get(user, Counter()), self.indexed.get(user, 0)) for user in users]
+        return {group: sum(counts[group] for counts in found) for group in GROUPS}
+
+    @staticmethod
+    def _shown(counts: Counter[str], indexed: int) -> Counts:
+        return {group: counts[group] for group in GROUPS} | {ALL: max(counts[ALL], indexed)}
 
     def by_user(self) -> Mapping[str, Counts]:
         """The counts of every user."""
-        return {user: {group: counts[group] for group in GROUPS} for user, counts in self._by_user.items()}
+        return {
+            user: self._shown(counts, self.indexed.get(user, 0)) for user, counts in self._by_user.items()
+        }
 
     def newest(self, user: str) -> float:
         """When the newest of a user's jobs known so far was created; 0 where that is unknown."""
@@ -193,6 +208,10 @@ class Catalogue:
         """Take in a batch from the watcher."""
         if change.state is not None:
             self._judge.listen(hears=change.state.hears_beats)
+        if change.indexed is not None and self._told is None:
+            self._tally.indexed = change.indexed
+        if change.progress == 1.0:
+            self._tally.indexed = {}
         if change.sweep == "begin":
             self._told, self._untold = IdSet(len(self._rows)), None
         self.put(change.rows)
@@ -206,13 +225,30 @@ class Catalogue:
     def put(self, rows: Iterable[JobRow]) -> None:
         """Add rows, or replace those of the same keys."""
         now = self._clock()
-        for row in rows:
+        ended: list[JobRow] = []
+        others: list[JobRow] = []
+        by_key = {row.key: row for row in rows}
+        for key, row in by_key.items():
+            (ended if row.job is None and key not in self._rows else others).append(row)
+        if self._told is not None:
+            self._told.add_all(by_key)
+        self._extend(ended)
+        for row in others:
             old = self._rows.get(row.key)
-            if self._told is not None:
-                self._told.add(row.key)
             if row.is_final and row == old:
                 continue  # nothing is new, and rows that are read again need no other memory than they have
             self._replace(old, row if row.is_final else self._judged(row, now))
+
+    def _extend(self, ended: Sequence[JobRow]) -> None:
+        """Add jobs that have ended and were not known: when everything is loaded, these are nearly all."""
+        if not ended:
+            return
+        self._rows.update((row.key, row) for row in ended)
+        self._order.update(ended)
+        self._tally.extend(ended)
+        for listing in self._listings:
+            listing.extend(ended)
+        self.version += 1
 
     def remove(self, keys: Iterable[str]) -> None:
         """Take rows away; keys that are not there are passed over."""

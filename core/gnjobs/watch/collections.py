@@ -1,8 +1,8 @@
 """Rows in the order of a key that is never kept, so that sorting a million of them costs a pointer for each."""
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, chain
 from typing import Any, Final
 
@@ -10,7 +10,9 @@ from gnjobs.watch.rows import JobRow
 
 Key = Callable[[JobRow], Any]
 
-LONGEST_PART: Final = 500
+LONGEST_PART: Final = 1000
+# So many times more rows than come in between them: then each finds its place by itself.
+_MANY: Final = 8
 
 
 class KeyedRows:
@@ -38,28 +40,37 @@ class KeyedRows:
 
     def add(self, row: JobRow) -> None:
         """Put a row where it belongs."""
-        key = self._key(row)
-        at = bisect_left(self._last_keys, key)
-        if at < len(self._parts):
-            part = self._parts[at]
-            part.insert(bisect_left(part, key, key=self._key), row)
-        elif self._parts:
-            at -= 1
-            self._parts[at].append(row)
-            self._last_keys[at] = key
-        else:
-            self._parts.append([row])
-            self._last_keys.append(key)
-        self._split_if_long(at)
-        self._length += 1
-        self._ends = None
+        self.update((row,))
 
-    def _split_if_long(self, at: int) -> None:
-        part = self._parts[at]
-        if len(part) > LONGEST_PART:
-            half = len(part) // 2
-            self._parts[at : at + 1] = [part[:half], part[half:]]
-            self._last_keys.insert(at, self._key(part[half - 1]))
+    def update(self, rows: Iterable[JobRow]) -> None:
+        """Put rows where they belong: quick for many that come one after the other in the order."""
+        run = sorted(rows, key=self._key)
+        self._length += len(run)
+        self._ends = None
+        start = 0
+        while start < len(run):
+            last = len(self._parts) - 1
+            at = max(0, min(last, bisect_left(self._last_keys, self._key(run[start]))))
+            fits = at < last
+            stop = bisect_right(run, self._last_keys[at], start, key=self._key) if fits else len(run)
+            self._put(at, run[start:stop])
+            start = stop
+
+    def _put(self, at: int, rows: list[JobRow]) -> None:
+        part = self._parts[at] if self._parts else []
+        if _MANY * len(rows) < len(part):
+            for row in rows:
+                insort(part, row, key=self._key)
+        else:
+            part = sorted(part + rows, key=self._key)
+        size = -(-len(part) // (len(part) // LONGEST_PART + 1))
+        parts = (
+            [part[start : start + size] for start in range(0, len(part), size)]
+            if size < len(part)
+            else [part]
+        )
+        self._parts[at : at + 1] = parts
+        self._last_keys[at : at + 1] = [self._key(each[-1]) for each in parts]
 
     def discard(self, row: JobRow) -> None:
         """Take out exactly this row, if it is there."""
@@ -107,6 +118,14 @@ class KeyedRows:
         positions = range(start, min(stop, self._length))
         return map(self.__getitem__, reversed(positions) if reverse else positions)
 
+    def before(self, key: Any) -> Iterator[JobRow]:
+        """The rows whose keys are less than this one, the last of them first; must not be changed meanwhile."""
+        at = bisect_left(self._last_keys, key)
+        if at < len(self._parts):
+            yield from reversed(self._parts[at][: bisect_left(self._parts[at], key, key=self._key)])
+        for part in reversed(self._parts[:at]):
+            yield from reversed(part)
+
 
 _HASH_MASK: Final = (1 << 64) - 1
 _FEWEST_SLOTS: Final = 1024
@@ -129,17 +148,22 @@ class IdSet:
         value = _hash(name)
         return self._slots[self._slot_of(value)] == value
 
-    def add(self, name: str) -> bool:
-        """Add a name; False where it was there already."""
-        value = _hash(name)
-        at = self._slot_of(value)
-        if self._slots[at]:
-            return False
-        self._slots[at] = value
-        self._used += 1
-        if 2 * self._used > len(self._slots):
-            self._grow()
-        return True
+    def add_all(self, names: Iterable[str]) -> list[str]:
+        """Add names; return those that were not there."""
+        slots, mask, new = self._slots, len(self._slots) - 1, []
+        for name in names:
+            value = hash(name) & _HASH_MASK or 1
+            at = value & mask
+            while (found := slots[at]) and found != value:
+                at = (at + 1) & mask
+            if not found:
+                slots[at] = value
+                new.append(name)
+                if 2 * (self._used + len(new)) > len(slots):
+                    self._grow()
+                    slots, mask = self._slots, len(self._slots) - 1
+        self._used += len(new)
+        return new
 
     def _slot_of(self, value: int) -> int:
         """The slot that holds a hash, or the free one where it belongs."""

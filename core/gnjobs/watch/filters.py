@@ -14,12 +14,14 @@ import itertools
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from gnjobs.errors import FilterError
 from gnjobs.health.states import GROUPS, STATES, group_of
 from gnjobs.health.verdict import Health
-from gnjobs.records.fields import Job
+from gnjobs.records import values
+from gnjobs.records.fields import ROW_FIELDS, Job
 from gnjobs.records.statuses import STATUSES
 from gnjobs.text import parse_duration
 from gnjobs.watch.rows import JobRow, row_of
@@ -88,11 +90,14 @@ def _label(alternatives: Sequence[str]) -> Term:
     return Term(test)
 
 
+# Every listed field that is a text, and what is more than one field.
 WORD_FIELDS: Final[dict[str, Callable[[Sequence[str]], Term]]] = {
     "state": _state,
-    "user": _begins(lambda row: row.user),
-    "type": _begins(lambda row: row.type),
-    "host": _begins(lambda row: row.host),
+    **{
+        field.attribute: _begins(attrgetter(field.attribute))
+        for field in ROW_FIELDS.values()
+        if field.kind.read is values.text
+    },
     "label": _label,
     "id": _begins(lambda row: row.id),
 }
@@ -112,14 +117,25 @@ def _plain_number(text: str) -> float:
     return float(text.removesuffix("%"))
 
 
+def _counted(attribute: str) -> _Measure:
+    read = attrgetter(attribute)
+    return _Measure(lambda row, _: read(row), _plain_number)
+
+
+_COUNTS: Final = (values.integer, values.number, values.percentage)
+
+# Lengths of time, then every listed field that is a number.
 MEASURES: Final[dict[str, _Measure]] = {
     "age": _Measure(_age, parse_duration, timed=True),
     "run": _Measure(JobRow.run_seconds, parse_duration, timed=True),
     "silent": _Measure(lambda row, _: row.silence, parse_duration),
-    "faults": _Measure(lambda row, _: row.faults, _plain_number),
+    **{
+        field.attribute: _counted(field.attribute)
+        for field in ROW_FIELDS.values()
+        if field.kind.read in _COUNTS
+    },
+    "faults": _Measure(lambda row, _: row.faults or 0, _plain_number),
     "cpu": _Measure(lambda row, _: row.cpu, _plain_number),
-    "percent": _Measure(lambda row, _: row.percent, _plain_number),
-    "children": _Measure(lambda row, _: row.children, _plain_number),
 }
 COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,

@@ -1,15 +1,16 @@
 """What one table shows of the catalogue: its rows that pass a filter, in an order, kept right by every change."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
-from sortedcontainers import SortedList
-
 from gnjobs.health.states import ALL, group_of
+from gnjobs.records import values
+from gnjobs.records.fields import ROW_FIELDS, Field
 from gnjobs.watch.collections import KeyedRows
 from gnjobs.watch.filters import Filter
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import JobRow, default_order
 
 Value = Callable[[JobRow], Any]
 
@@ -41,12 +42,15 @@ def _children(row: JobRow) -> float | None:
     return None if not row.children else (row.children_done or 0) / row.children
 
 
-SORT_COLUMNS: Final[dict[str, Value]] = {
+def _listed(field: Field) -> Value:
+    read = attrgetter(field.attribute)
+    return (lambda row: _folded(read(row))) if field.kind.read is values.text else read
+
+
+# Every listed field sorts by its value, unless something else is meant by its name.
+SORT_COLUMNS: Final[dict[str, Value]] = {field.attribute: _listed(field) for field in ROW_FIELDS.values()} | {
     "state": lambda row: (-row.rank, row.state),
     "label": lambda row: row.label.casefold(),
-    "user": lambda row: _folded(row.user),
-    "type": lambda row: _folded(row.type),
-    "host": lambda row: _folded(row.host),
     "id": lambda row: row.id,
     "says": lambda row: _folded(row.says),
     "progress": lambda row: row.percent,
@@ -56,9 +60,7 @@ SORT_COLUMNS: Final[dict[str, Value]] = {
     "silent": _silence,
     "run": _run,
     "created": lambda row: row.created or None,
-    "started": lambda row: row.started,
-    "finished": lambda row: row.finished,
-    "faults": lambda row: row.faults,
+    "faults": lambda row: row.faults or 0,
 }
 
 
@@ -77,15 +79,12 @@ def _sort_key(column: str, descending: bool) -> Value:
 
 
 class SortedRows:
-    """Rows in one order; every change and every look at a position costs O(log N).
-
-    What comes first is kept last unless a column ascends, so that the default order is the rows' own and needs no keys.
-    """
+    """Rows in one order; what comes first is kept last unless a column ascends."""
 
     def __init__(self, sort: Sort = DEFAULT_SORT) -> None:
         self._backwards = sort.column is None or sort.descending
-        self._rows: Any = (
-            SortedList() if sort.column is None else KeyedRows(_sort_key(sort.column, sort.descending))
+        self._rows = KeyedRows(
+            default_order if sort.column is None else _sort_key(sort.column, sort.descending)
         )
 
     def __len__(self) -> int:
@@ -94,6 +93,10 @@ class SortedRows:
     def add(self, row: JobRow) -> None:
         """Put a row where it belongs."""
         self._rows.add(row)
+
+    def update(self, rows: Iterable[JobRow]) -> None:
+        """Put many rows where they belong."""
+        self._rows.update(rows)
 
     def discard(self, row: JobRow) -> bool:
         """Take out exactly this row; False where it is not there."""
@@ -105,8 +108,7 @@ class SortedRows:
         """The row at a position; raises `IndexError`."""
         if not 0 <= index < len(self._rows):
             raise IndexError(index)
-        row: JobRow = self._rows[-1 - index if self._backwards else index]
-        return row
+        return self._rows[-1 - index if self._backwards else index]
 
     def between(self, start: int, stop: int) -> list[JobRow]:
         """The rows from one position up to before another."""
@@ -120,15 +122,14 @@ class SortedRows:
 
     def index_of(self, row: JobRow) -> int | None:
         """The position of exactly this row, or None."""
-        found: int = self._rows.bisect_left(row)
+        found = self._rows.bisect_left(row)
         if found >= len(self._rows) or self._rows[found] is not row:
             return None
         return len(self._rows) - 1 - found if self._backwards else found
 
-    def after(self, row: JobRow | None) -> Iterator[JobRow]:
-        """The rows of the default order that come after this one; must not be changed meanwhile."""
-        found: Iterator[JobRow] = self._rows.irange(maximum=row, inclusive=(True, False), reverse=True)
-        return found
+    def after(self, key: Any) -> Iterator[JobRow]:
+        """The rows of the default order that come after this key (None: all); must not be changed meanwhile."""
+        return reversed(self._rows) if key is None else self._rows.before(key)
 
     def __iter__(self) -> Iterator[JobRow]:
         return reversed(self._rows) if self._backwards else iter(self._rows)
@@ -142,19 +143,15 @@ REFRESHED_A_SECOND = 20_000
 class _Filling:
     """Rows that are being collected from the catalogue's order, from its top, a few at a time.
 
-    `passed` is where the last row looked at ends: what lies above is changed at once, what lies below is still to come.
+    `passed` is the key of the last row looked at: what lies above is changed at once, what lies below is still to come.
     """
 
     def __init__(self, sort: Sort) -> None:
         self.rows = SortedRows(sort)
-        self.passed: JobRow | None = None
-
-    def move_past(self, row: JobRow) -> None:
-        # Without a prefix and a label it lies below every version of that row, whatever else changes in it.
-        self.passed = JobRow(row.rank, row.created, row.key, prefix="", label="", state="")
+        self.passed: Any = None
 
     def covers(self, row: JobRow) -> bool:
-        return self.passed is not None and row >= self.passed
+        return self.passed is not None and default_order(row) >= self.passed
 
 
 class Listing:
@@ -220,6 +217,16 @@ class Listing:
             covered = new if passes and new is not None and self._filling.covers(new) else None
             self._exchange(self._filling.rows, old, covered)
 
+    def extend(self, rows: Sequence[JobRow]) -> None:
+        """Follow rows that come new into the catalogue."""
+        if self._rows is not self._source:
+            rows = [row for row in rows if self.passes(row)]
+            if self.ready:
+                self._rows.update(rows)
+            if self._filling is not None:
+                self._filling.rows.update(row for row in rows if self._filling.covers(row))
+        self.version += 1
+
     def _exchange(self, rows: SortedRows, old: JobRow | None, new: JobRow | None) -> None:
         changed = old is not None and rows.discard(old)
         if new is not None:
@@ -235,10 +242,9 @@ class Listing:
             return False
         looked = list(islice(self._source.after(filling.passed), ROWS_A_STEP))
         added = [row for row in looked if self.passes(row)]
-        for row in added:
-            filling.rows.add(row)
+        filling.rows.update(added)
         if looked:
-            filling.move_past(looked[-1])
+            filling.passed = default_order(looked[-1])
         if len(looked) < ROWS_A_STEP:
             self._finish()
         elif added and filling.rows is self._rows:

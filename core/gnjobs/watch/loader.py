@@ -1,5 +1,6 @@
 """Everything that Redis holds, a piece at a time: the unfinished and the new, then all others, then the unindexed."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -7,16 +8,19 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.indexes import record_ids, without_index
-from gnjobs.records.keys import is_id
+from gnjobs.records.indexes import without_index
+from gnjobs.records.keys import ids_among, is_id
 from gnjobs.watch.collections import IdSet
 from gnjobs.watch.reading import READ_AT_ONCE, Source
 from gnjobs.watch.rows import Change, JobRow
 
 FIRST_PAGE = 100
+# So many that the server goes on with the next ones while we read the first.
+_LOADED_AT_ONCE = 2000
 _SCANNED_AT_ONCE = 1000
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
+_MOST_COUNTED_USERS = 1000
 
 
 class Loader:
@@ -40,9 +44,10 @@ class Loader:
             yield Change(rows=(*self._unfinished(source, seen, 0), *self._newest(source, seen)))
         for source, seen in zip(self._sources, self._seen, strict=True):
             yield from self._further_unfinished(source, seen)
-        total = max(1, sum(self._cardinality(source) for source in self._sources))
+        indexed = sum((self._indexed(source) for source in self._sources), Counter[str | None]())
+        yield Change(indexed=indexed)
         for source, seen in zip(self._sources, self._seen, strict=True):
-            yield from self._rest(source, seen, total)
+            yield from self._rest(source, seen, max(1, indexed[None]))
         for number, (source, seen) in enumerate(zip(self._sources, self._seen, strict=True)):
             yield from self._unindexed(source, seen, number)
         self._seen.clear()
@@ -50,8 +55,8 @@ class Loader:
 
     def _unfinished(self, source: Source, seen: IdSet, start: int) -> list[JobRow]:
         """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
-        page = self._page(source, source.keys.unfinished, start, READ_AT_ONCE)
-        return source.read([job_id for job_id in page if is_id(job_id) and seen.add(job_id)]).rows
+        page = self._page(source, source.keys.unfinished, start, READ_AT_ONCE) or []
+        return source.read(seen.add_all(page)).rows
 
     def _further_unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
         total = self._allowed(source.client.zcard, source.keys.unfinished) or 0
@@ -65,14 +70,14 @@ class Loader:
 
     def _newest(self, source: Source, seen: IdSet) -> Iterator[JobRow]:
         for index in self._index(source):
-            yield from self._read_unseen(source, seen, self._page(source, index, 0, FIRST_PAGE))
+            yield from self._read_unseen(source, seen, self._page(source, index, 0, FIRST_PAGE) or [])
 
     def _rest(self, source: Source, seen: IdSet, total: int) -> Iterator[Change]:
         for index in self._index(source):
             start = FIRST_PAGE
-            while page := self._page(source, index, start, READ_AT_ONCE):
+            while (page := self._page(source, index, start, _LOADED_AT_ONCE)) is not None:
                 rows = self._read_unseen(source, seen, page)
-                start += READ_AT_ONCE
+                start += _LOADED_AT_ONCE
                 loaded = sum(map(len, self._seen))
                 yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
 
@@ -92,13 +97,14 @@ class Loader:
                 return
 
     def _unindexed_ids(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> list[str]:
-        """The ids of the records among these keys that no index has; other users' jobs are in one that was not read."""
-        unseen = [job_id for job_id in record_ids(source.keys, names) if job_id not in seen]
-        return unseen if source.users is None else without_index(source.client, source.keys, unseen)
+        """The ids of the records among these keys; other users' jobs, whose index was not read, are left out."""
+        ids = source.keys.records(names)
+        if source.users is None:
+            return ids
+        return without_index(source.client, source.keys, [job_id for job_id in ids if job_id not in seen])
 
     def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[JobRow, ...]:
-        unseen = [job_id for job_id in ids if is_id(job_id) and seen.add(job_id)]
-        return tuple(source.read_mostly_finished(unseen).rows)
+        return tuple(source.read_mostly_finished(seen.add_all(ids)).rows)
 
     def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
         if progress < self._told + _LEAST_PROGRESS:
@@ -106,12 +112,27 @@ class Loader:
         self._told = min(progress, 0.99)
         return Change(rows=rows, progress=self._told)
 
-    def _page(self, source: Source, index: str, start: int, count: int) -> list[str]:
+    def _page(self, source: Source, index: str, start: int, count: int) -> list[str] | None:
+        """The ids among these members of an index; None beyond its end."""
         found = self._allowed(source.client.zrevrange, index, start, start + count - 1)
-        return [values.text(member) or "" for member in found or ()]
+        return ids_among(found) if found else None
 
-    def _cardinality(self, source: Source) -> int:
-        return sum(int(self._allowed(source.client.zcard, index) or 0) for index in self._index(source))
+    def _indexed(self, source: Source) -> Counter[str | None]:
+        """How many jobs the indexes list: in all (None), and of each user."""
+        users = source.users
+        if users is None:
+            found = self._allowed(source.client.zrevrange, source.keys.users, 0, _MOST_COUNTED_USERS - 1)
+            users = frozenset(values.text(member) or "" for member in found or ())
+        named = [user for user in users if is_id(user)]
+        pipe = source.client.pipeline(transaction=False)
+        for index in (source.keys.jobs, *map(source.keys.user_jobs, named)):
+            pipe.zcard(index)
+        everything, *replies = (
+            reply if isinstance(reply, int) else 0 for reply in pipe.execute(raise_on_error=False)
+        )
+        counts = Counter[str | None](dict(zip(named, replies, strict=True)))
+        counts[None] = everything if source.users is None else counts.total()
+        return counts
 
     def _allowed(self, command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """Run a read command; None where the server refuses it, which a key of another type is no reason to tell."""

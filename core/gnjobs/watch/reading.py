@@ -1,7 +1,10 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from functools import lru_cache
+from itertools import repeat
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import redis
 
@@ -9,11 +12,21 @@ from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import LIST_FIELDS, Job, children_summary, read_job_list
+from gnjobs.records.fields import (
+    ALIASES,
+    FILENAME_FIELD,
+    JOB_FIELDS,
+    LIST_FIELDS,
+    ROW_FIELDS,
+    Job,
+    Reader,
+    children_summary,
+    read_job_list,
+)
 from gnjobs.records.keys import Keys
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.uploader import dated
-from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, ended_children, row_of
+from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
 
 def _bulk(text: str) -> bytes:
@@ -27,15 +40,17 @@ class RecordPipeline:
     def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
         self._pool: Any = client.connection_pool
         self._keys = keys
-        self._head = b"*%d\r\n%s" % (len(fields) + 2, _bulk("HMGET"))
-        self._fields = b"".join(map(_bulk, fields))
+        self._before = b"*%d\r\n%s$" % (len(fields) + 2, _bulk("HMGET"))
+        self._after = b"\r\n" + b"".join(map(_bulk, fields))
 
     def read(self, job_ids: Iterable[str]) -> list[Any]:
         """The values of each job's fields in order, or the `ResponseError` with which the server refused.
 
-        Raises what the connection raises. All replies are in memory at once: a few hundred ids are a good number.
+        The ids have been checked. Raises what the connection raises. All replies are in memory at once: a few hundred
+        ids are a good number.
         """
-        commands = [self._head + _bulk(self._keys.job(job_id)) + self._fields for job_id in job_ids]
+        names = [(self._keys.jobs_namespace + job_id).encode() for job_id in job_ids]
+        commands = [b"%s%d\r\n%s%s" % (self._before, len(name), name, self._after) for name in names]
         if not commands:
             return []
         connection = self._pool.get_connection()
@@ -100,122 +115,134 @@ def _why(info: Mapping[str, Any], rising: set[str]) -> str:
     return ""
 
 
-Known = TypeVar("Known")
+_MOST_REMEMBERED: Final = 50_000
+_LONGEST_REMEMBERED: Final = 80
 
-_MOST_SHARED_WORDS = 50_000
-_LONGEST_SHARED_WORD = 80
+# What is read of every job first, then what the row of one that has ended may need besides.
+BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary")
+FURTHER_FIELDS: Final = (
+    *ALIASES, FILENAME_FIELD, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
+)  # fmt: skip
+_STATUS: Final = BRIEF_FIELDS.index("status")
+_always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ("label", *ALIASES.values())))
+_SUCCESS: Final = SUCCESS.encode()
+_FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
 
-# What is read of every job; `RowReader.read` takes it apart in this order.
-ROW_FIELDS: Final = (
-    "status",
-    "job-type",
-    "user-id",
-    "label",
-    "created",
-    "started",
-    "finished",
-    "percent",
-    "faults",
-    "children",
-    "children-summary",
-    "host",
-    "message",
-    "filename",
-    "command",
-    "job_type",
-    "user_id",
-    "exit-code",
-    "signal",
-    "error",
-    "stop-by",
-    "stop-reason",
-)
+
+class _Meanings(dict[bytes | None, Any]):
+    """What stored values mean, remembered, since many records share few; a word is thus kept once."""
+
+    def __init__(self, read: Reader) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, value: bytes | None) -> Any:
+        meaning = self._read(value)
+        if value is None or len(value) <= _LONGEST_REMEMBERED:
+            if len(self) >= _MOST_REMEMBERED:
+                self.clear()
+            self[value] = meaning
+        return meaning
+
+
+class _Columns:
+    """The stored values of many jobs by field; what was not read is missing in all of them."""
+
+    def __init__(self, listed: Sequence[Sequence[bytes | None]]) -> None:
+        self._nothing: Sequence[bytes | None] = [None] * len(listed)
+        found = zip(*listed, strict=True)
+        self._stored: dict[str, Sequence[bytes | None]] = dict(
+            zip(BRIEF_FIELDS + FURTHER_FIELDS, found, strict=False)
+        )
+        for alias, name in ALIASES.items():
+            if alias in self._stored:
+                pairs = zip(self[name], self[alias], strict=True)
+                self._stored[name] = [other if own is None else own for own, other in pairs]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._stored
+
+    def __getitem__(self, name: str) -> Sequence[bytes | None]:
+        return self._stored.get(name, self._nothing)
 
 
 class RowReader:
-    """Makes rows of the jobs under one prefix; words that many of them share are kept once."""
+    """Makes rows of jobs that have ended under one prefix, column by column, since that is quick."""
 
     def __init__(self, prefix: str = "", *, key_prefix: str = "") -> None:
         self.prefix = prefix
         self._key_prefix = key_prefix
-        self._words: dict[bytes, str] = {}
-        self._percentages: dict[bytes, float | None] = {}
+        self._meanings: dict[Reader, _Meanings] = {}
 
     def key(self, job_id: str) -> str:
         """Name the row of a job in the catalogue."""
         return self._key_prefix + job_id
 
-    def read_whole(
-        self, job_id: str, listed: Sequence[bytes | None], names: Sequence[str] = LIST_FIELDS
-    ) -> JobRow | None:
-        """Make a row of the values of these fields; None where there is no record."""
-        job = read_job_list(job_id, listed, names)
-        return None if job is None else row_of(job, prefix=self.prefix, key=self.key(job_id))
+    @staticmethod
+    def needs_further(brief: Sequence[bytes | None]) -> bool:
+        """Whether the row of this ended job needs `FURTHER_FIELDS`."""
+        return brief[_STATUS] != _SUCCESS or not all(_always_there(brief))
 
-    def read(self, job_id: str, listed: Sequence[bytes | None]) -> JobRow | None:
-        """Make a row of the values of `ROW_FIELDS`; None for a job that has not ended and must be read whole."""
-        status = self._word(listed[0])
-        if status == SUCCESS:
-            return self._read_success(job_id, listed)
-        return self.read_whole(job_id, listed, ROW_FIELDS) if status in FINAL_STATUSES else None
+    def read(self, job_ids: Sequence[str], listed: Sequence[Sequence[bytes | None]]) -> list[JobRow]:
+        """Make rows of the values of `BRIEF_FIELDS`, in all of which `FURTHER_FIELDS` follow or in none."""
+        if not job_ids:
+            return []
+        stored = _Columns(listed)
+        made: dict[str, Iterable[Any]] = {
+            field.attribute: self._read(field.kind.read, stored[name]) for name, field in ROW_FIELDS.items()
+        }
+        made |= {
+            "rank": repeat(RANK_FINISHED),
+            "created": [at or 0.0 for at in values.many_seconds(stored["created"])],
+            "key": [self._key_prefix + job_id for job_id in job_ids],
+            "prefix": repeat(self.prefix),
+            "label": _labels(stored, job_ids),
+            "state": map(_state_word, made["status"], made["faults"]),
+            "children_done": self._read(_children_done, stored["children-summary"]),
+            "says": self._last_words(made["status"], stored),
+            "job": repeat(None),
+        }
+        return list(map(JobRow, *(made[name] for name in JobRow.__struct_fields__)))
 
-    def _read_success(self, job_id: str, listed: Sequence[bytes | None]) -> JobRow:
-        _, job_type, user, label, created, started, finished, percent, faulty, children = listed[:10]
-        summary, host, message, filename, command, type_alias, user_alias = listed[10:17]
-        faults = values.integer(faulty) or 0
-        return JobRow(
-            RANK_FINISHED,
-            values.seconds(created) or 0.0,
-            self.key(job_id),
-            self.prefix,
-            (values.text(label or filename or command) or job_id)[:LONGEST_TEXT],
-            state_of(SUCCESS, OK, faults).word,
-            SUCCESS,
-            self._word(type_alias if job_type is None else job_type),
-            self._word(user_alias if user is None else user),
-            self._word(host),
-            self._percentage(percent),
-            faults,
-            values.integer(children),
-            ended_children(children_summary(summary)) if summary else None,
-            values.seconds(started),
-            values.seconds(finished),
-            self._message(message),
-        )
+    def _read(self, read: Reader, column: Sequence[bytes | None]) -> list[Any]:
+        if read is values.seconds:
+            return values.many_seconds(column)
+        meanings = self._meanings.get(read)
+        if meanings is None:
+            meanings = self._meanings[read] = _Meanings(read)
+        return [meanings[value] for value in column]
 
-    def _message(self, value: bytes | None) -> str | None:
-        if not value:
-            return None
-        if len(value) <= _LONGEST_SHARED_WORD:
-            return self._word(value)
-        return (values.text(value) or "")[:LONGEST_TEXT]
-
-    def _word(self, value: bytes | None) -> str | None:
-        if value is None:
-            return None
-        found = self._words.get(value)
-        if found is None:
-            found = values.text(value) or ""
-            if len(value) <= _LONGEST_SHARED_WORD:
-                _remember(self._words, value, found)
-        return found
-
-    def _percentage(self, value: bytes | None) -> float | None:
-        if value is None:
-            return None
-        if value not in self._percentages:
-            _remember(self._percentages, value, values.percentage(value))
-        return self._percentages[value]
+    def _last_words(self, statuses: Iterable[str], stored: _Columns) -> Iterable[str | None]:
+        if "error" not in stored:
+            return self._read(_message, stored["message"])
+        read = {name: JOB_FIELDS[name].kind.read for name in _SAYING}
+        return map(last_word, statuses, *(self._read(read[name], stored[name]) for name in _SAYING))
 
 
-def _remember(known: dict[bytes, Known], value: bytes, meaning: Known) -> None:
-    if len(known) >= _MOST_SHARED_WORDS:
-        known.clear()
-    known[value] = meaning
+# In the order in which `last_word` takes them.
+_SAYING: Final = ("message", "error", "stop-by", "stop-reason", "signal", "exit-code")
+
+
+def _labels(stored: _Columns, job_ids: Sequence[str]) -> Iterable[str]:
+    found = zip(stored["label"], stored[FILENAME_FIELD], stored["command"], job_ids, strict=True)
+    named = (label or filename or command or job_id.encode() for label, filename, command, job_id in found)
+    return (name.decode("utf-8", "surrogateescape")[:LONGEST_TEXT] for name in named)
+
+
+def _message(value: bytes | str | None) -> str | None:
+    return cut(values.text(value))
+
+
+def _children_done(value: bytes | str | None) -> int | None:
+    return ended_children(children_summary(value))
+
+
+@lru_cache(maxsize=1000)
+def _state_word(status: str, faults: int | None) -> str:
+    return state_of(status, OK, faults).word
 
 
 READ_AT_ONCE = 500
-_FINAL = frozenset(status.encode() for status in FINAL_STATUSES)
 
 
 class Found(NamedTuple):
@@ -246,7 +273,8 @@ class Source:
         self.users = users
         self._lifetime = lifetime
         self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
-        self._brief = RecordPipeline(client, keys, ROW_FIELDS)
+        self._brief = RecordPipeline(client, keys, BRIEF_FIELDS)
+        self._further = RecordPipeline(client, keys, FURTHER_FIELDS)
         self._whole = RecordPipeline(client, keys, LIST_FIELDS)
 
     def key(self, job_id: str) -> str:
@@ -277,20 +305,37 @@ class Source:
             known = [job for job in jobs if job is not None]
             rows = {job.id: self._row(job) for job in dated(self.client, self.keys, known, self._lifetime)}
             for job_id in ids:
-                self._keep(found, job_id, rows.get(job_id))
+                self._keep(found, self.key(job_id), rows.get(job_id))
         return found
 
     def read_mostly_finished(self, job_ids: Sequence[str]) -> Found:
         """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole."""
-        found, whole = Found([], []), []
+        ended, whole = {}, []
         for job_id, reply in zip(job_ids, self._brief.read(job_ids), strict=True):
-            row = self._rows.read(job_id, reply) if isinstance(reply, list) and reply[0] in _FINAL else None
-            if row is None or (self._lifetime and not row.created and row.started is None):
-                whole.append(job_id)
+            if isinstance(reply, list) and reply[_STATUS] in _FINAL:
+                ended[job_id] = reply
             else:
-                self._keep(found, job_id, row)
+                whole.append(job_id)
+        rows = self._ended_rows(ended)
+        if self._lifetime:
+            whole += [row.id for row in rows if not row.created and row.started is None]
+            rows = [row for row in rows if row.created or row.started is not None]
+        found = Found(rows, [])
+        if self.users is not None:
+            found = Found([], [])
+            for row in rows:
+                self._keep(found, row.key, row)
         others = self.read(whole)
         return Found(found.rows + others.rows, found.gone + others.gone)
+
+    def _ended_rows(self, brief: dict[str, list[bytes | None]]) -> list[JobRow]:
+        more = [job_id for job_id, reply in brief.items() if self._rows.needs_further(reply)]
+        further = {
+            job_id: brief.pop(job_id) + reply
+            for job_id, reply in zip(more, self._further.read(more), strict=True)
+            if isinstance(reply, list)
+        }
+        return [row for each in (brief, further) for row in self._rows.read(list(each), list(each.values()))]
 
     def _job(self, job_id: str, reply: Any) -> Job | None:
         if isinstance(reply, list):
@@ -300,11 +345,11 @@ class Source:
     def _row(self, job: Job) -> JobRow:
         return row_of(job, prefix=self.keys.prefix, key=self.key(job.id))
 
-    def _keep(self, found: Found, job_id: str, row: JobRow | None) -> None:
+    def _keep(self, found: Found, key: str, row: JobRow | None) -> None:
         if row is not None and (self.users is None or row.user in self.users):
             found.rows.append(row)
         else:
-            found.gone.append(self.key(job_id))
+            found.gone.append(key)
 
 
 def make_sources(

@@ -7,42 +7,34 @@ then unfinished, then by creation.
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Any, Final, Literal
 
 import msgspec
 
 from gnjobs.health.states import State, state_of
 from gnjobs.health.verdict import OK
-from gnjobs.records.fields import ChildrenSummary, Job
+from gnjobs.records.fields import ROW_FIELDS, ChildrenSummary, Job, Listed
 from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, LOST, STOPPING
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
 
 
-class JobRow(msgspec.Struct, frozen=True, order=True, gc=False):
-    """One job in a list; times in unix seconds, `created` 0 where unknown, None for what is not known.
+class JobRow(Listed, frozen=True, gc=False):
+    """One job in a list: the listed fields of its record, and what a list makes of others; times in unix seconds.
 
-    `key` names the row in the catalogue (the id; under further prefixes that are watched, with the prefix), `says` is
-    the last word on the job, `job` the record as lists read it, while the job is unfinished.
+    `created` is 0 where unknown. `key` names the row in the catalogue (the id; under further prefixes that are
+    watched, with the prefix), `says` is the last word on the job, `job` the record while the job is unfinished.
     """
 
-    rank: int
-    created: float
-    key: str
-    prefix: str
-    label: str
-    state: str
-    status: str | None = None
-    type: str | None = None
-    user: str | None = None
-    host: str | None = None
-    percent: float | None = None
-    faults: int = 0
-    children: int | None = None
+    rank: int = RANK_UNFINISHED
+    created: float = 0.0
+    key: str = ""
+    prefix: str = ""
+    label: str = ""
+    state: str = ""
     children_done: int | None = None
-    started: float | None = None
-    finished: float | None = None
     says: str | None = None
     job: Job | None = None
 
@@ -99,11 +91,12 @@ class JobRow(msgspec.Struct, frozen=True, order=True, gc=False):
         return msgspec.structs.replace(self, state=state.word, rank=rank_of(state))
 
 
-def _shared(word: str | None) -> str | None:
-    return None if word is None else sys.intern(word)
+# By what rows are ordered as long as nobody sorts them: what comes last in this order is shown first.
+default_order: Final = attrgetter("rank", "created", "key")
 
 
-def _cut(text: str | None) -> str | None:
+def cut(text: str | None) -> str | None:
+    """As much of a text as a list keeps."""
     return text[:LONGEST_TEXT] if text else None
 
 
@@ -111,19 +104,22 @@ def _last_line(text: str | None) -> str | None:
     return next((line for line in reversed(text[-4096:].split("\n")) if line.strip()), None) if text else None
 
 
-def _says(job: Job) -> str | None:
+def last_word(
+    status: str | None,
+    message: str | None,
+    error: str | None,
+    stop_by: str | None,
+    stop_reason: str | None,
+    signal: int | None,
+    exit_code: int | None,
+) -> str | None:
     """Choose the last word on a job: why it was stopped, what went wrong, or what it says itself."""
-    if job.stop_by and job.status in {KILLED, STOPPING}:
-        return _cut(f"by {job.stop_by}: {job.stop_reason}" if job.stop_reason else f"by {job.stop_by}")
-    if job.status in {ERROR, LOST, KILLED}:
-        return _cut(_last_line(job.error)) or _cut(job.message) or _how_it_exited(job)
-    return _cut(job.message)
-
-
-def _how_it_exited(job: Job) -> str | None:
-    if job.signal:
-        return f"signal {job.signal}"
-    return f"exit code {job.exit_code}" if job.exit_code else None
+    if stop_by and status in {KILLED, STOPPING}:
+        return cut(f"by {stop_by}: {stop_reason}" if stop_reason else f"by {stop_by}")
+    if status not in {ERROR, LOST, KILLED}:
+        return cut(message)
+    exited = f"signal {signal}" if signal else f"exit code {exit_code}" if exit_code else None
+    return cut(_last_line(error)) or cut(message) or exited
 
 
 def ended_children(summary: ChildrenSummary | None) -> int | None:
@@ -141,26 +137,26 @@ def rank_of(state: State) -> int:
 def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
     """Make a row of a record that was read and, while it is unfinished, judged."""
     state = state_of(job.status, verdict, job.faults)
+    kept = {field.attribute: _shared(getattr(job, field.attribute)) for field in ROW_FIELDS.values()}
     return JobRow(
+        **kept | {"started": job.began},
         rank=rank_of(state),
         created=job.created or job.estimated_start or 0.0,
         key=key or job.id,
         prefix=prefix,
         label=job.name[:LONGEST_TEXT],
         state=state.word,
-        status=_shared(job.status),
-        type=_shared(job.type),
-        user=_shared(job.user),
-        host=_shared(job.host),
-        percent=job.percent,
-        faults=job.faults or 0,
-        children=job.children,
         children_done=ended_children(job.children_summary),
-        started=job.began,
-        finished=job.finished,
-        says=_says(job),
+        says=last_word(
+            job.status, job.message, job.error, job.stop_by, job.stop_reason, job.signal, job.exit_code
+        ),
         job=None if job.is_final else job,
     )
+
+
+def _shared(value: Any) -> Any:
+    """The value itself; words that many rows have, such as users and hosts, are kept once."""
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 FeedKind = Literal["connecting", "live", "polling", "away"]
@@ -190,6 +186,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     `touched` names the records (child None) and children that changed in Redis, by the row's key; `events` says that
     the log grew; `progress` runs from 0 to 1 while everything is loaded. Between the sweeps `begin` and `end` every
     job is told anew, so a row that was not is gone. `presences` answers what was asked by `Watcher.look_at`.
+    `indexed` tells, before all are loaded, how many jobs the indexes list: in all (None) and of each user.
     """
 
     rows: tuple[JobRow, ...] = ()
@@ -200,3 +197,4 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     progress: float | None = None
     sweep: Sweep = ""
     presences: Mapping[str, Any] = {}
+    indexed: Mapping[str | None, int] | None = None

@@ -124,7 +124,7 @@ class WatchSession:
             if self._poll is not None:
                 self._poll.loaded()
             self._deliver(Change(sweep="end" if self._sweeping else "", progress=1.0))
-        elif change.rows or change.progress is not None:
+        elif change != Change():
             self._deliver(change)
 
     def _patience(self) -> float:
