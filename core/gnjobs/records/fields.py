@@ -184,7 +184,9 @@ class Job(Listed, frozen=True, kw_only=True):
     written: Annotated[Whole, Stored(_BEAT, "What they wrote to disk.", unit="bytes")] = None
     processes: Annotated[Whole, Stored(_BEAT, "How many processes the job has.")] = None
     lines: Annotated[Whole, Stored(_BEAT, "How many lines the job's own output has.")] = None
-    idle_since: Annotated[Moment, Stored(_BEAT, "Since when no process of the job has done anything.")] = None
+    idle_since: Annotated[Moment, Stored(_BEAT, "When a process of the job last read or wrote anything.")] = (
+        None
+    )
     last_output: Annotated[
         Moment, Stored(_BEAT, "When a line or progress last came from the job or any child.")
     ] = None
