@@ -6,7 +6,8 @@ that is found in Redis makes it raise.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Annotated, Any, Final, NamedTuple, get_type_hints
+from itertools import chain
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -276,7 +277,8 @@ def run_seconds(part: Job | Child, now: float) -> float | None:
 def _table(record: type) -> dict[str, Field]:
     """The annotated fields of a struct by their names in Redis, in order."""
     fields = []
-    for attribute, hint in get_type_hints(record, include_extras=True).items():
+    annotated = [getattr(base, "__annotations__", {}) for base in reversed(record.__mro__)]
+    for attribute, hint in chain.from_iterable(each.items() for each in annotated):
         if metadata := getattr(hint, "__metadata__", None):
             kind, stored = metadata
             name = stored.name or attribute.replace("_", "-")
