@@ -17,6 +17,8 @@ from tests.support.hostile import harmless
 from tests.support.servers import running_server
 from tests.support.terminal import Terminal, gnjobs
 
+pytestmark = pytest.mark.xdist_group("places")  # they share one walk
+
 # Which field's text is to be seen on which screen.
 PLACES: dict[str, tuple[str, ...]] = {
     "JobsScreen": ("label", "message", "type", "host", "user"),

@@ -1,6 +1,6 @@
 """Every key that a job or an index has, as each type that Redis knows: what somebody's mistake could leave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import redis
 
@@ -44,8 +44,12 @@ INDEXES: dict[str, str] = {
 
 def job_with(client: redis.Redis, key_name: str, type_name: str) -> str:
     """Write a job that is right but for one key, which is of this type; return its id."""
-    job_id = f"{key_name}-as-{type_name}"
-    is_foreign = key_name.startswith("foreign")
+    return job_with_all(client, f"{key_name}-as-{type_name}", {key_name: type_name})
+
+
+def job_with_all(client: redis.Redis, job_id: str, types: Mapping[str, str]) -> str:
+    """Write a job that is right but for some keys, each of which is of a type; return its id."""
+    is_foreign = any(key_name.startswith("foreign") for key_name in types)
     fields = {"jobid": job_id, "status": "running", "command": "true", "label": job_id, "user-id": USER}
     if not is_foreign:
         fields |= {"created": "1700000000", "heartbeat": "1700000001", "host": "gn-web1"}
@@ -54,7 +58,14 @@ def job_with(client: redis.Redis, key_name: str, type_name: str) -> str:
         client.zadd(KEYS.jobs, {job_id: 1700000000})
         client.zadd(KEYS.unfinished, {job_id: 1700000000})
     client.hset(KEYS.job(job_id), mapping=fields)
-    key = JOB_KEYS[key_name](job_id)
-    client.delete(key)
-    TYPES[type_name](client, key)
+    for key_name, type_name in types.items():
+        key = JOB_KEYS[key_name](job_id)
+        client.delete(key)
+        TYPES[type_name](client, key)
     return job_id
+
+
+def shifted_types(key_names: Sequence[str], shift: int) -> dict[str, str]:
+    """A type for each of some keys: over all shifts, each key is once of each type."""
+    names = list(TYPES)
+    return {key: names[(place + shift) % len(names)] for place, key in enumerate(key_names)}

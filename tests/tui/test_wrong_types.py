@@ -11,10 +11,9 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.screens.users import UsersScreen
-from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, shows, until
 from tests.support.servers import Server
-from tests.support.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with
+from tests.support.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with, job_with_all, shifted_types
 
 REFUSALS = ("WRONGTYPE", "Traceback", "codec")
 
@@ -49,16 +48,17 @@ def refusals(pilot: Pilot[None]) -> list[str]:
     return [text for text in said if any(word in text for word in REFUSALS)]
 
 
-@pytest.mark.parametrize("key_name", JOB_KEYS)
-async def test_jobs_with_a_key_of_another_type(server: Server, key_name: str) -> None:
-    client = server.client()
-    ids = {job_with(client, key_name, type_name) for type_name in TYPES}
+OURS = [name for name in JOB_KEYS if name != "record" and not name.startswith("foreign")]
+FOREIGN = [name for name in JOB_KEYS if name.startswith("foreign")]
+
+
+@pytest.mark.parametrize("shift", range(len(TYPES)))
+@pytest.mark.parametrize("key_names", [["record"], OURS, FOREIGN], ids=["record", "ours", "foreign"])
+async def test_a_job_with_keys_of_other_types(server: Server, key_names: list[str], shift: int) -> None:
+    job_with_all(server.client(), "job-1", shifted_types(key_names, shift))
     async with dashboard(server, size=(120, 36)) as pilot:
-        await until(pilot, lambda: len(pilot.app.jobs.catalogue) == len(ids), "all jobs")
-        table = pilot.app.screen.query_one(VirtualTable)
-        for place in range(len(ids)):
-            table.move_to(place)
-            await walk_through_the_job(pilot)
+        await until(pilot, lambda: len(pilot.app.jobs.catalogue) == 1, "the job")
+        await walk_through_the_job(pilot)
         assert refusals(pilot) == []
 
 
