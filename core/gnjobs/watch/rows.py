@@ -15,7 +15,7 @@ import msgspec
 from gnjobs.health.states import State, state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records.fields import ROW_FIELDS, ChildrenSummary, Job, Listed
-from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, LOST, STOPPING
+from gnjobs.records.statuses import ERROR, KILLED, LOST, STOPPING, SUCCESS
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
@@ -123,10 +123,8 @@ def last_word(
 
 
 def ended_children(summary: ChildrenSummary | None) -> int | None:
-    """How many children have ended, None where nothing is said of them."""
-    if summary is None:
-        return None
-    return sum(count for status, count in summary.counts.items() if status in FINAL_STATUSES)
+    """How many children have done their work, None where nothing is said of them."""
+    return None if summary is None else summary.counts.get(SUCCESS, 0)
 
 
 def rank_of(state: State) -> int:
