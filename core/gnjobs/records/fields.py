@@ -258,6 +258,10 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     partial_line: Annotated[
         Text, Stored("the child, at most once a second", "An output line that is not finished yet.")
     ] = None
+    may_fail: Annotated[
+        Whole,
+        Stored("parent, when it allocates the child", "1 where its failure is no error of the job's."),
+    ] = None
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
 
@@ -290,6 +294,7 @@ JOB_FIELDS: Final = _table(Job)
 CHILD_FIELDS: Final = _table(Child)
 ROW_FIELDS: Final = _table(Listed)
 ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
+MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
 MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a supervisor of ours runs
 FILENAME_FIELD: Final = "filename"  # gn-uploader's name for what a job is about

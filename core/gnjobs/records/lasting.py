@@ -14,6 +14,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import readable
+from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.scripts import Value, add_children, add_transition, make_hash, set_fields
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
@@ -21,8 +22,6 @@ from gnjobs.records.values import encode_text
 
 # How long an end is watched after it was stored: a journal that is synced every second may lose two.
 LASTING_SECONDS = 2.5
-# In a child's hash: its job may end as `success` though this child does not.
-MAY_FAIL_FIELD = "may-fail"
 _AT_ONCE = 500
 
 

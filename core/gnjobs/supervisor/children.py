@@ -9,9 +9,9 @@ import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.fields import ChildrenSummary
+from gnjobs.records.fields import MAY_FAIL_FIELD, ChildrenSummary
 from gnjobs.records.keys import CHILD_FIELD, Keys, is_id
-from gnjobs.records.lasting import MAY_FAIL_FIELD, Statement, new_child, say
+from gnjobs.records.lasting import Statement, new_child, say
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import (
     ERROR,
