@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.benchmarks.measure import Measurement, median, spread, times_of
+from gnjobs.records.connection import connect
+from tests.benchmarks.measure import Measurement, median, percentile, spread, times_of
+from tests.benchmarks.screen import Screen
 from tests.support.command import environment
 from tests.support.population import populate
 from tests.support.recording import Mark, Recording
@@ -17,6 +19,8 @@ from tests.support.servers import running_server
 from tests.support.terminal import gnjobs
 
 RUNS = 9
+# Fewer are loaded before the keys are pressed.
+FEWEST_LOADING = 500_000
 COLUMNS, ROWS = 160, 50
 # Less than one screen of blanks, more than the sequences that set a terminal up.
 FIRST_FRAME_BYTES = 2000
@@ -63,6 +67,20 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
                 lambda: _seconds_until([sys.executable, "-c", EMPTY_APP], server.url, None),
                 budget,
             )
+        if jobs >= FEWEST_LOADING:
+            yield _keys_while_loading(server.url, newest, jobs)
+
+
+def _keys_while_loading(url: str, newest: str, jobs: int) -> Measurement:
+    """Down keys from the moment on at which the newest jobs are on screen and the others are being read."""
+    with Recording(gnjobs(), COLUMNS, ROWS, environment(url)) as terminal, connect(url) as client:
+        terminal.wait_for(newest)
+        taken = Screen(terminal, client, url).key_presses()
+        assert "loading" in terminal.wait_for(lambda _: True), "all was loaded before the last key was shown"
+    late = percentile(taken, 99)
+    return Measurement(
+        name=f"key press shown while loading, N = {jobs}, p99", value=late, unit="s", budget=0.05
+    )
 
 
 def _compared(

@@ -20,6 +20,27 @@ def test_troubled_first_then_unfinished_then_newest() -> None:
     assert catalogue.counts() == {"all": 6, "trouble": 1, "running": 1, "waiting": 0, "failed": 0, "done": 4}
 
 
+def test_all_are_counted_before_all_are_loaded() -> None:
+    catalogue, _, _ = make()
+    catalogue.apply(Change(rows=(job(1), job(2, "running", user="mhall")), progress=0.0))
+    catalogue.apply(Change(indexed={None: 1000, "tux": 900, "mhall": 100}))
+    assert (catalogue.counts()["all"], catalogue.counts()["done"]) == (1000, 1)
+    assert catalogue.counts({"tux", "nobody"})["all"] == 900
+    assert catalogue.user_counts()["mhall"]["all"] == 100
+    # What is loaded in the end is what there is: an index may name jobs whose records are gone.
+    catalogue.apply(Change(progress=1.0))
+    assert catalogue.counts()["all"] == 2
+    assert catalogue.counts({"tux"})["all"] == 1
+
+
+def test_what_is_read_anew_is_counted_as_it_is() -> None:
+    catalogue, _, _ = make()
+    catalogue.put([job(1)])
+    catalogue.apply(Change(sweep="begin", progress=0.0))
+    catalogue.apply(Change(indexed={None: 1000}))
+    assert catalogue.counts()["all"] == 1
+
+
 def test_time_alone_makes_a_verdict_and_judges_only_those_that_are_due() -> None:
     catalogue, judge, clock = make()
     catalogue.put([job(n, "running", heartbeat=990.0 + n) for n in range(5)])

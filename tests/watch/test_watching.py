@@ -1,5 +1,7 @@
 """Watching a real server: whatever changes there, whoever changes it, is told, and nothing that is gone stays."""
 
+import subprocess
+import sys
 import threading
 
 import redis
@@ -27,6 +29,42 @@ def test_everything_is_loaded_the_unfinished_first(server: Server) -> None:
         newest = [f"old-{number}" for number in range(699, 599, -1)]
         assert [row.id for row in first.rows] == ["at-work", *newest]
         assert [state.kind for state in seen.states] == ["connecting", "live"]
+
+
+def test_the_indexes_tell_how_many_there_are_before_all_are_loaded(server: Server) -> None:
+    client = server.client()
+    for number in range(150):
+        user = "mhall" if number % 3 == 0 else "tux"
+        add_job(client, f"old-{number}", created=1000.0 + number, user_id=user)
+        client.zadd(KEYS.users, {user: 1000.0 + number})
+    with loaded_mirror(server.url) as seen:
+        told = next(number for number, change in enumerate(seen.changes) if change.indexed is not None)
+        assert seen.changes[told].indexed == {None: 150, "tux": 100, "mhall": 50}
+        assert sum(len(change.rows) for change in seen.changes[:told]) == 100
+    with loaded_mirror(server.url, users={"mhall"}) as seen:
+        assert [change.indexed for change in seen.changes if change.indexed] == [{None: 50, "mhall": 50}]
+
+
+WITHOUT_HIREDIS = """
+import sys
+sys.modules["hiredis"] = None
+import redis.utils
+from tests.support.mirror import loaded_mirror
+assert not redis.utils.HIREDIS_AVAILABLE
+with loaded_mirror(sys.argv[1]) as seen:
+    print(sorted(map(repr, seen.rows().values())))
+"""
+
+
+def test_without_hiredis_the_same_is_read(server: Server) -> None:
+    client = server.client()
+    add_job(client, "a", label=b"\xff\x9b", user_id="tux")
+    add_job(client, "b", status="error", error="Traceback\nValueError: no")
+    add_job(client, "c", status="running", heartbeat=1.0)
+    client.set(KEYS.job("d"), "of another type")
+    command = [sys.executable, "-c", WITHOUT_HIREDIS, server.url]
+    read = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    assert read.strip() == str(sorted(map(repr, rows_in(client).values())))
 
 
 def test_what_a_foreign_client_writes_is_seen(server: Server) -> None:
