@@ -18,6 +18,18 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
+KeyPart = Literal["everything", "jobs", "user-jobs", "user-requests", "control", "hosts", "host-control"]
+
+_PATTERNS: dict[KeyPart, str] = {
+    "everything": ":*",
+    "jobs": ":jobs:*",
+    "user-jobs": ":users:*:jobs",
+    "user-requests": ":users:*:requests",
+    "control": ":jobs:*:control",
+    "hosts": ":hosts:*",
+    "host-control": ":hosts:*:control",
+}
+
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "answers", "foreign"]
 
 
@@ -83,6 +95,10 @@ class Keys:
         self.events = f"{self.prefix}:events"
         self.admin_requests = f"{self.prefix}:admins:requests"
         self.jobs_namespace = f"{self.jobs}:"
+
+    def pattern(self, part: KeyPart) -> str:
+        """The glob for an ACL that matches every key of one sort."""
+        return f"{self.prefix}{_PATTERNS[part]}"
 
     def __repr__(self) -> str:
         return f"Keys({self.prefix!r})"

@@ -1,0 +1,94 @@
+"""What the server lets each role do, as rules for a Redis user: one table, printed by `gnjobs acl ROLE`.
+
+A selector in brackets adds commands for some keys alone, so that who may write requests may not write records.
+Needs Redis 7 or Valkey, which know selectors and patterns for reading alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, NamedTuple
+
+from gnjobs.records.keys import Keys
+
+AclRole = Literal["viewer", "curator", "admin", "writer", "web", "agent"]
+ACL_ROLES: Final[tuple[AclRole, ...]] = ("viewer", "curator", "admin", "writer", "web", "agent")
+
+_CHANGES_CHANNEL = "&__redis__:invalidate"
+# No KEYS, no CONFIG, no CLIENT KILL or PAUSE, no scripts.
+_WATCH = (
+    *("ping", "time", "info", "dbsize", "scan", "client|id", "client|tracking", "subscribe"),
+    *("exists", "type", "pttl", "get", "getrange", "strlen", "llen", "lrange"),
+    *("hexists", "hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan"),
+    *("zcard", "zscore", "zrevrange", "zrevrangebyscore", "zscan"),
+    *("xrange", "xrevrange", "xread", "xinfo|stream"),
+)
+_ASK = ("xadd", "expire")
+_KILL = ("eval", "hset", "zrem", "expire", "unlink")
+_RUN = (
+    *("ping", "time", "info", "eval", "multi", "exec", "exists", "ttl", "expire", "unlink", "del", "set"),
+    *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hsetnx", "hincrby", "zadd", "zrem"),
+    *("xadd", "xread", "xrange", "xrevrange", "xinfo|stream", "memory|usage"),
+)
+_CREATE = ("type", "hkeys", "hlen", "hstrlen", "zrange", "zrandmember", "zrangebyscore")
+_SERVE = (
+    *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
+    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset"),
+    *("zadd", "zrem", "zrange", "zrandmember", "zrangebyscore", "zrevrangebyscore", "xadd", "xread"),
+)
+
+
+class Grant(NamedTuple):
+    """Commands on keys: `reads` may be read, `writes` written, `keys` both."""
+
+    commands: Sequence[str]
+    keys: Sequence[str] = ()
+    reads: Sequence[str] = ()
+    writes: Sequence[str] = ()
+    channels: Sequence[str] = ()
+
+    def rules(self) -> str:
+        """As the server reads them."""
+        patterns = [*(f"~{key}" for key in self.keys), *(f"%R~{key}" for key in self.reads)]
+        patterns += [f"%W~{key}" for key in self.writes]
+        return " ".join([*patterns, *self.channels, *(f"+{command}" for command in self.commands)])
+
+
+def acl_rules(role: AclRole, prefixes: Iterable[str], user_ids: Iterable[str] = ()) -> str:
+    """The rules of a user in this role, without name and password; `user_ids` are a curator's own."""
+    first, *others = _grants(role, [Keys(prefix) for prefix in prefixes], list(user_ids))
+    return " ".join(["resetchannels", first.rules(), *(f"({grant.rules()})" for grant in others)])
+
+
+def commands_of(role: AclRole) -> set[str]:
+    """Every command that a role may call."""
+    return {command for grant in _grants(role, [Keys()], ["u"]) for command in grant.commands}
+
+
+def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> list[Grant]:
+    everything = [each.pattern("everything") for each in keys]
+    jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
+    users = [pattern for each in keys for pattern in (each.users, each.pattern("user-jobs"))]
+    hosts = [pattern for each in keys for pattern in (each.hosts, each.pattern("hosts"))]
+    events = [each.events for each in keys]
+    admin_requests = [each.admin_requests for each in keys]
+    all_requests = [each.pattern("user-requests") for each in keys]
+    control = [each.pattern("control") for each in keys]
+    host_requests = [each.pattern("host-control") for each in keys]
+    watch = Grant(_WATCH, reads=everything, channels=[_CHANGES_CHANNEL])
+    log = Grant(("xadd",), writes=events)
+    match role:
+        case "viewer":
+            return [watch]
+        case "curator":
+            own = [each.user_requests(user) for each in keys for user in user_ids]
+            return [watch, Grant(_ASK, writes=[*own, *control])]
+        case "admin":
+            ask = Grant(_ASK, writes=[*admin_requests, *control, *host_requests])
+            return [watch, ask, Grant(_KILL, keys=[*jobs, *users]), log]
+        case "writer":
+            return [Grant(_RUN, keys=[*jobs, *users], reads=[*admin_requests, *all_requests]), log]
+        case "web":
+            ask = Grant(_ASK, writes=[*all_requests, *host_requests])
+            return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]
+        case "agent":
+            requests = [*admin_requests, *all_requests]
+            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=requests), log]

@@ -1,0 +1,64 @@
+"""`gnjobs acl`: the rules of a Redis user for each role."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import click
+
+from gnjobs.records.acl import ACL_ROLES, AclRole, acl_rules
+from gnjobs.records.keys import check_id
+from gnjobs_tui.cli.session import Session, complain, with_session
+
+
+@click.command()
+@click.argument("role", type=click.Choice(ACL_ROLES))
+@click.option(
+    "--user", metavar="U", help="Whose requests a curator may write: a login of [users], or a user id."
+)
+@click.option("--name", metavar="N", help="The name of the Redis user.  [default: gnjobs-ROLE]")
+@click.option("--password-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Put the digest of the password in this file into the line.")  # fmt: skip
+@click.option("--acl-file", is_flag=True, help="As a line of the server's ACL file.")
+@with_session
+def acl(
+    session: Session,
+    role: AclRole,
+    user: str | None,
+    name: str | None,
+    password_file: Path | None,
+    acl_file: bool,
+) -> int:
+    r"""Print the line that makes a Redis user who may do what ROLE needs and nothing else.
+
+    \b
+    viewer   reads everything          curator  also asks for kills of her own jobs (--user)
+    admin    asks for any kill         writer   supervisors and the code of jobs
+    web      creates and starts jobs   agent    the host's agent
+
+    Pipe it into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
+    """
+    if (role == "curator") != (user is not None):
+        raise click.UsageError("--user goes with curator, and curator needs it")
+    ids = () if user is None else _ids(session, user)
+    name = name or "-".join(("gnjobs", role, *([user] if user else [])))
+    digest = None if password_file is None else _digest(password_file)
+    if digest is None:
+        complain(f"nobody can log in as {name} before it has a password: ACL SETUSER {name} '>…'")
+    words = ["user", name] if acl_file else ["ACL", "SETUSER", name, "reset"]
+    words += ["on", *([] if digest is None else [f"#{digest}"])]
+    print(*words, acl_rules(role, session.config.prefixes, ids))
+    return 0
+
+
+def _ids(session: Session, user: str) -> tuple[str, ...]:
+    entry = session.config.users.get(user)
+    return entry.ids if entry is not None else (check_id(user, "user id"),)
+
+
+def _digest(path: Path) -> str:
+    try:
+        password = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise click.UsageError(f"{path} can't be read: {error.strerror}") from error
+    return hashlib.sha256(password.rstrip(b"\n")).hexdigest()

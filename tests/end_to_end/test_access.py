@@ -1,0 +1,264 @@
+"""What each role does works with just the rules that `gnjobs acl` prints, and what it must not do is refused."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Collection, Iterator
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+
+from gnjobs.control.kill import kill_job
+from gnjobs.records.acl import AclRole, commands_of
+from gnjobs.records.actor import Actor
+from gnjobs.store import JobStore
+from gnjobs_tui.cli.main import cli
+from tests.support.access import Guarded
+from tests.support.command import environment, run
+from tests.support.mirror import loaded_mirror
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, python
+from tests.support.terminal import Terminal, gnjobs
+from tests.support.uploader_double.web import create_job
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+SLEEP = python("import time; print('ready', flush=True); time.sleep(1000)")
+PARENT = """
+import sys
+from gnjobs import ChildOutput, current_job
+from tests.support.child_functions import end_as_told, square
+with current_job() as job:
+    job.run_children(square, [1, 2], max_workers=2)
+    job.run_children(end_as_told, ["raise", "segfault"])
+    job.run_children(square, [3], kind="thread")
+    with ChildOutput(job.allocate_children(["by hand"])[0]) as child:
+        child.fault({"row": 1, "value": "x", "expected": "a number"})
+        child.log("slow")
+"""
+
+
+@pytest.fixture
+def guarded(own_server: Server) -> Guarded:
+    return Guarded(own_server)
+
+
+def do(url: str, *arguments: str) -> Result:
+    """Run a command of the command line in this process."""
+    return CliRunner().invoke(cli, [*arguments, "--redis-url", url])
+
+
+def check_nothing_was_refused(guarded: Guarded) -> None:
+    assert guarded.refused() == set()
+
+
+def check_no_less_would_do(guarded: Guarded, role: AclRole, but: Collection[str] = ()) -> None:
+    """Every command of the role was called since the last look."""
+    assert commands_of(role) - guarded.used() <= set(but)
+
+
+@pytest.fixture
+def sleeper(guarded: Guarded) -> Iterator[SupervisedJob]:
+    """A job of jsmith, under a supervisor with a writer's rules."""
+    job = supervise(guarded, SLEEP)
+    yield job
+    job.end()
+
+
+def supervise(guarded: Guarded, command: list[str]) -> SupervisedJob:
+    job = SupervisedJob(guarded.server, command, user_id="jsmith")
+    job.url = guarded.as_role("writer")
+    job.supervise()
+    job.wait_for_line("ready")
+    wait_for(lambda: job.read().pid)
+    return job
+
+
+@pytest.fixture
+def filled(guarded: Guarded) -> dict[str, str]:
+    """Jobs that have ended or wait, of today's uploader too: their ids."""
+    store = JobStore.from_url(guarded.server.url)
+    pending = store.create(["true"], user_id="jsmith", label="waiting")
+    uploaded = create_job(guarded.admin, ["true"], "qc", stdout="words")
+    guarded.admin.rpush(f"{KEYS.job(uploaded)}:geno:errors:a.tsv", "wrong")
+    guarded.admin.set(f"{KEYS.job(uploaded)}:geno:logs:a.tsv", "words")
+    with_children = SupervisedJob(guarded.server, python(PARENT), user_id="jsmith", label="parent")
+    with_children.supervise()
+    with_children.wait_for()
+    with_children.end()
+    return {"pending": pending.id, "uploaded": uploaded, "parent": with_children.id}
+
+
+def look_at_everything(url: str, filled: dict[str, str]) -> None:
+    """What every reader does: commands, the change feed, the dashboard."""
+    for arguments in (("ls",), ("ls", "--json"), ("ls", "--filter", "state:failed"), ("users",), ("log",)):
+        assert do(url, *arguments).exit_code == 0
+    for job_id in filled.values():
+        for arguments in (
+            ("show",),
+            ("show", "--json"),
+            ("show", "--faults"),
+            ("logs",),
+            ("logs", "-n", "5"),
+        ):
+            assert do(url, arguments[0], job_id, *arguments[1:]).exit_code == 0, arguments
+        assert do(url, "rerun", job_id).exit_code == 0
+    assert do(url, "show", filled["parent"][:8]).exit_code == 0
+    assert do(url, "wait", filled["parent"]).exit_code == 0
+    assert do(url, "logs", "-f", filled["parent"]).exit_code == 0
+    with loaded_mirror(url, lifetimes={KEYS.prefix: 1e6}) as mirror:
+        assert set(filled.values()) <= {row.id for row in mirror.rows().values()}
+        assert mirror.state == "live"
+    with Terminal(gnjobs(), 120, 40, environment(url)) as terminal:
+        terminal.wait_for("live")
+        for keys, shown in (
+            ("/parent\r", "> ✗ failed"),
+            ("\r", "by hand"),
+            ("e", "a number"),
+            ("q", "by hand"),
+        ):
+            terminal.send(keys)
+            terminal.wait_for(shown)
+
+
+def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled: dict[str, str]) -> None:
+    url = guarded.as_role("viewer")
+    guarded.used()
+    look_at_everything(url, filled)
+    check_nothing_was_refused(guarded)
+    check_no_less_would_do(guarded, "viewer", but={"ping", "xread"})  # for what is idle, and what runs
+    said = run(url, "kill", filled["pending"])
+    assert said.returncode == 1
+    assert "Redis did not take the status: " in said.stdout
+    for arguments in (("rm", filled["parent"]), ("run", "--", "true")):
+        done = run(url, *arguments)
+        assert done.returncode == 4, done.stderr
+        assert "Redis does not allow it" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_writer_runs_jobs_with_children(guarded: Guarded) -> None:
+    job = SupervisedJob(guarded.server, python(PARENT), user_id="jsmith", label="parent")
+    job.url = guarded.as_role("writer")
+    guarded.used()
+    try:
+        job.supervise().wait(60)
+        # Of an output that grew long, a record that was removed, and requests.
+        check_no_less_would_do(guarded, "writer", but={"memory|usage", "del", "xread"})
+        assert job.read().status == "error"  # two of its children failed
+        check_nothing_was_refused(guarded)
+    finally:
+        job.end()
+
+
+@pytest.mark.parametrize("role", ["curator", "admin", "web"])
+def test_who_may_kill_does_so_through_the_supervisor(
+    guarded: Guarded, sleeper: SupervisedJob, role: AclRole
+) -> None:
+    url = guarded.as_role(role, "jsmith")
+    done = run(url, "kill", sleeper.id, "--reason", "runaway")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sleeper.read().status == "killed"
+    check_nothing_was_refused(guarded)
+
+
+def test_a_curator_who_ends_an_orphan_is_told_that_its_end_can_not_be_written(
+    guarded: Guarded, sleeper: SupervisedJob
+) -> None:
+    url = guarded.as_role("curator", "jsmith")
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    done = run(url, "kill", sleeper.id, "--grace", "1")
+    assert done.returncode == 1, done.stdout
+    assert "Redis did not take the status: " in done.stdout
+    assert sleeper.alive() == []
+
+
+def test_an_admin_kills_what_nobody_answers_for(
+    guarded: Guarded, sleeper: SupervisedJob, filled: dict[str, str]
+) -> None:
+    url = guarded.as_role("admin")
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    guarded.used()
+    assert run(url, "kill", sleeper.id, "--grace", "1").returncode == 0
+    assert run(url, "kill", filled["pending"]).returncode == 0
+    assert run(url, "rm", filled["parent"]).returncode == 0
+    check_nothing_was_refused(guarded)
+
+
+def test_a_web_application_starts_jobs_and_removes_them(guarded: Guarded, filled: dict[str, str]) -> None:
+    url = guarded.as_role("web")
+    look_at_everything(url, filled)
+    done = run(url, "run", "--user", "jsmith", "--", "true")
+    assert done.returncode == 0, done.stderr
+    assert run(url, "rm", done.stdout.split()[0]).returncode == 0
+    check_nothing_was_refused(guarded)
+
+
+def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) -> None:
+    url = guarded.as_role("agent")
+    lost = supervise(guarded, SLEEP)
+    for job in (sleeper, lost):
+        job.processes[0].kill()
+        job.processes[0].wait()
+    os.kill(lost.read().pid, signal.SIGKILL)
+    guarded.admin.hset(KEYS.job(lost.id), "heartbeat", 1)
+    guarded.used()
+    with subprocess.Popen(gnjobs("agent", "--redis-url", url)) as agent:
+        lost.wait_for("lost")
+        steps = list(kill_job(JobStore.from_url(guarded.as_role("admin")), sleeper.id, actor=TUX, grace=1))
+        assert steps[-1].verified, steps
+        agent.terminate()
+    assert agent.returncode == 0
+    check_no_less_would_do(guarded, "agent", but={"xread"})
+    check_nothing_was_refused(guarded)
+    lost.end()
+
+
+OTHERS = [
+    "FLUSHALL", "FLUSHDB", "KEYS *", "CONFIG GET *", "CONFIG SET maxmemory 1", "CLIENT LIST", "CLIENT KILL ID 1",
+    "CLIENT PAUSE 100000", "ACL LIST", "ACL SETUSER me on", "MONITOR", "SHUTDOWN", "SAVE",
+    "SCRIPT FLUSH", "FUNCTION FLUSH", "REPLICAOF NO ONE", "SWAPDB 0 1", "GET other:key", "HGETALL other:jobs:j",
+    "SET other:key 1", "PUBLISH __redis__:invalidate x", "SUBSCRIBE other", "SORT gn-uploader:jobs",
+]  # fmt: skip
+REQUESTS = [
+    "XADD gn-uploader:users:agunn:requests * request kill job j",
+    "XADD gn-uploader:admins:requests * request kill job j",
+]
+RECORDS = [
+    "HSET gn-uploader:jobs:j command evil", "HSET gn-uploader:jobs:j status success", "DEL gn-uploader:jobs:j",
+    "EXPIRE gn-uploader:jobs:j 1", "ZADD gn-uploader:jobs 1 forged", "ZREM gn-uploader:unfinished j",
+    "XADD gn-uploader:jobs:j:output * at 1", "XADD gn-uploader:jobs:j:answers * answer 1",
+    "XADD gn-uploader:hosts:h:control * request start job j", "SET gn-uploader:hosts:h:agent me",
+    "XADD gn-uploader:events * kind killed",
+]  # fmt: skip
+SCRIPTS = ["EVAL return(1) 0", "EVAL redis.call('set',KEYS[1],'1') 1 gn-uploader:jobs:j"]
+FORBIDDEN: dict[AclRole, list[str]] = {
+    "viewer": [*OTHERS, *REQUESTS, *RECORDS, *SCRIPTS, "XADD gn-uploader:users:jsmith:requests * request kill"],
+    "curator": [*OTHERS, *REQUESTS, *RECORDS, *SCRIPTS],
+    "admin": [*OTHERS, REQUESTS[0], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
+    "writer": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j",
+               "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events", "XTRIM gn-uploader:events MAXLEN 0"],
+    "web": [*OTHERS, REQUESTS[1], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
+    "agent": [*OTHERS, *REQUESTS, "DEL gn-uploader:events"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", sorted(FORBIDDEN))
+def test_what_a_role_must_not_do_is_refused(guarded: Guarded, role: AclRole) -> None:
+    url = guarded.as_role(role, "jsmith")
+    guarded.admin.hset("gn-uploader:jobs:j", "status", "running")
+    guarded.admin.set("other:key", "kept")
+    assert [command for command in FORBIDDEN[role] if not is_refused(url, command)] == []
+
+
+def is_refused(url: str, command: str) -> bool:
+    """Whether the server's ACL forbids a command, itself or within a script."""
+    with redis.Redis.from_url(url, protocol=2) as client:
+        try:
+            client.execute_command(*command.split())
+        except redis.ResponseError as error:
+            return isinstance(error, redis.exceptions.NoPermissionError) or "permissions" in str(error)
+    return False
