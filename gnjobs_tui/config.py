@@ -2,7 +2,7 @@
 
     url = "redis://db1:6379/0"        # or url-file = "/etc/gnjobs/url", which only its readers can read
     prefix = ["gn-uploader", "gnqc"]  # one or several; jobs are created under the first
-    role = "admin"                    # of every login that [roles] and [users] do not name
+    role = "viewer"                   # of every login that [roles] and [users] do not name
     theme = "light"
     trust-sudo-user = true            # in the system's file alone
     on-end = ["/usr/local/bin/mail-owner", "--short"]  # runs whenever a job has ended, with the job as JSON on stdin
@@ -24,8 +24,8 @@
     [expires-after]                   # by prefix: what gn-uploader gives its jobs; tells their start
     gn-uploader = "1d"
 
-Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, and
-each of its settings wins. The user's own file can only lower her role.
+Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, whom it
+does not name is a viewer, and each of its settings wins. The user's own file can only lower her role.
 """
 
 import re
@@ -42,7 +42,7 @@ from gnjobs.errors import ConfigError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, check_id, check_prefix
-from gnjobs.text import DEFAULT_URL, parse_duration
+from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
 KNOWN: Final = (
     "agent-starts",
@@ -143,7 +143,9 @@ class _Reader:
 
     def _url(self) -> str | None:
         if "url-file" not in self._found:
-            return _text("url", self._found["url"]) if "url" in self._found else None
+            url = _text("url", self._found["url"]) if "url" in self._found else None
+            _check_secret(self._path, url)
+            return url
         if "url" in self._found:
             raise ValueError("url and url-file can't both be given")
         url_file = self._path.parent / Path(_text("url-file", self._found["url-file"])).expanduser()
@@ -153,6 +155,7 @@ class _Reader:
             raise ValueError(f"url-file {url_file} can't be read: {error}") from error
         if not url:
             raise ValueError(f"url-file {url_file} is empty")
+        _check_secret(url_file, url)
         return url
 
     def _prefixes(self) -> tuple[str, ...] | None:
@@ -162,6 +165,12 @@ class _Reader:
         if not prefixes:
             raise ValueError("prefix names none")
         return tuple(dict.fromkeys(prefixes))
+
+
+def _check_secret(path: Path, url: str | None) -> None:
+    """Refuse a password in a file that everybody can read: who reads it is whoever it is for."""
+    if url is not None and mask_secrets(url) != url and path.stat().st_mode & stat.S_IROTH:
+        raise ValueError(f"{path} holds a password and everybody can read it: chmod o-r {path}")
 
 
 def _text(name: str, value: object) -> str:
@@ -264,11 +273,12 @@ def load_config(path: str | Path | None = None) -> Config:
     own = read_settings(Path(path)) if path is not None else _read_if_there(user_file())
     system = _read_if_there(SYSTEM_FILE)
     who = system or own or Settings()
+    default_role: Role = "admin" if system is None else "viewer"
     system, own = system or Settings(), own or Settings()
     return Config(
         url=system.url or own.url or DEFAULT_URL,
         prefixes=system.prefixes or own.prefixes or (DEFAULT_PREFIX,),
-        role=who.role or "admin",
+        role=who.role or default_role,
         roles=who.roles,
         highest_role=own.role or "admin",
         users=who.users,

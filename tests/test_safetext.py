@@ -1,12 +1,14 @@
 """Untrusted text can do nothing to a terminal."""
 
+import subprocess
+import sys
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.text import safe_line, safe_text
+from gnjobs.text import mask_secrets, safe_line, safe_text
 from tests.support.hostile import TEXTS
 
 ANY_TEXT = st.text(
@@ -55,3 +57,26 @@ def test_stand_ins_show_what_was_stored(text: str, shown: str) -> None:
 @given(ANY_TEXT)
 def test_making_safe_twice_changes_nothing(text: str) -> None:
     assert safe_line(safe_line(text)) == safe_line(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("redis://:secret@db1/0", "redis://:***@db1/0"),
+        ("qc --db=mysql://u:p@ss/w:rd@db1/x 'mysql://v:q@db2'", "qc --db=mysql://u:***@db1/x 'mysql://v:***@db2'"),
+        ("redis://:p#w[@no port:x", "redis://:***@no port:x"),
+        ("https://example.org/a:b mail me@example.org", "https://example.org/a:b mail me@example.org"),
+    ],
+)  # fmt: skip
+def test_passwords_of_urls_are_masked_also_where_they_do_not_parse(text: str, masked: str) -> None:
+    assert mask_secrets(text) == masked
+    assert safe_line(text) == masked
+
+
+def test_what_else_is_secret_is_said_by_a_pattern() -> None:
+    code = "from gnjobs.text import mask_secrets; print(mask_secrets('run --token=abc x'))"
+    for pattern, masked in (("token=[a-z]+", "run --*** x"), ("token=(", "run --token=abc x")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={"GNJOBS_MASK": pattern}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == masked, done.stderr

@@ -1,7 +1,9 @@
 """Lengths of time: read from what a person types, and said as coarsely as a person needs."""
 
+import os
 import re
 from datetime import datetime
+from functools import cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -107,12 +109,42 @@ def _visible(match: re.Match[str]) -> str:
     return f"<U+{code:04X}>"
 
 
+ENV_MASK: Final = "GNJOBS_MASK"
+_MASK = "***"
+# The password of a URL: greedy, since one may hold any sign but blanks and quotes, and the URL need not parse.
+_PASSWORD = re.compile(r"""(?<=://)([^\s:/@'"]*):[^\s'"]+@""")
+
+_PASSWORD_OPTION = re.compile(r"""(?<=password=)[^&\s'"]+""")
+
+
+@cache
+def _own_secrets() -> re.Pattern[str] | None:
+    try:
+        return re.compile(os.environ[ENV_MASK]) if os.environ.get(ENV_MASK) else None
+    except re.error:
+        return None
+
+
+def mask_secrets(text: str) -> str:
+    """Return the text with the passwords of its URLs replaced: `mysql://user:***@db1/`.
+
+    So is whatever matches the regular expression in `GNJOBS_MASK`.
+    """
+    if "://" in text:
+        text = _PASSWORD.sub(rf"\1:{_MASK}@", text)
+    if "password=" in text:
+        text = _PASSWORD_OPTION.sub(_MASK, text)
+    secrets = _own_secrets()
+    return text if secrets is None else secrets.sub(_MASK, text)
+
+
 def safe_text(text: str) -> str:
     """Return the text with everything that could act replaced by a visible stand-in; tabs and newlines stay.
 
     Escape is shown as ␛, other C0 controls by their pictures, a byte that was not UTF-8 as `<9B>`, C1 controls,
-    bidirectional and invisible characters and surrogates as `<U+202E>`.
+    bidirectional and invisible characters and surrogates as `<U+202E>`. Passwords are masked.
     """
+    text = mask_secrets(text)
     return _UNSAFE.sub(_visible, text) if not text.isascii() or not text.isprintable() else text
 
 

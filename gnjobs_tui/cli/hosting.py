@@ -13,7 +13,7 @@ def agent(session: Session) -> int:
     """Answer for this host's jobs whose supervisor is gone, mark what is lost, and tidy the indexes."""
     from gnjobs.control.agent import run_agent
 
-    session.actor.check("run")
+    session.actor.check("serve")
     return run_agent(session.store, starts=session.config.agent_starts)
 
 

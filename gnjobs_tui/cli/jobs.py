@@ -64,7 +64,7 @@ def run(
     job = session.store.create(
         list(command),
         job_type=job_type,
-        user_id=user,
+        user_id=session.actor.owner(user),
         label=label,
         job_id=job_id,
         keep=keep,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Field
+from gnjobs.text import mask_secrets
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
@@ -26,7 +27,8 @@ def _promised(record: "Job | Child", fields: "Mapping[str, Field]") -> dict[str,
 
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:
     """The object of a job in a list."""
-    return _promised(job, JOB_FIELDS) | {"health": health.verdict, "children": job.children or 0}
+    shown = {"command": job.command and mask_secrets(job.command), "children": job.children or 0}
+    return _promised(job, JOB_FIELDS) | {"health": health.verdict, **shown}
 
 
 def child_object(child: "Child", lines: int | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The command line: `main` is the console script `gnjobs`."""
 
+import io
 import os
 import sys
 from typing import Any
@@ -16,7 +17,7 @@ from gnjobs.errors import (
     NoSuchJob,
     NotAllowed,
 )
-from gnjobs.text import safe_line
+from gnjobs.text import safe_line, safe_text
 from gnjobs_tui.cli.group import LazyGroup
 from gnjobs_tui.cli.session import Session, with_session
 
@@ -33,6 +34,7 @@ _EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
 )
 
 COMMANDS = {
+    "acl": ("gnjobs_tui.cli.acl:acl", "The rules of a Redis user for a role."),
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
     "demo": ("gnjobs_tui.cli.hosting:demo", "The dashboard on a server of its own, with real jobs at work."),
     "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
@@ -108,7 +110,9 @@ def _run(arguments: list[str]) -> Any:
     try:
         return cli.main(arguments, prog_name="gnjobs", standalone_mode=False, obj=session)
     except click.ClickException as error:
-        error.show()
+        said = io.StringIO()
+        error.show(said)
+        print(safe_text(said.getvalue()), end="", file=sys.stderr)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED

@@ -82,19 +82,29 @@ class Session:
         """
         found: list[tuple[JobStore, str]] = []
         for store in self.stores:
-            try:
-                found.append((store, store.resolve(beginning)))
-            except NoSuchJob:
-                continue
+            found += [(store, job_id) for job_id in self._candidates(store, beginning)]
         if not found:
             raise NoSuchJob(f"no job's id begins with {beginning}")
         if len(found) > 1:
-            raise AmbiguousId(
-                beginning, [f"{job_id} (--prefix {store.keys.prefix})" for store, job_id in found]
-            )
+            several = len({store.keys.prefix for store, _ in found}) > 1
+            names = [f"{name} (--prefix {store.keys.prefix})" if several else name for store, name in found]
+            raise AmbiguousId(beginning, names)
         store, job_id = found[0]
         self.actor.check("see", store.get(job_id))
         return store, job_id
+
+    def _candidates(self, store: "JobStore", beginning: str) -> list[str]:
+        """The ids that begin so; of several only those of jobs that the actor may see."""
+        try:
+            return [store.resolve(beginning)]
+        except NoSuchJob:
+            return []
+        except AmbiguousId as several:
+            return [
+                job_id
+                for job_id in several.candidates
+                if self.actor.own_users is None or self.actor.may_see_owner(store.get(job_id).user)
+            ]
 
 
 def with_session(command: Command) -> Command:

@@ -1,6 +1,7 @@
 """`gnjobs show`: all that is known of one job."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 # Full-width signs begin a formula in some spreadsheets, and so does a sign after blanks that an import trims.
 _FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _FORMULA_BLANKS = ("\t", "\r", "\n")
+_INNER_FORMULA = re.compile(rf"([;\t\r\n]\s*)(?=[{re.escape(''.join(_FORMULA_SIGNS))}])")
 _CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expected")
 
 
@@ -77,9 +79,9 @@ def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
 def spreadsheet_cell(value: object) -> str:
     """Make a cell that a spreadsheet shows and does not run: a leading `=`, `+`, `-`, `@` is quoted.
 
-    Plain numbers stay numbers.
+    So is one behind `;` and a tab, which separate cells in many countries. Plain numbers stay numbers.
     """
-    text = "" if value is None else str(value)
+    text = _INNER_FORMULA.sub(r"\1'", "" if value is None else str(value))
     if not text.startswith(_FORMULA_BLANKS) and not text.lstrip().startswith(_FORMULA_SIGNS):
         return text
     try:

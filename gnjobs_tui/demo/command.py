@@ -25,7 +25,7 @@ def guarded_server() -> Iterator[tuple[str, Path]]:
     """
     directory = Path(tempfile.mkdtemp(prefix="gnjobs-demo-"))
     guard = subprocess.Popen(
-        [sys.executable, "-m", "gnjobs_tui.demo.guard", str(directory)],
+        [sys.executable, "-P", "-m", "gnjobs_tui.demo.guard", str(directory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

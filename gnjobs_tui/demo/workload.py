@@ -57,7 +57,7 @@ def start_all(store: JobStore, directory: Path, *, size: float = 1.0) -> list[Jo
     started = []
     for planned in plan(directory, make_files(directory, size), size):
         job = store.create(
-            [sys.executable, "-m", f"gnjobs_tui.demo.jobs.{planned.module}", *planned.arguments],
+            [sys.executable, "-P", "-m", f"gnjobs_tui.demo.jobs.{planned.module}", *planned.arguments],
             job_type=planned.job_type,
             user_id=planned.user,
             label=planned.label,

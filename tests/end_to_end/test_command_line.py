@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gnjobs.processes.host import login_name
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from tests.support.command import environment, run
@@ -307,3 +308,35 @@ def child_states(server: Server, job_id: str) -> dict[str, str]:
     return {
         words[2]: " ".join(words[:2]) for words in lines if len(words) > 2 and words[2] in ("fine", "hangs")
     }
+
+
+def test_a_curator_is_told_of_no_ids_but_hers(server: Server, store: JobStore, tmp_path: Path) -> None:
+    own = tmp_path / "config.toml"
+    own.write_text(f"[users]\n{login_name()} = 'jsmith'\n")
+    for job_id, user in (
+        ("twin-1", "jsmith"),
+        ("twin-2", "agunn"),
+        ("other-1", "agunn"),
+        ("other-2", "agunn"),
+    ):
+        store.create(["true"], job_id=job_id, user_id=user)
+    options = ("--config", str(own))
+    assert run(server.url, "show", "twin", *options).stdout.count("twin-1")
+    hidden = run(server.url, "show", "other", *options)
+    assert (hidden.returncode, "other-" in hidden.stderr) == (3, False)
+    refused = run(server.url, "run", "--user", "agunn", *options, "--", "true")
+    assert (refused.returncode, "her user ids are jsmith" in refused.stderr) == (4, True)
+    assert run(server.url, "agent", *options).returncode == 4
+
+
+def test_no_password_is_said_of_a_url_that_is_wrong_or_stands_at_the_wrong_place() -> None:
+    for arguments in (
+        ("--redis-urrl=redis://:secret@db1/0", "ls"),
+        ("redis://:secret@db1/0",),
+        ("ls", "redis://:secret@db1/0"),
+        ("--redis-url", "http://:secret@db1/0", "ls"),
+        ("--redis-url", "redis://:secret@db1:port/0", "ls"),
+    ):
+        done = run("redis://127.0.0.1:1/0", *arguments)
+        assert done.returncode == 2, arguments
+        assert "secret" not in done.stderr + done.stdout, arguments

@@ -1,8 +1,10 @@
 """The line that runs a job again, as a shell and the command line take it."""
 
+import os
 import shlex
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -11,25 +13,27 @@ from gnjobs.records.fields import Job
 from gnjobs.records.lifecycle import rerun_line, shell_word
 from tests.support.hostile import TEXTS
 
-BASH = shutil.which("bash")
+SHELLS = [shell for name in ("bash", "dash") if (shell := shutil.which(name))]
 ODD = [
     text for text in TEXTS.values() if "\x00" not in text and not any("\ud800" <= c < "\udc80" for c in text)
 ]
 
 
-def shell_words(line: str) -> list[str]:
-    """The words that a shell makes of a line, without running anything of it."""
-    assert BASH
-    script = f"gnjobs() {{ printf '%s\\0' gnjobs \"$@\"; }}; {line}"
-    done = subprocess.run([BASH, "-c", script], capture_output=True, timeout=20, check=True)
+def shell_words(shell: str, line: str, place: Path) -> list[str]:
+    """The words that a shell makes of a line, with a `gnjobs` that only says them."""
+    double = place / "gnjobs"
+    double.write_text("#!/bin/sh\nprintf '%s\\0' gnjobs \"$@\"\n")
+    double.chmod(0o755)
+    path = {"PATH": f"{place}:{os.environ['PATH']}"}
+    done = subprocess.run([shell, "-c", line], env=path, capture_output=True, timeout=20, check=True)
     return [word.decode("utf-8", "surrogateescape") for word in done.stdout.split(b"\0")[:-1]]
 
 
-@pytest.mark.skipif(BASH is None, reason="no bash")
-def test_a_shell_gives_back_every_word_whatever_it_holds() -> None:
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_gives_back_every_word_whatever_it_holds(shell: str, tmp_path: Path) -> None:
     command = ["echo", *ODD, "-x", "", "~", "!!", "a\\b'c\n"]
     job = Job(id="j", command=shlex.join(command), label=ODD[0], type="-t", keep=604800, stuck_after=0.5)
-    words = shell_words(rerun_line(job))
+    words = shell_words(shell, rerun_line(job), tmp_path)
     options = ["--type", "-t", "--label", ODD[0], "--keep", "604800s", "--stuck-after", "0.5s", "--"]
     assert words == ["gnjobs", "run", *options, *command]
 

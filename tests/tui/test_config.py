@@ -1,5 +1,7 @@
 """Configuration and roles."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,7 @@ def test_the_system_wins_and_the_own_file_can_only_lower_the_role(files: tuple[P
 
 def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://:secret@db1/0\n")
+    (tmp_path / "url").chmod(0o640)
     lengths = '[stuck-after]\ninsert = "1h"\n[expires-after]\ngnqc = "1d"\n'
     files[0].write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n' + lengths)
     config = load_config()
@@ -160,3 +163,54 @@ def test_who_ran_sudo_is_believed_only_of_root_and_where_the_system_says_so(
     assert actors.login_name() == "root"
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     assert actors.login_name(trust_sudo_user=True) == "uid-4000000"
+
+
+def test_with_a_system_file_whom_it_does_not_name_is_a_viewer(files: tuple[Path, Path]) -> None:
+    files[0].write_text('[roles]\nadmin = ["tux"]\n')
+    assert (load_config().role_of("jane"), load_config().role_of("tux")) == ("viewer", "admin")
+    files[0].write_text("")
+    assert load_config().role_of("jane") == "viewer"
+
+
+def test_the_agent_is_for_admins_and_a_curator_runs_jobs_of_her_own() -> None:
+    curator = Actor("jane", "curator", ("jsmith", "js2"))
+    with pytest.raises(NotAllowed, match="is for admins"):
+        curator.check("serve")
+    Actor.admin("tux").check("serve")
+    assert curator.owner("js2") == "js2"
+    assert Actor("jane", "curator", ("jsmith",)).owner(None) == "jsmith"
+    assert Actor.admin("tux").owner("agunn") == "agunn"
+    for user in ("agunn", None):
+        with pytest.raises(NotAllowed, match="her user ids are jsmith, js2"):
+            curator.owner(user)
+
+
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-U", "true"], capture_output=True).returncode != 0,
+    reason="no user namespace may be made here",
+)
+@pytest.mark.parametrize("option", ["--map-root-user", "--map-user=1"])
+def test_in_a_user_namespace_nobody_has_a_name(option: str) -> None:
+    code = "from gnjobs.records.actor import login_name; print(login_name(trust_sudo_user=True))"
+    done = subprocess.run(
+        ["unshare", "-U", option, sys.executable, "-c", code],
+        env={"SUDO_USER": "tux"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip().endswith("-in-a-user-namespace"), done.stderr
+
+
+def test_a_password_that_everybody_can_read_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    secret = tmp_path / "url"
+    secret.write_text("redis://:secret@db1/0")
+    secret.chmod(0o644)
+    files[0].write_text('url-file = "url"\n')
+    files[0].chmod(0o644)
+    with pytest.raises(ConfigError, match="holds a password and everybody can read it: chmod o-r"):
+        load_config()
+    files[0].write_text('url = "redis://db1/0?password=secret"\n')
+    with pytest.raises(ConfigError, match=r"system\.toml holds a password"):
+        load_config()
+    files[0].chmod(0o600)
+    assert load_config().url == "redis://db1/0?password=secret"

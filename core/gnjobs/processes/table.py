@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK
+from gnjobs.text import mask_secrets
 
 
 def process_start(pid: int) -> int | None:
@@ -134,8 +135,8 @@ def read_command(pid: int) -> list[str]:
 
 
 def command_text(pid: int) -> str:
-    """A process's command line, cut to a readable length."""
-    return " ".join(read_command(pid))[:_LONGEST_COMMAND]
+    """A process's command line without passwords, cut to a readable length."""
+    return mask_secrets(" ".join(read_command(pid)))[:_LONGEST_COMMAND]
 
 
 def owners_of(pid: int) -> tuple[int, ...]:

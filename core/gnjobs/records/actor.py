@@ -3,6 +3,7 @@
 import os
 import pwd
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal, Protocol
 
 import msgspec
@@ -11,7 +12,7 @@ from gnjobs.errors import NotAllowed
 from gnjobs.records.fields import Job
 
 Role = Literal["admin", "curator", "viewer"]
-Action = Literal["see", "kill", "remove", "run"]
+Action = Literal["see", "kill", "remove", "run", "serve"]
 
 ROLES: tuple[Role, ...] = ("viewer", "curator", "admin")
 
@@ -79,7 +80,19 @@ class Actor(msgspec.Struct, frozen=True):
             return f"this session is read-only, so {self.name} can't {action}"
         if self.role == "viewer":
             return f"{self.name} is a viewer, who can't {action}"
+        if action == "serve" and self.role != "admin":
+            return f"{self.name} is a {self.role}, and the host's agent, which kills for everybody, is for admins"
         return None
+
+    def owner(self, user: str | None) -> str | None:
+        """The owner of a job that this actor creates, by default a curator's own id; raises `NotAllowed`."""
+        if self.role != "curator" or user in self.user_ids:
+            return user
+        if user is None and self.only_user is not None:
+            return self.only_user
+        ids = ", ".join(self.user_ids) or "none"
+        wanted = "needs --user" if user is None else f"can't run jobs of {user}"
+        raise NotAllowed(f"{self.name} is a curator and {wanted}: her user ids are {ids}")
 
     def check(self, action: Action, job: Job | None = None) -> None:
         """Raise `NotAllowed` with the reason unless the action is allowed."""
@@ -88,8 +101,16 @@ class Actor(msgspec.Struct, frozen=True):
             raise NotAllowed(refused)
 
 
+_INITIAL_UID_MAP = ["0", "0", "4294967295"]
+
+
 def login_name(trust_sudo_user: bool = False) -> str:
-    """The login name on this machine, from the process's user id; `SUDO_USER` only where it is trusted."""
+    """The login name on this machine, from the process's user id; `SUDO_USER` only where it is trusted.
+
+    In a user namespace anybody is whom she likes, so nobody there has a name.
+    """
+    if _is_in_user_namespace():
+        return f"uid-{os.getuid()}-in-a-user-namespace"
     sudo_user = os.environ.get("SUDO_USER")
     if trust_sudo_user and sudo_user and os.getuid() == 0:
         return sudo_user
@@ -97,6 +118,13 @@ def login_name(trust_sudo_user: bool = False) -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid-{os.getuid()}"
+
+
+def _is_in_user_namespace() -> bool:
+    try:
+        return Path("/proc/self/uid_map").read_text().split() != _INITIAL_UID_MAP
+    except OSError:
+        return False  # a kernel without them
 
 
 def actor_from(config: Identity, *, read_only: bool = False) -> Actor:

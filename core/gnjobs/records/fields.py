@@ -14,6 +14,7 @@ import msgspec
 from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
+from gnjobs.text import mask_secrets
 
 Fields = Mapping[bytes, bytes]
 Reader = Callable[[bytes | str | None], Any]
@@ -222,7 +223,7 @@ class Job(Listed, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What to call the job: its label, else the file it is about, else its command, else its id."""
-        return self.label or self.raw.get("filename") or self.command or self.id
+        return self.label or self.raw.get("filename") or mask_secrets(self.command or "") or self.id
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):

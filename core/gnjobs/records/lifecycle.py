@@ -186,7 +186,14 @@ def rerun_line(job: Job, prefix: str = DEFAULT_PREFIX) -> str:
     for option, value in options.items():
         words += [] if value is None else [option, shell_word(value)]
     line = " ".join([*words, "--", *map(shell_word, command)])
-    return f"cd {shell_word(_directory(job.cwd))} && {line}" if job.cwd else line
+    if job.cwd:
+        line = f"cd {shell_word(_directory(job.cwd))} && {line}"
+    return f"bash -c {shlex.quote(line)}" if _needs_bash(line) else line
+
+
+def _needs_bash(line: str) -> bool:
+    """Whether a word is written as `$'…'`, which dash does not know."""
+    return any(word.startswith("$") for word in shlex.split(line, posix=False))
 
 
 def _seconds(length: float | None) -> str | None:
