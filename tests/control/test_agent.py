@@ -92,7 +92,8 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
     request_id = requests.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
     last = None
-    for answered in requests.read_answers(store.client, stream, request_id, lambda: until):
+    answers = KEYS.answers(sleeper.id)
+    for answered in requests.read_answers(store.client, answers, request_id, lambda: until):
         if answered is not None:
             last = answered
             if answered.final:
@@ -106,8 +107,8 @@ def test_who_asks_from_elsewhere_is_answered_by_the_agent(
 def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, sleeper: SupervisedJob) -> None:
     sleeper.processes[0].send_signal(signal.SIGSTOP)
     stream = KEYS.host_control(host_name())
-    answered = requests.send_request(store.client, stream, requests.ControlRequest("", "dance"))
-    requests.answer(store.client, stream, answered, step("refused", "no", final=True))
+    answered = requests.send_request(store.client, stream, requests.ControlRequest("", "dance", sleeper.id))
+    requests.answer(store.client, KEYS.answers(sleeper.id), answered, step("refused", "no", final=True))
     asked = requests.send_request(
         store.client, stream, requests.ControlRequest("", "kill", job=sleeper.id, grace=1.0)
     )
@@ -116,9 +117,9 @@ def test_what_was_asked_while_no_agent_heard_it_is_done(store: JobStore, sleeper
     thread.start()
     try:
         assert sleeper.wait_for("killed").stop_by == "?"
-        answers = [
-            fields[b"answer"].decode() for _, fields in store.client.xrange(stream) if b"answer" in fields
-        ]
+        entries = store.client.xrange(KEYS.answers(sleeper.id))
+        answers = [fields[b"answer"].decode() for _, fields in entries]
+        answers = [name for name in answers if name.startswith(stream)]
         assert set(answers) == {answered, asked}
         assert answers.count(answered) == 1
     finally:
@@ -132,7 +133,7 @@ def test_a_kill_whose_supervisor_died_over_it_is_finished(
     with supervised(server, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]) as job:
         job.wait_for_line("ready")
         asked = requests.ControlRequest("", "kill", job=job.id, by="jane", reason="runaway", grace=600)
-        requests.send_request(store.client, KEYS.control(job.id), asked)
+        requests.send_request(store.client, KEYS.admin_requests, asked)
         job.wait_for("stopping")
         kill_supervisor(job, store)
         done = job.wait_for("killed", limit=40)

@@ -79,7 +79,8 @@ def ask(store: JobStore, stream: str, request: requests.ControlRequest) -> KillS
     """Send a request and wait for its last answer."""
     asked = requests.send_request(store.client, stream, request)
     until = time.monotonic() + 30.0
-    answers = requests.read_answers(store.client, stream, asked, lambda: until)
+    key = KEYS.answers(request.job or "")
+    answers = requests.read_answers(store.client, key, asked, lambda: until)
     return next(answer for answer in answers if answer is not None and answer.final)
 
 
@@ -103,7 +104,8 @@ def test_the_agent_signals_nobody(store: JobStore, bystander: Process, forgery: 
     agent.look_around()
     request = requests.ControlRequest("1-1", "kill", job=job_id, by="tux", grace=0.0)
     assert list(agent._steps(request))[-1].final
-    agent._kill_stopping(store.get(job_id))
+    agent._finish_kill(store.get(job_id))
+    agent._pool.join(30.0)
     assert bystander.poll() is None
 
 
@@ -125,10 +127,10 @@ def test_the_supervisor_signals_nobody(server: Server, store: JobStore, bystande
         store.client.hset(KEYS.job(job.id), mapping=lies)
         store.client.hset(KEYS.child(job.id, "c"), mapping={"status": "running", **lies})
         store.client.hset(KEYS.job(job.id), "child:c", KEYS.child_output(job.id, "c"))
-        stream = KEYS.control(job.id)
-        ask(store, stream, requests.ControlRequest("", "kill", child="c", grace=0.0))
+        stream = KEYS.admin_requests
+        ask(store, stream, requests.ControlRequest("", "kill", job.id, child="c", grace=0.0))
         assert bystander.poll() is None
-        done = ask(store, stream, requests.ControlRequest("", "kill", grace=0.0))
+        done = ask(store, stream, requests.ControlRequest("", "kill", job.id, grace=0.0))
         assert done.verified, done
         assert process_start(own) is None or job.alive() == []
         assert bystander.poll() is None

@@ -36,7 +36,7 @@ def test_orphans_of_another_account_are_named_and_not_called_gone(
     assert not steps[-1].verified, steps
     assert str(record.pid) in steps[-1].text
     assert record.account in steps[-1].text
-    assert sleeper.read().status == "running"
+    assert sleeper.read().status == "stopping"  # asked, and not over
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_who_asks_from_inside_the_job_does_not_call_itself_gone(store: JobStore,
         text = wait_for(lambda: said.exists() and said.read_text(), 30)
         assert text.startswith("1 "), text
         assert "inside the job itself" in text
-        assert job.read().status == "running"
+        assert job.read().status == "stopping"
 
 
 def test_a_job_that_was_killed_from_outside_is_kept_no_longer_than_it_should(

@@ -41,7 +41,7 @@ def test_the_keys_are_exactly_those_of_the_design(server: Server, store: JobStor
         expected |= {keys.child(job_id, child_id), keys.child_output(job_id, child_id)}
     found = {key.decode() for key in server.client().scan_iter("*")}
     assert (
-        expected - {keys.processes(job_id)} <= found <= expected | {keys.control(job_id), keys.output(job_id)}
+        expected - {keys.processes(job_id)} <= found <= expected | {keys.answers(job_id), keys.output(job_id)}
     )
     assert all(server.client().ttl(key) > 0 for key in found if key.startswith(keys.jobs_namespace))
 

@@ -128,7 +128,7 @@ def test_a_request_is_heard_that_came_before_the_listener_found_the_server(lasti
     lasting.kill()
     with socket.create_server(("127.0.0.1", lasting.port)) as closed_door:
         closed_door.settimeout(20)
-        ControlListener(lasting.url, stream, heard.append, last_seconds=30.0).start()
+        ControlListener(lasting.url, KEYS, [stream], heard.append, last_seconds=30.0).start()
         closed_door.accept()[0].close()
     lasting.start()
     request_id = send_request(lasting.client(), stream, ControlRequest("", "kill", job="x"))

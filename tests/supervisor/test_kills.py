@@ -153,12 +153,14 @@ def test_a_killed_job_takes_its_children_with_it(server: Server) -> None:
 def test_what_is_no_request_is_left_alone(server: Server) -> None:
     with supervised(server, ["sleep", "600"]) as job:
         job.wait_for("running")
-        stream = KEYS.control(job.id)
+        stream = KEYS.admin_requests
         server.client().xadd(stream, {"nonsense": "x"})
-        send_request(job.client, stream, ControlRequest("", "dance"))
+        send_request(job.client, stream, ControlRequest("", "dance", job.id))
+        send_request(job.client, stream, ControlRequest("", "kill"))
         answer(job.client, stream, "1-1", KillStep(0.0, "asked", "x"))
-        request_id = send_request(job.client, stream, ControlRequest("", "kill", by="\udcff", grace=0.1))
-        steps = read_answers(job.client, stream, request_id, lambda: 1e18)
+        request = ControlRequest("", "kill", job.id, by="\udcff", grace=0.1)
+        request_id = send_request(job.client, stream, request)
+        steps = read_answers(job.client, KEYS.answers(job.id), request_id, lambda: 1e18)
         assert any(step is not None and step.final for step in steps)
         assert job.wait_for().status == "killed"
 
@@ -178,10 +180,10 @@ def test_a_signal_to_the_supervisor_kills_its_job(server: Server, number: signal
 def test_a_child_that_is_none_is_refused_and_the_job_goes_on(server: Server, child: str) -> None:
     with supervised(server, ["sleep", "600"]) as job:
         wait_for(job.alive)
-        stream = KEYS.control(job.id)
-        request = {"request": "kill", "child": child, "by": "tux"}
-        request_id = server.client().xadd(stream, request).decode()
-        steps = read_answers(job.client, stream, request_id, lambda: 1e18)
+        stream = KEYS.admin_requests
+        request = {"request": "kill", "job": job.id, "child": child, "by": "tux"}
+        request_id = f"{stream}/{server.client().xadd(stream, request).decode()}"
+        steps = read_answers(job.client, KEYS.answers(job.id), request_id, lambda: 1e18)
         assert next(step for step in steps if step is not None).kind == "refused"
         assert job.alive()
         assert kill(job, grace=0.1)[-1].verified

@@ -117,9 +117,9 @@ def agent(server: Server, host: str, job_id: str, kind: str, text: str) -> list[
         if request.job != job_id:
             return
         heard.append(request)
-        listener.answer(request.id, step(kind, text, final=True))
+        listener.answer(request, step(kind, text, final=True))
 
-    listener = ControlListener(server.url, KEYS.host_control(host), hear)
+    listener = ControlListener(server.url, KEYS, [KEYS.host_control(host)], hear, last_seconds=30.0)
     listener.start()
     return heard
 

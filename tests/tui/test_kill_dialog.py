@@ -13,7 +13,11 @@ from tests.support.stored_records import KEYS, write_processes, write_running
 
 
 def requests(server: Server, job_id: str) -> list[dict[bytes, bytes]]:
-    return [fields for _, fields in server.client().xrange(KEYS.control(job_id)) if b"request" in fields]
+    return [
+        fields
+        for _, fields in server.client().xrange(KEYS.admin_requests)
+        if fields.get(b"job") == job_id.encode()
+    ]
 
 
 async def open_dialog(pilot: Pilot[None]) -> str:

@@ -5,22 +5,20 @@ of it runs on this host, keeps the heartbeat of orphans that still run, and tidi
 """
 
 import os
-import queue
 import signal
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import FrameType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import redis
 
 from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.control.orphans import Rounds
-from gnjobs.errors import GnjobsError
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
@@ -29,7 +27,7 @@ from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.indexes import tidy
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, step
 from gnjobs.records.scripts import swap
 from gnjobs.supervisor.launch import start_for_agent
 
@@ -109,8 +107,6 @@ def _read_holder(stored: bytes) -> Holder | None:
     return values.json(stored, Holder)
 
 
-About = TypeVar("About")
-
 BEAT_SECONDS = 5.0
 _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
@@ -152,24 +148,23 @@ class Agent:
         self._every = every
         self._host = host_name()
         self._lock = AgentLock(store.client, store.keys.host_agent(self._host))
-        self._requests: queue.SimpleQueue[ControlRequest | None] = queue.SimpleQueue()
+        self._stop_asked = threading.Event()
         # What was asked while no agent heard it is still waited for as long as this.
         self._listener = ControlListener(
             store.url,
-            store.keys.host_control(self._host),
-            self._requests.put,
+            store.keys,
+            [store.keys.host_control(self._host)],
+            self._take,
             last_seconds=AGENT_BEAT_SECONDS,
         )
+        self._pool = RequestPool(self._steps, self._listener.answer)
         self._rounds = Rounds(store, self._finish_kill)
         self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
-        self._at_work: list[threading.Thread] = []
-        self._is_stopping = False
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """End after what is being done."""
-        self._is_stopping = True
-        self._requests.put(None)
+        self._stop_asked.set()
 
     def begin(self) -> Holder | None:
         """Become the agent, waiting for a Redis that is away; returns who is it already."""
@@ -178,17 +173,12 @@ class Agent:
     def run(self) -> Holder | None:
         """Beat, look around and answer until told to stop, or until another one is the agent, which is returned."""
         self._listener.start()
-        due, other = 0.0, None
-        while not self._is_stopping and other is None:
-            if time.monotonic() >= due:
-                other = self._round()
-                due = time.monotonic() + self._every
-            try:
-                request = self._requests.get(timeout=max(0.0, due - time.monotonic()))
-            except queue.Empty:
-                continue
-            if request is not None:
-                self._do(self._answer, request)
+        other = None
+        while not self._stop_asked.is_set() and other is None:
+            due = time.monotonic() + self._every
+            other = self._round()
+            if other is None:
+                self._stop_asked.wait(max(0.0, due - time.monotonic()))
         self._end(other)
         return other
 
@@ -205,9 +195,7 @@ class Agent:
 
     def _end(self, other: Holder | None) -> None:
         """Let what is being done end, and make room."""
-        limit = time.monotonic() + _FINISHING_SECONDS
-        for thread in self._at_work:
-            thread.join(max(0.0, limit - time.monotonic()))
+        self._pool.join(_FINISHING_SECONDS)
         if other is not None:
             return
         try:
@@ -216,18 +204,9 @@ class Agent:
         except redis.RedisError as error:
             print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
 
-    def _do(self, work: Callable[[About], None], about: About) -> None:
-        self._at_work = [thread for thread in self._at_work if thread.is_alive()]
-        self._at_work.append(threading.Thread(target=work, args=(about,), daemon=True))
-        self._at_work[-1].start()
-
-    def _answer(self, request: ControlRequest) -> None:
-        """Do what was asked, and tell each step of it."""
-        try:
-            for each in self._steps(request):
-                self._listener.answer(request.id, each)
-        except (GnjobsError, redis.RedisError, OSError) as error:
-            self._listener.answer(request.id, step("refused", str(error), final=True))
+    def _take(self, request: ControlRequest) -> None:
+        if not self._stop_asked.is_set():
+            self._pool.take(request)
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
         if request.kind == "kill" and request.job:
@@ -261,12 +240,5 @@ class Agent:
             return
         self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
         self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
-        self._do(self._kill_stopping, job)
-
-    def _kill_stopping(self, job: Job) -> None:
-        actor = Actor.admin(job.stop_by or "agent")
-        try:
-            for _ in kill_job(self._store, job.id, actor=actor, reason=job.stop_reason or "", as_agent=True):
-                continue
-        except (GnjobsError, redis.RedisError, OSError) as error:
-            print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        request = ControlRequest("", "kill", job.id, by=job.stop_by or "agent", reason=job.stop_reason or "")
+        self._pool.take(request)

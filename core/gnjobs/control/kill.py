@@ -4,12 +4,16 @@ The supervisor is asked; where it is gone or does not answer, the asker does the
 another host the agent there is asked.
 """
 
+import contextlib
 import os
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
-from gnjobs.errors import NotAllowed
+from redis.exceptions import NoPermissionError, RedisError
+
+from gnjobs.errors import NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS, end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
     Identity,
@@ -27,10 +31,11 @@ from gnjobs.processes.table import ProcessView
 from gnjobs.records import events, requests
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.keys import is_id
+from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, step
-from gnjobs.records.statuses import KILLED, LOST, PENDING
+from gnjobs.records.scripts import transition
+from gnjobs.records.statuses import KILLED, LOST, PENDING, RUNNING, STOPPING
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -40,6 +45,7 @@ __all__ = ["KillStep", "kill_job"]
 SUPERVISOR_SECONDS = 3.0
 AGENT_BEAT_SECONDS = 30.0
 _WRITING_SECONDS = 15.0
+_LOOK_SECONDS = 0.02
 
 
 def kill_job(
@@ -65,7 +71,7 @@ def kill_job(
     job = store.get(job_id)
     child = store.child(job_id, child_id) if child_id is not None else None
     _check(store, job, actor, reason)
-    kill = _Kill(store, job, child, actor.name, reason, 0.0 if force else grace, force, as_agent)
+    kill = _Kill(store, job, child, actor, reason, 0.0 if force else grace, force, as_agent)
     yield from kill.steps(supervisor_timeout)
 
 
@@ -77,6 +83,13 @@ def _check(store: Records, job: Job, actor: "Actor", reason: str) -> None:
         raise
 
 
+def _request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
+    """Where the actor may ask: a curator in her own stream, which the supervisors of her jobs heed."""
+    if actor.role == "curator" and job.user is not None and job.user in actor.user_ids:
+        return keys.user_requests(job.user)
+    return keys.admin_requests
+
+
 class _Kill:
     """One request to kill, on its way from the supervisor to whoever can do it."""
 
@@ -85,7 +98,7 @@ class _Kill:
         store: Records,
         job: Job,
         child: Child | None,
-        by: str,
+        actor: "Actor",
         reason: str,
         grace: float,
         force: bool,
@@ -94,7 +107,8 @@ class _Kill:
         self.store = store
         self.job = job
         self.child = child
-        self.by = by
+        self.actor = actor
+        self.by = actor.name
         self.reason = reason
         self.grace = grace
         self.force = force
@@ -118,7 +132,7 @@ class _Kill:
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
         else:
-            stream = self.store.keys.control(self.job.id)
+            stream = _request_stream(self.store.keys, self.actor, self.job)
             yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
 
     def _supervisor_lives(self) -> bool:
@@ -176,18 +190,46 @@ class _Kill:
             force=self.force,
             origin=host_name(),
         )
-        request_id = requests.send_request(self.store.client, stream, request)
+        client, answers = self.store.client, self.store.keys.answers(self.job.id)
+        last = requests.newest_answer(client, answers)
+        try:
+            request_id = requests.send_request(client, stream, request)
+        except NoPermissionError as refused:
+            yield step("refused", f"this login may not ask for it: {refused}", final=True)
+            return
         yield step("asked", f"asked as {self.by}")
         wait = _Patience(timeout, self.grace)
-        for answered in requests.read_answers(self.store.client, stream, request_id, wait.until):
+        for answered in requests.read_answers(client, answers, request_id, wait.until, last):
             if answered is not None:
                 wait.encourage()
-                yield answered
+                yield self._confirmed(answered) if answered.final else answered
                 if answered.final:
                     return
             elif not may_answer():
                 break
         yield from unanswered()
+
+    def _confirmed(self, answered: KillStep) -> KillStep:
+        """Believe an answer that all is gone only where the record, or a look at this host, says so, too."""
+        until = time.monotonic() + _WRITING_SECONDS
+        while answered.verified:
+            try:
+                target = self._read_target()
+            except (NoSuchJob, NoSuchChild):
+                if is_on_this_host(self.job) and not self._local.is_there():
+                    return answered
+                return step("left", f"{answered.text}; nothing is left that would confirm it", final=True)
+            if target.is_final or time.monotonic() > until:
+                break
+            time.sleep(_LOOK_SECONDS)
+        if not answered.verified or target.is_final:
+            return answered
+        return step("left", f"answered: {answered.text}; yet its status is {target.status}", final=True)
+
+    def _read_target(self) -> Job | Child:
+        if self.child is not None:
+            return self.store.child(self.job.id, self.child.id)
+        return self.store.get(self.job.id)
 
     def _unanswered(self) -> Iterator[KillStep]:
         self.job = self.store.get(self.job.id)
@@ -211,6 +253,14 @@ class _Kill:
         else:
             yield step("answered", f"{supervisor}; doing it from here")
             yield from self._end_here()
+
+    def _announce(self) -> None:
+        """Write that the job is being killed, so that no agent takes its end for a loss."""
+        stop = self._stop
+        fields = {**stop.fields, "stop-requested": f"{stop.at:.3f}"}
+        key = self.store.keys.job(self.job.id)
+        with contextlib.suppress(RedisError):  # what counts is that it ends
+            transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
 
     def _may_act(self) -> bool:
         return os.geteuid() == 0 or self.job.account == login_name()
@@ -242,6 +292,8 @@ class _Kill:
 
     def _end_here(self) -> Iterator[KillStep]:
         """Do the supervisor's work, or end what gn-uploader started itself."""
+        if self.child is None and self.job.supervisor_pid is not None and self._may_act():
+            self._announce()
         yield from _LocalKill(self.store, self.job, self.child, self._stop, self.grace).steps()
 
 
@@ -263,6 +315,10 @@ class _LocalKill:
         pid, started = self._job.supervisor_pid, self._job.supervisor_started
         is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._job.id, unreadable=False)
         return (pid, started) if is_it and pid is not None and started is not None else None
+
+    def is_there(self) -> bool:
+        """Whether anything of it runs here, or may."""
+        return bool(self._find())
 
     def outlived_its_end(self) -> bool:
         """Whether something of a job that is said to have ended runs all the same."""

@@ -142,7 +142,8 @@ class Rounds:
 
     def _write_end(self, job: Job, now: float, why: str) -> bool:
         """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
-        status = KILLED if job.stop_requested else LOST
+        asked = self._store.client.hget(self._store.keys.job(job.id), "stop-requested")  # by now
+        status = KILLED if asked else LOST
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
         end_children(self._store, job.id, status, fields)
         return self._write(job, UNFINISHED_STATUSES, status, fields, why)

@@ -42,7 +42,7 @@ def expire_keys(
     client: redis.Redis, keys: Keys, job_id: str, child_keys: Mapping[str, str], seconds: int
 ) -> None:
     """Let a job's own keys and those of these children (id → output key) live for so many seconds."""
-    names = [keys.job(job_id), keys.output(job_id), keys.control(job_id), keys.processes(job_id)]
+    names = [keys.job(job_id), keys.output(job_id), keys.answers(job_id), keys.processes(job_id)]
     for child_id, output_key in child_keys.items():
         names.append(keys.child(job_id, child_id))
         if keys.owns(job_id, output_key):
@@ -133,7 +133,7 @@ def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     for names in scan_steps(client, keys.scan_pattern(job.id), MOST_KEYS_SCANNED):
         inside = [values.text(name) or "" for name in names]
         _unlink(client, [name for name in inside if keys.owns(job.id, name)])
-    _unlink(client, [keys.control(job.id), keys.processes(job.id)])
+    _unlink(client, [keys.control(job.id), keys.answers(job.id), keys.processes(job.id)])
     _unlink(client, [keys.job(job.id)])
     _unlink(client, hashes)  # again, for a child that has just ended may have seen to it that its hash lasts
     pipe = client.pipeline(transaction=False)

@@ -1,16 +1,23 @@
-"""Requests to a job's supervisor or a host's agent, and their answers, on one stream."""
+"""Requests to a job's supervisor or a host's agent, and their answers.
+
+Requests stand in streams by who may write them: the admins' own, one of each user, one of each host. So the server's
+access rules, and not what a request says, prove who asks. Answers stand in a stream of the job that no asker writes.
+"""
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import msgspec
 import redis
 
+from gnjobs.errors import GnjobsError
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import connect
+from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.values import Seconds, encode_text
 
 StepKind = Literal[
@@ -51,10 +58,17 @@ DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
+# How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
+VALID_SECONDS = 300.0
+_ANSWERS_LOOKED_AT = 1000
+_AT_ONCE, _MOST_WAITING = 8, 1000
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
-    """Somebody asks for something; `grace` in seconds, `by` a claim of who it is, `origin` the asker's host."""
+    """Somebody asks for something; `grace` in seconds, `by` a claim of who it is, `origin` the asker's host.
+
+    `id` names the stream that it came on, too.
+    """
 
     id: str
     kind: str
@@ -68,7 +82,7 @@ class ControlRequest(msgspec.Struct, frozen=True):
 
 
 def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> str:
-    """Append a request to a control stream; returns its id there."""
+    """Append a request to a stream; returns the id by which it is answered."""
     said = {
         "request": request.kind,
         "job": request.job,
@@ -79,11 +93,15 @@ def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> s
         "force": "1" if request.force else None,
         "from": request.origin,
     }
-    return _append(client, stream, {name: value for name, value in said.items() if value})
+    return _id_in(stream, _append(client, stream, {name: value for name, value in said.items() if value}))
+
+
+def _id_in(stream: str, entry_id: str) -> str:
+    return f"{stream}/{entry_id}"
 
 
 def answer(client: redis.Redis, stream: str, request_id: str, step: KillStep) -> None:
-    """Append a step that answers a request."""
+    """Append a step that answers a request to a job's stream of answers."""
     _append(client, stream, {"answer": request_id, "step": msgspec.json.encode(step).decode()})
 
 
@@ -95,14 +113,14 @@ def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
     return values.text(pipe.execute()[0]) or ""
 
 
-def read_request(entry_id: bytes, fields: dict[bytes, bytes]) -> ControlRequest | None:
-    """Read an entry as a request; None for answers and for what can't be understood."""
+def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> ControlRequest | None:
+    """Read an entry as a request; None for what can't be understood."""
     kind = values.text(fields.get(b"request"))
     if kind is None:
         return None
     grace = values.number(fields.get(b"grace"), 0.0, LONGEST_GRACE)
     return ControlRequest(
-        id=values.text(entry_id) or "",
+        id=_id_in(stream, values.text(entry_id) or ""),
         kind=kind,
         job=values.text(fields.get(b"job")),
         child=values.text(fields.get(b"child")),
@@ -114,14 +132,19 @@ def read_request(entry_id: bytes, fields: dict[bytes, bytes]) -> ControlRequest 
     )
 
 
+def newest_answer(client: redis.Redis, stream: str) -> str:
+    """The id of a stream's newest answer, behind which those to a coming request will stand."""
+    newest: Any = client.xrevrange(stream, count=1)
+    return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
 def read_answers(
-    client: redis.Redis, stream: str, request_id: str, until: Callable[[], float]
+    client: redis.Redis, stream: str, request_id: str, until: Callable[[], float], last: str = "0-0"
 ) -> Iterator[KillStep | None]:
-    """Follow the answers to a request as they come, until the time (monotonic) that `until` says.
+    """Follow the answers to a request, behind the `last` of others, until the time (monotonic) that `until` says.
 
     None is yielded now and then while nothing comes, so that the caller can look around.
     """
-    last = request_id
     while (left := until() - time.monotonic()) > 0:
         block = max(1, int(min(left, 0.25) * 1000))
         found: Any = client.xread({stream: last}, block=block)
@@ -130,7 +153,7 @@ def read_answers(
             continue
         for entry_id, fields in found[0][1]:
             last = values.text(entry_id) or last
-            if fields.get(b"answer") == request_id.encode() and (step := _read_step(fields.get(b"step"))):
+            if fields.get(b"answer") == encode_text(request_id) and (step := _read_step(fields.get(b"step"))):
                 yield step
 
 
@@ -139,31 +162,40 @@ def _read_step(stored: bytes | None) -> KillStep | None:
 
 
 class ControlListener(threading.Thread):
-    """Hears the requests on one control stream through outages: all, or those of the last seconds and what follows.
+    """Hears the requests on some streams through outages: those of the last seconds, and what follows.
 
-    `on_request` is called from this thread. A request that somebody has answered for good is left out.
+    `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
+    refused, and what somebody has answered for good is left out.
     """
 
     def __init__(
         self,
         url: str,
-        stream: str,
+        keys: Keys,
+        streams: Sequence[str],
         on_request: Callable[[ControlRequest], None],
         *,
-        last_seconds: float | None = None,
+        since: float | None = None,
+        last_seconds: float = 0.0,
+        is_for_us: Callable[[ControlRequest], bool] = lambda _: True,
     ) -> None:
         super().__init__(name="control", daemon=True)
         self._client = connect(url, reply_timeout=_BLOCK_SECONDS + 10, retries=0)
-        self._stream = stream
+        self._keys = keys
         self._on_request = on_request
+        self._is_for_us = is_for_us
+        self._since = since
         self._last_seconds = last_seconds
-        self._last = "0-0" if last_seconds is None else None
+        self._streams = streams
+        self._last: dict[str, str] = {}
         self._answers = connect(url)
 
-    def answer(self, request_id: str, step: KillStep) -> None:
+    def answer(self, request: ControlRequest, step: KillStep) -> None:
         """Answer a request; an answer that Redis does not take is lost, what it told of is done all the same."""
+        if not request.id or request.job is None or not is_id(request.job):
+            return
         try:
-            answer(self._answers, self._stream, request_id, step)
+            answer(self._answers, self._keys.answers(request.job), request.id, step)
         except redis.RedisError:
             return
 
@@ -178,24 +210,107 @@ class ControlListener(threading.Thread):
                 time.sleep(backoff.failed())
 
     def _hear(self) -> None:
-        if self._last is None:
-            self._last = self._beginning()
-        found: Any = self._client.xread({self._stream: self._last}, block=int(_BLOCK_SECONDS * 1000))
-        entries = found[0][1] if found else []
-        answered = {fields[b"answer"] for _, fields in entries if _is_final_answer(fields)}
-        for entry_id, fields in entries:
-            self._last = values.text(entry_id) or self._last
-            request = read_request(entry_id, fields)
-            if request is not None and entry_id not in answered:
-                self._on_request(request)
+        if not self._last:  # once, so that no loss of the connection skips a request
+            since = self._now() - self._last_seconds if self._since is None else self._since
+            self._last = dict.fromkeys(self._streams, f"{max(0, int(since * 1000))}-0")
+        behind: Any = self._last
+        found: Any = self._client.xread(behind, block=int(_BLOCK_SECONDS * 1000))
+        now = self._now() if found else 0.0
+        for name, entries in found:
+            stream = values.text(name) or ""
+            for entry_id, fields in entries:
+                request = read_request(stream, entry_id, fields)
+                if request is not None and self._is_for_us(request):
+                    self._take(request, now - int(entry_id.partition(b"-")[0]) / 1000)
+                self._last[stream] = values.text(entry_id) or self._last[stream]
 
-    def _beginning(self) -> str:
-        """Where to begin, as the server's clock has it: once, so that no loss of the connection skips a request."""
+    def _take(self, request: ControlRequest, age: float) -> None:
+        if age > VALID_SECONDS:
+            text = f"it was asked {age:.0f} s ago, and requests are valid for {VALID_SECONDS:.0f} s"
+            self.answer(request, step("refused", text, final=True))
+        elif not self._last_seconds or not self._is_answered(request):
+            self._on_request(request)
+
+    def _is_answered(self, request: ControlRequest) -> bool:
+        """Whether one that was here before us has answered for good."""
+        if request.job is None or not is_id(request.job):
+            return False
+        newest: Any = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
+        answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request.id))
+        return any((said := _read_step(fields.get(b"step"))) and said.final for fields in answers)
+
+    def _now(self) -> float:
+        """The server's time (unix seconds), which ids of entries are."""
         seconds, microseconds = self._client.time()
-        now = seconds * 1000 + microseconds // 1000
-        return f"{max(0, now - int(1000 * (self._last_seconds or 0.0)))}-0"
+        return float(seconds) + float(microseconds) / 1_000_000
 
 
-def _is_final_answer(fields: dict[bytes, bytes]) -> bool:
-    said = _read_step(fields.get(b"step")) if b"answer" in fields else None
-    return said is not None and said.final
+About = tuple[str, str | None, str | None, bool]
+
+
+class RequestPool:
+    """Does what is asked beside other work: some requests at a time, equal ones at once, and not without a bound.
+
+    `handle` does one and yields its steps, which `answer` tells everybody who asked for the same.
+    """
+
+    def __init__(
+        self,
+        handle: Callable[[ControlRequest], Iterable[KillStep]],
+        answer: Callable[[ControlRequest, KillStep], object],
+    ) -> None:
+        self._handle = handle
+        self._answer = answer
+        self._lock = threading.Lock()
+        self._askers: dict[About, list[ControlRequest]] = {}
+        self._waiting: deque[ControlRequest] = deque()
+        self._workers: set[threading.Thread] = set()
+
+    def take(self, request: ControlRequest) -> None:
+        """Do what is asked soon, or tell who asks that it is too much."""
+        with self._lock:
+            if (askers := self._askers.get(_about(request))) is not None:
+                askers.append(request)
+                return
+            if is_taken := len(self._askers) < _MOST_WAITING:
+                self._askers[_about(request)] = [request]
+                self._waiting.append(request)
+                if len(self._workers) < _AT_ONCE:
+                    worker = threading.Thread(target=self._work, name="requests", daemon=True)
+                    self._workers.add(worker)
+                    worker.start()
+        if not is_taken:
+            self._answer(request, step("refused", "too much is being asked; ask again later", final=True))
+
+    def join(self, limit: float) -> None:
+        """Wait until everything is done, at most `limit` seconds."""
+        until = time.monotonic() + limit
+        for worker in list(self._workers):
+            worker.join(max(0.0, until - time.monotonic()))
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._workers.discard(threading.current_thread())
+                    return
+                request = self._waiting.popleft()
+            try:
+                for each in self._handle(request):
+                    self._tell(request, each)
+            except (GnjobsError, redis.RedisError, OSError) as problem:
+                self._tell(request, step("refused", str(problem), final=True))
+            finally:
+                with self._lock:
+                    self._askers.pop(_about(request), None)
+
+    def _tell(self, request: ControlRequest, step: KillStep) -> None:
+        with self._lock:
+            askers = self._askers.get(_about(request), [])
+            told = self._askers.pop(_about(request), []) if step.final else list(askers)
+        for asker in told:
+            self._answer(asker, step)
+
+
+def _about(request: ControlRequest) -> About:
+    return request.kind, request.job, request.child, request.force

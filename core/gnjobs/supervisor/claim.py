@@ -29,6 +29,7 @@ from gnjobs.supervisor.setup import (
 )
 from gnjobs.supervisor.wakeups import Wakeups
 
+_ROUNDED_SECONDS = 0.1  # by so much more is heard than what was asked since the claim
 _WRONG_USE = 2
 NO_SUCH_JOB = 3
 NO_CONNECTION = 5
@@ -115,12 +116,14 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     hear_stop_signals()
     try:
         settings, link = _open()
-        job = claim(link, wakeups, {**identity(), "mark": settings.mark}, settings.asked)
+        fields = {**identity(), "mark": settings.mark}
+        job = claim(link, wakeups, fields, settings.asked)
     except GivenUp as given_up:
         print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
         reports.ended(given_up.exit_code)
         return given_up.exit_code
-    return Supervision(link, job, settings, wakeups, reports).run()
+    since = float(fields["started"]) - _ROUNDED_SECONDS
+    return Supervision(link, job, settings, wakeups, reports, since).run()
 
 
 def _open() -> tuple[Settings, RecordLink]:

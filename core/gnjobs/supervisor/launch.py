@@ -331,14 +331,14 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
 def _ask_agent(job_id: str, url: str, prefix: str) -> None:
     """Have the agent of this host start the supervisor; it says when it has."""
     host = host_name()
-    stream = Keys(prefix).host_control(host)
+    keys = Keys(prefix)
     client = connect(url)
     try:
         request_id = send_request(
-            client, stream, ControlRequest("", "start", job_id, by=login_name(), origin=host)
+            client, keys.host_control(host), ControlRequest("", "start", job_id, by=login_name(), origin=host)
         )
         limit = time.monotonic() + _AGENT_SECONDS
-        for said in read_answers(client, stream, request_id, lambda: limit):
+        for said in read_answers(client, keys.answers(job_id), request_id, lambda: limit):
             if said is not None and said.final:
                 if said.kind == "refused":
                     raise LaunchError(f"the agent of {host} did not start the job: {said.text}")

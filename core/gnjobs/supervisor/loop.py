@@ -6,11 +6,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import redis
-
-from gnjobs.errors import GnjobsError
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.find import processes_of
@@ -20,9 +18,9 @@ from gnjobs.processes.table import process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import MONTH, is_id
+from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, step
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
@@ -55,6 +53,12 @@ class Removed(NamedTuple):
     """The record was taken away while the job runs."""
 
 
+def _streams_heeded(keys: Keys, job: Job) -> list[str]:
+    """Where somebody may ask for something: the admins' stream, and that of the owner whom the job was launched for."""
+    own = [keys.user_requests(job.user)] if job.user is not None and is_id(job.user) else []
+    return [keys.admin_requests, *own]
+
+
 class Answers(threading.Thread):
     """Sends steps to whoever asked; what can't be sent is lost, what it tells of is done all the same.
 
@@ -64,12 +68,12 @@ class Answers(threading.Thread):
     def __init__(self, listener: ControlListener) -> None:
         super().__init__(name="answers", daemon=True)
         self._listener = listener
-        self._queue: queue.SimpleQueue[tuple[str, KillStep]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[ControlRequest, KillStep]] = queue.SimpleQueue()
         self._askers: list[ControlRequest] = []
 
     def send(self, request: ControlRequest, step: KillStep) -> None:
         """Answer one request."""
-        self._queue.put((request.id, step))
+        self._queue.put((request, step))
 
     def add_asker(self, request: ControlRequest) -> None:
         """Tell one more who asked for the job to be killed, from now on."""
@@ -92,7 +96,13 @@ class Supervision:
     """Runs one claimed job to its end; `run` is its main loop, and nothing else waits for processes."""
 
     def __init__(
-        self, link: RecordLink, job: Job, settings: Settings, wakeups: Wakeups, reports: ReportPipe
+        self,
+        link: RecordLink,
+        job: Job,
+        settings: Settings,
+        wakeups: Wakeups,
+        reports: ReportPipe,
+        since: float,
     ) -> None:
         self._link = link
         self._job = job
@@ -117,8 +127,16 @@ class Supervision:
             on_lasting=lambda: wakeups.post(Lasting()),
         )
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
-        self._listener = ControlListener(settings.url, link.keys.control(job.id), wakeups.post)
+        self._listener = ControlListener(
+            settings.url,
+            link.keys,
+            _streams_heeded(link.keys, job),
+            wakeups.post,
+            since=since,
+            is_for_us=lambda request: request.job == job.id,
+        )
         self._answers = Answers(self._listener)
+        self._child_kills = RequestPool(self._kill_child, self._answers.send)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
         self._ending: EndingThread | None = None
@@ -208,36 +226,35 @@ class Supervision:
     def _on_request(self, request: ControlRequest) -> None:
         if request.kind != "kill":
             return
-        answer = self._answers.send
-        stop = StopRequest(request.by, request.reason, self._link.now())
-        grace = 0.0 if request.force else request.grace
         if request.child is not None and not is_id(request.child):
             text = "only a child that the job itself recorded can be killed alone; kill the whole job"
-            answer(request, step("refused", text, final=True))
+            self._answers.send(request, step("refused", text, final=True))
         elif request.child is not None:
-            arguments = (request, request.child, stop, grace)
-            threading.Thread(target=self._kill_child, args=arguments, name="child kill", daemon=True).start()
+            self._child_kills.take(request)
         elif self._is_reporting and self._stop is None:
             text = "its command has just ended by itself"
-            answer(request, step("skipped", text, verified=True, final=True))
+            self._answers.send(request, step("skipped", text, verified=True, final=True))
         else:
             self._answers.add_asker(request)
             self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
-            self._kill(stop, grace, hurry=request.force)
+            stop = StopRequest(request.by, request.reason, self._link.now())
+            self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
 
-    def _kill_child(self, request: ControlRequest, child_id: str, stop: StopRequest, grace: float) -> None:
-        """Kill one child alone, in a thread of its own; whoever asked gets an answer whatever goes wrong."""
-        self._answers.send(request, step("answered", f"supervisor {os.getpid()} answers"))
+    def _kill_child(self, request: ControlRequest) -> Iterator[KillStep]:
+        """Kill one child alone, beside the main loop."""
+        yield step("answered", f"supervisor {os.getpid()} answers")
+        stop = StopRequest(request.by, request.reason, self._link.now())
         with connect(self._settings.url) as client:
             records = Records(client, self._link.keys, self._settings.url)
-            try:
-                child = records.child(self._job.id, child_id)
-                for each in kill_child(
-                    records, self._job, child, stop, self._find, grace=grace, patience=_REPORTING_SECONDS
-                ):
-                    self._answers.send(request, each)
-            except (redis.RedisError, GnjobsError, OSError) as problem:
-                self._answers.send(request, step("refused", f"not killed: {problem}", final=True))
+            yield from kill_child(
+                records,
+                self._job,
+                records.child(self._job.id, request.child or ""),
+                stop,
+                self._find,
+                grace=0.0 if request.force else request.grace,
+                patience=_REPORTING_SECONDS,
+            )
 
     def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
         self._command.wait_for_no_reader()

@@ -1,0 +1,190 @@
+"""Who may ask for what: streams by asker, answers that no asker writes, requests that expire and are few at a time."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.processes.host import host_name
+from gnjobs.records import requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, send_request, step
+from gnjobs.store import JobStore
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, supervised
+from tests.support.waiting import wait_for
+
+
+@pytest.fixture
+def job(server: Server) -> Iterator[SupervisedJob]:
+    with supervised(server, ["sleep", "600"], user_id="jsmith") as job:
+        wait_for(job.alive)
+        yield job
+
+
+def heeded_behind(store: JobStore, job: SupervisedJob) -> None:
+    """Wait until the supervisor has heard everything that was asked so far: it answers what comes behind."""
+    last = ControlRequest("", "kill", job.id, child="no/child")
+    asked = send_request(store.client, KEYS.admin_requests, last)
+    until = time.monotonic() + 30
+    answers = requests.read_answers(store.client, KEYS.answers(job.id), asked, lambda: until)
+    assert next(answer for answer in answers if answer is not None).kind == "refused"
+
+
+def test_nobody_else_is_heeded_than_admins_and_the_owner(store: JobStore, job: SupervisedJob) -> None:
+    kill = ControlRequest("", "kill", job.id, by="jsmith", grace=0.1)
+    for stream in (KEYS.user_requests("mallory"), KEYS.control(job.id), KEYS.host_control(host_name())):
+        send_request(store.client, stream, kill)
+    heeded_behind(store, job)
+    assert job.alive()
+    send_request(store.client, KEYS.user_requests("jsmith"), kill)
+    assert job.wait_for().stop_by == "jsmith"
+
+
+def test_an_owner_that_a_record_names_later_is_not_heeded(store: JobStore, job: SupervisedJob) -> None:
+    store.client.hset(KEYS.job(job.id), "user-id", "mallory")
+    send_request(store.client, KEYS.user_requests("mallory"), ControlRequest("", "kill", job.id, grace=0.1))
+    heeded_behind(store, job)
+    assert job.alive()
+
+
+def test_a_curator_asks_in_her_own_stream(store: JobStore, job: SupervisedJob) -> None:
+    steps = list(kill_job(store, job.id, actor=Actor("jane", "curator", ("jsmith",)), grace=1.0))
+    assert steps[-1].verified, steps
+    (entry,) = store.client.xrange(KEYS.user_requests("jsmith"), "-", "+")[-1:]
+    assert entry[1][b"job"] == job.id.encode()
+    assert not [e for e in store.client.xrange(KEYS.admin_requests) if e[1].get(b"job") == job.id.encode()]
+
+
+def test_an_answer_in_the_stream_of_requests_is_none(store: JobStore, job: SupervisedJob) -> None:
+    """An asker who may write requests alone can make nobody believe that everything is gone."""
+    stop = threading.Event()
+    forged = step("written", "verified: 1 of 1 gone", verified=True, final=True)
+
+    def forge() -> None:
+        while not stop.wait(0.001):
+            for entry_id, fields in store.client.xrevrange(KEYS.admin_requests, count=5):
+                if fields.get(b"job") == job.id.encode():
+                    name = f"{KEYS.admin_requests}/{entry_id.decode()}"
+                    requests.answer(store.client, KEYS.admin_requests, name, forged)
+
+    forger = threading.Thread(target=forge)
+    forger.start()
+    job.processes[0].send_signal(signal.SIGSTOP)
+    try:
+        steps = kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1, supervisor_timeout=1.0)
+        last = list(steps)[-1]
+    finally:
+        stop.set()
+        forger.join()
+    assert last.text != forged.text
+    assert job.alive() == []
+
+
+def test_a_verified_answer_is_believed_only_with_the_records_word(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody who may write answers lies."""
+    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
+    job.processes[0].send_signal(signal.SIGSTOP)
+    stop = threading.Event()
+
+    def forge() -> None:
+        while not stop.wait(0.005):
+            for entry_id, fields in store.client.xrevrange(KEYS.admin_requests, count=5):
+                if fields.get(b"job") == job.id.encode():
+                    name = f"{KEYS.admin_requests}/{entry_id.decode()}"
+                    said = step("written", "verified: 1 of 1 gone", verified=True, final=True)
+                    requests.answer(store.client, KEYS.answers(job.id), name, said)
+
+    forger = threading.Thread(target=forge)
+    forger.start()
+    try:
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))[-1]
+    finally:
+        stop.set()
+        forger.join()
+    assert (last.kind, last.verified) == ("left", False)
+    assert "yet its status is running" in last.text
+    assert job.alive()
+
+
+def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(
+    server: Server, store: JobStore
+) -> None:
+    job = SupervisedJob(server, ["sleep", "600"])
+    try:
+        send_request(store.client, KEYS.admin_requests, ControlRequest("", "kill", job.id, grace=0.1))
+        asked_at = store.now()
+        wait_for(lambda: store.now() > asked_at + 0.3)
+        job.supervise()
+        wait_for(job.alive)
+        heeded_behind(store, job)
+        assert job.read().status == "running"
+    finally:
+        job.end()
+
+
+def test_old_requests_are_refused(store: JobStore) -> None:
+    heard: list[ControlRequest] = []
+    stream = KEYS.host_control("of-old-requests")
+    old = int((store.now() - 400) * 1000)
+    store.client.xadd(stream, {"request": "kill", "job": "old-job"}, id=f"{old}-0")
+    ControlListener(store.url, KEYS, [stream], heard.append, last_seconds=1000.0).start()
+    send_request(store.client, stream, ControlRequest("", "kill", "new-job"))
+    wait_for(lambda: heard)
+    assert [request.job for request in heard] == ["new-job"]
+    answered = [fields[b"step"] for _, fields in store.client.xrange(KEYS.answers("old-job"))]
+    assert b"requests are valid for 300 s" in answered[0]
+
+
+def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
+    go, at_work, most = threading.Event(), [0], [0]
+    handled: list[str | None] = []
+    told: list[tuple[str, KillStep]] = []
+    lock = threading.Lock()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        with lock:
+            handled.append(request.job)
+            at_work[0] += 1
+            most[0] = max(most[0], at_work[0])
+        go.wait(30)
+        with lock:
+            at_work[0] -= 1
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)))
+    for number in range(3000):
+        pool.take(ControlRequest(f"s/{number}", "kill", f"job-{number % 1500}"))
+    refused = [name for name, said in told if said.kind == "refused"]
+    go.set()
+    wait_for(lambda: len(told) == 3000)
+    assert most[0] <= 8
+    assert sorted(handled) == sorted(f"job-{number}" for number in range(1000))
+    assert len(refused) == 1000
+
+
+def test_thousands_of_requests_keep_no_agent_from_its_beat(server: Server, store: JobStore) -> None:
+    agent = Agent(store, every=0.2)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+        pipe = store.client.pipeline(transaction=False)
+        for number in range(3000):
+            pipe.xadd(KEYS.host_control(host_name()), {"request": "kill", "job": f"no-such-{number}"})
+        pipe.execute()
+        beats = set()
+        deadline = time.monotonic() + 30
+        while len(beats) < 5:
+            assert time.monotonic() < deadline
+            beats.add(store.client.zscore(KEYS.hosts, host_name()))
+            assert store.now() - max(beats) < 5
+    finally:
+        agent.stop()
+        thread.join()
