@@ -212,6 +212,22 @@ def test_a_job_is_missed_only_by_servers_that_answer(
     assert state(client).status == "running"
 
 
+def test_a_job_that_is_removed_after_its_child_ended_keeps_nobody_waiting(
+    server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.5)
+    monkeypatch.setattr("gnjobs.runtime.child_state._GIVE_UP_AFTER", 0.2)
+    prepare(client)
+    child = ChildOutput(KEY, server.url)
+    assert child.succeed()
+    client.delete(KEYS.job("job"), HASH)
+    lasting = threading.Thread(target=child.outlast, daemon=True)
+    lasting.start()
+    lasting.join(20)
+    assert not lasting.is_alive()
+    assert client.keys() == []
+
+
 def test_an_end_that_stands_keeps_nobody_waiting_for_a_server_that_is_full(
     forgetting: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,11 +63,6 @@ class CountedConnection:
         self.client.connection_pool.disconnect()
         self.client.connection_pool.reset()  # or one whose making failed would count as made for ever
 
-    def replace_if_closed(self) -> None:
-        """Connect anew where the server closed the connection, without sending anything where it did not."""
-        pool = self.client.connection_pool
-        pool.release(pool.get_connection())
-
 
 def is_wrong_type(error: object) -> bool:
     """Whether this is how the server says that a key holds something of another type."""

@@ -181,10 +181,12 @@ class ChildState:
         """Take what was watched for long enough as lasting; an end only if it stands."""
         if not self.has_ended:
             self.watch_until = 0.0
-        elif self._lasting.stands(client):
-            self.is_over = True
+        elif (outcome := self._say(client)) == "gone":
+            self._miss()
+        elif outcome == "done":
+            self.wrote()
         else:
-            self.watch_until = self._lasting.due
+            self.is_over = True
 
 
 def _this_process() -> dict[str, Value]:

@@ -220,9 +220,9 @@ class ChildWatch:
         failed, lost, killed = by_status[ERROR], by_status[LOST], by_status[KILLED]
         total = len(self.children)
         notes = [
+            f"{len(killed)} of {total} children killed{_by_whom(killed)}" if killed else "",
             f"{len(failed)} of {total} children failed: {_named(failed)}" if failed else "",
             f"{len(lost)} of {total} children ended without a word: {_named(lost)}" if lost else "",
-            f"{len(killed)} of {total} children killed{_by_whom(killed)}" if killed else "",
         ]
         return "; ".join(filter(None, notes)) or None
 
