@@ -33,6 +33,15 @@ class GnjobsApp(Dashboard):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "quit", show=False, id="app.quit", tooltip="Quit", priority=True),
         Binding(
+            "ctrl+z",
+            "suspend_process",
+            "suspend",
+            show=False,
+            id="app.suspend",
+            tooltip="Suspend; `fg` brings it back",
+            priority=True,
+        ),
+        Binding(
             "colon,ctrl+p",
             "command_palette",
             "more",
@@ -79,7 +88,7 @@ class GnjobsApp(Dashboard):
     def draw_screens(self) -> None:
         """Show on the screens what is known now."""
         for screen in self._watch_screens():
-            if screen.is_active:
+            if screen.is_current:  # also behind a dialog
                 screen.draw()
 
     def _watch_screens(self) -> "list[WatchScreen]":

@@ -1,6 +1,6 @@
 """The last line of a screen: what can be pressed, the most useful first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -82,9 +82,10 @@ def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
     ours; Textual's own, such as scrolling sideways, have none.
     """
     found: dict[str, tuple[list[str], str, bool]] = {}
+    offers: Callable[[str], bool] = getattr(screen, "offers", lambda _: True)
     for key, active in sorted(screen.active_bindings.items(), key=lambda item: _place(item[1])):
         binding = active.binding
-        if binding.tooltip and active.enabled:
+        if binding.tooltip and active.enabled and offers(binding.action):
             of_widget = not isinstance(active.node, Screen | App)
             found.setdefault(binding.action, ([], binding.tooltip, of_widget))[0].append(key_name(key))
     for action, (keys, about, of_widget) in found.items():

@@ -135,6 +135,7 @@ def _mixed(foreground: str, background: str) -> str:
     return Color.parse(foreground).blend(Color.parse(background), 0.4).hex6
 
 
+# Greys that are hardly tinted: what is left of a tint in 256 colours would be black.
 DARK: Final = Theme(
     name="gnjobs-dark",
     primary="#5aaef0",
@@ -145,8 +146,8 @@ DARK: Final = Theme(
     error="#ff6f6f",
     foreground="#d7dde3",
     background="#11161b",
-    surface="#1b222a",
-    panel="#2b3a49",
+    surface="#21252b",
+    panel="#37404a",
 )
 LIGHT: Final = Theme(
     name="gnjobs-light",

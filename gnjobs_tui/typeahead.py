@@ -23,6 +23,8 @@ TURNS = 3
 LONGEST_TURN = 1.0
 LOOK_EVERY = 0.01
 LONGEST_WAIT = 10.0
+# Nobody reads a question and answers it within this time: such an answer was typed before the question was asked.
+LEAST_READING = 0.05
 # These leave a screen that takes long to read.
 LEAVING = frozenset({"escape", "q"})
 
@@ -39,6 +41,7 @@ class TypeAhead:
         self._task: asyncio.Task[None] | None = None
         self._screen: Screen[Any] | None = None
         self._typed_at = inf
+        self._asked_at = -inf
         self._shown_at = inf
 
     def start(self) -> None:
@@ -60,8 +63,8 @@ class TypeAhead:
 
     @property
     def was_seen(self) -> bool:
-        """Whether the screen in front had been seen when the key that acts now was typed."""
-        return self._typed_at >= self._shown_at
+        """Whether the screen in front can have been seen when the key that acts now was typed."""
+        return self._typed_at >= self._asked_at + LEAST_READING
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._task = None
@@ -69,7 +72,7 @@ class TypeAhead:
             self._app.call_later(task.result)  # raises it where the app handles what its own keys raise
 
     def _screen_changed(self, screen: Screen[Any]) -> None:
-        self._shown_at = inf
+        self._asked_at, self._shown_at = time.monotonic(), inf
         screen.call_after_refresh(partial(self._shown, screen))
 
     def _shown(self, screen: Screen[Any]) -> None:

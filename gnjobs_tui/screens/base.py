@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Final, cast
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -10,11 +10,16 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.worker import Worker
 
+from gnjobs.records.actor import Action
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
+from gnjobs_tui.keys import Keys, footer
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
+
+# What changes something, by the action of its key, and what it takes.
+CHANGES: Final[dict[str, Action]] = {"kill": "kill", "remove": "remove"}
 
 
 class Failed(Message):
@@ -25,9 +30,14 @@ class Failed(Message):
         self.text = text
 
 
+def clock_seconds(at: float) -> str:
+    """A time of day, to the second."""
+    return datetime.fromtimestamp(at).strftime("%H:%M:%S")
+
+
 def feed_parts(state: FeedState) -> Sequence[Part]:
     """How changes arrive, for the header; where they don't, since when and why."""
-    since = datetime.fromtimestamp(state.since).strftime("%H:%M:%S") if state.since else ""
+    since = clock_seconds(state.since) if state.since else ""
     match state.kind:
         case "live":
             parts: list[Part] = [Cell("live", "success")]
@@ -71,6 +81,22 @@ class WatchScreen(Screen[Any]):
         """Where we are, for the header, after the name of the program."""
         return []
 
+    def offers(self, action: str) -> bool:
+        """Whether who looks may do this at all; keys and commands that are not offered are not shown."""
+        return action not in CHANGES or self.dashboard.actor.may(CHANGES[action])
+
+    def is_refused(self, action: Action) -> bool:
+        """Say it where the actor may never do this."""
+        refusal = self.dashboard.actor.refusal(action)
+        if refusal is not None:
+            self.dashboard.say(refusal, is_error=True)
+        return refusal is not None
+
+    def show_keys(self, keys: Keys) -> None:
+        """Show what can be pressed, as far as there is room and who looks may do it."""
+        allowed = [(key, about) for key, about in keys if key != "K" or self.offers("kill")]
+        self.query_one("#footer", Line).show(footer(allowed, self.size.width))
+
     def header(self) -> Line:
         """Make the header line."""
         return Line(id="header", classes="top")
@@ -107,7 +133,7 @@ class WatchScreen(Screen[Any]):
             try:
                 action()
             except Exception as error:  # noqa: BLE001 - a worker that fails in silence leaves a screen that waits
-                self.post_message(Failed(str(error) or type(error).__name__))
+                self.post_message(Failed(self.dashboard.explain(error)))
 
         return self.run_worker(attempt, thread=True, exit_on_error=False, exclusive=True, group=group)
 

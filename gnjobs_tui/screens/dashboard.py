@@ -66,7 +66,13 @@ class Dashboard(App[None]):
         raise NotImplementedError
 
     def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
-        """Kill in a thread that outlives the dialog; its steps come back as messages."""
+        """Kill in a thread that outlives the dialog; its steps come back as messages.
+
+        Where Redis is known to be away nothing is tried, and the run says so at once.
+        """
+        if self.feed.kind == "away" and run.refuse():
+            self.post_message(Stepped())
+            return
 
         def tell() -> None:
             self.post_message(Stepped())
@@ -94,6 +100,16 @@ class Dashboard(App[None]):
             lifetime = self.config.expires_after.get(prefix)
             self._stores[prefix] = JobStore.from_url(self.config.url, prefix, lifetime=lifetime)
         return self._stores[prefix]
+
+    def explain(self, error: BaseException) -> str:
+        """Say in one line for a person why something could not be done; only to be used where redis is imported."""
+        from redis.exceptions import RedisError
+
+        from gnjobs.records.servers import explain
+
+        if isinstance(error, RedisError):
+            return explain(error, self.config.url)
+        return str(error) or type(error).__name__
 
     def say(self, *parts: Part, is_error: bool = False) -> None:
         """Tell something for a moment; the text may be anything."""

@@ -10,7 +10,6 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from gnjobs.text import count_text
-from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.style import Cell, Part, safe
@@ -105,8 +104,10 @@ class FaultsScreen(WatchScreen):
         """Show the faults."""
         if self.is_mounted:
             self.draw_header()
-            self.query_one("#table", VirtualTable).show(self._rows)
-            self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+            self.query_one("#table", VirtualTable).show(
+                self._rows, empty="reading …" if self._is_reading else "no faults were reported"
+            )
+            self.show_keys(KEYS)
 
     def action_copy(self) -> None:
         """Copy the fault of the cursor with its file, made safe."""

@@ -12,13 +12,12 @@ from textual.message import Message
 from textual.widgets import Static
 
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.row_actions import RowActions
-from gnjobs_tui.style import Cell, Part, lines
+from gnjobs_tui.style import Cell, Part, lines, state_cell, state_named
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import VirtualTable
 
@@ -51,7 +50,7 @@ SHORTEST_PAUSE = 1.0
 # A job whose reading takes long is read less often, so that reading never fills the time.
 PAUSE_FACTOR = 5.0
 LOW = 30
-LONGEST_RESULT = 5
+LEAST_RESULT = 5
 
 
 class JobScreen(RowActions):
@@ -183,16 +182,24 @@ class JobScreen(RowActions):
             return
         self.draw_header()
         keys = NARROW_KEYS if self.size.width < NARROW else KEYS
-        self.query_one("#footer", Line).show(footer(keys, self.size.width))
+        self.show_keys(keys)
         picture = self._picture
         if picture is None:
+            state, says = state_cell(state_named(self.row.state)), Cell("reading …", "dim")
+            self._show("#verdict", [[state, "   ", says], [self.row.says or ""]])
             return
         width, is_high = self.size.width, self.size.height >= LOW
         self._show("#verdict", verdict_lines(picture.job, picture.status.health, width))
         self._show("#facts", fact_lines(picture.job, self.dashboard.jobs.now(), width))
-        result = result_lines(picture.status.report, LONGEST_RESULT if is_high else 2, width)
+        result = result_lines(picture.status.report, self._room_for_result(len(picture.parts)), width)
         self._show("#result", [*result, [""]] if is_high else result)
         self.query_one("#table", VirtualTable).show(picture.parts)
+
+    def _room_for_result(self, parts: int) -> int:
+        """Lines for the result: those that the parts leave free, and never fewer than a few."""
+        around = 9 if self.size.height >= LOW else 7
+        free = self.size.height - around - min(parts + 1, self.size.height // 2)
+        return max(LEAST_RESULT if self.size.height >= LOW else 2, free)
 
     def _show(self, name: str, rows: Rows) -> None:
         widget = self.query_one(name, Static)
@@ -232,6 +239,8 @@ class JobScreen(RowActions):
 
     def action_kill(self) -> None:
         """Ask what to kill: the row of the cursor."""
+        if self.is_refused("kill"):
+            return
         from gnjobs_tui.screens.kill import KillScreen
 
         self.app.push_screen(KillScreen([self._target(self._cursor)]))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from gnjobs.health.assess import beat_overdue_after
+from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import SUCCESS
 from gnjobs.text import MINUTE, age_text, clock_text, silence_text
 from gnjobs.watch.listing import Listing
@@ -29,7 +30,7 @@ HOST = Column("host", "Host", 10, 20, from_width=110)
 MEMORY = Column("memory", "Memory", 7, 15, "right", from_width=110)
 
 _MORE = (PROGRESS, PERCENT, CHILDREN, CPU, SILENT, RUN, STARTED, ID, TYPE, HOST, MEMORY)
-ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE)
+ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE, SAYS._replace(worth=22, from_width=130))
 ONE_USER_COLUMNS = (STATE, LABEL, SAYS, *_MORE)
 
 
@@ -61,8 +62,9 @@ def size_text(size: float | None) -> str:
     return f"{size:.1f} TB"
 
 
-def _percent(row: JobRow) -> float | None:
-    return 100.0 if row.status == SUCCESS else row.percent
+def percent_done(record: JobRow | Job | Child) -> float | None:
+    """How far a job or child is, as it says; one that succeeded is done whatever it said last."""
+    return 100.0 if record.status == SUCCESS else record.percent
 
 
 def _children(row: JobRow) -> str:
@@ -89,8 +91,8 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "label": Cell(row.label),
         "user": Cell(name_of(row.user)),
         "says": Cell(_says(row)),
-        "progress": Cell(progress_text(_percent(row)), "dim" if row.is_final else "accent"),
-        "percent": Cell(percent_text(_percent(row))),
+        "progress": Cell(progress_text(percent_done(row)), "dim" if row.is_final else "accent"),
+        "percent": Cell(percent_text(percent_done(row))),
         "children": Cell(_children(row)),
         "cpu": Cell(percent_text(row.cpu)),
         "silent": Cell(silence_text(shown_silence(row, now)), "warning"),

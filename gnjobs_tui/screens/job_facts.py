@@ -9,7 +9,7 @@ from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Job, run_seconds
 from gnjobs.records.statuses import PENDING
-from gnjobs.text import clock_text, duration_words
+from gnjobs.text import clock_text, count_text, duration_words
 from gnjobs_tui.screens.job_cells import run_text, size_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
@@ -110,8 +110,12 @@ def result_lines(report: "Report", room: int, width: int) -> Rows:
     found += [[_label(""), Cell(note, "warning")] for note in report.notes]
     for table in report.tables[:1]:
         counts = table.counts or (1,) * len(table.rows)
-        rows = [(str(row[0] or ""), str(row[-1] or "")) for row in table.rows[:room] if row]
+        left = max(0, room - len(found))
+        fits = left if len(table.rows) <= left else left - 1
+        rows = [(str(row[0] or ""), str(row[-1] or "")) for row in table.rows[:fits] if row]
         found += _table_lines(rows, counts, width)
+        if 0 <= fits < len(table.rows):
+            found.append([Cell(f"  and {count_text(len(table.rows) - fits)} more kinds; e shows all", "dim")])
     return found[: max(1, room)]
 
 

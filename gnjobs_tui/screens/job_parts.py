@@ -9,7 +9,16 @@ from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.text import count_text, silence_text
-from gnjobs_tui.screens.job_cells import BAR_WIDTH, CPU, RUN, SILENT, percent_text, progress_text, run_text
+from gnjobs_tui.screens.job_cells import (
+    BAR_WIDTH,
+    CPU,
+    RUN,
+    SILENT,
+    percent_done,
+    percent_text,
+    progress_text,
+    run_text,
+)
 from gnjobs_tui.style import Cell, state_cell
 from gnjobs_tui.widgets.columns import Cells, Column
 
@@ -123,8 +132,8 @@ class JobParts:
         return {
             "state": state_cell(display_state(job, self._health)),
             "part": Cell("the job itself", "bold"),
-            "progress": Cell(progress_text(job.percent), "accent"),
-            "percent": Cell(percent_text(job.percent)),
+            "progress": Cell(progress_text(percent_done(job)), "accent"),
+            "percent": Cell(percent_text(percent_done(job))),
             "cpu": Cell("" if job.is_final else percent_text(cpu)),
             "silent": Cell(silence_text(job_silence(job)), "warning"),
             "run": Cell(run_text(run_seconds(job, self._clock()), is_over=job.is_final)),
@@ -135,8 +144,8 @@ class JobParts:
         return {
             "state": state_cell(state),
             "part": Cell(child.label or child.id),
-            "progress": Cell(progress_text(child.percent), "dim" if child.is_final else "accent"),
-            "percent": Cell(percent_text(child.percent)),
+            "progress": Cell(progress_text(percent_done(child)), "dim" if child.is_final else "accent"),
+            "percent": Cell(percent_text(percent_done(child))),
             "cpu": Cell(percent_text(sum(p.cpu or 0.0 for p in processes)) if processes else ""),
             "silent": Cell(silence_text(self.silence(child)), "warning"),
             "run": Cell(run_text(run_seconds(child, self._clock()), is_over=child.is_final)),

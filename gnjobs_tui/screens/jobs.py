@@ -12,8 +12,9 @@ from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
-from gnjobs_tui.keys import footer, jobs_keys
+from gnjobs_tui.keys import jobs_keys
 from gnjobs_tui.live import Choice, ShownList
+from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
 from gnjobs_tui.screens.job_pane import count_parts, empty_words, pane_lines, pane_title
 from gnjobs_tui.screens.row_actions import RowActions
@@ -70,7 +71,6 @@ class JobsScreen(RowActions):
         super().__init__()
         self.user = user
         self._list: ShownList | None = None
-        self._filter_error = ""
         self._causes: list[str] = []
         self._causes_until = 0.0
 
@@ -170,9 +170,6 @@ class JobsScreen(RowActions):
 
     def _draw_counts(self) -> None:
         jobs, line = self.dashboard.jobs, self.query_one("#counts", Line)
-        if self._filter_error:
-            line.show(content(Cell(self._filter_error, "error")))
-            return
         parts = count_parts(jobs.catalogue.counts(self._users), self.choice.group, self.size.width < NARROW)
         is_loading = jobs.progress is not None and jobs.progress < 1
         loading = [Cell(f"loading {jobs.progress:.0%}", "accent")] if is_loading else []
@@ -201,13 +198,15 @@ class JobsScreen(RowActions):
         shown = pane_lines(row, health, self._common_causes(), (width, self._pane_height), now)
         self.query_one("#pane", Lines).show_lines(shown)
         keys = jobs_keys(is_narrow=width < NARROW, is_first=self.is_first, of_user=self.user is not None)
-        self.query_one("#footer", Line).show(footer(keys, width))
+        self.show_keys(keys)
 
     def _notes(self) -> list[str]:
         choice, marks = self.choice, self.table.marks
         notes = [f"/{choice.filter}"[: self.size.width // 3]] if choice.filter else []
         arrow = GLYPHS.down if choice.sort.descending else GLYPHS.up
         notes += [f"by {choice.sort.column} {arrow}"] if choice.sort.column else []
+        feed = self.dashboard.feed
+        notes += [f"as of {clock_seconds(feed.since)}"] if feed.kind == "away" and feed.since else []
         return notes + ([f"{len(marks)} marked"] if marks else [])
 
     def _common_causes(self) -> list[str]:
@@ -265,23 +264,12 @@ class JobsScreen(RowActions):
         await self.filter_bar.open()
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
-        """Filter by what is typed so far; say what can't be understood."""
-        self._filter_error = message.error
-        if message.error:
-            self._draw_counts()
-        else:
-            self._show_filter(message)
-
-    def _show_filter(self, message: FilterBar.Typed) -> None:
+        """Filter by what is typed so far."""
         self._choose(msgspec.structs.replace(self.choice, filter=message.filter))
         self._draw_counts()
 
     def on_filter_bar_kept(self) -> None:
         """Give the keys back to the table."""
-        self._filter_error = ""
-        self._leave_filter()
-
-    def _leave_filter(self) -> None:
         self.filter_bar.close()
         self.query_one("#footer").display = True
         self.table.focus()
@@ -290,9 +278,8 @@ class JobsScreen(RowActions):
     def action_back(self) -> None:
         """Give up the filter, else the marks, else the group and the order, else go back."""
         if self.filter_bar.is_open or self.choice.filter is not None:
-            self._filter_error = ""
             self.filter_bar.clear()
-            self._leave_filter()
+            self.on_filter_bar_kept()
             self._choose(msgspec.structs.replace(self.choice, filter=None))
         elif self.table.marks:
             self.table.set_marks(set())

@@ -118,7 +118,7 @@ class KillScreen(ModalScreen[None]):
             snapshot, job = store.processes(target.job_id), store.get(target.job_id)
             self.post_message(self.Looked(what_ends(target, snapshot, store.now(), is_foreign(job))))
         except (GnjobsError, RedisError, OSError) as error:
-            self.post_message(self.Looked([[Cell(str(error), "error")]]))
+            self.post_message(self.Looked([[Cell(self.dashboard.explain(error), "error")]]))
 
     def on_kill_screen_looked(self, message: Looked) -> None:
         """Show what would end."""

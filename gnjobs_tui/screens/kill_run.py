@@ -52,6 +52,7 @@ def target_of_row(row: JobRow, prefix: str) -> Target:
     )
 
 
+NOT_ASKED = "not asked: Redis does not answer; nothing was signalled"
 GRACE = 10.0
 AT_ONCE = 16
 # Older than this, what a supervisor saw is no longer what is there.
@@ -79,8 +80,19 @@ class KillRun:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="kill") as pool:
             list(pool.map(lambda place: self._kill(place, tell, force), range(len(self.targets))))
 
+    def refuse(self) -> bool:
+        """End what was not begun yet, because Redis is away; whether all of it has ended by that."""
+        from gnjobs.records.requests import step
+
+        for place, steps in enumerate(self.steps):
+            if not steps:
+                self.steps[place].append(step("refused", NOT_ASKED, final=True))
+        return self.is_over
+
     def _kill(self, place: int, tell: Callable[[], None], force: bool) -> None:
+        from redis.exceptions import ConnectionError as RedisConnectionError
         from redis.exceptions import RedisError
+        from redis.exceptions import TimeoutError as RedisTimeoutError
 
         from gnjobs.control.kill import kill_job
         from gnjobs.errors import GnjobsError
@@ -102,7 +114,8 @@ class KillRun:
             ):
                 self._add(place, each, tell)
         except (GnjobsError, RedisError, OSError) as error:
-            self._add(place, step("refused", str(error), final=True), tell)
+            is_away = isinstance(error, RedisConnectionError | RedisTimeoutError) and not self.steps[place]
+            self._add(place, step("refused", NOT_ASKED if is_away else str(error), final=True), tell)
 
     def _add(self, place: int, step: "KillStep", tell: Callable[[], None]) -> None:
         self.steps[place].append(step)

@@ -10,7 +10,6 @@ from textual.message import Message
 from gnjobs.records.events import Event
 from gnjobs.text import clock_text
 from gnjobs.watch.rows import Change
-from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.style import Cell, Part
@@ -105,8 +104,10 @@ class LogScreen(WatchScreen):
         if not self.is_mounted:
             return
         self.draw_header()
-        self.query_one("#table", VirtualTable).show(self._rows)
-        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        self.query_one("#table", VirtualTable).show(
+            self._rows, empty="nothing has happened yet" if self._is_read else "reading …"
+        )
+        self.show_keys(KEYS)
 
     def action_results(self) -> None:
         """Show again what became of every kill that this dashboard asked for."""

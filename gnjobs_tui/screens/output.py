@@ -118,7 +118,7 @@ class OutputScreen(OutputBase):
                     told_at = time.monotonic()
                     self.post_message(self.Searched(query, progress))
         except (GnjobsError, RedisError, OSError) as error:
-            self.dashboard.say(f"the search ended: {error}", is_error=True)
+            self.dashboard.say(f"the search ended: {self.dashboard.explain(error)}", is_error=True)
         self.post_message(self.Searched(query, found))
 
     def on_output_screen_searched(self, message: Searched) -> None:
@@ -172,9 +172,15 @@ class OutputScreen(OutputBase):
         try:
             saved = save_output(self.source().open(), save_directory(), name, lambda: worker.is_cancelled)
         except (GnjobsError, RedisError, OSError) as error:
-            self.dashboard.say(f"not saved: {_why(error)}", is_error=True)
+            self.dashboard.say(f"not saved: {self._why(error)}", is_error=True)
         else:
             self.dashboard.say(_saved_words(saved))
+
+    def _why(self, error: Exception) -> str:
+        """Why a file could not be written, without Python's numbers and quotes."""
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            return f"can't write {error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+        return self.dashboard.explain(error)
 
     def action_copy(self) -> None:
         """Copy the current line, as it is shown."""
@@ -186,6 +192,8 @@ class OutputScreen(OutputBase):
 
     def action_kill(self) -> None:
         """Ask whether to kill what writes this."""
+        if self.is_refused("kill"):
+            return
         from gnjobs_tui.screens.kill import KillScreen
 
         state = self.state
@@ -193,13 +201,6 @@ class OutputScreen(OutputBase):
         if state is not None:
             target = target._replace(percent=state.percent, silence=state.silence)
         self.app.push_screen(KillScreen([target]))
-
-
-def _why(error: Exception) -> str:
-    """Why a file could not be written, without Python's numbers and quotes."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"can't write {error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-    return str(error)
 
 
 def _saved_words(saved: Saved) -> str:

@@ -9,7 +9,6 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.keys import footer
 from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource, read_need
 from gnjobs_tui.outputs.seen import Item
@@ -225,7 +224,7 @@ class OutputBase(WatchScreen):
         self.draw_header()
         self.query_one("#key", Line).show(content(Cell(self.news.key, "dim")))
         keys = NARROW_KEYS if self.size.width < NARROW else KEYS
-        self.query_one("#footer", Line).show(footer(keys, self.size.width))
+        self.show_keys(keys)
         self._draw_place()
 
     @property

@@ -46,6 +46,8 @@ def place_line(place: Place, news: News, last_at: float | None, now: float, widt
 
 
 def _facts(place: Place, news: News, last_at: float | None, now: float, *, is_narrow: bool) -> Sequence[str]:
+    if not news.key and not news.away:
+        return ["reading …"]
     if not news.last:
         return ["no line" if news.has_ended else "no line yet", _mode(place, news)]
     facts = [f"line {count_text(min(place.line, news.last))} of {count_text(news.last)}"]

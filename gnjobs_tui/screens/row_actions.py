@@ -10,6 +10,7 @@ from gnjobs.errors import GnjobsError
 from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.kill_run import Target, target_of_row
 
 if TYPE_CHECKING:
@@ -65,9 +66,16 @@ class RowActions(WatchScreen):
         """Ask what to kill."""
         from gnjobs_tui.screens.kill import KillScreen
 
-        rows = [row for row in self.rows_to_act_on() if not row.is_final]
+        if self.is_refused("kill"):
+            return
+        chosen = self.rows_to_act_on()
+        rows = [row for row in chosen if not row.is_final]
         if not rows:
-            self.dashboard.say("nothing to kill: it has ended")
+            if chosen:
+                how = ended_words(chosen[0], self.dashboard.jobs.now())
+                self.dashboard.say(
+                    f"nothing to kill: {how if len(chosen) == 1 else 'all of them have ended'}"
+                )
             return
         targets: list[Target] = [
             target_of_row(row, row.prefix or self.dashboard.config.prefixes[0]) for row in rows
@@ -95,6 +103,8 @@ class RowActions(WatchScreen):
         """Ask, then remove the jobs that have ended."""
         from gnjobs_tui.screens.dialogs import ConfirmScreen
 
+        if self.is_refused("remove"):
+            return
         chosen = self.rows_to_act_on()
         rows = [row for row in chosen if row.is_final]
         if not rows:

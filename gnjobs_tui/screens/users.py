@@ -6,7 +6,6 @@ from textual.app import ComposeResult
 
 from gnjobs.health.states import GROUPS
 from gnjobs.text import clock_text
-from gnjobs_tui.keys import footer
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
@@ -46,7 +45,7 @@ class UsersScreen(WatchScreen):
             return
         self.draw_header()
         self.query_one("#table", VirtualTable).show(RowList(list(self._rows())))
-        self.query_one("#footer", Line).show(footer(KEYS, self.size.width))
+        self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         jobs = self.dashboard.jobs

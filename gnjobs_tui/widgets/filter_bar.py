@@ -15,19 +15,21 @@ class FilterBar(Horizontal):
     DEFAULT_CSS = """
     FilterBar { height: 1; display: none; background: $surface; }
     FilterBar Static { width: 2; color: $accent; }
-    FilterBar Input { width: 1fr; }
+    FilterBar Input { width: 1fr; min-width: 20; }
+    FilterBar #refusal { width: auto; max-width: 70%; }
     """
 
     class Typed(Message):
-        """What is typed so far means this filter, or can't be understood."""
+        """What is typed so far means this filter."""
 
-        def __init__(self, filter: Filter | None, error: str = "") -> None:  # noqa: A002 - the word of the command line
+        def __init__(self, filter: Filter | None) -> None:  # noqa: A002 - the word of the command line
             super().__init__()
             self.filter = filter
-            self.error = error
 
     class Kept(Message):
         """The filter is to stay, and the keys are the table's again."""
+
+    _refusal = ""
 
     @property
     def field(self) -> Input | None:
@@ -41,7 +43,8 @@ class FilterBar(Horizontal):
             select_on_focus=False,
         )
         field.cursor_blink = False
-        await self.mount(Static(content(Cell("/", "bold")), markup=False), field)
+        refusal = Static("", id="refusal", markup=False)
+        await self.mount(Static(content(Cell("/", "bold")), markup=False), field, refusal)
         return field
 
     @property
@@ -63,17 +66,24 @@ class FilterBar(Horizontal):
         if self.field is not None:
             with self.prevent(Input.Changed):
                 self.field.value = ""
+            self._refuse("")
         self.close()
 
     def on_input_changed(self, message: Input.Changed) -> None:
-        """Understand what is typed so far."""
+        """Understand what is typed so far, or say why that can't be."""
         message.stop()
         try:
             self.post_message(self.Typed(parse_filter(message.value) if message.value.strip() else None))
+            self._refuse("")
         except FilterError as error:
-            self.post_message(self.Typed(None, str(error)))
+            self._refuse(str(error))
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Keep it."""
+        """Keep it, if all of it was understood."""
         message.stop()
-        self.post_message(self.Kept())
+        if not self._refusal:
+            self.post_message(self.Kept())
+
+    def _refuse(self, why: str) -> None:
+        self._refusal = why
+        self.query_one("#refusal", Static).update(content(Cell(why, "error")))

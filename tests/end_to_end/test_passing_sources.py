@@ -15,9 +15,12 @@ TOASTS = {
     "app: f'there is no theme {self._unknown_theme}'": "toast of a theme",
     "app: run.summary()": "toast of a kill",
     "base: message.text": "toast of a failure",
+    # The reader's own login name, and how a job that she may see has ended.
+    "base: refusal": "toast of a failure",
+    "row_actions: f\"nothing to kill: {(how if len(chosen) == 1 else 'all of them have ended')}\"": "toast of a failure",
     "output: f'{text} is no number of a line'": "toast of a number",
-    "output: f'the search ended: {error}'": "toast of a search refused",
-    "output: f'not saved: {_why(error)}'": "toast of a save refused",
+    "output: f'the search ended: {self.dashboard.explain(error)}'": "toast of a search refused",
+    "output: f'not saved: {self._why(error)}'": "toast of a save refused",
     "output: _saved_words(saved)": "toast of a save",
     "row_actions: f'copied {self.row.id}'": "toast of a copied id",
 }

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.color import Color, ColorSystem
 
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, size_text
-from gnjobs_tui.style import fit, safe
+from gnjobs_tui.style import OUR_THEMES, fit, safe
 from gnjobs_tui.widgets.columns import place
 
 
@@ -44,3 +45,10 @@ def test_a_fitted_text_is_exactly_as_wide_as_asked(text: str, width: int, align:
 @pytest.mark.parametrize(("size", "text"), [(None, ""), (0, "0 B"), (1500, "1.5 kB"), (4e7, "40 MB")])
 def test_sizes(size: float | None, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_the_grounds_of_our_themes_differ_in_256_colours_too() -> None:
+    for theme in OUR_THEMES:
+        grounds = [theme.background, theme.surface, theme.panel]
+        seen = {Color.parse(str(ground)).downgrade(ColorSystem.EIGHT_BIT).number for ground in grounds}
+        assert len(seen) == len(grounds), theme.name

@@ -133,7 +133,7 @@ async def test_at_80_columns_all_reasons_for_trouble_are_read(server: Server) ->
 
 async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
     write_job(server, "job-1")
-    async with dashboard(server) as pilot:
+    async with dashboard(server, size=(100, 45)) as pilot:
         await pilot.press("question_mark")
         screen = await shows(pilot, "Keys of this screen")
         places = [screen.index(words) for words in ("Kill this job", "Event log", "One row up")]

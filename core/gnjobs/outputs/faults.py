@@ -105,9 +105,8 @@ def _place(name: str, number: int | None, title: str | None) -> str:
 
 
 def _complaint(fault: Fault) -> str:
-    if fault.value == "" and not fault.message:
-        return "empty cell"
-    found = f'found "{fault.value}"' if fault.value is not None else ""
+    is_empty = fault.value == "" and not fault.message
+    found = "empty cell" if is_empty else f'found "{fault.value}"' if fault.value is not None else ""
     expected = (fault.expected or "").removeprefix("needs ")
     needs = f"needs {expected}" if expected else fault.message or ""
     return ", ".join(part for part in (found, needs) if part) or fault.what

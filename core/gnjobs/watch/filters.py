@@ -60,11 +60,13 @@ def _state(alternatives: Sequence[str]) -> Term:
         if not any(name.startswith(word) for name in known):
             raise FilterError(f"no state begins with {word!r}; known are {', '.join(sorted(known))}")
     groups = frozenset(wanted) & frozenset(GROUPS)
+    # A word that is a group's means the group, as the counts do, and not a stored status of the same name.
+    words = tuple(word for word in wanted if word not in groups)
 
     def test(row: JobRow, _: float) -> bool:
         return (
-            row.state.casefold().startswith(wanted)
-            or (row.status or "").startswith(wanted)
+            row.state.casefold().startswith(words)
+            or (row.status or "").startswith(words)
             or group_of(row.state) in groups
             or "all" in groups
         )

@@ -1,0 +1,67 @@
+"""What a person at the dashboard is told: behind dialogs, while Redis is away, and where she may not act."""
+
+from pathlib import Path
+
+from tests.end_to_end.typed_packets import ENTER, KEYS, write_jobs
+from tests.support.command import environment
+from tests.support.servers import Server, running_server
+from tests.support.terminal import Terminal, gnjobs
+
+
+def test_what_lies_behind_a_dialog_lives(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("3 running 2")
+        terminal.send("K")
+        terminal.wait_for("Kill one job")
+        server.client().hset(KEYS.job("job-anna"), "status", "stopping")
+        text = terminal.wait_for("□ stopping")
+        assert "Kill one job" in text
+        server.client().hset(KEYS.job("job-bert"), "status", "error")
+        assert "Kill one job" in terminal.wait_for("5 failed 1")
+
+
+def test_a_kill_while_redis_is_away_says_at_once_that_nothing_was_asked(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        write_jobs(server)
+        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+            terminal.wait_for("3 running 2")
+            server.kill()
+            terminal.wait_for("AWAY since")
+            terminal.wait_for("as of ")
+            terminal.send("K")
+            terminal.wait_for("Kill one job")
+            terminal.send("\t\t")
+            terminal.send(ENTER)
+            terminal.wait_for("not asked: Redis does not answer; nothing was signalled", limit=3.0)
+
+
+def test_who_may_kill_nothing_is_offered_no_kill_and_refused_one(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs("--read-only"), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("3 running 2")
+        assert "K kill" not in terminal.wait_for("q quit")
+        terminal.send("K")
+        assert "Kill one job" not in terminal.wait_for("this session is read-only")
+        terminal.send("?")
+        assert "Kill this job" not in terminal.wait_for("Keys of this screen")
+
+
+def test_a_filter_is_refused_whole_with_the_reason_beside_it(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("3 running 2")
+        terminal.send("/age>2q")
+        reason = "age> needs"
+        assert "age>2q" in terminal.wait_for(reason).splitlines()[-1]
+        terminal.send(ENTER)
+        terminal.send("x")
+        assert "age>2qx" in terminal.wait_for("2qx").splitlines()[-1]
+
+
+def test_killing_what_has_ended_says_how_it_ended(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("3 running 2")
+        terminal.send("GK")
+        terminal.wait_for("nothing to kill: ran to its end")
