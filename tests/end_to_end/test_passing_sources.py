@@ -17,7 +17,7 @@ TOASTS = {
     "base: message.text": "toast of a failure",
     # The reader's own login name, and how a job that she may see has ended.
     "base: refusal": "toast of a failure",
-    "row_actions: f\"nothing to kill: {(how if len(chosen) == 1 else 'all of them have ended')}\"": "toast of a failure",
+    "row_actions: f'nothing to kill: {how}'": "toast of a failure",
     "output: f'{text} is no number of a line'": "toast of a number",
     "output: f'the search ended: {self.dashboard.explain(error)}'": "toast of a search refused",
     "output: f'not saved: {self._why(error)}'": "toast of a save refused",
