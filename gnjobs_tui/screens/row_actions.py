@@ -72,10 +72,9 @@ class RowActions(WatchScreen):
         rows = [row for row in chosen if not row.is_final]
         if not rows:
             if chosen:
-                how = ended_words(chosen[0], self.dashboard.jobs.now())
-                self.dashboard.say(
-                    f"nothing to kill: {how if len(chosen) == 1 else 'all of them have ended'}"
-                )
+                is_one = len(chosen) == 1
+                how = ended_words(chosen[0], self.dashboard.jobs.now()) if is_one else "all have ended"
+                self.dashboard.say(f"nothing to kill: {how}")
             return
         targets: list[Target] = [
             target_of_row(row, row.prefix or self.dashboard.config.prefixes[0]) for row in rows

@@ -69,7 +69,7 @@ def many_lines(server: Server, child: None) -> None:
 async def test_it_opens_at_the_end_with_sentences(server: Server, many_lines: None) -> None:
     async with open_output(server) as pilot:
         screen = await shows(pilot, "WARNING gn.qc: slow read, 4.2 s for 64 KB")
-        assert 'row 743998 "BXD31", column 12 "BXD60": found "0.12", needs 6 decimals or more' in screen
+        assert 'row 743 998 "BXD31", column 12 "BXD60": found "0.12", needs 6 decimals or more' in screen
         assert KEY in screen
         assert "QC average, July › pheno_se.tsv   ● running" in screen
         assert "line 200 002 of 200 002 · first kept 1 · following · last line under 1 min ago" in screen
@@ -101,7 +101,7 @@ async def test_search_goes_to_matches_and_back(server: Server, many_lines: None)
         await pilot.press("N")
         await shows(pilot, " 99999> row 99999.")
         await pilot.press("slash", *'found "0.12"', "enter")
-        await shows(pilot, "200001> row 743998")
+        await shows(pilot, "200001> row 743 998")
         await pilot.press("slash", *"not there", "enter")
         await shows(pilot, "no match for not there")
         await pilot.press("escape")
