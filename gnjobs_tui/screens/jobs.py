@@ -96,7 +96,8 @@ class JobsScreen(RowActions):
         """Whether a field has the keys, or the jobs that were chosen last are listed."""
         if self.filter_bar.is_open:
             return True
-        return self._list is not None and self._list.is_current and self.dashboard.jobs.progress is not None
+        has_rows = self.table.cursor_key is not None or self.dashboard.jobs.progress == 1
+        return self._list is not None and self._list.is_current and has_rows
 
     @property
     def _users(self) -> frozenset[str] | None:

@@ -153,6 +153,7 @@ class KillScreen(ModalScreen[None]):
             self.action_close()
         elif not self.dashboard.typed.was_seen:
             self.dashboard.say("not killed: typed before this was seen")
+            self.query_one("#cancel").focus()
         elif self._run is None:
             self._begin()
         else:
