@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.text import DAY, LONGEST, age_text, clock_text, duration_words, parse_duration, silence_text
+from gnjobs.text import (
+    DAY,
+    LONGEST,
+    age_text,
+    clock_text,
+    count_text,
+    duration_words,
+    parse_duration,
+    silence_text,
+)
 
 NOW = datetime(2026, 7, 14, 12, 0).timestamp()
 
@@ -20,6 +29,15 @@ NOW = datetime(2026, 7, 14, 12, 0).timestamp()
 )  # fmt: skip
 def test_what_people_type(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_digits_are_grouped_in_one_way() -> None:
+    assert [count_text(number) for number in (0, 9999, 10_000, 1234567)] == [
+        "0",
+        "9999",
+        "10 000",
+        "1 234 567",
+    ]
 
 
 @pytest.mark.parametrize(

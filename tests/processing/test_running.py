@@ -31,6 +31,12 @@ def test_qc_groups_equal_faults_and_shows_the_first() -> None:
     assert table.rows[1][-1] == "row 88, column 41: empty cell"
 
 
+def test_an_empty_cell_says_what_it_needs() -> None:
+    fault = fault_from({"row": 12345, "value": "", "expected": "a number"})
+    assert fault is not None
+    assert sentence(fault) == "row 12 345: empty cell, needs a number"
+
+
 def test_qc_reads_gn_uploaders_error_objects_and_invents_no_numbers() -> None:
     stored = {
         "filename": "f",
