@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
     from gnjobs.processing.view import JobStatus
     from gnjobs.records.fields import Child, Job
+
+
+# The order that scripts have always seen; what the table of fields has besides comes after it.
+_JOB_ORDER: Final = (
+    "id type user label command status health percent faults created started finished heartbeat host account pid "
+    "exit_code signal error message children"
+).split()
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -28,7 +35,8 @@ def _promised(record: "Job | Child", fields: "Mapping[str, Field]") -> dict[str,
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:
     """The object of a job in a list."""
     shown = {"command": job.command and mask_secrets(job.command), "children": job.children or 0}
-    return _promised(job, JOB_FIELDS) | {"health": health.verdict, **shown}
+    found = _promised(job, JOB_FIELDS) | {"health": health.verdict, **shown}
+    return {name: found[name] for name in dict.fromkeys([*_JOB_ORDER, *found])}
 
 
 def child_object(child: "Child", lines: int | None) -> dict[str, Any]:
