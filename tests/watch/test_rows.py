@@ -101,6 +101,10 @@ def test_a_label_is_never_empty() -> None:
         ({"label": "L", "filename": "f"}, "L"),
         ({"filename": "f", "command": "c"}, "f"),
         ({"command": "c"}, "c"),
+        (
+            {"command": "load redis://me:secret@db1/0"},
+            read_whole("j1", record(command="load redis://me:secret@db1/0")).label,
+        ),
         ({}, "j1"),
     ):
         row = read(record(status="success", **fields))

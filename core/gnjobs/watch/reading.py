@@ -26,6 +26,7 @@ from gnjobs.records.fields import (
 from gnjobs.records.keys import Keys
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.uploader import dated
+from gnjobs.text import mask_secrets
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
 
@@ -225,8 +226,10 @@ _SAYING: Final = ("message", "error", "stop-by", "stop-reason", "signal", "exit-
 
 def _labels(stored: _Columns, job_ids: Sequence[str]) -> Iterable[str]:
     found = zip(stored["label"], stored[FILENAME_FIELD], stored["command"], job_ids, strict=True)
-    named = (label or filename or command or job_id.encode() for label, filename, command, job_id in found)
-    return (name.decode("utf-8", "surrogateescape")[:LONGEST_TEXT] for name in named)
+    return (
+        (values.text(label or filename) or mask_secrets(values.text(command) or "") or job_id)[:LONGEST_TEXT]
+        for label, filename, command, job_id in found
+    )
 
 
 def _message(value: bytes | str | None) -> str | None:
