@@ -11,6 +11,7 @@ from gnjobs_tui.cli.session import Session, on_terminal, print_fields, searching
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
+    from gnjobs.processes.seen import Presence
     from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
 
@@ -55,7 +56,7 @@ def _matching(
     from itertools import chain
 
     from gnjobs.health.assess import assess_listed
-    from gnjobs.processes.presence import Looks
+    from gnjobs.processes.presence import Looks, look_well
 
     own = session.actor.own_users
     wanted = [user] if user or own is None else own
@@ -68,7 +69,11 @@ def _matching(
     now = session.store.now()
     unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each, looked))
     jobs = chain((job for _, job in found), unindexed)
-    look, limits = Looks(), session.config.limits
+    looks, limits = Looks(), session.config.limits
+
+    def look(job: "Job") -> "Presence":
+        return look_well(job, looks, lambda: (store.processes(job.id) for store in session.stores))
+
     judged = ((job, assess_listed(job, now=now, limits=limits, look=look)) for job in jobs)
     visible = ((job, health) for job, health in judged if session.actor.may("see", job))
     if query is None:

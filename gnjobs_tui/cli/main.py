@@ -48,6 +48,7 @@ COMMANDS = {
         "gnjobs_tui.cli.show:show",
         "One job: record, health with evidence, children, report, faults.",
     ),
+    "stack": ("gnjobs_tui.cli.stack:stack", "Where a job's processes are in their code."),
     "users": ("gnjobs_tui.cli.listing:users", "Users with counts of their jobs."),
     "wait": ("gnjobs_tui.cli.jobs:wait", "Wait for the end of jobs; 0 only when all succeeded."),
 }

@@ -13,7 +13,6 @@ from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Limits
-    from gnjobs.processes.seen import SeenProcess
     from gnjobs.processing.qc import Fault
     from gnjobs.processing.view import JobStatus
     from gnjobs.store import JobStore
@@ -59,14 +58,10 @@ def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) 
 
 def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[str]:
     """The verdict on each child."""
-    from gnjobs.health.silence import judge_child
+    from gnjobs.health.silence import ChildJudge
 
-    snapshot = store.processes(status.job.id)
-    seen: dict[str | None, list[SeenProcess]] = {}
-    for process in snapshot.processes if snapshot is not None else ():
-        seen.setdefault(process.child, []).append(process)
-    judged = (judge_child(status.job, child, seen.get(child.id), limits) for child in status.children)
-    return [health.verdict for health in judged]
+    judge = ChildJudge(status.job, store.processes(status.job.id), limits).judge
+    return [judge(child).verdict for child in status.children]
 
 
 def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":

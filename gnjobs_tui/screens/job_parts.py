@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from gnjobs.health.silence import child_silence, job_silence, judge_child
+from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, run_seconds
@@ -80,22 +80,16 @@ class JobParts:
         self._clock = clock
         processes = by_child(snapshot)
         self._own_processes = processes.get(None, ())
+        judge = ChildJudge(status.job, snapshot, limits).judge
         self._parts = sorted(
-            (self._judged(child, processes.get(child.id, ()), snapshot, limits) for child in status.children),
+            (
+                _Part(child_state(child, judge(child).verdict), child, processes.get(child.id, ()))
+                for child in status.children
+            ),
             key=_order,
         )
         self._places = {part.child.id: place for place, part in enumerate(self._parts, 1)}
         self._places[ITSELF] = 0
-
-    def _judged(
-        self,
-        child: Child,
-        processes: "Sequence[SeenProcess]",
-        snapshot: "ProcessSnapshot | None",
-        limits: Limits,
-    ) -> _Part:
-        health = judge_child(self._job, child, None if snapshot is None else processes, limits)
-        return _Part(child_state(child, health.verdict), child, processes)
 
     def __len__(self) -> int:
         return 1 + len(self._parts)

@@ -91,8 +91,7 @@ def read_child_state(store: JobStore, job_id: str, child_id: str, limits: Limits
         return None
     child = store.child(job_id, child_id)
     snapshot = None if child.is_final else store.processes(job_id)
-    seen = None if snapshot is None else [each for each in snapshot.processes if each.child == child_id]
-    health = judge_child(job, child, seen, limits)
+    health = judge_child(job, child, snapshot, limits)
     silence = None if child.is_final or child.started is None else child_silence(job, child)
     return OutputState(child_state(child, health.verdict), silence, child.percent)
 

@@ -22,12 +22,8 @@ NO_NUMBERS = (values.text, children_summary)
 JOB_NUMBERS = [name for name, field in JOB_FIELDS.items() if field.kind.read not in NO_NUMBERS]
 CHILD_NUMBERS = [name for name, field in CHILD_FIELDS.items() if field.kind.read not in NO_NUMBERS]
 SUMMARY = {
-    "quietest_id": "c",
-    "quietest_state": "S",
-    "quietest_pid": 7,
-    "quietest_cpu": 0,
-    "quietest_since": "ODD",
-    "quietest_idle_since": "ODD",
+    name: {"id": "c", "state": "S", "pid": 7, "cpu": 0, "since": "ODD", "idle_since": "ODD"}
+    for name in ("quietest", "idlest")
 }
 SNAPSHOT = {
     "at": "ODD",

@@ -6,7 +6,7 @@ from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.states import child_state, display_state
 from gnjobs.health.verdict import Health, Limits
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job
+from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
 from gnjobs.text import age_text, duration_words, parse_duration, silence_text
 
 NOW = 1_700_000_000.0
@@ -15,7 +15,7 @@ MINUTE = 60.0
 
 def running(**fields: object) -> Job:
     known = {"status": "running", "started": NOW - 7200, "heartbeat": NOW, "heartbeat_every": 5, "cpu": 0.0}
-    return Job(id="j", **(known | {"last_output": NOW} | fields))
+    return Job(id="j", **(known | {"last_output": NOW, "idle_since": NOW - 7200} | fields))
 
 
 def test_silence_is_quiet_and_then_stuck_and_only_where_nothing_computes() -> None:
@@ -23,7 +23,7 @@ def test_silence_is_quiet_and_then_stuck_and_only_where_nothing_computes() -> No
     assert assess(running(last_output=NOW - 6 * MINUTE), now=NOW).verdict == "quiet"
     stuck = assess(running(last_output=NOW - 23 * MINUTE), now=NOW)
     assert stuck.verdict == "stuck"
-    assert stuck.evidence[0] == "no line and no progress for 23 min (limit: 15 min), CPU 0 %"
+    assert stuck.evidence[0] == "no line and no progress for 23 min (limit: 15 min), idle for 2 h, CPU 0.0 %"
     assert assess(running(last_output=NOW - 23 * MINUTE, cpu=99.0), now=NOW).verdict == "quiet"
     assert assess(running(last_output=NOW - 23 * MINUTE, cpu=None), now=NOW).verdict == "quiet"
 
@@ -41,10 +41,10 @@ def test_a_job_is_as_bad_as_its_worst_unfinished_child() -> None:
         id="se", label="pheno_se.tsv", status="running", started=NOW - 7200, last_output=NOW - 23 * MINUTE
     )
     others = [Child(id=f"c{n}", status="success") for n in range(11)]
-    snapshot = ProcessSnapshot(NOW, (SeenProcess(48213, 1, "se", "S", 0.0),))
+    snapshot = ProcessSnapshot(NOW, (SeenProcess(48213, 1, "se", "S", 0.0, idle_since=NOW - 1400),))
     health = assess(running(), now=NOW, children=[child, *others], snapshot=snapshot)
     assert health.verdict == "stuck"
-    expected = "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min), CPU 0 %"
+    expected = "pheno_se.tsv: no line and no progress for 23 min (limit: 15 min), idle for 23 min, CPU 0.0 %"
     assert health.evidence[0] == expected
     assert "pid 48213 asleep" in health.evidence[1]
 
@@ -52,13 +52,14 @@ def test_a_job_is_as_bad_as_its_worst_unfinished_child() -> None:
 def test_the_summary_alone_tells_the_same() -> None:
     summary = ChildrenSummary(
         counts={"running": 1, "success": 11},
-        quietest_label="pheno_se.tsv",
-        quietest_since=NOW - 1400,
-        quietest_cpu=0,
+        quietest=SilentChild(
+            label="pheno_se.tsv", since=NOW - 1400, idle_since=NOW - 1400, cpu=0, pid=48213, state="S"
+        ),
     )
     health = assess(running(children_summary=summary), now=NOW)
     assert health.verdict == "stuck"
-    assert health.evidence[0].startswith("1 of 12 children: pheno_se.tsv, no line")
+    assert health.evidence[0].startswith("pheno_se.tsv, one of 12 children: no line and no progress")
+    assert health.evidence[1].startswith("pid 48213 asleep, idle since ")
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from gnjobs.health.assess import BeatClock, assess, common_causes
-from gnjobs.health.silence import child_silence, judge_child, process_words, summary_words
+from gnjobs.health.silence import child_silence, judge_child, process_words
 from gnjobs.health.verdict import Health, Limits, worst_of
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job
+from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0
@@ -18,7 +18,11 @@ LONG_AGO = NOW - 23 * MINUTE
 
 def running(**fields: Any) -> Job:
     known = {"status": "running", "started": NOW - 7200, "heartbeat": NOW, "heartbeat_every": 5, "cpu": 50.0}
-    return Job(id="j", **(known | {"last_output": NOW} | fields))
+    return Job(id="j", **(known | {"last_output": NOW, "idle_since": NOW} | fields))
+
+
+def idle(**fields: Any) -> Job:
+    return running(**({"cpu": 0.0, "idle_since": NOW - 7200} | fields))
 
 
 def child(name: str = "c", silent: float = 23 * MINUTE, **fields: Any) -> Child:
@@ -26,24 +30,59 @@ def child(name: str = "c", silent: float = 23 * MINUTE, **fields: Any) -> Child:
     return Child(**(known | fields))
 
 
-def seen(child_id: str | None = "c", cpu: float | None = 0.0, **fields: Any) -> SeenProcess:
-    return SeenProcess(**({"pid": 48213, "started": 1, "child": child_id, "cpu": cpu} | fields))
+def seen(child_id: str | None = "c", **fields: Any) -> SeenProcess:
+    known = {"pid": 48213, "started": 1, "child": child_id, "cpu": 0.0, "idle_since": NOW - 7200}
+    return SeenProcess(**(known | fields))
 
 
-def test_what_is_not_known_to_idle_is_not_stuck() -> None:
-    assert judge_child(running(), child(), [seen()]).verdict == "stuck"
-    assert judge_child(running(), child(), [seen(cpu=None)]).verdict == "quiet"
-    assert judge_child(running(), child(), [seen(), seen(cpu=99.0)]).verdict == "quiet"
-    for not_seen in (None, []):
-        assert judge_child(running(), child(), not_seen).verdict == "quiet"
-        assert judge_child(running(cpu=0.2), child(), not_seen).verdict == "stuck"
+def judged(*processes: SeenProcess, job: Job | None = None, of: Child | None = None) -> str:
+    snapshot = ProcessSnapshot(NOW, processes) if processes else None
+    return judge_child(job or running(), of or child(), snapshot).verdict
+
+
+def test_what_is_not_known_to_idle_for_the_whole_limit_is_not_stuck() -> None:
+    assert judged(seen()) == "stuck"
+    for busy in (
+        {"idle_since": None},
+        {"idle_since": NOW - 14 * MINUTE},
+        {"cpu": 1.1},
+        {"state": "R"},
+    ):
+        assert judged(seen(**busy)) == "quiet"
+        assert judged(seen(), seen(pid=7, **busy)) == "quiet"
+    assert judged(seen(), seen("other", pid=7, state="R", idle_since=NOW)) == "stuck"
+    assert judged() == "quiet"
+    assert judged(job=idle()) == "stuck"
+
+
+def test_a_child_is_what_descends_from_it_and_in_a_pool_the_process_that_it_told() -> None:
+    works = {"idle_since": NOW, "cpu": 9.0}
+    assert judged(seen(), seen("inner", pid=7, parent=48213, **works)) == "quiet"
+    assert judged(seen(), seen("inner", pid=7, parent=1, **works)) == "stuck"
+    main, sleeper, worker = (
+        seen(None, pid=1),
+        seen(None, pid=2, parent=1),
+        seen(None, pid=3, parent=1, **works),
+    )
+    assert judged(main, sleeper, worker, of=child(pid=2)) == "stuck"
+    assert judged(main, sleeper, worker, of=child(pid=3)) == "quiet"
+    assert judged(main, sleeper, worker, of=child(pid=1)) == "quiet"
+
+
+def test_the_process_that_sleeps_is_named_and_not_its_waiting_parent() -> None:
+    snapshot = ProcessSnapshot(
+        NOW, (seen(command="bash run.sh"), seen(None, pid=7, parent=48213, command="/usr/bin/sort -k2"))
+    )
+    health = judge_child(running(), child(), snapshot)
+    assert health.evidence[1].startswith("pid 7 (sort) asleep, idle since ")
+    assert "48213" not in health.evidence[1]
 
 
 def test_a_thread_whose_job_computes_is_not_stuck_though_it_has_no_process() -> None:
-    snapshot = ProcessSnapshot(NOW, (seen(None, 99.0),))
-    health = assess(running(), now=NOW, children=[child()], snapshot=snapshot)
+    snapshot = ProcessSnapshot(NOW, (seen(None, cpu=99.0, idle_since=NOW),))
+    health = assess(running(cpu=99.0), now=NOW, children=[child()], snapshot=snapshot)
     assert health.verdict == "quiet"
-    assert health.evidence[0] == "1 of 1 children: c, no line and no progress for 23 min"
+    assert health.evidence[0] == "c: no line and no progress for 23 min, CPU 99 %"
 
 
 def test_an_old_snapshot_says_nothing_of_now() -> None:
@@ -59,73 +98,77 @@ def test_a_host_whose_clock_is_wrong_accuses_no_child() -> None:
     assert child_silence(running(clock_shift=-25 * MINUTE - 400), ahead) == 400
 
 
-def test_several_children_are_told_by_the_one_silent_longest() -> None:
-    children = [child("a", 20 * MINUTE), child("b", 70 * MINUTE), child("c", 10), child("d", 6 * MINUTE)]
-    health = assess(running(cpu=0.0), now=NOW, children=children)
-    assert health.verdict == "stuck"
-    told = "2 of 4 children: the longest b, no line and no progress for 1 h 10 min (limit: 15 min), CPU 0 %"
-    assert health.evidence == (told, "supervisor heard 0 s ago")
-
-
 def test_only_children_that_run_are_silent() -> None:
     for status in ("pending", "success", "killed", None, "what?"):
-        assert judge_child(running(cpu=0.0), child(status=status)).verdict == "ok"
+        assert judge_child(idle(), child(status=status)).verdict == "ok"
     assert child_silence(running(heartbeat=None), child()) is None
     assert child_silence(running(), Child(id="c", status="running")) is None
 
 
-def test_a_silent_main_process_waits_for_children_that_are_known_to_run() -> None:
-    silent = running(last_output=LONG_AGO, cpu=0.0)
-    assert assess(silent, now=NOW, children=[child(silent=0)]).verdict == "ok"
-    assert assess(silent, now=NOW, children=[Child(id="c", status="running")]).verdict == "stuck"
+def test_a_job_that_idles_is_stuck_whatever_its_children_once_said() -> None:
+    silent = idle(last_output=LONG_AGO)
     assert assess(silent, now=NOW, children=[child(status="success")]).verdict == "stuck"
     summary = ChildrenSummary(counts={"success": 3})
-    assert (
-        assess(running(last_output=LONG_AGO, cpu=0.0, children_summary=summary), now=NOW).verdict == "stuck"
-    )
+    assert assess(idle(last_output=LONG_AGO, children_summary=summary), now=NOW).verdict == "stuck"
+    assert assess(idle(last_output=NOW - 60, children_summary=summary), now=NOW).verdict == "ok"
+    assert assess(running(last_output=LONG_AGO, cpu=0.3), now=NOW).verdict == "quiet"
 
 
 @pytest.mark.parametrize(
     ("limit", "words"),
     [(900, "(limit: 15 min)"), (30, "(limit: 30 s)"), (3 * 3600, None), (1200, "(limit: 20 min)")],
 )
-def test_the_limit_is_said_as_the_silence_is(limit: float, words: str | None) -> None:
-    health = assess(running(last_output=LONG_AGO, cpu=0.0, stuck_after=limit), now=NOW)
+def test_the_limit_is_said_with_its_unit(limit: float, words: str | None) -> None:
+    health = assess(idle(last_output=LONG_AGO, stuck_after=limit), now=NOW)
     assert health.verdict == ("stuck" if words else "quiet")
     assert words is None or words in health.evidence[0]
 
 
+def test_no_number_contradicts_the_rule() -> None:
+    for cpu, words in ((0.04, "CPU 0.0 %"), (0.66, "CPU 0.6 %"), (0.999, "CPU 0.9 %"), (1.0, "CPU 1.0 %")):
+        assert assess(idle(last_output=LONG_AGO, cpu=cpu), now=NOW).evidence[0].endswith(words)
+    health = assess(running(last_output=LONG_AGO, cpu=0.2, idle_since=NOW - 3), now=NOW)
+    assert health.evidence[0] == "no line and no progress for 23 min, CPU 0.2 %, at work 3 s ago"
+
+
 def test_what_processes_do_and_since_when_they_idle() -> None:
     clock = f"{datetime.fromtimestamp(NOW - 600):%H:%M}"
-    idle = seen(idle_since=NOW - 600)
-    assert process_words([idle], NOW) == f"pid 48213 asleep, nothing read or written since {clock}"
-    assert process_words([seen(idle_since=NOW - 9000, state="D"), idle], NOW).endswith(f"since {clock}")
-    assert process_words([seen(state="D"), idle], NOW) == (
-        "pid 48213 in uninterruptible sleep, pid 48213 asleep"
+    rests = seen(idle_since=NOW - 600, waits="waits for data from a pipe")
+    said = f"pid 48213 asleep, idle since {clock} (10 min), waits for data from a pipe"
+    assert process_words([rests], NOW) == said
+    assert process_words([seen(state="D", idle_since=None)], NOW) == "pid 48213 in uninterruptible sleep"
+    assert process_words([seen(idle_since=NOW - 2)], NOW) == "pid 48213 asleep, at work a moment ago"
+    assert process_words([seen(state="R")], NOW) == "pid 48213 runnable"
+    assert process_words([seen(state="?", idle_since=None)] * 5, NOW).endswith("pid 48213 ?; and 2 more")
+
+
+def test_a_summary_says_the_same_of_its_children() -> None:
+    stuck = SilentChild(
+        id="se", label="pheno_se.tsv", since=LONG_AGO, cpu=0.0, pid=48213, state="S", idle_since=LONG_AGO
     )
-    assert process_words([seen(idle_since=NOW - 30)], NOW) == "pid 48213 asleep"
-    assert process_words([seen(state="?")] * 5, NOW).endswith("pid 48213 ? and 2 more")
-
-
-def test_a_summary_says_the_same_of_its_quietest_child() -> None:
-    summary = ChildrenSummary(
-        counts={"running": 2, "success": 10}, quietest_label="pheno_se.tsv", quietest_since=LONG_AGO,
-        quietest_cpu=0.0, quietest_pid=48213, quietest_state="S", quietest_idle_since=LONG_AGO,
-    )  # fmt: skip
+    busy = SilentChild(id="b", label="b", since=LONG_AGO - 60, cpu=99.0, pid=7, state="R", idle_since=NOW)
     clock = f"{datetime.fromtimestamp(LONG_AGO):%H:%M}"
-    health = assess(running(children_summary=summary), now=NOW + 1)
-    assert health == Health(
-        "stuck",
+    expected = (
         (
-            "1 of 12 children: pheno_se.tsv, no line and no progress for 23 min (limit: 15 min), CPU 0 %",
-            f"pid 48213 asleep, nothing read or written since {clock}",
-            "supervisor heard 1 s ago",
+            "pheno_se.tsv, one of 12 children: no line and no progress for 23 min (limit: 15 min), "
+            "idle for 23 min, CPU 0.0 %"
         ),
+        f"pid 48213 asleep, idle since {clock} (23 min)",
+        "supervisor heard 1 s ago",
     )
-    assert summary_words(ChildrenSummary(quietest_pid=1), NOW) == ()
-    unknown = ChildrenSummary(counts={"running": 1}, quietest_id="c", quietest_since=LONG_AGO)
-    assert assess(running(children_summary=unknown), now=NOW).verdict == "quiet"
-    assert assess(running(children_summary=unknown, cpu=0.0), now=NOW).verdict == "stuck"
+    for told in ({"quietest": stuck}, {"quietest": busy, "idlest": stuck}):
+        summary = ChildrenSummary(counts={"running": 2, "success": 10}, **told)
+        assert assess(running(children_summary=summary), now=NOW + 1) == Health("stuck", expected)
+    for told in ({"quietest": busy}, {"quietest": SilentChild(id="c", since=LONG_AGO)}):
+        summary = ChildrenSummary(counts={"running": 1}, **told)
+        assert assess(running(children_summary=summary), now=NOW).verdict == "quiet"
+    assert assess(idle(children_summary=summary), now=NOW).verdict == "stuck"
+
+
+def test_who_beats_for_an_orphan_is_named() -> None:
+    orphan = running(orphaned=NOW - 500, host="gn-web1")
+    said = "its supervisor is gone; agent of gn-web1 heard 2 s ago"
+    assert assess(orphan, now=NOW + 2).evidence == (said,)
 
 
 def test_children_that_contradict_their_job_are_evidence() -> None:
@@ -182,7 +225,7 @@ def test_a_beat_is_overdue_by_its_own_period() -> None:
     assert "were not looked at" in assess(running(heartbeat=NOW - 50), now=NOW).evidence[0]
 
 
-def judged(host: str, *beats: float, verdict: str = "stuck") -> list[tuple[Job, Health]]:
+def beating(host: str, *beats: float, verdict: str = "stuck") -> list[tuple[Job, Health]]:
     jobs = [running(host=host, heartbeat=beat) for beat in beats]
     return [(job, assess(job, now=NOW)) for job in jobs]
 
@@ -191,9 +234,9 @@ def test_only_what_falls_silent_together_has_a_common_cause() -> None:
     together = [NOW - 3600 - second for second in (0, 30, 90, 120)]
     said = common_causes(
         [
-            *judged("gn-web1", *together, NOW - 40_000, NOW - 20_000),
-            *judged("gn-web2", NOW - 100, NOW - 101),
-            *judged("gn-web3", NOW, NOW, NOW),
+            *beating("gn-web1", *together, NOW - 40_000, NOW - 20_000),
+            *beating("gn-web2", NOW - 100, NOW - 101),
+            *beating("gn-web3", NOW, NOW, NOW),
         ],
         NOW,
     )

@@ -28,7 +28,7 @@ def healthy_jobs() -> list[SimulatedJob]:
     """Nine kinds; the tenth, on a suspended laptop, has a dashboard of its own."""
     late = Host("late", late=lambda age: 9.0 if age % 60 < 30 else 0.0)
     return [
-        *jobs_of("computing", uses=lambda _: (98.0, None)),
+        *jobs_of("computing", uses=lambda age: (98.0, START + age)),
         *jobs_of("disk", uses=lambda age: (0.2, START + age - age % 40)),
         *jobs_of("slow", prints=every(14 * MINUTE)),
         *jobs_of("bursty", prints=lambda age: age % (13 * MINUTE) < 30),
@@ -77,12 +77,17 @@ def test_who_is_stuck_or_dead_is_named_within_a_minute_of_its_limit() -> None:
     def until_fault(age: float) -> bool:
         return age < fault
 
+    def until_then(age: float) -> tuple[float, float]:
+        return 0.0, START + min(age, fault)
+
     limits = {
-        "silent": (SimulatedJob("silent", Host("a"), prints=until_fault), fault + LIMIT, "STUCK"),
+        "silent": (
+            SimulatedJob("silent", Host("a"), prints=until_fault, uses=until_then),
+            fault + LIMIT,
+            "STUCK",
+        ),
         "hung-disk": (
-            SimulatedJob(
-                "hung-disk", Host("b"), prints=until_fault, uses=lambda a: (0, START + min(a, fault))
-            ),
+            SimulatedJob("hung-disk", Host("b"), prints=lambda age: age < fault / 2, uses=until_then),
             fault + LIMIT,
             "STUCK",
         ),
@@ -94,7 +99,9 @@ def test_who_is_stuck_or_dead_is_named_within_a_minute_of_its_limit() -> None:
             "STUCK",
         ),
         "own-limit": (
-            SimulatedJob("own-limit", Host("d"), prints=until_fault, fields={"stuck_after": 120.0}),
+            SimulatedJob(
+                "own-limit", Host("d"), prints=until_fault, uses=until_then, fields={"stuck_after": 120.0}
+            ),
             fault + 120,
             "STUCK",
         ),

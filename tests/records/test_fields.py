@@ -96,9 +96,9 @@ def test_a_list_reads_the_same_as_the_whole_record() -> None:
     "summary",
     [
         b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-        b'{"quietest_idle_since": -1e30}',
-        b'{"quietest_since": 1e300}',
-        b'{"quietest_pid": 1e400}',
+        b'{"quietest": {"idle_since": -1e30}}',
+        b'{"idlest": {"since": 1e300}}',
+        b'{"quietest": {"pid": 1e400}}',
         b"\xff",
         b"",
     ],
@@ -110,8 +110,8 @@ def test_a_summary_that_nobody_of_ours_wrote_is_none(summary: bytes) -> None:
 
 @pytest.mark.parametrize("time", ["-1", "-1e14", "1.83e12", "60000000000000", "1e400", "1" * 400])
 def test_a_time_in_json_that_no_calendar_can_show_is_not_read(time: str) -> None:
-    for name in ("quietest_since", "quietest_idle_since"):
-        assert children_summary(f'{{"{name}":{time}}}'.encode()) is None
+    for name in ("since", "idle_since"):
+        assert children_summary(f'{{"idlest":{{"{name}":{time}}}}}'.encode()) is None
     assert read_snapshot(f'{{"at":{time}}}'.encode()) is None
     processes = f'[{{"pid":1,"started":1,"idle_since":{time}}}]'
     assert read_snapshot(f'{{"at":1,"processes":{processes}}}'.encode()) is None

@@ -11,7 +11,7 @@ from gnjobs.records.scripts import Outcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
 from gnjobs.supervisor import reporter as reporting
 from gnjobs.supervisor.children import ChildWatch, read_children
-from gnjobs.supervisor.measure import Measured
+from gnjobs.supervisor.measure import Measuring
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
 from tests.support.servers import Server
@@ -67,6 +67,10 @@ def test_a_record_that_was_removed_is_not_mended(server: Server, link: LossyLink
     assert not server.client().exists(KEYS.job("j"))
 
 
+class Printed:
+    last_write, lines = 0.0, 0
+
+
 @pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
 def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
@@ -81,7 +85,9 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
     reporter = Reporter(
         link,
         ChildWatch(KEYS, "j"),
-        lambda _: Measured({}, {}, 0, 0.0),
+        Measuring(lambda _: ()),
+        Printed(),
+        lambda: 0,
         on_removed=is_over.set,
         on_lasting=is_over.set,
     )

@@ -1,4 +1,4 @@
-"""What a job's processes use, and since when they move nothing."""
+"""What a job's processes use, and since when they give no sign of life."""
 
 import subprocess
 import sys
@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from gnjobs.health.idleness import Idleness
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.table import process_start
-from gnjobs.supervisor.measure import Measuring, UsageMeter
+from gnjobs.supervisor.measure import Measuring
 from tests.support.waiting import wait_for
 
 ECHO = [sys.executable, "-u", "-c", "for line in open(0): print(line)"]
@@ -23,6 +24,12 @@ def echo() -> Iterator["subprocess.Popen[bytes]"]:
     yield started
     started.kill()
     started.communicate()
+
+
+@pytest.fixture
+def tracker() -> Idleness:
+    """One that takes every look for a new one, however soon it follows."""
+    return Idleness(least_window=0.0)
 
 
 def talk(process: "subprocess.Popen[bytes]") -> None:
@@ -41,34 +48,39 @@ def seen(process: "subprocess.Popen[bytes]", child: str | None = "c") -> SeenPro
     return SeenProcess(process.pid, started, child)
 
 
-def test_a_process_idles_from_when_it_last_moved_anything(echo: "subprocess.Popen[bytes]") -> None:
-    meter = UsageMeter()
+def test_a_process_idles_from_when_it_last_moved_anything(
+    echo: "subprocess.Popen[bytes]", tracker: Idleness
+) -> None:
     process = seen(echo)
-    assert [p.idle_since for p in meter.measure([process], 100.0)] == [100.0]
-    assert [p.idle_since for p in meter.measure([process], 105.0)] == [100.0]
+    assert [p.idle_since for p in tracker.look([process], 100.0)] == [100.0]
+    assert [p.idle_since for p in tracker.look([process], 100.0)] == [100.0]
     talk(echo)
-    assert [p.idle_since for p in meter.measure([process], 110.0)] == [110.0]
-    (measured,) = meter.measure([process], 115.0)
+    assert [p.idle_since for p in tracker.look([process], 110.0)] == [110.0]
+    (measured,) = tracker.look([process], 110.0)
     assert measured.idle_since == 110.0
     assert measured.rss
 
 
-def test_what_has_ended_is_not_measured(echo: "subprocess.Popen[bytes]") -> None:
+def test_what_has_ended_is_not_measured(echo: "subprocess.Popen[bytes]", tracker: Idleness) -> None:
     process = seen(echo)
-    meter = UsageMeter()
-    meter.measure([process], 1.0)
+    tracker.look([process], 1.0)
     echo.kill()
     echo.wait()
-    assert meter.measure([process], 2.0) == []
+    assert tracker.look([process], 2.0) == []
 
 
-def test_a_beat_says_what_each_child_uses(echo: "subprocess.Popen[bytes]") -> None:
-    class Printed:
-        last_write, lines = 0.0, 3
+def test_two_looks_at_once_are_one(echo: "subprocess.Popen[bytes]") -> None:
+    tracker = Idleness()
+    first = tracker.look([seen(echo)], 1.0)
+    talk(echo)
+    assert tracker.look([seen(echo)], 2.0) is first
 
-    measure = Measuring(lambda: [seen(echo), seen(echo, None)], Printed(), lambda: 0)
-    measured = measure(500.0)
-    assert set(measured.use_by_child) == {"c"}
-    use = measured.use_by_child["c"]
-    assert (use.state, use.idle_since) == ("S", 500.0)
-    assert measured.fields["processes"] == 2
+
+def test_a_beat_says_what_the_job_and_each_child_use(echo: "subprocess.Popen[bytes]") -> None:
+    measured = Measuring(lambda _: [seen(echo)])(500.0)
+    activity = measured.family.activity(measured.family.of_child("c", None))
+    assert (activity.idle_since, activity.is_runnable) == (500.0, False)
+    assert [process.state for process in activity.waiting] == ["S"]
+    assert measured.fields["processes"] == 1
+    assert measured.fields["idle-since"] == 500.0
+    assert measured.snapshot is not None

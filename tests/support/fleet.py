@@ -9,7 +9,7 @@ from typing import Any
 
 from gnjobs.health.verdict import Health
 from gnjobs.processes.seen import Presence
-from gnjobs.records.fields import ChildrenSummary, Job
+from gnjobs.records.fields import ChildrenSummary, Job, SilentChild
 from gnjobs.supervisor.measure import Clocks, LastSign
 from gnjobs.watch.catalogue import Catalogue
 from gnjobs.watch.judge import Judge
@@ -35,7 +35,7 @@ class Host:
 
 @dataclass
 class SimulatedJob:
-    """One job; `prints` says whether a line comes at this second, `uses` gives CPU and when bytes last moved."""
+    """One job; `prints` says whether a line comes at this second, `uses` gives CPU and the last sign of life."""
 
     id: str
     host: Host
@@ -73,7 +73,8 @@ class SimulatedJob:
         summary, quietest = None, self.quietest(age)
         if quietest is not None:
             summary = ChildrenSummary(
-                counts={"running": 2}, quietest_id="c", quietest_since=quietest[0], quietest_cpu=quietest[1]
+                counts={"running": 2},
+                idlest=SilentChild(id="c", since=quietest[0], cpu=quietest[1], idle_since=quietest[0]),
             )
         return Job(
             id=self.id, status="running", host=self.host.name, created=START, started=START + self.pending_for,

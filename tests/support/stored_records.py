@@ -62,6 +62,9 @@ def write_line(server: Server, key: str, number: int, text: str, kind: str = "ou
 def write_processes(server: Server, job_id: str, count: int, child: str | None = None) -> None:
     """Write what a supervisor saw of a job's processes."""
     seen = tuple(
-        SeenProcess(48000 + n, n, child, command=f"python3 -m scripts.qc {n}", cpu=0.0) for n in range(count)
+        SeenProcess(
+            48000 + n, n, child, command=f"python3 -m scripts.qc {n}", cpu=0.0, idle_since=time.time() - 3600
+        )
+        for n in range(count)
     )
     server.client().set(KEYS.processes(job_id), msgspec.json.encode(ProcessSnapshot(time.time(), seen)))

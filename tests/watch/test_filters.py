@@ -25,6 +25,7 @@ STUCK = row_of(
         heartbeat=NOW - 1,
         last_output=NOW - 1201,
         cpu=0.0,
+        idle_since=NOW - 1201,
         percent=62.0,
         children=12,
     ),

@@ -19,7 +19,9 @@ import redis
 
 from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.control.orphans import Rounds
+from gnjobs.control.stack import find_here
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
 from gnjobs.records.actor import Actor
@@ -220,6 +222,9 @@ class Agent:
                 force=request.force,
                 as_agent=True,
             )
+        if request.kind == "stack" and request.job:
+            found = find_here(self._store.get(request.job), request.child)
+            return [step("answered", stacks_of(found), final=True)]
         if request.kind == "start" and request.job:
             account = start_for_agent(self._store.get(request.job), self._store, self._starts)
             return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]

@@ -1,29 +1,76 @@
 """Jobs of this host that nobody reports on any more, and what is verified here of each: the agent's rounds."""
 
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import redis
 
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
-from gnjobs.processes.find import is_supervisor, known_identities, processes_of
+from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
-from gnjobs.processes.seen import Presence
-from gnjobs.processes.table import ProcessView, read_command
-from gnjobs.records import events
+from gnjobs.processes.seen import Presence, SeenProcess
+from gnjobs.processes.table import ProcessView, command_text, descendants, read_command
+from gnjobs.records import events, values
+from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
+from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.measure import Measuring, clocks_now
+from gnjobs.supervisor.signs import JobSigns
 
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
 _LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
 _WHOLE: Final = tuple(JOB_FIELDS)
+
+
+class Orphan:
+    """A job without its supervisor, whose signs of life the agent follows as that did."""
+
+    def __init__(self, store: Records, job: Job) -> None:
+        self._store = store
+        self._job = job
+        snapshot = read_processes(store, job.id)
+        self._known = snapshot.processes if snapshot is not None else ()
+        self._signs = JobSigns(
+            store.keys,
+            job.id,
+            ChildWatch(store.keys, job.id),
+            Measuring(self._find),
+            job.last_output or job.started or 0.0,
+        )
+
+    def beat(self, now: float, fields: Mapping[str, Value]) -> None:
+        """Beat in its supervisor's place, with what is seen of it `now` (the server's time) and some `fields` more."""
+        client, keys = self._store.client, self._store.keys
+        said = self._signs.look(clocks_now(now))
+        written = max(self._job.written or 0, values.integer(str(said.fields["written"])) or 0)
+        pipe = client.pipeline(transaction=False)
+        reads = self._signs.add_reads(pipe)
+        set_fields(pipe, keys.job(self._job.id), {**said.fields, "written": written, **fields})
+        if said.snapshot is not None:
+            pipe.set(keys.processes(self._job.id), said.snapshot, xx=True, keepttl=True)
+        replies = pipe.execute(raise_on_error=False)
+        self._signs.watch.discover(client, self._signs.take([readable(replies[0]), *replies[1:reads]]))
+
+    def _find(self, view: ProcessView) -> Iterator[SeenProcess]:
+        """Its processes, and those without a mark that its supervisor knew by descent, with what these have started."""
+        found = {
+            each.pid: each for each in processes_of(self._job.id, token=self._job.mark, view=view).processes
+        }
+        yield from found.values()
+        known = {p.pid: p for p in self._known if view.has(p.pid, p.started) and p.pid not in found}
+        yield from known.values()
+        for pid, _ in descendants(view.table, known):
+            mark = view.owner_of_mark(pid)
+            if pid not in found and pid not in known and (mark is None or mark.job == self._job.id):
+                yield SeenProcess(pid, view.table[pid].started, command=command_text(pid))
 
 
 class Rounds:
@@ -36,7 +83,7 @@ class Rounds:
         self._store = store
         self._on_stopping = on_stopping
         self._cursor: Cursor | None = None
-        self._orphans: set[str] = set()
+        self._orphans: dict[str, Orphan] = {}
 
     def go(self, now: float) -> None:
         """One round: look at jobs, newest first, from where the last round ended."""
@@ -59,7 +106,8 @@ class Rounds:
             done = [entry.job_id for entry, job in pairs if job is None or job.is_final]
             if done:
                 client.zrem(keys.unfinished, *done)
-                self._orphans.difference_update(done)
+                for job_id in done:
+                    self._orphans.pop(job_id, None)
             yield from (job for _, job in pairs if job is not None and not job.is_final)
             self._cursor = (entries[-1].created, entries[-1].job_id) if len(entries) == _AT_ONCE else None
             if self._cursor is None:
@@ -117,6 +165,7 @@ class Rounds:
         if job.status == PENDING:
             return not _may_be_launched(job, view) and self._write_lost_launch(job, now)
         present = look(job, view, known_identities(self._store, job.id))
+        job = next(self._read_whole([job]), job)  # a kill may have been asked for since it was read
         match present.kind:
             case "gone":
                 why = f"nothing of it runs on {job.host}, and its supervisor is gone"
@@ -129,14 +178,14 @@ class Rounds:
 
     def _keep(self, job: Job, now: float, present: Presence) -> None:
         """Beat for an orphan, since it still runs, and say so; what can't be seen is not beaten for."""
-        client, key = self._store.client, self._store.keys.job(job.id)
-        self._orphans.add(job.id)
-        fields: dict[str, Value] = {"heartbeat": f"{now:.3f}"}
+        if job.id not in self._orphans:
+            self._orphans[job.id] = Orphan(self._store, job)
+        fields: dict[str, Value] = {}
         if job.orphaned is None:
             text = f"its supervisor is gone, yet {present.words}; the agent of {job.host} beats for it"
             fields |= {"orphaned": f"{now:.3f}", "error": text}
-            events.record_event(client, self._store.keys, "orphaned", job, text=text, by="agent")
-        set_fields(client, key, fields)
+            events.record_event(self._store.client, self._store.keys, "orphaned", job, text=text, by="agent")
+        self._orphans[job.id].beat(now, fields)
         if job.status == STOPPING:
             self._on_stopping(job)
 
@@ -162,7 +211,7 @@ class Rounds:
     ) -> bool:
         end = JobEnd(status, fields, f"{status}: {why}", by="agent")
         outcome, _ = end_job(self._store, job, end, allowed=allowed)
-        self._orphans.discard(job.id)
+        self._orphans.pop(job.id, None)
         return outcome == "done"
 
 

@@ -2,26 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from gnjobs.health.silence import (
-    child_silence,
-    disagreements,
-    job_silence,
-    judge_children,
-    judge_silence,
-    judge_summary,
-    process_words,
-)
-from gnjobs.processes.seen import Presence
+from gnjobs.health.silence import disagreements, judge_parts
+from gnjobs.health.verdict import DEAD, NO_BEAT, OK, STUCK, Health, Limits, worst_of
+from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 from gnjobs.text import MINUTE, clock_text, duration_words
-
-if TYPE_CHECKING:
-    from gnjobs.processes.seen import ProcessSnapshot
-
-from gnjobs.health.verdict import DEAD, NO_BEAT, OK, STUCK, Health, Limits, worst_of
 
 BEAT_SECONDS: Final = 5.0
 LEAST_OVERDUE: Final = 15.0
@@ -63,13 +51,14 @@ def assess(
     now: float,
     beat_age: float | None = None,
     children: Sequence[Child] = (),
-    snapshot: "ProcessSnapshot | None" = None,
+    snapshot: ProcessSnapshot | None = None,
     limits: Limits | None = None,
     look: Callable[[Job], Presence] | None = None,
     usual_run: float | None = None,
 ) -> Health:
-    """Judge a job by its record, and better with its children and its processes.
+    """Judge a job by its record; its children and its processes add evidence.
 
+    The verdict is the record's, which the supervisor derives from all of them: so lists and a job's page agree.
     `now` is the server's time; `beat_age` the monotonic age of its beat (else worked out from `now`); `look` finds
     its processes on this host when the supervisor is silent; `usual_run` is how long its type's earlier jobs took.
     """
@@ -83,32 +72,24 @@ def assess(
     age = beat_age if beat_age is not None else max(0.0, now - job.heartbeat)
     if age > beat_overdue_after(job):
         return _judge_silent_supervisor(job, age, look)
-    worst = worst_of(_judge_parts(job, children, snapshot, limits))
-    beat = f"supervisor heard {duration_words(age)} ago"
-    contradictions = disagreements(job, children, snapshot)
-    return Health(worst.verdict, (*worst.evidence, *contradictions, beat, *_long_run(job, now, usual_run)))
+    judged = list(judge_parts(job, limits, children, snapshot))
+    worst = worst_of(health for health, _ in judged)
+    words = next(words for health, words in judged if health is worst) if worst.verdict != OK else ""
+    said = (
+        *worst.evidence,
+        *((words,) if words else ()),
+        *disagreements(job, children, snapshot),
+        _heard_words(job, age),
+        *_long_run(job, now, usual_run),
+    )
+    return Health(worst.verdict, said)
 
 
-def _judge_parts(
-    job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None", limits: Limits
-) -> Iterator[Health]:
-    yield from judge_children(job, children, snapshot, limits) if children else judge_summary(job, limits)
-    if not _has_child_at_work(job, children):
-        yield _judge_itself(job, snapshot, limits)
-
-
-def _has_child_at_work(job: Job, children: Sequence[Child]) -> bool:
-    if children:
-        return any(child.status == RUNNING and child_silence(job, child) is not None for child in children)
-    return job.children_summary is not None and job.children_summary.quietest_since is not None
-
-
-def _judge_itself(job: Job, snapshot: "ProcessSnapshot | None", limits: Limits) -> Health:
-    health = judge_silence(job, job_silence(job), job.cpu, limits, idle_since=job.idle_since)
-    processes = snapshot.processes if snapshot is not None else ()
-    if health.verdict == OK or not processes:
-        return health
-    return Health(health.verdict, (*health.evidence, process_words(processes, job.heartbeat)))
+def _heard_words(job: Job, age: float) -> str:
+    """Say who beat last: the agent where the supervisor is gone."""
+    if job.orphaned is not None:
+        return f"its supervisor is gone; agent of {job.host or 'its host'} heard {duration_words(age)} ago"
+    return f"supervisor heard {duration_words(age)} ago"
 
 
 def _long_run(job: Job, now: float, usual_run: float | None) -> Iterator[str]:

@@ -1,25 +1,29 @@
-"""Silence, by one clock: how long no line and no progress came, and what it says of a job or child."""
+"""Silence and idleness of a job and its children at its supervisor's last beat, and what they say together.
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+The only place that defines them. A part is quiet after a time without a line or progress, stuck where it is idle for
+all of a longer one, too (see `idleness`). Lists know a job by its record alone; who knows more judges the job by it,
+too, so that all say the same.
+"""
 
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from gnjobs.health.idleness import computes
+from gnjobs.health.parts import Activity, Family
 from gnjobs.health.verdict import OK, QUIET, STUCK, Health, Limits
-from gnjobs.records.fields import Child, ChildrenSummary, Job
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.records.fields import Child, Job, SilentChild
 from gnjobs.records.statuses import RUNNING, STOPPING, UNFINISHED_STATUSES
-from gnjobs.text import MINUTE, duration_words
+from gnjobs.text import clock_text, duration_words
 
-if TYPE_CHECKING:
-    from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-
-IDLE_CPU: Final = 1.0
-_RECENTLY: Final = MINUTE
 _MOST_NAMED: Final = 3
+_OLDEST_SNAPSHOT: Final = 60.0
+_SETTLED_AFTER: Final = 5.0
 _PROCESS_STATES: Final = {
     "S": "asleep",
     "D": "in uninterruptible sleep",
-    "R": "computing",
+    "R": "runnable",
     "T": "stopped",
     "t": "stopped by a debugger",
     "Z": "a zombie",
@@ -27,158 +31,200 @@ _PROCESS_STATES: Final = {
 }
 
 
-def child_silence(job: Job, child: Child) -> float | None:
-    """Seconds that a child has been silent at the job's last beat, its host's clock set right; None if unknown."""
-    since = child.last_output or child.started
-    if job.heartbeat is None or since is None:
-        return None
-    silence = max(0.0, job.heartbeat - (since + (job.clock_shift or 0.0)))
-    longest = job.children_summary.quietest_since if job.children_summary is not None else None
-    # The supervisor measures the longest silence by a clock that does not jump; no child's is longer.
-    return silence if longest is None else min(silence, max(0.0, job.heartbeat - longest))
+class Part(NamedTuple):
+    """A job, or one child, at its last beat: for how long it is silent and idle (seconds), and its CPU (% of one core).
+
+    None where that is not known.
+    """
+
+    silence: float | None
+    idle: float | None
+    cpu: float | None
+    is_runnable: bool = False
+    name: str = ""
+
+
+def judge_part(part: Part, job: Job, limits: Limits) -> Health:
+    """Judge a part: stuck only where it is known to idle, and has done so for as long as it must be silent."""
+    if part.silence is None or part.silence < limits.quiet(job):
+        return Health()
+    limit = limits.stuck(job)
+    said = f"{part.name}: " if part.name else ""
+    said += f"no line and no progress for {duration_words(part.silence)}"
+    rests = part.idle is not None and not part.is_runnable and part.cpu is not None and not computes(part.cpu)
+    if part.idle is not None and rests and min(part.silence, part.idle) >= limit:
+        idle = f"idle for {duration_words(part.idle)}"
+        return Health(STUCK, (f"{said} (limit: {duration_words(limit)}), {idle}{_cpu_words(part.cpu)}",))
+    worked = ""
+    if part.idle is not None and not computes(part.cpu):
+        worked = ", runnable" if part.is_runnable else f", at work {duration_words(part.idle)} ago"
+    return Health(QUIET, (said + _cpu_words(part.cpu) + worked,))
+
+
+def _cpu_words(cpu: float | None) -> str:
+    """CPU with a digit where that matters, never rounded up across the limit of idleness."""
+    if cpu is None:
+        return ""
+    return f", CPU {math.floor(cpu * 10) / 10:.1f} %" if cpu < 10 else f", CPU {cpu:.0f} %"
 
 
 def job_silence(job: Job) -> float | None:
     """Seconds that a job and all its children have been silent at its last beat; None for one that is not at work."""
     since = job.last_output or job.started
-    if job.status not in (RUNNING, STOPPING) or job.heartbeat is None or since is None:
+    if job.status not in (RUNNING, STOPPING):
         return None
-    return max(0.0, job.heartbeat - since)
+    return _seconds_until_beat(job, since)
 
 
-def judge_silence(
-    job: Job,
-    silence: float | None,
-    cpu: float | None,
-    limits: Limits,
-    name: str = "",
-    idle_since: float | None = None,
-) -> Health:
-    """Judge a silence: stuck only where it is long and known to compute nothing (`cpu` in % of one core).
+def child_silence(job: Job, child: Child) -> float | None:
+    """Seconds that a child has been silent at the job's last beat, its host's clock set right; None if unknown."""
+    since = child.last_output or child.started
+    if since is None:
+        return None
+    silence = _seconds_until_beat(job, since + (job.clock_shift or 0.0))
+    quietest = job.children_summary.quietest if job.children_summary is not None else None
+    # The supervisor measures the longest silence by a clock that does not jump; no child's is longer.
+    longest = _seconds_until_beat(job, quietest.since) if quietest is not None else None
+    return silence if silence is None or longest is None else min(silence, longest)
 
-    Whoever read or wrote something a moment ago (`idle_since`), if slowly, is not stuck.
+
+def _seconds_until_beat(job: Job, since: float | None) -> float | None:
+    return None if since is None or job.heartbeat is None else max(0.0, job.heartbeat - since)
+
+
+def judge_parts(
+    job: Job, limits: Limits, children: Sequence[Child] = (), snapshot: ProcessSnapshot | None = None
+) -> Iterator[tuple[Health, str]]:
+    """Judge a job by its record: the children that its supervisor tells of, then the job as a whole.
+
+    Only where the record tells of none are the `children` looked at. Each verdict comes with what the processes do that
+    it is about, in words, empty where that is not known.
     """
-    if silence is None or silence < limits.quiet(job):
-        return Health()
-    limit = limits.stuck(job)
-    said = f"{name}, " if name else ""
-    said += f"no line and no progress for {duration_words(silence)}"
-    moves = (
-        idle_since is not None
-        and job.heartbeat is not None
-        and job.heartbeat - idle_since < min(_RECENTLY, limit)
-    )
-    if silence >= limit and cpu is not None and cpu < IDLE_CPU and not moves:
-        return Health(STUCK, (f"{said} (limit: {duration_words(limit)}), CPU {cpu:.0f} %",))
-    said += "" if cpu is None else f", CPU {cpu:.0f} %"
-    return Health(QUIET, (said + (", yet it reads or writes" if moves else ""),))
+    family = Family.of(snapshot if is_recent(job, snapshot) else None)
+    summary = job.children_summary
+    for told in summary.told if summary is not None else ():
+        seen = family.of_child(told.id or "", told.pid) or _told_process(told)
+        part = _told_part(job, told, sum(summary.counts.values()) if summary is not None else 1)
+        yield _judge_seen(part, job, limits, family.activity(seen))
+    if summary is None:
+        judge = ChildJudge(job, snapshot, limits)
+        yield from (judge.told(child) for child in children)
+    idle = _seconds_until_beat(job, job.idle_since)
+    whole = Part(job_silence(job), idle, job.cpu)
+    yield _judge_seen(whole, job, limits, family.activity(family.processes))
 
 
-def cpu_of(job: Job, processes: "Sequence[SeenProcess] | None") -> float | None:
-    """The CPU of a child's processes (% of one core); where they are not known, nothing if the job computes nothing."""
-    if processes and all(process.cpu is not None for process in processes):
-        return sum(process.cpu or 0.0 for process in processes)
-    return idle_cpu(job)
+def _judge_seen(part: Part, job: Job, limits: Limits, does: Activity) -> tuple[Health, str]:
+    health = judge_part(part._replace(is_runnable=part.is_runnable or does.is_runnable), job, limits)
+    return health, process_words(does.waiting, job.heartbeat)
 
 
-def idle_cpu(job: Job) -> float | None:
-    """The CPU of the whole job if that is nothing, so that no part of it computes; else None."""
-    return job.cpu if job.cpu is not None and job.cpu < IDLE_CPU else None
-
-
-def idle_since_of(job: Job, processes: "Sequence[SeenProcess] | None") -> float | None:
-    """When a child's processes last read or wrote anything; where they are not known, when any of the job's did."""
-    moved = [process.idle_since for process in processes or () if process.idle_since is not None]
-    return max(moved) if moved else job.idle_since
-
-
-def process_words(processes: "Sequence[SeenProcess]", now: float | None) -> str:
-    """Say what processes do: `pid 48213 asleep, nothing read or written since 02:11`."""
-    shown = [_one_process(process.pid, process.state) for process in processes[:_MOST_NAMED]]
-    more = f" and {len(processes) - _MOST_NAMED} more" if len(processes) > _MOST_NAMED else ""
-    idle = [process.idle_since for process in processes]
-    since = None if None in idle else max(each or 0.0 for each in idle)
-    return ", ".join(shown) + more + _idle_words(since, now)
-
-
-def summary_words(summary: ChildrenSummary, now: float | None) -> tuple[str, ...]:
-    """The same of the child that a summary tells of, as one sentence or none."""
-    if summary.quietest_pid is None or summary.quietest_state is None:
+def _told_process(told: SilentChild) -> tuple[SeenProcess, ...]:
+    if told.pid is None or told.state is None:
         return ()
-    one = _one_process(summary.quietest_pid, summary.quietest_state)
-    return (one + _idle_words(summary.quietest_idle_since, now),)
+    return (
+        SeenProcess(
+            told.pid,
+            0,
+            told.id,
+            told.state,
+            told.cpu,
+            command=told.command,
+            idle_since=told.idle_since,
+            waits=told.waits,
+        ),
+    )
 
 
-def _one_process(pid: int, state: str) -> str:
-    return f"pid {pid} {_PROCESS_STATES.get(state, state)}"
-
-
-def _idle_words(since: float | None, now: float | None) -> str:
-    if since is None or now is None or now - since < MINUTE:
-        return ""
-    return f", nothing read or written since {datetime.fromtimestamp(since):%H:%M}"
-
-
-_OLDEST_SNAPSHOT: Final = MINUTE
-_SETTLED_AFTER: Final = 5.0
+def _told_part(job: Job, told: SilentChild, total: int) -> Part:
+    """A child as a supervisor tells of it; of one whose processes are not known, what is known of all of the job's."""
+    is_known = told.idle_since is not None
+    return Part(
+        silence=_seconds_until_beat(job, told.since),
+        idle=_seconds_until_beat(job, told.idle_since if is_known else job.idle_since),
+        cpu=told.cpu if is_known else job.cpu,
+        is_runnable=told.state == "R",
+        name=(told.label or told.id or "a child") + (f", one of {total} children" if total > 1 else ""),
+    )
 
 
 def judge_child(
-    job: Job, child: Child, processes: "Sequence[SeenProcess] | None" = None, limits: Limits | None = None
+    job: Job, child: Child, snapshot: ProcessSnapshot | None = None, limits: Limits | None = None
 ) -> Health:
-    """Judge one child by its silence and the CPU of its processes (None or empty where they were not seen)."""
-    if child.status != RUNNING:
-        return Health()
-    name = child.label or child.id
-    verdict = judge_silence(
-        job,
-        child_silence(job, child),
-        cpu_of(job, processes),
-        limits or Limits(),
-        name,
-        idle_since_of(job, processes),
-    )
-    if verdict.verdict == OK or not processes:
-        return verdict
-    return Health(verdict.verdict, (*verdict.evidence, process_words(processes, job.heartbeat)))
+    """Judge one child by its silence and what its processes do, as far as they were seen."""
+    return ChildJudge(job, snapshot, limits).judge(child)
 
 
-def judge_children(
-    job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None", limits: Limits
-) -> Iterator[Health]:
-    """Judge all children: a verdict for those that are as bad as each other, told by the one silent longest."""
-    by_child = _processes_by_child(job, snapshot)
-    troubled: dict[str, list[tuple[float, Health]]] = defaultdict(list)
-    for child in children:
-        health = judge_child(job, child, by_child.get(child.id), limits)
-        if health.verdict != OK:
-            troubled[health.verdict].append((child_silence(job, child) or 0.0, health))
-    for verdict, found in troubled.items():
-        _, longest = max(found, key=lambda pair: pair[0])
-        yield _one_for_all(verdict, longest, len(found), len(children))
+class ChildJudge:
+    """Judges the children of one job; `snapshot` are its processes, as its supervisor saw them a moment ago."""
+
+    def __init__(self, job: Job, snapshot: ProcessSnapshot | None, limits: Limits | None = None) -> None:
+        self._job = job
+        self._limits = limits or Limits()
+        self._family = Family.of(snapshot if is_recent(job, snapshot) else None)
+
+    def judge(self, child: Child) -> Health:
+        """The verdict on a child that is at work, with what its processes do; `ok` for any other."""
+        health, words = self.told(child)
+        return (
+            health if health.verdict == OK or not words else Health(health.verdict, (*health.evidence, words))
+        )
+
+    def told(self, child: Child) -> tuple[Health, str]:
+        """The verdict on a child, and in words what its processes do, empty where none was seen."""
+        job = self._job
+        if child.status != RUNNING:
+            return Health(), ""
+        seen = self._family.of_child(child.id, child.pid)
+        does = self._family.activity(seen)
+        part = Part(
+            silence=child_silence(job, child),
+            idle=_seconds_until_beat(job, does.idle_since if seen else job.idle_since),
+            cpu=does.cpu if seen else job.cpu,
+            name=child.label or child.id,
+        )
+        return _judge_seen(part, job, self._limits, does)
 
 
-def _processes_by_child(
-    job: Job, snapshot: "ProcessSnapshot | None"
-) -> "Mapping[str | None, Sequence[SeenProcess]]":
-    """Processes as a supervisor that still beats saw them a moment ago."""
-    found: dict[str | None, list[SeenProcess]] = defaultdict(list)
-    if snapshot is not None and (job.heartbeat or 0.0) - snapshot.at < _OLDEST_SNAPSHOT:
-        for process in snapshot.processes:
-            found[process.child].append(process)
-    return found
+def is_recent(job: Job, snapshot: ProcessSnapshot | None) -> bool:
+    """Whether a snapshot tells of the job's processes as they are, since it is not long before the last beat."""
+    return snapshot is not None and (job.heartbeat or 0.0) - snapshot.at < _OLDEST_SNAPSHOT
 
 
-def disagreements(job: Job, children: Sequence[Child], snapshot: "ProcessSnapshot | None") -> Iterator[str]:
+def process_words(processes: Sequence[SeenProcess], now: float | None) -> str:
+    """Say what processes do: `pid 48213 (sort) asleep, idle since 02:11 (9 min), waits for data from a pipe`."""
+    shown = "; ".join(_one_process(process, now) for process in processes[:_MOST_NAMED])
+    return shown + (f"; and {len(processes) - _MOST_NAMED} more" if len(processes) > _MOST_NAMED else "")
+
+
+def _one_process(process: SeenProcess, now: float | None) -> str:
+    program = process.command.partition(" ")[0].rpartition("/")[2]
+    said = f"pid {process.pid}" + (f" ({program})" if program else "")
+    said += f" {_PROCESS_STATES.get(process.state, process.state)}"
+    if process.state == "R" or process.idle_since is None or now is None:
+        return said
+    idle = now - process.idle_since
+    if idle < _SETTLED_AFTER:
+        return f"{said}, at work a moment ago"
+    said += f", idle since {clock_text(process.idle_since, now)} ({duration_words(idle)})"
+    return said + (f", {process.waits}" if process.waits else "")
+
+
+def disagreements(job: Job, children: Sequence[Child], snapshot: ProcessSnapshot | None) -> Iterator[str]:
     """Say where children contradict their job: it has ended and they have not, or they run without a process."""
     if job.is_final:
         if unfinished := sum(child.status in UNFINISHED_STATUSES for child in children):
             yield f"{unfinished} of {len(children)} children never said how they ended"
         return
-    if snapshot is None or (job.heartbeat or 0.0) - snapshot.at >= _OLDEST_SNAPSHOT:
+    if snapshot is None or not is_recent(job, snapshot):
         return
-    seen = {process.pid for process in snapshot.processes}
-    gone = [child for child in children if _should_be_seen(job, child, snapshot.at) and child.pid not in seen]
+    seen = {pid for process in snapshot.processes for pid in (process.pid, process.inner_pid)}
+    marked = {process.child for process in snapshot.processes}
+    gone = [
+        child
+        for child in children
+        if _should_be_seen(job, child, snapshot.at) and child.pid not in seen and child.id not in marked
+    ]
     if gone:
         name = gone[0].label or gone[0].id
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
@@ -190,24 +236,3 @@ def _should_be_seen(job: Job, child: Child, looked_at: float) -> bool:
     if child.status != RUNNING or child.pid is None or child.started is None:
         return False
     return child.started + (job.clock_shift or 0.0) < looked_at - _SETTLED_AFTER
-
-
-def judge_summary(job: Job, limits: Limits) -> Iterator[Health]:
-    """Judge the child that has been silent longest, by the supervisor's summary."""
-    summary = job.children_summary
-    if summary is None or summary.quietest_since is None or job.heartbeat is None:
-        return
-    silence = max(0.0, job.heartbeat - summary.quietest_since)
-    name = summary.quietest_label or summary.quietest_id or "a child"
-    cpu = summary.quietest_cpu if summary.quietest_cpu is not None else idle_cpu(job)
-    idle_since = summary.quietest_idle_since or job.idle_since
-    health = judge_silence(job, silence, cpu, limits, name, idle_since)
-    if health.verdict != OK:
-        said = Health(health.verdict, (*health.evidence, *summary_words(summary, job.heartbeat)))
-        yield _one_for_all(health.verdict, said, 1, sum(summary.counts.values()))
-
-
-def _one_for_all(verdict: str, told: Health, count: int, total: int) -> Health:
-    first, *rest = told.evidence
-    longest = "the longest " if count > 1 else ""
-    return Health(verdict, (f"{count} of {total} children: {longest}{first}", *rest))

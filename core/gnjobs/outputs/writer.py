@@ -167,6 +167,8 @@ class OutputWriter:
         r"""Show what follows the last `\r` of an unfinished line, at most once a second; `""` removes it."""
         self.check_owner()
         with self._changed:
+            if text:
+                self.last_write = time()
             self._partial = text.rstrip("\r").rpartition("\r")[2][-_PARTIAL_CHARACTERS:]
             self._changed.notify_all()
 

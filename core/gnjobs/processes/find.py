@@ -12,6 +12,7 @@ from gnjobs.processes.table import (
     TableEntry,
     command_text,
     descendants,
+    inner_pid,
     owners_of,
     read_command,
     read_entry,
@@ -135,7 +136,9 @@ def _describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:
 def _see(pid: int, started: int, child: str | None, state: str) -> SeenProcess:
     owners = owners_of(pid)
     account = account_name(owners[0]) if owners else None
-    return SeenProcess(pid, started, child, state, command=command_text(pid), account=account)
+    return SeenProcess(
+        pid, started, child, state, command=command_text(pid), account=account, inner_pid=inner_pid(pid)
+    )
 
 
 # What may be a job's though nothing shows it for sure counts as running, and nobody signals it: a mark can be lost

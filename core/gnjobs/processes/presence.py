@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +14,7 @@ from gnjobs.processes.host import (
     restarted_since,
     sees_all_namespaces,
 )
-from gnjobs.processes.seen import Presence
+from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView
 from gnjobs.records.fields import Child, Job
 
@@ -39,6 +39,21 @@ def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] 
     if job.boot_id is not None and not is_of_this_boot(job):
         return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
     return _look_here(job, view or ProcessView(), known)
+
+
+def look_well(
+    job: Job, look_first: Callable[[Job], Presence], stored: Callable[[], Iterable[ProcessSnapshot | None]]
+) -> Presence:
+    """Look as `look_first` does; what that calls gone is looked for among the processes that a supervisor stored, too.
+
+    A process that has lost its mark and its parent is known by nothing else.
+    """
+    presence = look_first(job)
+    if presence.kind != "gone":
+        return presence
+    known = {(each.pid, each.started) for found in stored() if found is not None for each in found.processes}
+    again = look(job, known=known) if known else presence
+    return again if again.kind in ("running", "hidden") else presence
 
 
 class Looks:

@@ -10,7 +10,8 @@ from gnjobs.records import values
 class SeenProcess(msgspec.Struct, frozen=True):
     """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes.
 
-    `idle_since` is when it last read or wrote anything, as far as that was watched (unix seconds).
+    `inner_pid` is its pid in its own pid namespace, where that is another one than ours; `idle_since` when it last gave
+    a sign of life (unix seconds, see `health.idleness`); `waits` what an idle one waits for, in words.
     """
 
     pid: int
@@ -22,6 +23,9 @@ class SeenProcess(msgspec.Struct, frozen=True):
     command: str = ""
     account: str | None = None
     idle_since: values.Seconds | None = None
+    parent: int | None = None
+    inner_pid: int | None = None
+    waits: str | None = None
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -144,15 +144,26 @@ def owners_of(pid: int) -> tuple[int, ...]:
 
     The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
     """
+    numbers = _status_numbers(pid, b"Uid:")
+    if not numbers:
+        return ()
+    real, effective, *others = numbers
+    return effective, real, *others
+
+
+def inner_pid(pid: int) -> int | None:
+    """The pid of a process in its own pid namespace, where that is another one than ours."""
+    numbers = _status_numbers(pid, b"NSpid:")
+    return numbers[-1] if len(numbers) > 1 else None
+
+
+def _status_numbers(pid: int, name: bytes) -> list[int]:
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
-            line = next((line for line in file if line.startswith(b"Uid:")), b"")
+            line = next((line for line in file if line.startswith(name)), b"")
     except OSError:
-        return ()
-    if not line:
-        return ()
-    real, effective, *others = (int(word) for word in line.split()[1:])
-    return effective, real, *others
+        return []
+    return [int(word) for word in line.split()[1:]]
 
 
 def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:
@@ -187,14 +198,17 @@ _MOST_PASSES: Final = 50
 class ProcessView:
     """The processes that have not ended: `table` and `marks` by pid (None: it can't be inspected).
 
-    `spared` are this process and its ancestors, which are nobody's to end.
+    `spared` are this process and its ancestors, which are nobody's to end. The marks of those that an `earlier` view
+    knows are taken from there, which is quicker and may miss that a process now runs another program.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, earlier: "ProcessView | None" = None) -> None:
+        self._earlier = earlier
         self.table: dict[int, TableEntry] = {}
         self.marks: dict[int, Mark | None] = {}
         self.spared = ancestors_and_self()
         self._read()
+        self._earlier = None
 
     def _read(self) -> None:
         """Read until no new process has appeared meanwhile: one that forks and ends at once must not slip through."""
@@ -208,11 +222,15 @@ class ProcessView:
                 self._read_one(pid)
 
     def _read_one(self, pid: int) -> None:
-        mark = read_mark(pid)
+        known = self._earlier.table.get(pid) if self._earlier is not None else None
+        mark = read_mark(pid) if known is None else None
         entry = read_entry(pid)
-        if entry is not None and entry.state not in ENDED_STATES:
-            self.table[pid] = entry
-            self.marks[pid] = mark
+        if entry is None or entry.state in ENDED_STATES:
+            return
+        if known is not None and self._earlier is not None:
+            mark = self._earlier.marks[pid] if known.started == entry.started else read_mark(pid)
+        self.table[pid] = entry
+        self.marks[pid] = mark
 
     def has(self, pid: int | None, started: int | None) -> bool:
         """Whether this very process is there: a start in one boot and namespace is that of no other."""

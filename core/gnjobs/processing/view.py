@@ -103,16 +103,18 @@ class JobView:
 
     def _assess(self, job: Job, children: list[Child], look: Look | None) -> Health:
         from gnjobs.processes.presence import look as look_here
+        from gnjobs.processes.presence import look_well
 
         now = self.store.now()
+        snapshot = None if job.is_final else read_processes(self.store, self.job_id)
         return assess(
             job,
             now=now,
             beat_age=self._beats.age(job, now),
             children=children,
-            snapshot=None if job.is_final else read_processes(self.store, self.job_id),
+            snapshot=snapshot,
             limits=self._limits,
-            look=look or look_here,
+            look=lambda silent: look_well(silent, look or look_here, lambda: (snapshot,)),
             usual_run=self._usual(job, now),
         )
 

@@ -58,20 +58,38 @@ class Field(NamedTuple):
         return self.stored.unit or self.kind.unit
 
 
+class SilentChild(msgspec.Struct, frozen=True, kw_only=True):
+    """A running child as its supervisor tells of it: silent `since`, idle `idle_since` (unix seconds).
+
+    `cpu` in % of one core; `pid`, `state`, `command` and `waits` are of the process of it that idles the longest.
+    """
+
+    id: str | None = None
+    label: str | None = None
+    since: values.Seconds | None = None
+    idle_since: values.Seconds | None = None
+    cpu: values.Number | None = None
+    pid: int | None = None
+    state: str | None = None
+    command: str = ""
+    waits: str | None = None
+
+
 class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What the supervisor says of all children at a beat, so that a list needs to read no child.
 
-    `counts` maps status to number; the other fields describe the running child that has been silent longest.
+    `counts` maps status to number; of the running children, `quietest` has been silent longest, and `idlest` silent and
+    idle at once (None where that is the same one).
     """
 
     counts: dict[str, int] = {}
-    quietest_id: str | None = None
-    quietest_label: str | None = None
-    quietest_since: values.Seconds | None = None
-    quietest_cpu: values.Number | None = None
-    quietest_pid: int | None = None
-    quietest_state: str | None = None
-    quietest_idle_since: values.Seconds | None = None
+    quietest: SilentChild | None = None
+    idlest: SilentChild | None = None
+
+    @property
+    def told(self) -> tuple[SilentChild, ...]:
+        """The children that it tells of."""
+        return tuple(child for child in (self.quietest, self.idlest) if child is not None)
 
 
 def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
@@ -186,9 +204,7 @@ class Job(Listed, frozen=True, kw_only=True):
     written: Annotated[Whole, Stored(_BEAT, "What they wrote to disk.", unit="bytes")] = None
     processes: Annotated[Whole, Stored(_BEAT, "How many processes the job has.")] = None
     lines: Annotated[Whole, Stored(_BEAT, "How many lines the job's own output has.")] = None
-    idle_since: Annotated[Moment, Stored(_BEAT, "When a process of the job last read or wrote anything.")] = (
-        None
-    )
+    idle_since: Annotated[Moment, Stored(_BEAT, "When a process of the job last gave a sign of life.")] = None
     last_output: Annotated[
         Moment, Stored(_BEAT, "When a line or progress last came from the job or any child.")
     ] = None
@@ -204,7 +220,7 @@ class Job(Listed, frozen=True, kw_only=True):
     stop_reason: Annotated[Text, Stored(_KILL, "Why.")] = None
     left_running: Annotated[Text, Stored(_KILL, "Pids of processes that outlived the kill.")] = None
     orphaned: Annotated[
-        Moment, Stored("agent, once", "When the agent found that the supervisor was gone.", listed=False)
+        Moment, Stored("agent, once", "When the agent found that the supervisor was gone.")
     ] = None
     estimated_start: float | None = None
     raw: Mapping[str, str] = {}

@@ -1,15 +1,14 @@
 """What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
 
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.fields import MAY_FAIL_FIELD, ChildrenSummary
+from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import CHILD_FIELD, Keys, is_id
 from gnjobs.records.lasting import Statement, new_child, say
 from gnjobs.records.scripts import Value
@@ -23,7 +22,6 @@ from gnjobs.records.statuses import (
     UNFINISHED_STATUSES,
 )
 from gnjobs.records.values import encode_text
-from gnjobs.supervisor.measure import ChildUse, Clocks, LastSign
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.wakeups import Exit
@@ -31,7 +29,7 @@ from gnjobs.supervisor.wakeups import Exit
 # Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
 _READ = ("status", "last-output", "started", "faults", "label", "pid", MAY_FAIL_FIELD, *_END)
-_WAITING_READ_AT_ONCE = 200
+_WAITING_READ_AT_ONCE = 500
 _LONGEST_WORDS = 1000
 _NAMED = 5
 
@@ -109,8 +107,7 @@ class ChildWatch:
         self.children: dict[str, WatchedChild] = {}
         self._ended: dict[str, WatchedChild] = {}
         self.forgotten: dict[str, WatchedChild] = {}  # what the server had, and has no more
-        self._signs: dict[str, LastSign] = {}
-        self._heard: dict[str, float] = {}
+        self._next_waiting = 0
 
     def discover(self, client: redis.Redis, count: int | None = None) -> None:
         """Read the record's list of children, unless its `children` count is the one that is known."""
@@ -136,18 +133,24 @@ class ChildWatch:
         """The ids of children that have not ended, as far as is known."""
         return (name for name, child in self.children.items() if child.status not in FINAL_STATUSES)
 
-    def add_reads(self, pipe: Any, *, all_unfinished: bool = False) -> int:
-        """Add to a pipeline the reading of running children and of the first that wait; return how many."""
-        waiting = 0
-        self._reading = []
-        for child_id in self.unfinished():
-            if self.children[child_id].status == PENDING:
-                waiting += 1
-                if waiting > _WAITING_READ_AT_ONCE and not all_unfinished:
-                    continue
-            self._reading.append(child_id)
+    def add_reads(
+        self, pipe: Any, *, all_unfinished: bool = False, at_work: Collection[str] = frozenset()
+    ) -> int:
+        """Add to a pipeline the reading of running children and, by turns, of some that wait; return how many.
+
+        Children that are known to be `at_work` are read at once though they waited before.
+        """
+        unfinished = list(self.unfinished())
+        waiting = [name for name in unfinished if self.children[name].status == PENDING]
+        if len(waiting) > _WAITING_READ_AT_ONCE and not all_unfinished:
+            start = self._next_waiting % len(waiting)
+            self._next_waiting = start + _WAITING_READ_AT_ONCE
+            turn = {*(waiting + waiting)[start : start + _WAITING_READ_AT_ONCE], *at_work}
+            unfinished = [n for n in unfinished if self.children[n].status != PENDING or n in turn]
+        self._reading = unfinished
+        for child_id in unfinished:
             pipe.hmget(self._keys.child(self._job_id, child_id), _READ)
-        return len(self._reading)
+        return len(unfinished)
 
     def take(self, replies: Sequence[Any]) -> None:
         """Take the replies to the reads that were added last; a hash of another type changes nothing."""
@@ -168,48 +171,6 @@ class ChildWatch:
     def faults(self) -> int:
         """How many faults all children have found."""
         return sum(child.faults for child in self.children.values())
-
-    def hear(self, clocks: Clocks) -> None:
-        """Note when each child that has not ended was last heard of, by the server's clock."""
-        signs = {
-            child_id: self._signs.get(child_id, LastSign())
-            for child_id in self.unfinished()
-            if self.children[child_id].last_sign
-        }
-        self._signs = signs
-        self._heard = {
-            child_id: sign.at(self.children[child_id].last_sign, clocks) for child_id, sign in signs.items()
-        }
-
-    @property
-    def last_output(self) -> float:
-        """When a line or progress last came from a child that has not ended, as far as was heard (0 when never)."""
-        return max(
-            (at for child_id, at in self._heard.items() if self.children[child_id].last_output), default=0.0
-        )
-
-    def summary(self, use_by_child: Mapping[str, ChildUse]) -> str | None:
-        """Say in JSON what lists show of children (`ChildrenSummary`), or None without children."""
-        if not self.children:
-            return None
-        counts = Counter(child.status for child in self.children.values())
-        active = [child_id for child_id in self.unfinished() if self.children[child_id].status != PENDING]
-        quietest = min(active, key=lambda child_id: self._heard.get(child_id, 0.0), default=None)
-        said = ChildrenSummary(counts=dict(counts))
-        if quietest is not None:
-            child = self.children[quietest]
-            use = use_by_child.get(quietest)
-            said = ChildrenSummary(
-                counts=dict(counts),
-                quietest_id=quietest,
-                quietest_label=_valid(child.label),
-                quietest_since=round(self._heard[quietest], 3) if quietest in self._heard else None,
-                quietest_cpu=None if use is None else use.cpu,
-                quietest_pid=child.pid,
-                quietest_state=None if use is None else use.state,
-                quietest_idle_since=None if use is None else use.idle_since,
-            )
-        return msgspec.json.encode(said).decode()
 
     def failure_note(self) -> str | None:
         """Name the children that make their job an error: "1 of 3 children failed: pheno.tsv (exit code 1)"."""

@@ -15,6 +15,7 @@ from gnjobs.records.values import encode_text
 from gnjobs.supervisor.children import ChildWatch, settle_children
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.signs import encode_summary
 from gnjobs.supervisor.wakeups import Exit
 
 _LINES = 10_000
@@ -119,8 +120,9 @@ class Finishing:
         }
         if "left-running" in self._link.said:
             fields.setdefault("left-running", "")
-        summary = self._watch.summary({})
-        return status, fields if summary is None else fields | {"children-summary": summary}
+        if self._watch.children:
+            fields["children-summary"] = encode_summary(self._watch)
+        return status, fields
 
     def _asker(self) -> tuple[str | None, str | None]:
         stop = self._outcome.stop

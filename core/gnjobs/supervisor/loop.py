@@ -14,7 +14,8 @@ from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import process_start
+from gnjobs.processes.stack import stacks_of
+from gnjobs.processes.table import ProcessView, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import Job
@@ -122,7 +123,9 @@ class Supervision:
         self._reporter = Reporter(
             link,
             self._watch,
-            Measuring(lambda: self._find().processes, self._output, lambda: self._command.faults),
+            Measuring(lambda view: self._find(view=view).processes),
+            self._output,
+            lambda: self._command.faults,
             on_removed=lambda: wakeups.post(Removed()),
             on_lasting=lambda: wakeups.post(Lasting()),
         )
@@ -166,8 +169,8 @@ class Supervision:
     def _shell_code(self) -> int:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
-    def _find(self, child_id: str | None = None) -> Found:
-        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark)
+    def _find(self, child_id: str | None = None, view: ProcessView | None = None) -> Found:
+        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark, view=view)
 
     def _handle(self, event: object) -> None:
         match event:
@@ -224,6 +227,8 @@ class Supervision:
         self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
 
     def _on_request(self, request: ControlRequest) -> None:
+        if request.kind == "stack":
+            threading.Thread(target=self._tell_stacks, args=(request,), name="stack", daemon=True).start()
         if request.kind != "kill":
             return
         if request.child is not None and not is_id(request.child):
@@ -239,6 +244,10 @@ class Supervision:
             self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
             stop = StopRequest(request.by, request.reason, self._link.now())
             self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
+
+    def _tell_stacks(self, request: ControlRequest) -> None:
+        """Say where the processes of the job are in their code, in a thread of its own: a look takes seconds."""
+        self._answers.send(request, step("answered", stacks_of(self._find(request.child)), final=True))
 
     def _kill_child(self, request: ControlRequest) -> Iterator[KillStep]:
         """Kill one child alone, beside the main loop."""

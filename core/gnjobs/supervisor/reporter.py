@@ -9,12 +9,12 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
-from gnjobs.supervisor.measure import BEAT_SECONDS, LastSign, Measured, clocks_now
+from gnjobs.supervisor.measure import BEAT_SECONDS, Measuring, Printed, clocks_now
 from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.signs import JobSigns, Said
 
 SNAPSHOT_LIFETIME = 30 * 86400
 LASTING_SECONDS = 3.0
@@ -25,22 +25,27 @@ _RENEW_SECONDS = 86400
 class Reporter(threading.Thread):
     """Owns the connection that a job's record is written by.
 
-    `measure` is asked at each beat, with the time; `on_removed` and `on_lasting` are called from this thread:
-    when the record was taken away under the running job, and when its end is reported and has lasted.
+    `measure` looks at the job's processes, `printed` and `count_faults` tell of what it printed. `on_removed` and
+    `on_lasting` are called from this thread: when the record was taken away under the running job, and when its end is
+    reported and has lasted.
     """
 
     def __init__(
         self,
         link: RecordLink,
         watch: ChildWatch,
-        measure: Callable[[float], Measured],
+        measure: Measuring,
+        printed: Printed,
+        count_faults: Callable[[], int],
         on_removed: Callable[[], None],
         on_lasting: Callable[[], None],
     ) -> None:
         super().__init__(name="reporter", daemon=True)
         self._link = link
         self._watch = watch
-        self._measure = measure
+        self._signs = JobSigns(link.keys, link.job_id, watch, measure)
+        self._printed = printed
+        self._count_faults = count_faults
         self._on_removed = on_removed
         self._on_lasting = on_lasting
         self._poked = threading.Event()
@@ -52,7 +57,6 @@ class Reporter(threading.Thread):
         self._removed = False
         self._has_complained = False
         self._told_at: float | None = None
-        self._last_line = LastSign()
 
     def say(self, fields: Mapping[str, Value]) -> None:
         """Have fields written at once, from any thread."""
@@ -103,18 +107,17 @@ class Reporter(threading.Thread):
         if self._removed:
             return
         self._make_moves()
-        measured = self._measure(self._link.now())
+        said = self._signs.look(clocks_now(self._link.now()), self._printed.last_write)
         pipe = self._link.client.pipeline(transaction=False)
         pipe.time()
-        pipe.hget(self._link.key, "children")
-        reads = self._watch.add_reads(pipe)
-        self._link.say(pipe, self._fields(measured))
-        if measured.snapshot is not None:
+        reads = self._signs.add_reads(pipe)
+        self._link.say(pipe, self._fields(said))
+        if said.snapshot is not None:
             name = self._link.keys.processes(self._link.job_id)
-            pipe.set(name, measured.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
+            pipe.set(name, said.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
         asked = time.monotonic()
         self._take(pipe.execute(raise_on_error=False), asked, reads)
-        self._has_snapshot = self._has_snapshot or measured.snapshot is not None
+        self._has_snapshot = self._has_snapshot or said.snapshot is not None
         self._renew_daily()
 
     def _make_moves(self) -> None:
@@ -122,30 +125,20 @@ class Reporter(threading.Thread):
             self._link.move(*self._moves[0])
             self._moves.popleft()
 
-    def _fields(self, measured: Measured) -> dict[str, Value]:
-        fields = dict(measured.fields)
+    def _fields(self, said: Said) -> dict[str, Value]:
+        fields = said.fields | {"lines": self._printed.lines}
         while self._says:
             fields |= self._says.popleft()
-        fields["heartbeat"] = round(self._link.now(), 3)
-        fields["faults"] = measured.faults + self._watch.faults
-        clocks = clocks_now(self._link.now())
-        fields["clock-shift"] = round(clocks.server - clocks.wall)
-        self._watch.hear(clocks)
-        own = self._last_line.at(measured.last_output, clocks) if measured.last_output else 0.0
-        if last_output := max(own, self._watch.last_output):
-            fields["last-output"] = round(last_output, 3)
-        summary = self._watch.summary(measured.use_by_child)
-        if summary is not None:
-            fields["children-summary"] = summary
+        fields["faults"] = self._count_faults() + self._watch.faults
         return fields
 
     def _take(self, replies: list[Any], asked: float, reads: int) -> None:
-        clock, count, *rest = replies
-        for reply in (clock, count, *rest[reads:]):
+        clock, *rest = replies
+        for reply in (clock, rest[0], *rest[reads:]):
             if isinstance(reply, RedisError):
                 raise reply
         self._link.set_clock(clock, asked)
-        self._watch.take(rest[:reads])
+        count = self._signs.take(rest[:reads])
         restore_forgotten(self._link, self._watch)
         is_there = bool(rest[reads])
         if self._link.is_new_connection:
@@ -157,7 +150,7 @@ class Reporter(threading.Thread):
             self._removed = True
             self._on_removed()
             return
-        self._watch.discover(self._link.client, values.integer(count) or 0)
+        self._watch.discover(self._link.client, count)
 
     def _mend(self) -> bool:
         self._watch.doubt()

@@ -1,0 +1,68 @@
+"""Where the processes of a job are in their code, looked at here, or by its supervisor or its host's agent."""
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from gnjobs.processes.find import is_supervisor, processes_of
+from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
+from gnjobs.processes.seen import Found
+from gnjobs.processes.stack import NOT_ALLOWED, stacks_of
+from gnjobs.records import requests
+from gnjobs.records.fields import Job
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import ControlRequest
+
+if TYPE_CHECKING:
+    from gnjobs.records.actor import Actor
+
+_ANSWER_SECONDS: Final = 60.0
+_AGENT_BEAT_SECONDS: Final = 30.0
+
+
+def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, actor: "Actor") -> str:
+    """Say where the processes of a job, or of one child, are in their code; nothing is stopped for it.
+
+    Looked at here where the job runs here and none of it is another account's, else by whoever may: its supervisor, or
+    its host's agent. Raises `NoSuchJob`, `NoSuchChild` and `NotAllowed`.
+    """
+    job = store.get(job_id)
+    actor.check("see", job)
+    if child_id is not None:
+        store.child(job_id, child_id)
+    if job.is_final:
+        return f"it has ended: {job.status}"
+    here = find_here(job, child_id) if is_on_this_host(job) else None
+    told = stacks_of(here) if here else None
+    if told is not None and NOT_ALLOWED not in told:
+        return told
+    return _asked(store, job, child_id, actor.name) or told or _nobody(job)
+
+
+def find_here(job: Job, child_id: str | None) -> Found:
+    """The processes of a job, or of one child, on this host."""
+    supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
+    return processes_of(job.id, child_id, supervisor=supervisor, token=job.mark)
+
+
+def _asked(store: Records, job: Job, child_id: str | None, by: str) -> str | None:
+    """What supervisor or agent answers; None where nobody does, or it may not be asked."""
+    if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id):
+        streams = []
+    else:
+        streams = [store.keys.control(job.id)]
+    beat = store.client.zscore(store.keys.hosts, job.host or "")
+    if beat is not None and store.now() - float(beat) < _AGENT_BEAT_SECONDS:
+        streams.append(store.keys.host_control(job.host or ""))
+    request = ControlRequest(id="", kind="stack", job=job.id, child=child_id, by=by, origin=host_name())
+    for stream in streams:
+        request_id = requests.send_request(store.client, stream, request)
+        until = time.monotonic() + _ANSWER_SECONDS
+        for answered in requests.read_answers(store.client, stream, request_id, partial(float, until)):
+            if answered is not None and answered.final:
+                return answered.text
+    return None
+
+
+def _nobody(job: Job) -> str:
+    return f"nobody answers on {job.host or 'its host'}; run there: gnjobs stack {job.id}"

@@ -1,0 +1,109 @@
+"""Where a process is in its code: its Python stack by py-spy, where that is installed, else what the kernel tells."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from gnjobs.processes.activity import read_wait, thread_ids
+from gnjobs.processes.host import login_name
+from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.waits import Waits
+
+NOT_ALLOWED: Final = "may not look into it"
+_MOST_PROCESSES: Final = 50
+_SECONDS: Final = 20.0
+_MOST_THREADS: Final = 64
+_NO_PYTHON: Final = ("find python version", "python interpreter")
+
+
+def stacks_of(found: Found) -> str:
+    """Say where each of these processes is, one after the other."""
+    told = [stack_of(process) for process in found.processes[:_MOST_PROCESSES]]
+    told += [f"pid {pid}: {why}" for pid, why in found.hidden]
+    if len(found.processes) > _MOST_PROCESSES:
+        told.append(f"and {len(found.processes) - _MOST_PROCESSES} processes more")
+    return "\n\n".join(told) or "no process of it was found"
+
+
+def stack_of(process: SeenProcess) -> str:
+    """Say where each thread of a process is, or why that can't be said; it is not stopped for it.
+
+    Several lines: a heading that names the process, then its threads.
+    """
+    heading = f"pid {process.pid}: {process.command or 'no command line'}"
+    if not _may_inspect(process.pid):
+        why = f"it belongs to {process.account or 'another account'}, and {login_name()} {NOT_ALLOWED}"
+        return f"{heading}\n  {why}"
+    return "\n".join(
+        (heading, *(f"  {line}" for line in _python_stack(process.pid) or _kernel_lines(process.pid)))
+    )
+
+
+def _may_inspect(pid: int) -> bool:
+    """Whether the kernel lets us look into a process: its memory map is open to who may trace it."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            file.read(1)
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _python_stack(pid: int) -> list[str]:
+    """What py-spy says of a Python process; nothing of any other."""
+    program = _py_spy()
+    if program is None:
+        if not _is_python(pid):
+            return []
+        return ["for its Python stack, install gnjobs[stack] where this runs", *_kernel_lines(pid)]
+    command = [program, "dump", "--nonblocking", "--pid", str(pid)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [f"py-spy failed: {error}", *_kernel_lines(pid)]
+    if done.returncode == 0:
+        lines = done.stdout.decode("utf-8", "replace").splitlines()
+        return [line for line in lines if line and not line.startswith("Process ")]
+    words = done.stderr.decode("utf-8", "replace").strip()
+    if not _is_python(pid) or any(each in words for each in _NO_PYTHON):
+        return []
+    return [f"py-spy failed: {words.splitlines()[0] if words else done.returncode}", *_kernel_lines(pid)]
+
+
+def _py_spy() -> str | None:
+    return shutil.which(
+        "py-spy", path=os.pathsep.join((os.path.dirname(sys.executable), os.environ.get("PATH", "")))
+    )
+
+
+def _is_python(pid: int) -> bool:
+    try:
+        return "python" in os.path.basename(os.readlink(f"/proc/{pid}/exe"))
+    except OSError:
+        return False
+
+
+def _kernel_lines(pid: int) -> list[str]:
+    """What the kernel tells of a process that is no Python: where it waits, thread by thread."""
+    words = Waits((SeenProcess(pid, 0),)).words(pid)
+    return [f"no Python; it {words}" if words else "no Python", *_thread_lines(pid)]
+
+
+def _thread_lines(pid: int) -> Iterator[str]:
+    for thread in thread_ids(pid)[:_MOST_THREADS]:
+        wait = read_wait(pid, thread)
+        if wait is None:
+            yield f"thread {thread}: running"
+        else:
+            where = f" ({wait.channel})" if wait.channel else ""
+            yield f"thread {thread}: in {wait.call or 'an unknown system call'}{where}"
+        try:
+            with open(f"/proc/{pid}/task/{thread}/stack", encoding="ascii") as file:
+                yield from (f"    {line.partition('] ')[2].strip()}" for line in file)
+        except OSError:
+            continue

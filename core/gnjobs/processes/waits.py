@@ -1,0 +1,195 @@
+"""What an idle process waits for, in words: the file, the other end of a pipe, a lock's holder, a peer's address."""
+
+import os
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+from gnjobs.processes.activity import Wait, read_wait, thread_ids
+from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.sockets import TcpSocket, local_peers, open_files, tcp_sockets
+
+_IDLE_SECONDS: Final = 5.0
+_MOST_THREADS: Final = 32
+_MOST_FILES: Final = 64
+_READS: Final = frozenset(("read", "readv", "pread64", "recvfrom", "recvmsg"))
+_WRITES: Final = frozenset(
+    ("write", "writev", "pwrite64", "sendto", "sendmsg", "sendfile", "fsync", "fdatasync")
+)
+_SET_LOCK_WAIT: Final = frozenset((7, 38))  # F_SETLKW, F_OFD_SETLKW
+_PLAIN: Final = {
+    "nanosleep": "sleeps by its own timer",
+    "clock_nanosleep": "sleeps by its own timer",
+    "wait4": "waits for the end of a child process",
+    "waitid": "waits for the end of a child process",
+    "pause": "waits for a signal",
+    "rt_sigsuspend": "waits for a signal",
+    "rt_sigtimedwait": "waits for a signal",
+}
+_WRITERS: Final = "1"
+_READERS: Final = "0"
+
+
+class Waits:
+    """Says what the idle ones of a job's processes wait for; the kernel's lists are read once."""
+
+    def __init__(self, processes: Sequence[SeenProcess]) -> None:
+        self._processes = processes
+
+    def told(self, now: float) -> list[SeenProcess]:
+        """The processes, with what those wait for that have idled for some seconds `now` (unix seconds)."""
+        return [
+            msgspec.structs.replace(process, waits=self.words(process.pid))
+            if _is_idle(process, now)
+            else process
+            for process in self._processes
+        ]
+
+    def words(self, pid: int) -> str | None:
+        """What a process waits for, by the first of its threads that does not just wait for another one."""
+        waits = [
+            wait for thread in thread_ids(pid)[:_MOST_THREADS] if (wait := read_wait(pid, thread)) is not None
+        ]
+        if not waits:
+            return None
+        telling = (wait for wait in waits if not wait.is_private_lock and wait.call not in _PLAIN)
+        return self._wait_words(pid, next(telling, waits[0]))
+
+    def _wait_words(self, pid: int, wait: Wait) -> str | None:
+        number = wait.arguments[0] if wait.arguments else -1
+        if wait.call in _PLAIN:
+            return _PLAIN[wait.call]
+        if wait.call == "futex":
+            return f"waits for a lock {'of its own threads' if wait.is_private_lock else 'shared with other processes'}"
+        if wait.call == "flock" or (wait.call == "fcntl" and wait.arguments[1] in _SET_LOCK_WAIT):
+            return f"waits for a lock on {self._file(pid, number)}{self._holder(pid)}"
+        if wait.call in _READS:
+            return f"waits for data from {self._file(pid, number, _WRITERS)}"
+        if wait.call in _WRITES:
+            return f"waits to write to {self._file(pid, number, _READERS)}"
+        if wait.call in ("accept", "accept4"):
+            return "waits for somebody to connect"
+        if wait.call == "connect":
+            return f"waits for a connection to {self._file(pid, number)}"
+        if wait.call in ("open", "openat"):
+            return (
+                "waits for another process to open the other end of a fifo"
+                if "partner" in wait.channel
+                else None
+            )
+        return self._any_of(pid, wait) or (f"in the kernel's {wait.channel}" if wait.channel else None)
+
+    def _any_of(self, pid: int, wait: Wait) -> str | None:
+        """What one waits for that waits for several files at once."""
+        numbers = list(_polled(pid, wait))
+        if not numbers:
+            return "sleeps by its own timer" if wait.has_limit and "poll" in wait.channel else None
+        names = list(dict.fromkeys(self._file(pid, number, _WRITERS) for number in numbers))
+        told = [name for name in names if not name.startswith("anon_inode")] or names
+        return f"waits for {told[0]}" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
+
+    def _file(self, pid: int, number: int, other_end: str | None = None) -> str:
+        """Name an open file; of a pipe also who holds its `other_end`, where that is one of the job's."""
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+        except OSError:
+            return f"file {number}"
+        kind, _, inode = target.partition(":[")
+        if kind == "socket":
+            return self._socket(int(inode[:-1]))
+        if kind == "pipe":
+            holder = next((each for each in self._ends(target, other_end) if each != pid), None)
+            return "a pipe" if holder is None else f"a pipe to pid {holder}"
+        return target
+
+    def _socket(self, inode: int) -> str:
+        found = self._tcp.get(inode)
+        if found is not None:
+            return found.peer
+        return "a local socket" if inode in self._peers else "a socket"
+
+    def _ends(self, pipe: str, mode: str | None) -> Iterator[int]:
+        """The pids that hold an end of a pipe which is open for reading or writing."""
+        for pid, files in self._files.items():
+            for number, target in files:
+                if target == pipe and _is_open_for(pid, number, mode):
+                    yield pid
+
+    def _holder(self, pid: int) -> str:
+        """Who holds the lock that a process waits for."""
+        blocked = next((lock for lock in self._locks if lock[1] == "->" and lock[5] == str(pid)), None)
+        holders = (lock[4] for lock in self._locks if blocked and lock[0] == blocked[0] and lock[1] != "->")
+        holder = next(holders, None)
+        return f", held by pid {holder}" if holder and holder != "-1" else ""
+
+    @cached_property
+    def _files(self) -> Mapping[int, Sequence[tuple[int, str]]]:
+        return {process.pid: tuple(open_files(process.pid)) for process in self._processes}
+
+    @cached_property
+    def _locks(self) -> Sequence[Sequence[str]]:
+        try:
+            with open("/proc/locks", encoding="ascii") as file:
+                return [words for line in file if len(words := line.split()) >= 6]
+        except OSError:
+            return []
+
+    @cached_property
+    def _tcp(self) -> Mapping[int, TcpSocket]:
+        return tcp_sockets()
+
+    @cached_property
+    def _peers(self) -> Mapping[int, int]:
+        return local_peers()
+
+
+def _is_idle(process: SeenProcess, now: float) -> bool:
+    return (
+        process.state in "SD" and process.idle_since is not None and now - process.idle_since >= _IDLE_SECONDS
+    )
+
+
+def _is_open_for(pid: int, number: int, mode: str | None) -> bool:
+    """Whether a file is open for reading (`0`) or writing (`1`), by the last digit of its flags."""
+    try:
+        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+            flags = next((line.split()[1] for line in file if line.startswith("flags:")), "")
+    except OSError:
+        return False
+    return mode is None or flags[-1:] in (mode, "2")
+
+
+def _polled(pid: int, wait: Wait) -> Iterable[int]:
+    """The files that a call waits for, as far as the process's memory may be read."""
+    if wait.call in ("poll", "ppoll") and len(wait.arguments) > 1:
+        content = _memory(pid, wait.arguments[0], 8 * min(wait.arguments[1], _MOST_FILES))
+        return [number for number, _, _ in struct.iter_unpack("=iHH", content) if number >= 0]
+    if wait.call in ("select", "pselect6") and len(wait.arguments) > 1:
+        content = _memory(pid, wait.arguments[1], 8 * ((min(wait.arguments[0], 1024) + 63) // 64))
+        bits = int.from_bytes(content, "little")
+        return [number for number in range(bits.bit_length()) if bits >> number & 1]
+    if wait.call.startswith("epoll") and wait.arguments:
+        return _watched(pid, wait.arguments[0])
+    return ()
+
+
+def _watched(pid: int, number: int) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
+            return [int(line.split()[1]) for line in file if line.startswith("tfd:")]
+    except OSError:
+        return []
+
+
+def _memory(pid: int, address: int, length: int) -> bytes:
+    if not address or not length:
+        return b""
+    try:
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+            file.seek(address)
+            return file.read(length)
+    except (OSError, OverflowError, ValueError):
+        return b""

@@ -1,0 +1,170 @@
+"""What a job's supervisor, or the agent in its place, says of it at each beat: of processes, words and children."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from gnjobs.health.parts import Activity, Family, activity_by_child
+from gnjobs.records import values
+from gnjobs.records.fields import ChildrenSummary, SilentChild
+from gnjobs.records.keys import Keys
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import FINAL_STATUSES, PENDING
+from gnjobs.supervisor.children import ChildWatch, WatchedChild
+from gnjobs.supervisor.measure import Clocks, LastSign, Measuring
+
+_WORDS: Final = ("percent", "message")
+
+
+class Said(NamedTuple):
+    """The fields to write at a beat, and at times a snapshot of the processes."""
+
+    fields: dict[str, Value]
+    snapshot: bytes | None
+
+
+class JobSigns:
+    """Follows the signs of life of one job and its children, one beat after the other.
+
+    At each beat comes `look`, then `add_reads` and `take` around one pipeline. `last_output` is when a line last came,
+    as far as is known (unix seconds).
+    """
+
+    def __init__(
+        self, keys: Keys, job_id: str, watch: ChildWatch, measure: Measuring, last_output: float = 0.0
+    ) -> None:
+        self.watch = watch
+        self._key = keys.job(job_id)
+        self._measure = measure
+        self._last_output = last_output
+        self._line = LastSign()
+        self._children = _ChildSigns(watch)
+        self._words: Sequence[bytes | None] | None = None
+        self._said_something = False
+        self._at_work: frozenset[str] = frozenset()
+
+    def look(self, clocks: Clocks, last_line: float = 0.0) -> Said:
+        """Look at the processes, and say what is known; `last_line` is when the job printed, by this host's clock."""
+        measured = self._measure(clocks.server)
+        self._at_work = frozenset(each.child for each in measured.family.processes if each.child is not None)
+        self._children.hear(clocks)
+        own = self._line.at(last_line, clocks) if last_line else 0.0
+        if self._said_something:
+            own = clocks.server
+        self._said_something = False
+        self._last_output = max(self._last_output, own, self._children.last_output)
+        fields = {**measured.fields, "heartbeat": round(clocks.server, 3)}
+        fields["clock-shift"] = round(clocks.server - clocks.wall)
+        if self._last_output:
+            fields["last-output"] = round(self._last_output, 3)
+        if self.watch.children:
+            fields["children-summary"] = self._children.summary(measured.family)
+        return Said(fields, measured.snapshot)
+
+    def add_reads(self, pipe: Any) -> int:
+        """Add to a pipeline the reading of the job's words and of its children; return how many replies come."""
+        pipe.hmget(self._key, ("children", *_WORDS))
+        return 1 + self.watch.add_reads(pipe, at_work=self._at_work)
+
+    def take(self, replies: Sequence[Any]) -> int:
+        """Take these replies, whose first must be no error; returns how many children the record has."""
+        count, *words = replies[0]
+        before, self._words = self._words, words
+        if before is not None:
+            changes = zip(words, before, strict=True)
+            self._said_something |= any(new is not None and new != old for new, old in changes)
+        self.watch.take(replies[1:])
+        return values.integer(count) or 0
+
+
+class _ChildSigns:
+    """When each child was last heard of, by the server's clock."""
+
+    def __init__(self, watch: ChildWatch) -> None:
+        self._watch = watch
+        self._signs: dict[str, LastSign] = {}
+        self._heard: dict[str, float] = {}
+        self._ended: set[str] = set()
+        self._last = 0.0
+
+    @property
+    def last_output(self) -> float:
+        """When a line, progress or an end last came from any child (0 for never)."""
+        return self._last
+
+    def hear(self, clocks: Clocks) -> None:
+        """Note when each child that has not ended was last heard of, and when others ended."""
+        children = self._watch.children
+        signs = {
+            child_id: self._signs.get(child_id, LastSign())
+            for child_id, child in children.items()
+            if child.status not in FINAL_STATUSES and child.last_sign
+        }
+        heard = {child_id: sign.at(children[child_id].last_sign, clocks) for child_id, sign in signs.items()}
+        ended = {child_id for child_id in self._signs.keys() - signs.keys() if child_id in children}
+        ends = [self._signs[child_id].at(_end_of(children[child_id]), clocks) for child_id in ended]
+        self._signs, self._heard = signs, heard
+        words = (at for child_id, at in heard.items() if children[child_id].last_output)
+        self._last = max(self._last, *words, *ends, 0.0)
+
+    def summary(self, family: Family) -> str:
+        """Say in JSON what lists show of children (`ChildrenSummary`)."""
+        children = self._watch.children
+        active = {
+            child_id: children[child_id].pid
+            for child_id in self._watch.unfinished()
+            if children[child_id].status != PENDING
+        }
+        does = activity_by_child(family, active)
+        heard = {child_id: self._last_word(child_id, family, does) for child_id in active}
+        known = {child_id: at for child_id, at in heard.items() if at is not None}
+        whole = family.activity(family.processes)
+        signs = {name: max(at, does.get(name, whole).idle_since or at) for name, at in known.items()}
+        quietest = min(known, key=known.__getitem__, default=next(iter(active), None))
+        idlest = min(signs, key=signs.__getitem__, default=None)
+        told = [
+            None if name is None else self._tell(name, heard[name], does.get(name, Activity()))
+            for name in (quietest, idlest if idlest != quietest else None)
+        ]
+        return encode_summary(self._watch, *told)
+
+    def _last_word(self, child_id: str, family: Family, does: Mapping[str, Activity]) -> float | None:
+        """When a child or one that runs inside of it was last heard of."""
+        own = self._heard.get(child_id)
+        if child_id not in does:
+            return own
+        below = family.below(child_id, self._watch.children[child_id].pid)
+        return max(
+            (at for name in (child_id, *below) if (at := self._heard.get(name)) is not None), default=own
+        )
+
+    def _tell(self, child_id: str, heard: float | None, does: Activity) -> SilentChild:
+        child = self._watch.children[child_id]
+        named = does.waiting[0] if does.waiting else None
+        return SilentChild(
+            id=child_id,
+            label=None if child.label is None else child.label.encode("utf-8", "replace").decode(),
+            since=None if heard is None else round(heard, 3),
+            idle_since=does.idle_since,
+            cpu=does.cpu,
+            pid=child.pid if named is None else named.pid,
+            state=("R" if does.is_runnable else named.state) if named is not None else None,
+            command=named.command if named is not None else "",
+            waits=named.waits if named is not None else None,
+        )
+
+
+def encode_summary(
+    watch: ChildWatch, quietest: SilentChild | None = None, idlest: SilentChild | None = None
+) -> str:
+    """Say in JSON how many children there are of each status, and which are silent (`ChildrenSummary`)."""
+    counts = Counter(child.status for child in watch.children.values())
+    return msgspec.json.encode(
+        ChildrenSummary(counts=dict(counts), quietest=quietest, idlest=idlest)
+    ).decode()
+
+
+def _end_of(child: WatchedChild) -> float:
+    return max(child.last_sign, values.seconds(child.end_fields.get("finished")) or 0.0)
