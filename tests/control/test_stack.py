@@ -1,0 +1,84 @@
+"""Where a job's processes are in their code: a deadlock of Python, a C program, another account's process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.stack import stack_of
+from gnjobs.records import requests
+from gnjobs.records.requests import ControlRequest
+from gnjobs.store import JobStore
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, supervised
+from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
+
+DEADLOCK = """\
+import threading
+a, b, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
+def first():
+    with a:
+        both.wait()
+        b.acquire()
+def second():
+    with b:
+        both.wait()
+        a.acquire()
+threading.Thread(target=first).start()
+print("begins", flush=True)
+second()
+"""
+
+
+def test_a_deadlock_names_both_lines_whoever_looks(server: Server, tmp_path: Path) -> None:
+    script = tmp_path / "deadlock.py"
+    script.write_text(DEADLOCK)
+    with supervised(server, [sys.executable, str(script)]) as job:
+        job.wait_for_line("begins")
+        command = gnjobs("stack", job.id, "--redis-url", server.url)
+
+        def told() -> str:
+            return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+        here = wait_for(lambda: found if "deadlock.py:6" in (found := told()) else None)
+        assert "second (deadlock.py:10)" in here
+        store = JobStore.from_url(server.url)
+        stream = KEYS.control(job.id)
+        asked = requests.send_request(store.client, stream, ControlRequest("", "stack", job=job.id, by="tux"))
+        answers = requests.read_answers(store.client, stream, asked, lambda: float("inf"))
+        answered = next(each for each in answers if each is not None)
+        assert answered.final
+        assert "first (deadlock.py:6)" in answered.text
+
+
+def test_a_c_program_says_what_the_kernel_knows(server: Server) -> None:
+    with supervised(server, ["sleep", "600"]) as job:
+        wait_for(job.alive)
+        command = gnjobs("stack", job.id, "--redis-url", server.url)
+        said = wait_for(lambda: subprocess.run(command, capture_output=True, text=True).stdout or None)
+        assert "no Python; it sleeps by its own timer" in said
+        assert "in clock_nanosleep" in said
+
+
+def test_a_job_that_has_ended_has_no_stack(server: Server) -> None:
+    with supervised(server, ["true"]) as job:
+        job.wait_for()
+        done = subprocess.run(
+            gnjobs("stack", job.id, "--redis-url", server.url), capture_output=True, text=True
+        )
+        assert (done.returncode, done.stdout) == (0, "it has ended: success\n")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")
+def test_another_accounts_process_says_why_not() -> None:
+    code = (
+        "import os; from gnjobs.processes.stack import stack_of; from gnjobs.processes.seen import SeenProcess; "
+        "os.setuid(65534); print(stack_of(SeenProcess(1, 0, account='root')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
+    assert "it belongs to root, and nobody may not look into it" in done.stdout
+    assert stack_of(SeenProcess(2**22, 0, command="gone")).startswith("pid 4194304: gone")
