@@ -47,9 +47,9 @@ def test_a_deadlock_names_both_lines_whoever_looks(server: Server, tmp_path: Pat
         here = wait_for(lambda: found if "deadlock.py:6" in (found := told()) else None)
         assert "second (deadlock.py:10)" in here
         store = JobStore.from_url(server.url)
-        stream = KEYS.control(job.id)
+        stream = KEYS.admin_requests
         asked = requests.send_request(store.client, stream, ControlRequest("", "stack", job=job.id, by="tux"))
-        answers = requests.read_answers(store.client, stream, asked, lambda: float("inf"))
+        answers = requests.read_answers(store.client, KEYS.answers(job.id), asked, lambda: float("inf"))
         answered = next(each for each in answers if each is not None)
         assert answered.final
         assert "first (deadlock.py:6)" in answered.text

@@ -83,7 +83,7 @@ def _check(store: Records, job: Job, actor: "Actor", reason: str) -> None:
         raise
 
 
-def _request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
+def request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
     """Where the actor may ask: a curator in her own stream, which the supervisors of her jobs heed."""
     if actor.role == "curator" and job.user is not None and job.user in actor.user_ids:
         return keys.user_requests(job.user)
@@ -132,7 +132,7 @@ class _Kill:
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
         else:
-            stream = _request_stream(self.store.keys, self.actor, self.job)
+            stream = request_stream(self.store.keys, self.actor, self.job)
             yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
 
     def _supervisor_lives(self) -> bool:

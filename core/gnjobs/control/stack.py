@@ -4,6 +4,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from gnjobs.control.kill import request_stream
 from gnjobs.processes.find import is_supervisor, processes_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
 from gnjobs.processes.seen import Found
@@ -36,7 +37,7 @@ def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, acto
     told = stacks_of(here) if here else None
     if told is not None and NOT_ALLOWED not in told:
         return told
-    return _asked(store, job, child_id, actor.name) or told or _nobody(job)
+    return _asked(store, job, child_id, actor) or told or _nobody(job)
 
 
 def find_here(job: Job, child_id: str | None) -> Found:
@@ -45,20 +46,24 @@ def find_here(job: Job, child_id: str | None) -> Found:
     return processes_of(job.id, child_id, supervisor=supervisor, token=job.mark)
 
 
-def _asked(store: Records, job: Job, child_id: str | None, by: str) -> str | None:
+def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> str | None:
     """What supervisor or agent answers; None where nobody does, or it may not be asked."""
     if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id):
         streams = []
     else:
-        streams = [store.keys.control(job.id)]
+        streams = [request_stream(store.keys, actor, job)]
     beat = store.client.zscore(store.keys.hosts, job.host or "")
     if beat is not None and store.now() - float(beat) < _AGENT_BEAT_SECONDS:
         streams.append(store.keys.host_control(job.host or ""))
-    request = ControlRequest(id="", kind="stack", job=job.id, child=child_id, by=by, origin=host_name())
+    request = ControlRequest(
+        id="", kind="stack", job=job.id, child=child_id, by=actor.name, origin=host_name()
+    )
     for stream in streams:
+        answers = store.keys.answers(job.id)
+        last = requests.newest_answer(store.client, answers)
         request_id = requests.send_request(store.client, stream, request)
         until = time.monotonic() + _ANSWER_SECONDS
-        for answered in requests.read_answers(store.client, stream, request_id, partial(float, until)):
+        for answered in requests.read_answers(store.client, answers, request_id, partial(float, until), last):
             if answered is not None and answered.final:
                 return answered.text
     return None
