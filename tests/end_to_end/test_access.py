@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
 import pytest
 import redis
 from click.testing import CliRunner, Result
 
 from gnjobs.control.kill import kill_job
+from gnjobs.processes.host import login_name
 from gnjobs.records.acl import AclRole, commands_of
 from gnjobs.records.actor import Actor
 from gnjobs.store import JobStore
@@ -152,24 +154,33 @@ def test_a_writer_runs_jobs_with_children(guarded: Guarded) -> None:
         job.end()
 
 
+@pytest.fixture
+def as_jsmith(tmp_path: Path) -> tuple[str, str]:
+    """The option by which whoever runs this is a curator of jsmith's jobs."""
+    own = tmp_path / "config.toml"
+    own.write_text(f"[users]\n{login_name()} = 'jsmith'\n")
+    return "--config", str(own)
+
+
 @pytest.mark.parametrize("role", ["curator", "admin", "web"])
 def test_who_may_kill_does_so_through_the_supervisor(
-    guarded: Guarded, sleeper: SupervisedJob, role: AclRole
+    guarded: Guarded, sleeper: SupervisedJob, role: AclRole, as_jsmith: tuple[str, str]
 ) -> None:
     url = guarded.as_role(role, "jsmith")
-    done = run(url, "kill", sleeper.id, "--reason", "runaway")
+    options = () if role == "admin" else as_jsmith
+    done = run(url, "kill", sleeper.id, "--reason", "runaway", *options)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sleeper.read().status == "killed"
     check_nothing_was_refused(guarded)
 
 
 def test_a_curator_who_ends_an_orphan_is_told_that_its_end_can_not_be_written(
-    guarded: Guarded, sleeper: SupervisedJob
+    guarded: Guarded, sleeper: SupervisedJob, as_jsmith: tuple[str, str]
 ) -> None:
     url = guarded.as_role("curator", "jsmith")
     sleeper.processes[0].kill()
     sleeper.processes[0].wait()
-    done = run(url, "kill", sleeper.id, "--grace", "1")
+    done = run(url, "kill", sleeper.id, "--grace", "1", *as_jsmith)
     assert done.returncode == 1, done.stdout
     assert "Redis did not take the status: " in done.stdout
     assert sleeper.alive() == []
@@ -242,7 +253,7 @@ FORBIDDEN: dict[AclRole, list[str]] = {
     "writer": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j",
                "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events", "XTRIM gn-uploader:events MAXLEN 0"],
     "web": [*OTHERS, REQUESTS[1], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
-    "agent": [*OTHERS, *REQUESTS, "DEL gn-uploader:events"],
+    "agent": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j", "DEL gn-uploader:events"],
 }  # fmt: skip
 
 

@@ -32,7 +32,17 @@ _CREATE = ("type", "hkeys", "hlen", "hstrlen", "zrange", "zrandmember", "zrangeb
 _SERVE = (
     *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
     *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset"),
-    *("zadd", "zrem", "zrange", "zrandmember", "zrangebyscore", "zrevrangebyscore", "xadd", "xread"),
+    *(
+        "zadd",
+        "zrem",
+        "zrange",
+        "zrandmember",
+        "zrangebyscore",
+        "zrevrangebyscore",
+        "xadd",
+        "xread",
+        "xrevrange",
+    ),
 )
 
 
@@ -67,11 +77,10 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
     everything = [each.pattern("everything") for each in keys]
     jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
     users = [pattern for each in keys for pattern in (each.users, each.pattern("user-jobs"))]
-    hosts = [pattern for each in keys for pattern in (each.hosts, each.pattern("hosts"))]
+    hosts = [pattern for each in keys for pattern in (each.hosts, each.pattern("host-agent"))]
     events = [each.events for each in keys]
     admin_requests = [each.admin_requests for each in keys]
     all_requests = [each.pattern("user-requests") for each in keys]
-    control = [each.pattern("control") for each in keys]
     host_requests = [each.pattern("host-control") for each in keys]
     watch = Grant(_WATCH, reads=everything, channels=[_CHANGES_CHANNEL])
     log = Grant(("xadd",), writes=events)
@@ -80,9 +89,9 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
             return [watch]
         case "curator":
             own = [each.user_requests(user) for each in keys for user in user_ids]
-            return [watch, Grant(_ASK, writes=[*own, *control])]
+            return [watch, Grant(_ASK, writes=own)]
         case "admin":
-            ask = Grant(_ASK, writes=[*admin_requests, *control, *host_requests])
+            ask = Grant(_ASK, writes=[*admin_requests, *host_requests])
             return [watch, ask, Grant(_KILL, keys=[*jobs, *users]), log]
         case "writer":
             return [Grant(_RUN, keys=[*jobs, *users], reads=[*admin_requests, *all_requests]), log]
@@ -90,5 +99,4 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
             ask = Grant(_ASK, writes=[*all_requests, *host_requests])
             return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]
         case "agent":
-            requests = [*admin_requests, *all_requests]
-            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=requests), log]
+            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=host_requests), log]

@@ -18,15 +18,14 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
-KeyPart = Literal["everything", "jobs", "user-jobs", "user-requests", "control", "hosts", "host-control"]
+KeyPart = Literal["everything", "jobs", "user-jobs", "user-requests", "host-agent", "host-control"]
 
 _PATTERNS: dict[KeyPart, str] = {
     "everything": ":*",
     "jobs": ":jobs:*",
     "user-jobs": ":users:*:jobs",
     "user-requests": ":users:*:requests",
-    "control": ":jobs:*:control",
-    "hosts": ":hosts:*",
+    "host-agent": ":hosts:*:agent",
     "host-control": ":hosts:*:control",
 }
 
