@@ -340,3 +340,21 @@ def test_no_password_is_said_of_a_url_that_is_wrong_or_stands_at_the_wrong_place
         done = run("redis://127.0.0.1:1/0", *arguments)
         assert done.returncode == 2, arguments
         assert "secret" not in done.stderr + done.stdout, arguments
+
+
+def test_acl_prints_a_line_for_the_server_with_the_digest_of_a_password_alone(
+    server: Server, tmp_path: Path
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    done = run(server.url, "acl", "curator", "--user", "jsmith", "--password-file", str(password))
+    assert (done.returncode, done.stderr, "sesame" in done.stdout) == (0, "", False)
+    with server.client() as client:
+        assert client.execute_command(*done.stdout.split()) in (b"OK", True)
+        with server.client(username="gnjobs-curator-jsmith", password="open sesame") as curator:
+            curator.xadd("gn-uploader:users:jsmith:requests", {"request": "kill"})
+        client.acl_deluser("gnjobs-curator-jsmith")
+    without = run(server.url, "acl", "viewer", "--acl-file")
+    assert without.stdout.startswith("user gnjobs-viewer on resetchannels %R~gn-uploader:* ")
+    assert "nobody can log in as gnjobs-viewer" in without.stderr
+    assert run(server.url, "acl", "curator").returncode == run(server.url, "acl", "king").returncode == 2

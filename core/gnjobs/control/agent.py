@@ -31,7 +31,9 @@ from gnjobs.records.indexes import tidy
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, step
 from gnjobs.records.scripts import swap
+from gnjobs.records.servers import explain
 from gnjobs.supervisor.launch import start_for_agent
+from gnjobs.text import safe_line
 
 LOCK_SECONDS: Final = 30.0
 _SLACK_SECONDS: Final = 1.0
@@ -132,7 +134,7 @@ def run_agent(
     if holder is None:
         return 0
     text = f"an agent for {store.keys.prefix} already runs on {host_name()}: {holder}"
-    print(f"gnjobs: {text}", file=sys.stderr)  # noqa: T201
+    print(f"gnjobs: {safe_line(text)}", file=sys.stderr)  # noqa: T201
     return _ALREADY_RUNS
 
 
@@ -191,7 +193,7 @@ class Agent:
             if other is None:
                 self.look_around()
         except redis.RedisError as error:
-            print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"gnjobs: agent: {explain(error, self._store.url)}", file=sys.stderr, flush=True)  # noqa: T201
             return None
         return other
 
@@ -204,7 +206,7 @@ class Agent:
             self._store.client.zrem(self._store.keys.hosts, self._host)
             self._lock.release()
         except redis.RedisError as error:
-            print(f"gnjobs: agent: {error}", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"gnjobs: agent: {explain(error, self._store.url)}", file=sys.stderr, flush=True)  # noqa: T201
 
     def _take(self, request: ControlRequest) -> None:
         if not self._stop_asked.is_set():

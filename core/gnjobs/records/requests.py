@@ -18,6 +18,7 @@ from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
+from gnjobs.records.servers import REFUSED_PAUSE, is_refusal
 from gnjobs.records.values import Seconds, encode_text
 
 StepKind = Literal[
@@ -206,8 +207,9 @@ class ControlListener(threading.Thread):
             try:
                 self._hear()
                 backoff.succeeded()
-            except redis.RedisError:
-                time.sleep(backoff.failed())
+            except redis.RedisError as problem:
+                pause = backoff.failed()
+                time.sleep(REFUSED_PAUSE if is_refusal(problem) else pause)
 
     def _hear(self) -> None:
         if not self._last:  # once, so that no loss of the connection skips a request

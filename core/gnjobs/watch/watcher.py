@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 
 REPLY_TIMEOUT = 2.0
-# What the server's ACL refuses it goes on refusing until somebody changes it.
-REFUSED_PAUSE = 30.0
 
 
 class Watcher:
@@ -100,7 +98,7 @@ class Watcher:
             self._requests.close()
 
     def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
-        from gnjobs.records.servers import explain, is_refusal
+        from gnjobs.records.servers import REFUSED_PAUSE, explain, is_refusal
         from gnjobs.watch.session import WatchSession
 
         backoff, away_since, again = Backoff(first=0.1, longest=1.0), 0.0, False
