@@ -21,7 +21,7 @@ from gnjobs.processes.table import read_mark
 from gnjobs.records import events, requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
-from gnjobs.records.requests import step
+from gnjobs.records.requests import KillStep, step
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch, start_for_agent
 from tests.support.agents import agent_at_work
@@ -81,6 +81,54 @@ def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
     assert sleeper.read().status == "killed"
     assert sleeper.alive() == []
     assert orphan.pid
+
+
+def orphaned(store: JobStore, job: SupervisedJob) -> Iterator[KillStep]:
+    """A kill of a job that lost its supervisor, held where its asker is about to look for processes."""
+    kill_supervisor(job, store)
+    return held(kill_job(store, job.id, actor=TUX, reason="orphan"), "answered")
+
+
+def held(kill: Iterator[KillStep], kind: str) -> Iterator[KillStep]:
+    """A kill that goes on after its first step of this kind only when it is asked for the next."""
+    assert any(each.kind == kind for each in kill)
+    return kill
+
+
+def test_an_agent_that_looks_before_the_killer_has_written_calls_the_job_killed(
+    store: JobStore, sleeper: SupervisedJob
+) -> None:
+    kill = held(orphaned(store, sleeper), "gone")
+    assert sleeper.alive() == []
+    store.client.hset(KEYS.job(sleeper.id), "heartbeat", store.now() - 100)
+    Agent(store).look_around()
+    ended = sleeper.read()
+    assert (ended.status, ended.stop_by, ended.stop_reason) == ("killed", "tux", "orphan")
+    assert [(event.kind, event.by) for event in events.read_events(store.client, KEYS)][-1] == (
+        "killed",
+        "tux",
+    )
+    assert list(kill)[-1].verified
+    assert sleeper.read().finished == ended.finished
+
+
+def test_of_two_killers_the_one_that_finds_nothing_left_calls_the_job_killed(
+    store: JobStore, sleeper: SupervisedJob
+) -> None:
+    late = orphaned(store, sleeper)
+    early = held(kill_job(store, sleeper.id, actor=Actor.admin("jane"), reason="runaway"), "gone")
+    assert list(late)[-1].verified
+    ended = sleeper.read()
+    assert (ended.status, ended.stop_by, ended.stop_reason) == ("killed", "jane", "runaway")
+    assert list(early)[-1].verified
+
+
+def test_an_orphan_that_ended_before_anybody_asked_is_lost(store: JobStore, sleeper: SupervisedJob) -> None:
+    kill = orphaned(store, sleeper)
+    os.kill(sleeper.read().pid, signal.SIGKILL)
+    wait_for(lambda: not sleeper.alive(), 20)
+    assert list(kill)[-1].verified
+    assert sleeper.read().status == "lost"
 
 
 def test_who_asks_from_elsewhere_is_answered_by_the_agent(

@@ -255,12 +255,14 @@ class _Kill:
             yield from self._end_here()
 
     def _announce(self) -> None:
-        """Write that the job is being killed, so that no agent takes its end for a loss."""
+        """Write that what runs is being killed, so that nobody takes its end for a loss; see who else asked for it."""
         stop = self._stop
         fields = {**stop.fields, "stop-requested": f"{stop.at:.3f}"}
         key = self.store.keys.job(self.job.id)
-        with contextlib.suppress(RedisError):  # what counts is that it ends
-            transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
+        with contextlib.suppress(RedisError, NoSuchJob):  # what counts is that it ends
+            if self._local.is_there():
+                transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
+            self.job = self.store.get(self.job.id)
 
     def _may_act(self) -> bool:
         return os.geteuid() == 0 or self.job.account == login_name()
@@ -294,7 +296,7 @@ class _Kill:
         """Do the supervisor's work, or end what gn-uploader started itself."""
         if self.child is None and self.job.supervisor_pid is not None and self._may_act():
             self._announce()
-        yield from _LocalKill(self.store, self.job, self.child, self._stop, self.grace).steps()
+        yield from self._local.steps()
 
 
 class _LocalKill:
@@ -348,8 +350,10 @@ class _LocalKill:
         if self._supervisor is not None:
             yield from self._end_supervisor(self._supervisor)
         # Where nothing was left to be killed, only a kill that was asked for earlier can have been its end.
-        status = KILLED if verdict.pids or self._job.stop_requested else LOST
-        yield conclude_kill(self._store, self._job, None, self._stop, verdict, status=status)
+        earlier = StopRequest.of(self._job)
+        status = KILLED if verdict.pids or earlier else LOST
+        stop = self._stop if verdict.pids else earlier or self._stop
+        yield conclude_kill(self._store, self._job, None, stop, verdict, status=status)
 
     def _find(self, known: Collection[Identity] = ()) -> Found:
         """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""

@@ -14,7 +14,7 @@ from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.table import ProcessView, command_text, descendants, read_command
 from gnjobs.records import events, values
 from gnjobs.records.connection import readable
-from gnjobs.records.ends import JobEnd, end_children, end_job
+from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
 from gnjobs.records.reading import Records
@@ -165,7 +165,7 @@ class Rounds:
         if job.status == PENDING:
             return not _may_be_launched(job, view) and self._write_lost_launch(job, now)
         present = look(job, view, known_identities(self._store, job.id))
-        job = next(self._read_whole([job]), job)  # a kill may have been asked for since it was read
+        job = next(self._read_whole([job]), job)  # a kill that was its end was announced before it
         match present.kind:
             case "gone":
                 why = f"nothing of it runs on {job.host}, and its supervisor is gone"
@@ -191,11 +191,11 @@ class Rounds:
 
     def _write_end(self, job: Job, now: float, why: str) -> bool:
         """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
-        asked = self._store.client.hget(self._store.keys.job(job.id), "stop-requested")  # by now
-        status = KILLED if asked else LOST
-        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
+        stop = StopRequest.of(job)
+        status = KILLED if stop else LOST
+        fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why, **(stop.fields if stop else {})}
         end_children(self._store, job.id, status, fields)
-        return self._write(job, UNFINISHED_STATUSES, status, fields, why)
+        return self._write(job, UNFINISHED_STATUSES, status, fields, why, stop)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
         """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
@@ -207,9 +207,16 @@ class Rounds:
         return is_written
 
     def _write(
-        self, job: Job, allowed: Collection[str], status: str, fields: dict[str, Value], why: str
+        self,
+        job: Job,
+        allowed: Collection[str],
+        status: str,
+        fields: dict[str, Value],
+        why: str,
+        stop: StopRequest | None = None,
     ) -> bool:
-        end = JobEnd(status, fields, f"{status}: {why}", by="agent")
+        by, reason = (stop.by, stop.reason) if stop else ("agent", None)
+        end = JobEnd(status, fields, f"{status}: {why}", by, reason)
         outcome, _ = end_job(self._store, job, end, allowed=allowed)
         self._orphans.pop(job.id, None)
         return outcome == "done"

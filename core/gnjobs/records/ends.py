@@ -51,6 +51,13 @@ class StopRequest(NamedTuple):
     reason: str
     at: float
 
+    @classmethod
+    def of(cls, job: Job) -> "StopRequest | None":
+        """What a job's record says of it; None where nobody asked."""
+        if job.stop_requested is None:
+            return None
+        return cls(job.stop_by or "", job.stop_reason or "", job.stop_requested)
+
     @property
     def asker(self) -> str:
         """Who asked, as text that any encoding takes."""
