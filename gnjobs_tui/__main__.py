@@ -1,4 +1,4 @@
-"""`python -m gnjobs_tui` is `gnjobs`."""
+"""Makes `python -m gnjobs_tui` do the same as `gnjobs`."""
 
 from gnjobs_tui.cli.main import main
 

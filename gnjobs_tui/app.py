@@ -1,4 +1,6 @@
-"""The dashboard: screens over one catalogue of jobs that a watcher keeps up to date."""
+"""The Textual app: it opens the first screen, shares one live catalogue of jobs among all screens, and holds the
+keys that work everywhere.
+"""
 
 from typing import TYPE_CHECKING, ClassVar
 

@@ -1,4 +1,4 @@
-"""The characters that screens draw with, and what stands for them where the terminal knows ASCII alone."""
+"""The symbols that screens draw with, and their ASCII replacements for terminals without UTF-8."""
 
 import os
 import sys

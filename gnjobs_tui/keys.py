@@ -1,4 +1,4 @@
-"""The last line of a screen: what can be pressed, the most useful first."""
+"""The keys of a screen, as the footer, the help (`?`) and the command palette (`:`) show them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial

@@ -1,4 +1,6 @@
-"""What a screen lists: group, filter, order, and the listing that follows them."""
+"""Live data for the screens: the watcher's changes go into the catalogue, and each list follows its group, filter
+and sort order.
+"""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""The one place where data becomes styled text: made safe first, never read as markup."""
+"""Turns data into styled text, the only place that does: made safe first, never read as markup. Themes, too."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache

@@ -1,7 +1,7 @@
-"""Keys typed ahead: each waits until the one before it has done its work and the screen that it is meant for is there.
+"""Queues keys that are typed ahead: each waits until the key before it has acted and the screen it opened is ready.
 
-A slow line brings many keys at once. Textual hands them all on before the first has acted, and so to a screen that
-the first one leaves.
+A slow connection delivers many keys at once. Textual would pass all of them on before the first has acted, and so to
+a screen that the first one leaves.
 """
 
 import asyncio

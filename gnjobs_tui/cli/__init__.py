@@ -1,5 +1,5 @@
-"""The command line: a module for each command or a few of them, found by name in `main`.
+"""The command line: one module for each command or a few related ones; `main` finds them by name.
 
-Nothing imports it but the console script `gnjobs` and `python -m gnjobs_tui`. Its modules import what they need when
-their command runs, so that `gnjobs ls` starts as quickly as its libraries allow.
+Only the console script `gnjobs` and `python -m gnjobs_tui` import it. Its modules import what they need when their
+command runs, so that `gnjobs ls` starts as quickly as its libraries allow.
 """

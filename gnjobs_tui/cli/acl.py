@@ -1,4 +1,4 @@
-"""`gnjobs acl`: the rules of a Redis user for each role."""
+"""`gnjobs acl`: prints the ACL rules of a Redis user for a role."""
 
 import hashlib
 import sys

@@ -1,4 +1,4 @@
-"""What the command line shows on a terminal, drawn by rich; into a pipe the same without colour."""
+"""Draws what the commands show with Rich: jobs, users, events, lines, reports. Without colour into a pipe."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime

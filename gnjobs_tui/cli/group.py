@@ -1,4 +1,4 @@
-"""A click group whose commands are imported when they are used, so that `gnjobs ls` pays for nothing else."""
+"""A click group that imports a command only when it is used, so that `gnjobs ls` starts quickly."""
 
 from importlib import import_module
 from typing import Any

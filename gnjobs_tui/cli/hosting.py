@@ -1,4 +1,4 @@
-"""Commands that keep something running on this host: `agent` and `demo`."""
+"""Commands that keep running on this host: `gnjobs agent` and `gnjobs demo`."""
 
 import sys
 

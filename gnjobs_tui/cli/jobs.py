@@ -1,4 +1,4 @@
-"""Commands that start jobs, wait for them and clear them away: `run`, `wait`, `rm`, `rerun`."""
+"""Commands that start, wait for, remove and repeat jobs: `gnjobs run`, `wait`, `rm`, `rerun`."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""The JSON that `--json` prints: one object a line, with the names that the table of fields gives them."""
+"""The objects that `--json` prints, one a line; the table of fields gives their names."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""`gnjobs kill`: every step said, and success only when nothing is left."""
+"""`gnjobs kill`: prints each step, and exits 0 only when no process is left."""
 
 import math
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Commands that list: `ls` and `users`."""
+"""Commands that list: `gnjobs ls` and `gnjobs users`."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice

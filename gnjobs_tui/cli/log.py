@@ -1,4 +1,4 @@
-"""`gnjobs log`: what happened, for the hand-over in the morning."""
+"""`gnjobs log`: the event log, from a given time on or followed live (`-f`)."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""`gnjobs logs`: an output as it was stored into a pipe, as sentences on a terminal."""
+"""`gnjobs logs`: the output of a job or child; as stored into a pipe, as readable sentences on a terminal."""
 
 import sys
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""The command line: `main` is the console script `gnjobs`."""
+"""The entry point `gnjobs`: global options, the list of commands, exit codes, and one-line errors."""
 
 import io
 import os

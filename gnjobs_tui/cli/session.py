@@ -1,4 +1,4 @@
-"""What every command shares: where Redis is, whose configuration counts, and who is asking."""
+"""What all commands share: connection, configuration, who is asking, finding a job by a short id, printing safely."""
 
 import os
 import shlex

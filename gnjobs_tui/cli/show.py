@@ -1,4 +1,4 @@
-"""`gnjobs show`: all that is known of one job."""
+"""`gnjobs show`: one job with its record, health, children and report, or all faults in its data."""
 
 import csv
 import re

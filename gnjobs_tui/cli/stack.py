@@ -1,4 +1,4 @@
-"""`gnjobs stack`: where a job's processes are in their code."""
+"""`gnjobs stack`: shows where in their code a job's processes are."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`gnjobs demo`: a Redis server of its own, real jobs of several users on it, and the dashboard over them.
+"""`gnjobs demo`: a Redis server of its own, real jobs of several users on it, and the dashboard.
 
-Only the command line imports it; `demo.jobs` are programs that the demo's supervisors run.
+Only the command line imports it. The demo's supervisors run the programs in `demo.jobs`.
 """

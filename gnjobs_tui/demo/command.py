@@ -1,4 +1,4 @@
-"""`gnjobs demo`: a server, real jobs, and the dashboard on them; nothing is left afterwards."""
+"""Runs the demo: starts server and jobs, opens the dashboard on them, and leaves nothing behind."""
 
 import subprocess
 import sys

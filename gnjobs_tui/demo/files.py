@@ -1,4 +1,4 @@
-"""Tab-separated files as curators upload them, with faults that are known."""
+"""Writes the tab-separated files that the demo's jobs check, with known faults in them."""
 
 import random
 from collections.abc import Iterator

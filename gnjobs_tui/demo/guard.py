@@ -1,7 +1,7 @@
-"""A process that outlives the demo to clear up after it, however the demo ends, `kill -9` included.
+"""A process that outlives the demo and cleans up after it, even after `kill -9`.
 
-It holds the server; when its standard input closes, the demo is gone: then every job is killed, verified, and
-the server and the files go.
+It owns the server. When its standard input closes, the demo has ended: it kills every job, verifies that, and removes
+the server and the files.
 """
 
 import os

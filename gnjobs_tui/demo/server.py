@@ -1,4 +1,4 @@
-"""The demo's Redis: a server binary found on this machine, on a private Unix socket."""
+"""Starts the demo's Redis: a server binary found on this machine, on a private Unix socket."""
 
 import shutil
 import subprocess

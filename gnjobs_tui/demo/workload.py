@@ -1,4 +1,4 @@
-"""What the demo runs: jobs of several users, all of them real."""
+"""The list of jobs that the demo starts, with their users and labels."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Outputs as a person reads them: lines made ready for drawing, the position in them, searching and saving.
+"""Reading an output as a person does: lines prepared for drawing, paging, following, searching and saving.
 
-Screens and widgets import it; it draws nothing itself.
+Screens and widgets import it. It draws nothing itself.
 """

@@ -1,4 +1,6 @@
-"""Where one is in an output: the current line, and which rows of which lines are on screen. Knows no terminal."""
+"""The position in an output: the current line, the lines in memory, and the rows on screen. It knows no terminal
+and no Redis.
+"""
 
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One output of a job or child, as threads open it, and what its record says beside it."""
+"""Reads the lines of one output around a position, and follows its end in a thread."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Saves a whole output on the machine where the dashboard runs: what was stored, under a name that was free."""
+"""Saves a whole output, as stored, in a new file on the machine that runs the dashboard."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Searches a whole output for a text, portion by portion, so that it can be stopped and its progress shown."""
+"""Searches a whole output in portions, so that a search can be stopped and its progress shown."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

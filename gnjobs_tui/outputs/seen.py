@@ -1,4 +1,4 @@
-"""Lines as they are seen: a safe sentence, cut where nobody could read on, with the name of its colour."""
+"""Prepares stored lines for drawing: made safe, shortened where very long, and given a colour by kind."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""One module for each screen or dialog, what they share, and what they put into rows and lines.
+"""One module for each screen or dialog, beside them what screens share and the text that they show.
 
-Only the app and the demo may import it. A screen finds the app behind it as a `Dashboard`, never by importing it.
+Only the app and the demo may import it. A screen reaches the app as a `Dashboard` and never imports it.
 """

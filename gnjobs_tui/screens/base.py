@@ -1,4 +1,4 @@
-"""What all screens share: the header, the way back, help, and being told what changed."""
+"""The base class of all screens: header, back, help, reload, event log, and news of changed jobs."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

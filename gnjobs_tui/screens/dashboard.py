@@ -1,4 +1,4 @@
-"""What every screen may ask of the app, so that no screen imports it."""
+"""What screens may ask of the app, as a base class of it, so that no screen imports the app."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A text to read and to copy."""
+"""The small dialogs: a text to read and copy, a yes-or-no question, the choice of a sort order, and help."""
 
 from typing import ClassVar, Final, cast
 

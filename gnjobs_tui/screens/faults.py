@@ -1,4 +1,4 @@
-"""All faults of a job's data, every one with its place."""
+"""The screen of all faults in a job's data, each with its file, row and column."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile

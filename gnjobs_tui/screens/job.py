@@ -1,4 +1,4 @@
-"""One job: why it is as it is, what its outputs come to, and its parts."""
+"""The screen of one job: its health, facts and result, and the table of the job itself and its children."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A job's row as the cells of a table."""
+"""The cells of a job's row in a table of jobs: how times, percentages, sizes and progress are written."""
 
 from collections.abc import Callable
 

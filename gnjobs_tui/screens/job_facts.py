@@ -1,4 +1,4 @@
-"""What a job's screen says above its parts: the verdict with its evidence, facts, and the result."""
+"""The text above the parts on a job's screen: verdict and evidence, facts, result. Also the list of all fields."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

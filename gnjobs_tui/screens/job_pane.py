@@ -1,4 +1,4 @@
-"""The pane under a list of jobs: who the job of the cursor is, why it is as it is, and what it says."""
+"""The pane below a list of jobs: which job the cursor is on, why it is in its state, and its last message."""
 
 from collections.abc import Sequence
 

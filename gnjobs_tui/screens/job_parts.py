@@ -1,4 +1,4 @@
-"""The parts of a job, itself and its children, as the rows of a table."""
+"""The table on a job's screen: a row for the job itself and one for each child."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence

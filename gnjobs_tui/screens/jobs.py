@@ -1,4 +1,4 @@
-"""All jobs, or one user's: the counts, the table, and why the job of the cursor is as it is."""
+"""The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
 import time
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The kill dialog: what dies, why, and each step until it is verified; Cancel has the focus."""
+"""The kill dialog: what will be killed and why, then every step until it is verified. Cancel has the focus."""
 
 from collections.abc import Sequence
 from typing import ClassVar, cast

@@ -1,4 +1,4 @@
-"""What a kill is aimed at: a job, or one of its children."""
+"""A kill in progress behind its dialog: what it targets, which processes will end, and the text of each step."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""What happened: ends, losses, removals, kills with who and why; newest last."""
+"""The event log: ends, losses, removals, and kills with who asked and why; the newest is last."""
 
 from collections.abc import Sequence
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""What can be done with an output: search it, go to a line, save it, copy a line, kill who writes it."""
+"""The screen of one output: what its keys do (search, go to a line, save, copy a line, kill the writer)."""
 
 import time
 from functools import partial

@@ -1,4 +1,4 @@
-"""An output on a screen: followed and read in threads, drawn where it is seen."""
+"""The base of the output screen: it reads and follows the output in threads and passes lines to the view."""
 
 from collections.abc import Sequence
 from contextlib import suppress

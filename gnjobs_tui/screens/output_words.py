@@ -1,4 +1,4 @@
-"""What an output's screen says of where one is in it."""
+"""The text around an output: which lines are on screen, whether it follows the end, how the writer is."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What can be done with jobs of a list: kill, run again, remove, copy, and see their owner's."""
+"""Actions on a job of a list or on the marked jobs: kill, re-run, remove, copy the id, show the owner's jobs."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar

@@ -1,4 +1,4 @@
-"""Users with counts of their jobs."""
+"""The screen of users with counts of their jobs."""
 
 from collections.abc import Iterator, Sequence
 

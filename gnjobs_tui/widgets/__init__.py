@@ -1,4 +1,4 @@
-"""Widgets that draw what they are given: tables, lines, outputs, the field for a filter. They never ask Redis.
+"""Widgets that draw what they are given: tables, lines, outputs, the filter field. They never read Redis.
 
-Screens import them.
+Only screens import them.
 """

@@ -1,4 +1,4 @@
-"""Columns of a table, and which of them a width has room for."""
+"""The columns of a table: which of them fit a width, and how a row is drawn in them."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

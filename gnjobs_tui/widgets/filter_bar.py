@@ -1,4 +1,4 @@
-"""The line in which a filter is typed."""
+"""The input line for a filter; it checks the filter as it is typed."""
 
 from textual.containers import Horizontal
 from textual.message import Message

@@ -1,4 +1,4 @@
-"""Lines of styled text of which only the characters that changed are drawn again."""
+"""Lines of styled text that redraw only the characters that changed."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""One row of an output as segments: number, time, text from a column on, with what was searched for marked."""
+"""Draws one row of an output: line number, time, text, and search matches; also the scroll bar."""
 
 from datetime import datetime
 from typing import NamedTuple

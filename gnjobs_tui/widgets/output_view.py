@@ -1,6 +1,6 @@
-"""A view of an output of any length: only what is on screen is drawn, only what is around it is in memory.
+"""The view of an output of any length: it draws only what is on screen and holds only what is near it.
 
-It knows no Redis: it says which lines it needs (`Needed`), and is given them (`take`, `arrive`).
+It does not read Redis: it posts the lines that it needs (`Needed`) and receives them (`take`, `arrive`).
 """
 
 from collections.abc import Sequence

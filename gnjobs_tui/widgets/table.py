@@ -1,4 +1,4 @@
-"""Rows that are simply a list, for tables that are not the catalogue's."""
+"""The table of every list: it draws only the rows on screen, with a cursor and marks that stay on their rows."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar

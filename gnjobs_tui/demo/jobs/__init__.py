@@ -1,1 +1,1 @@
-"""The demo's jobs, written as a user would write hers: through the public names of `gnjobs` alone."""
+"""The demo's jobs, written as users would write theirs: with the public names of `gnjobs` alone."""

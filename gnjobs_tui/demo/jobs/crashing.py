@@ -1,4 +1,4 @@
-"""A job one of whose children is killed by a signal, as the kernel does where memory is short."""
+"""A job with a child that a signal kills, as the kernel does when memory is short."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A check one of whose files is never done: `python -m gnjobs_tui.demo.jobs.endless FILE…`; the last one hangs."""
+"""A check that never ends: `python -m gnjobs_tui.demo.jobs.endless FILE…` hangs on the last file."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""An insert of a tab-separated file into SQLite, in batches; called with the file, the database and its seconds."""
+"""Inserts a tab-separated file into SQLite in batches: the file, the database, and how many seconds to take."""
 
 import sqlite3
 import sys

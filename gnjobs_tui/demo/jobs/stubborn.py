@@ -1,4 +1,4 @@
-"""A job that ignores TERM, and whose helper leaves its session: only KILL ends them."""
+"""A job that ignores SIGTERM and has a helper in another session: only SIGKILL ends them."""
 
 import signal
 import subprocess
