@@ -13,13 +13,11 @@ from gnjobs_tui.cli.session import Session, complain, with_session
 
 @click.command()
 @click.argument("role", type=click.Choice(ACL_ROLES))
-@click.option(
-    "--user", metavar="U", help="Whose requests a curator may write: a login of [users], or a user id."
-)
+@click.option("--user", metavar="U", help="The curator: a login of [users], or a user id.")
 @click.option("--name", metavar="N", help="The name of the Redis user.  [default: gnjobs-ROLE]")
 @click.option("--password-file", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Put the digest of the password in this file into the line.")  # fmt: skip
-@click.option("--acl-file", is_flag=True, help="As a line of the server's ACL file.")
+              help="Include the hash of the password in FILE (- for standard input).")  # fmt: skip
+@click.option("--acl-file", is_flag=True, help="Print a line for the server's ACL file instead.")
 @with_session
 def acl(
     session: Session,
@@ -29,14 +27,13 @@ def acl(
     password_file: Path | None,
     acl_file: bool,
 ) -> int:
-    r"""Print the line that makes a Redis user who may do what ROLE needs and nothing else.
+    """Print the ACL rule of a Redis user who may do what ROLE needs and nothing else.
 
-    \b
-    viewer   reads everything          curator  also asks for kills of her own jobs (--user)
-    admin    asks for any kill         writer   supervisors and the code of jobs
-    web      creates and starts jobs   agent    the host's agent
+    A viewer reads everything. A curator may also request kills of her own jobs (--user), an admin of any job. A
+    writer is for supervisors and the code of jobs, web for an application that creates and starts jobs, and agent
+    for a host's agent.
 
-    Pipe it into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
+    Pipe the rule into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
     """
     if (role == "curator") != (user is not None):
         raise click.UsageError("--user goes with curator, and curator needs it")

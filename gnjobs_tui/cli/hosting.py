@@ -19,9 +19,9 @@ def agent(session: Session) -> int:
 
 @click.command()
 @click.option("--size", type=click.FloatRange(min=0.01, max=1000), default=1.0, show_default=True,
-              metavar="X", help="Makes the files X times as long.")  # fmt: skip
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, to select and copy.")
-@click.option("--theme", metavar="NAME", help="Theme of the dashboard.")
+              metavar="X", help="Make the demo's files X times as long.")  # fmt: skip
+@click.option("--no-mouse", is_flag=True, help="Let the terminal handle the mouse, to select and copy.")
+@click.option("--theme", metavar="NAME", help="Theme of the dashboard, such as dark or light.")
 def demo(size: float, no_mouse: bool, theme: str | None) -> int:
     """Open the dashboard on a Redis server of its own, with real jobs of several users at work.
 

@@ -31,15 +31,24 @@ class Duration(click.ParamType[float]):
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
 @click.option(
-    "--type", "job_type", default="generic", metavar="T", help="Selects how its output is processed."
+    "--type",
+    "job_type",
+    default="generic",
+    metavar="T",
+    help="Job type; it selects how the output is processed.",
 )
-@click.option("--user", metavar="U", help="The user whose job it is.")
-@click.option("--label", metavar="L", help="What to call it.")
-@click.option("--id", "job_id", metavar="ID", help="Its id, if not a new UUID.")
+@click.option("--user", metavar="U", help="Owner of the job.")
+@click.option("--label", metavar="L", help="Name of the job for people.")
+@click.option("--id", "job_id", metavar="ID", help="Id of the job, by default a new UUID.")
 @click.option(
-    "--keep", type=Duration(), metavar="D", help="How long it is kept after its end.  [default: 7d]"
+    "--keep", type=Duration(), metavar="D", help="How long to keep it after its end.  [default: 7d]"
 )
-@click.option("--stuck-after", type=Duration(), metavar="D", help="Silence that means stuck.  [default: 15m]")
+@click.option(
+    "--stuck-after",
+    type=Duration(),
+    metavar="D",
+    help="How long it may be silent and idle before it counts as stuck.  [default: 15m]",
+)
 @click.option("--detach", is_flag=True, help="Return at once instead of waiting for its end.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_session
@@ -118,7 +127,7 @@ def rm(session: Session, ids: tuple[str, ...]) -> int:
 @click.argument("id_", metavar="ID")
 @with_session
 def rerun(session: Session, id_: str) -> int:
-    """Print the line that runs the job again, for a person to run where it belongs."""
+    """Print the command that runs the job again. It runs nothing itself."""
     store, job_id = session.find(id_)
     say(store.rerun_line(job_id))
     return 0

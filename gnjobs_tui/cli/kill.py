@@ -27,11 +27,11 @@ class Grace(click.FloatRange):
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--child", metavar="C", help="Kill this child alone; its siblings go on.")
+@click.option("--child", metavar="C", help="Kill only this child; its siblings continue.")
 @click.option("--grace", type=Grace(0.0, LONGEST_GRACE), default=DEFAULT_GRACE, show_default=True,
-              metavar="S", help="Seconds from TERM to KILL.")  # fmt: skip
-@click.option("--force", is_flag=True, help="KILL at once.")
-@click.option("--reason", default="", metavar="R", help="Why; it is kept with the job.")
+              metavar="S", help="Seconds between SIGTERM and SIGKILL.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Send SIGKILL at once.")
+@click.option("--reason", default="", metavar="R", help="Reason, kept with the job.")
 @click.option("--no-wait", is_flag=True, help="Request the kill and return immediately.")
 @with_session
 def kill(
@@ -43,9 +43,9 @@ def kill(
     reason: str,
     no_wait: bool,
 ) -> int:
-    """Kill jobs with all their processes and say each step.
+    """Kill jobs with all their processes, and print each step.
 
-    Exits 0 only when everything is verified gone (with --no-wait: when it was asked).
+    Exits 0 only when every process is verified gone, with --no-wait once the kill is requested.
     """
     if child and len(ids) > 1:
         raise click.UsageError("--child goes with one job")

@@ -23,7 +23,7 @@ Judged = tuple["Job", "Health"]
 
 
 @click.command()
-@click.option("--user", metavar="U", help="This user's jobs alone.")
+@click.option("--user", metavar="U", help="Only this user's jobs.")
 @click.option(
     "--filter", "query", metavar="Q", help="As on the dashboard: words, state:, user:, type:, age>2h."
 )
@@ -33,7 +33,7 @@ Judged = tuple["Job", "Health"]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:
-    """List jobs, newest first; those that no index lists, such as gn-uploader's own, after all others."""
+    """List jobs, newest first. Jobs that no index lists, such as gn-uploader's own, come last."""
     with searching() as looked:
         listed = list(islice(_matching(session, user, query, limit, looked), limit))
     if as_json:
@@ -99,7 +99,7 @@ def _newest_first(store: "JobStore", user: str | None, count: int) -> "Iterator[
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def users(session: Session, as_json: bool) -> int:
-    """Users with counts of their jobs by status, the one with the newest job first."""
+    """List users with counts of their jobs by status; the user with the newest job is first."""
     found = [
         user for store in session.stores for user in store.users() if session.actor.may_see_owner(user.user)
     ]

@@ -40,13 +40,15 @@ def parse_since(text: str, now: datetime) -> float:
 
 
 @click.command()
-@click.option("--since", metavar="T", help="From this time on: 18:00, 2h (ago), 2026-07-01T18:00.")
-@click.option("-f", "--follow", is_flag=True, help="Go on as it happens; without --since from now on.")
-@click.option("--after", metavar="ID", help="With -f: behind the event of this id, as --json gives it.")
+@click.option("--since", metavar="T", help="Start at this time: 18:00, 2h (ago), 2026-07-01T18:00.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show new events as they happen; without --since only those."
+)
+@click.option("--after", metavar="ID", help="With -f: start after the event with this id (see --json).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def log(session: Session, since: str | None, follow: bool, after: str | None, as_json: bool) -> int:
-    """What happened, newest last: ends, losses, removals, kills with who asked and why.
+    """Show what happened, newest last: ends, losses, removals, and kills with who asked and why.
 
     It is a log for people, not proof against forgery.
     """

@@ -20,11 +20,15 @@ LAST_LINE = 10**12
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@click.option("--child", metavar="C", help="The output of this child.")
-@click.option("-f", "--follow", is_flag=True, help="Go on as lines arrive, until the end.")
+@click.option("--child", metavar="C", help="Show the output of this child instead.")
+@click.option(
+    "-f", "--follow", is_flag=True, help="Show new lines as they arrive, until the job or child ends."
+)
 @click.option("-n", "--lines", "count", type=click.IntRange(0, LAST_LINE), metavar="N",
               help=f"The last N lines.  [default: all; on a terminal {TERMINAL_LINES}]")  # fmt: skip
-@click.option("--from", "first", type=click.IntRange(1, LAST_LINE), metavar="LINE", help="From this line on.")
+@click.option(
+    "--from", "first", type=click.IntRange(1, LAST_LINE), metavar="LINE", help="Start at this line number."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def logs(

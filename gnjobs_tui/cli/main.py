@@ -34,23 +34,23 @@ _EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
 )
 
 COMMANDS = {
-    "acl": ("gnjobs_tui.cli.acl:acl", "The rules of a Redis user for a role."),
+    "acl": ("gnjobs_tui.cli.acl:acl", "Print the Redis ACL rule for a role."),
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
-    "demo": ("gnjobs_tui.cli.hosting:demo", "The dashboard on a server of its own, with real jobs at work."),
-    "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs, or one child; 0 only when all is verified gone."),
-    "log": ("gnjobs_tui.cli.log:log", "The event log: ends, losses, kills, with who and why."),
-    "logs": ("gnjobs_tui.cli.logs:logs", "The output of a job or of a child."),
+    "demo": ("gnjobs_tui.cli.hosting:demo", "Open the dashboard on a server of its own, with real jobs."),
+    "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs or one child; 0 only when all processes are gone."),
+    "log": ("gnjobs_tui.cli.log:log", "Show or follow the event log: ends, losses, kills, by whom and why."),
+    "logs": ("gnjobs_tui.cli.logs:logs", "Show or follow the output of a job or child."),
     "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
     "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the command that runs a job again."),
     "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
     "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),
     "show": (
         "gnjobs_tui.cli.show:show",
-        "One job: record, health with evidence, children, report, faults.",
+        "Show one job: record, health with evidence, children, report, faults.",
     ),
-    "stack": ("gnjobs_tui.cli.stack:stack", "Where a job's processes are in their code."),
-    "users": ("gnjobs_tui.cli.listing:users", "Users with counts of their jobs."),
-    "wait": ("gnjobs_tui.cli.jobs:wait", "Wait for the end of jobs; 0 only when all succeeded."),
+    "stack": ("gnjobs_tui.cli.stack:stack", "Show where in their code a job's processes are."),
+    "users": ("gnjobs_tui.cli.listing:users", "List users with counts of their jobs."),
+    "wait": ("gnjobs_tui.cli.jobs:wait", "Wait until jobs have ended; 0 only when all succeeded."),
 }
 
 
@@ -62,9 +62,9 @@ COMMANDS = {
 )
 @click.version_option(package_name="gnjobs", message="%(prog)s %(version)s")
 @click.option("--user", metavar="USER", help="Open on this user's jobs.")
-@click.option("--read-only", is_flag=True, help="Change nothing, whatever the role.")
-@click.option("--theme", metavar="NAME", help="Theme of the dashboard; dark and light are two.")
-@click.option("--no-mouse", is_flag=True, help="Leave the mouse to the terminal, to select and copy.")
+@click.option("--read-only", is_flag=True, help="Only look: allow no changes, whatever your role.")
+@click.option("--theme", metavar="NAME", help="Theme of the dashboard, such as dark or light.")
+@click.option("--no-mouse", is_flag=True, help="Let the terminal handle the mouse, to select and copy.")
 @with_session
 @click.pass_context
 def cli(
@@ -77,7 +77,7 @@ def cli(
 ) -> None:
     """Run, watch and kill background jobs tracked in Redis.
 
-    Without a command: the dashboard.
+    Without a command, it opens the dashboard.
     """
     session.read_only = read_only
     if context.invoked_subcommand is None:

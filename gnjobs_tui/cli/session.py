@@ -119,11 +119,14 @@ def with_session(command: Command) -> Command:
         return context.invoke(command, *args, session=session, **kwargs)
 
     options = (
-        click.option("--redis-url", metavar="URL", help="Where Redis is.  [env: GNJOBS_REDIS_URL]"),
+        click.option("--redis-url", metavar="URL", help="URL of the Redis server.  [env: GNJOBS_REDIS_URL]"),
         click.option(
-            "--prefix", metavar="P", multiple=True, help="Repeat for several.  [env: GNJOBS_PREFIX]"
+            "--prefix",
+            metavar="P",
+            multiple=True,
+            help="Prefix of the keys in Redis; repeat for several.  [env: GNJOBS_PREFIX]",
         ),
-        click.option("--config", metavar="FILE", help="Read this file in place of your own."),
+        click.option("--config", metavar="FILE", help="Read FILE instead of your own configuration."),
     )
     wrapped: Any = update_wrapper(run, command)
     for option in reversed(options):

@@ -26,14 +26,17 @@ _CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@click.option("--faults", is_flag=True, help="All faults of its data instead.")
+@click.option("--faults", is_flag=True, help="Show all faults in the job's data instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option(
-    "--csv", "as_csv", is_flag=True, help="With --faults: a table that is safe to open in a spreadsheet."
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="With --faults: print a table that is safe to open in a spreadsheet.",
 )
 @with_session
 def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) -> int:
-    """One job: its record, health with evidence, children and report; or all faults of its data."""
+    """Show one job: record, health with evidence, children and report, or all faults in its data."""
     if as_csv and (as_json or not faults):
         raise click.UsageError("--csv goes with --faults and without --json")
     store, job_id = session.find(id_)

@@ -7,12 +7,12 @@ from gnjobs_tui.cli.session import Session, say, with_session
 
 @click.command()
 @click.argument("id_", metavar="ID")
-@click.option("--child", metavar="C", help="The processes of this child alone.")
+@click.option("--child", metavar="C", help="Only the processes of this child.")
 @with_session
 def stack(session: Session, id_: str, child: str | None) -> int:
-    """Where each process of a job is in its code: its Python stack, else what the kernel tells.
+    """Show where in its code each process of a job is: its Python stack, or else what the kernel reports.
 
-    Nothing is stopped for it. Python stacks need py-spy where they are taken: pip install 'gnjobs[stack]'.
+    It stops no process. Python stacks need py-spy on the job's host: pip install 'gnjobs[stack]'.
     """
     from gnjobs.control.stack import job_stacks
 
