@@ -150,10 +150,14 @@ def test_a_curator_finds_the_faulty_cell(directory: Path) -> None:
         move_to(terminal, "▲ faults")
         terminal.send(ENTER)
         screen = terminal.wait_for("found")
-        assert re.search(r'row [\d ]+ "[^"]+", column [\d ]+ "[^"]+": (found "[^"]*", needs|empty cell)', screen)
+        assert re.search(
+            r'row [\d ]+ "[^"]+", column [\d ]+ "[^"]+": (found "[^"]*", needs|empty cell)', screen
+        )
         move_to(terminal, "▲ faults   pheno")
         terminal.send(ENTER)
-        terminal.wait_for(lambda text: "f follow" in text and re.search(r'row [\d ]+ "[^"]+", column \d+', text))
+        terminal.wait_for(
+            lambda text: "f follow" in text and re.search(r'row [\d ]+ "[^"]+", column \d+', text)
+        )
         leave(terminal, directory)
 
 

@@ -34,7 +34,8 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
 )
 def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(terminal: Terminal, screen: str, keys: str) -> None:
     typist = Typist(terminal)
-    assert typist.at_once(screen, keys) == typist.slowly(screen, keys)
+    slowly = typist.slowly(screen, keys)
+    assert typist.at_once(screen, keys, slowly) == slowly
 
 
 def test_no_key_answers_a_question_that_was_not_seen_yet(terminal: Terminal) -> None:

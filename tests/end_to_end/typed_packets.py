@@ -26,6 +26,7 @@ SCREENS = {
     "log": ("L", "event log"),
 }
 QUIET = 0.4
+PATIENCE = 10.0
 
 
 def write_jobs(server: Server) -> None:
@@ -82,11 +83,14 @@ class Typist:
             self.at_rest()
         return self.place()
 
-    def at_once(self, screen: str, keys: str) -> list[str]:
-        """Send keys in one packet."""
+    def at_once(self, screen: str, keys: str, expected: list[str]) -> list[str]:
+        """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
         self.go(screen)
         self._terminal.send(keys)
-        return self.place()
+        deadline = time.monotonic() + PATIENCE
+        while (place := self.place()) != expected and time.monotonic() < deadline:
+            continue
+        return place
 
 
 def _is_plain_list(text: str) -> bool:
@@ -115,7 +119,8 @@ def main() -> None:
             typist = Typist(terminal)
             for screen in sys.argv[1:] or SCREENS:
                 for keys in packets():
-                    slowly, at_once = typist.slowly(screen, keys), typist.at_once(screen, keys)
+                    slowly = typist.slowly(screen, keys)
+                    at_once = typist.at_once(screen, keys, slowly)
                     if slowly != at_once:
                         different += 1
                         print(screen, repr(keys), slowly, at_once, sep="\n   ", flush=True)
