@@ -208,6 +208,16 @@ def test_a_web_application_starts_jobs_and_removes_them(guarded: Guarded, filled
     check_nothing_was_refused(guarded)
 
 
+def test_an_agent_kills_a_job_whose_supervisor_is_frozen(guarded: Guarded, sleeper: SupervisedJob) -> None:
+    sleeper.processes[0].send_signal(signal.SIGSTOP)
+    agent = JobStore.from_url(guarded.as_role("agent"))
+    steps = list(kill_job(agent, sleeper.id, actor=TUX, grace=1.0, supervisor_timeout=0.5, as_agent=True))
+    assert steps[-1].verified, steps
+    assert sleeper.read().status == "killed"
+    assert sleeper.alive() == []
+    check_nothing_was_refused(guarded)
+
+
 def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) -> None:
     url = guarded.as_role("agent")
     lost = supervise(guarded, SLEEP)
@@ -253,7 +263,7 @@ FORBIDDEN: dict[AclRole, list[str]] = {
     "writer": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j",
                "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events", "XTRIM gn-uploader:events MAXLEN 0"],
     "web": [*OTHERS, REQUESTS[1], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
-    "agent": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j", "DEL gn-uploader:events"],
+    "agent": [*OTHERS, REQUESTS[0], "XADD gn-uploader:hosts:h:control * request start job j", "DEL gn-uploader:events"],
 }  # fmt: skip
 
 

@@ -99,4 +99,5 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
             ask = Grant(_ASK, writes=[*all_requests, *host_requests])
             return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]
         case "agent":
-            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=host_requests), log]
+            ask = Grant(_ASK, writes=admin_requests)  # of supervisors, before it acts in their place
+            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=host_requests), ask, log]
