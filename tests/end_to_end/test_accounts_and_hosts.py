@@ -108,7 +108,7 @@ def test_an_orphan_that_can_not_be_inspected_is_not_called_killed(
         code, said = kill(job, by_nobody)
         assert code == 1, said
         assert "can't be inspected" in said
-        assert job.read().status == "running"
+        assert job.read().status in {"running", "stopping"}
         assert is_alive(job.read().pid)
 
 

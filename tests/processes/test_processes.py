@@ -100,7 +100,7 @@ def test_a_job_without_a_mark_is_not_gone_and_not_called_killed(
     assert not last.verified, last
     assert str(record.pid) in last.text
     assert "not its mark" in last.text
-    assert orphaned.read().status == "running"
+    assert orphaned.read().status == "stopping"
 
 
 def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
@@ -210,7 +210,7 @@ def test_a_job_in_a_pid_namespace_that_we_do_not_see_is_not_called_killed(
             pytest.skip(said.stderr)
         assert said.stdout.startswith("False"), said
         assert "another pid namespace" in said.stdout
-        assert job.read().status == "running"
+        assert job.read().status == "stopping"
         assert job.alive()
 
 
