@@ -1,0 +1,110 @@
+"""The kill of a job or child on its own host, done by the asker or the agent where no supervisor answers."""
+
+from collections.abc import Callable, Collection, Iterator
+
+from gnjobs.processes.end import end_processes, kill_child, until_verdict
+from gnjobs.processes.find import (
+    Identity,
+    is_supervisor,
+    known_identities,
+    processes_of,
+    supervisor_process,
+    worker_processes_of,
+)
+from gnjobs.processes.host import host_name, pids_count_here
+from gnjobs.processes.presence import unseen
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView
+from gnjobs.records.ends import StopRequest, conclude_kill
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import KillStep, step
+from gnjobs.records.statuses import KILLED, LOST
+
+
+class LocalKill:
+    """The kill of a job or of one child on its own host, where the supervisor can't do it."""
+
+    def __init__(
+        self, store: Records, job: Job, child: Child | None, stop: StopRequest, grace: float
+    ) -> None:
+        self._store = store
+        self._job = job
+        self._child = child
+        self._stop = stop
+        self._grace = grace
+        self._supervisor = self._supervisor_identity()
+
+    def _supervisor_identity(self) -> Identity | None:
+        """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
+        pid, started = self._job.supervisor_pid, self._job.supervisor_started
+        is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._job.id, unreadable=False)
+        return (pid, started) if is_it and pid is not None and started is not None else None
+
+    def is_there(self) -> bool:
+        """Whether anything of it runs here, or may."""
+        return bool(self._find())
+
+    def outlived_its_end(self) -> bool:
+        """Whether something of a job that is said to have ended runs all the same."""
+        found = self._find()
+        return bool(found.processes or (self._job.left_running and found.hidden))
+
+    def steps(self) -> Iterator[KillStep]:
+        """End the child, the job and its frozen supervisor, or what gn-uploader started itself; yields each step."""
+        if self._job.supervisor_pid is None:
+            yield from self._end_uploader_job()
+        elif self._child is not None:
+            yield from kill_child(
+                self._store,
+                self._job,
+                self._child,
+                self._stop,
+                self._marked,
+                look=self._find,
+                grace=self._grace,
+            )
+        else:
+            known = known_identities(self._store, self._job.id)
+            yield from self._end_job(lambda: self._find(known))
+
+    def _end_job(self, find: Callable[[], Found]) -> Iterator[KillStep]:
+        verdict = yield from until_verdict(end_processes(find, grace=self._grace))
+        if self._supervisor is not None:
+            yield from self._end_supervisor(self._supervisor)
+        # Where nothing was left to be killed, only a kill that was asked for earlier can have been its end.
+        earlier = StopRequest.of(self._job)
+        status = KILLED if verdict.pids or earlier else LOST
+        stop = self._stop if verdict.pids else earlier or self._stop
+        yield conclude_kill(self._store, self._job, None, stop, verdict, status=status)
+
+    def _find(self, known: Collection[Identity] = ()) -> Found:
+        """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
+        view = ProcessView()
+        found = self._marked(self._child.id if self._child is not None else None, view)
+        hidden = None if found else unseen(self._job, view, known, self._child)
+        return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
+
+    def _marked(self, child_id: str | None, view: ProcessView | None = None) -> Found:
+        job = self._job
+        return processes_of(job.id, child_id, supervisor=self._supervisor, token=job.mark, view=view)
+
+    def _end_supervisor(self, supervisor: Identity) -> Iterator[KillStep]:
+        yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
+        yield from until_verdict(
+            end_processes(lambda: supervisor_process(supervisor, self._job.id), grace=0.0)
+        )
+
+    def _end_uploader_job(self) -> Iterator[KillStep]:
+        """End what gn-uploader started itself; this host is all that can be looked at."""
+
+        def find() -> Found:
+            return worker_processes_of(self._job.id) or processes_of(self._job.id)
+
+        if find():
+            yield from self._end_job(find)
+        else:
+            text = (
+                f"no process of it was found on {host_name()}, and its record names no supervisor and no host"
+            )
+            yield step("refused", text, final=True)
