@@ -1,4 +1,8 @@
-"""Lengths of time: read from what a person types, and said as coarsely as a person needs."""
+"""Text for people: lengths of time, safe text, and servers without their passwords.
+
+`safe_text` holds the one list of characters that untrusted text must not bring to a screen, and what stands for each.
+`parse_duration` and its neighbours read and say lengths of time. `describe` names a server, `mask` hides passwords.
+"""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The kill of a job or child on its own host, done by the asker or the agent where no supervisor answers."""
+"""A kill done on the job's own host by the asker or the agent, where no supervisor answers."""
 
 from collections.abc import Callable, Collection, Iterator
 

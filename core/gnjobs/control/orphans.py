@@ -1,4 +1,4 @@
-"""Jobs of this host that nobody reports on any more, and what is verified here of each: the agent's rounds."""
+"""The agent's rounds: looks for jobs of this host that nobody reports on, and says what it has verified of each."""
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping

@@ -1,4 +1,7 @@
-"""What a person is told of where a job or child stands: a symbol and a word, and how bad it is."""
+"""The states that lists show: for each its symbol, its word, the name of its colour, and how bad it is.
+
+Here a stored status and a verdict become one state. `gnjobs_tui.style` says what colour a name stands for.
+"""
 
 from typing import Final, NamedTuple
 

@@ -1,4 +1,7 @@
-"""What a verdict is: a word, the sentences that support it, and the limits by which it is given."""
+"""The words of a verdict (`ok`, `quiet`, `stuck`, `dead`), its evidence, and the configured limits.
+
+How silence becomes a verdict is decided in `silence`.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

@@ -1,4 +1,4 @@
 """Outputs as numbered lines: writing each line once through outages, and reading any line of any form.
 
-One of the two rooms right above `records`; `runtime`, `supervisor`, `processing` and `watch` import it.
+Stands on `records` alone. `runtime`, `supervisor`, `processing` and `watch` import it.
 """

@@ -1,4 +1,4 @@
-"""Which processes are a job's: by the mark that they carry, and by descent, where a mark was lost."""
+"""Finds the processes of a job: by the mark in their environment, and by descent where a mark was lost."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator

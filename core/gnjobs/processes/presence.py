@@ -1,4 +1,4 @@
-"""What can be said on this host of the processes of a job whose supervisor is silent."""
+"""Whether anything of a job still runs on this host, for a job whose supervisor is silent."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What was seen of a job's processes: as a supervisor stores it, and as who looks for processes finds it."""
+"""Plain data about a job's processes: one process, all that were found, and the snapshot that a supervisor stores."""
 
 from typing import Literal, NamedTuple
 

@@ -1,4 +1,4 @@
 """What stands in Redis: key names, records and their fields, indexes, requests and events.
 
-Everything above may import it; it knows no process, no output and no verdict.
+The lowest room: everything above may import it, and it knows no process, no output and no verdict.
 """

@@ -1,4 +1,4 @@
-"""Who may do what: the check in front of every action, in the library and not on a key of a dashboard."""
+"""Who may do what: roles, and the check that runs in the library before every action."""
 
 import os
 import pwd

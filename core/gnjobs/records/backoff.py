@@ -1,4 +1,7 @@
-"""How long to wait before trying again; apart from `connection`, so that redis need not be imported for it."""
+"""How long to wait before trying again, for every retry and every new connection.
+
+Apart from `connection`, so that redis need not be imported for it.
+"""
 
 from time import monotonic
 

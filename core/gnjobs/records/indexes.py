@@ -1,4 +1,4 @@
-"""The indexes of jobs: filled by creators, and read by page, newest first."""
+"""The indexes of jobs: filled by creators, read page by page from the newest on, tidied, and counted by user."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence

@@ -1,4 +1,7 @@
-"""Making, keeping and removing jobs: the record first, then the indexes, so that a cut in the middle is understood."""
+"""Creating, keeping, removing and re-running jobs.
+
+The record is written first and the indexes after it, so that a half-finished write is understood and can be repeated.
+"""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Records and children as they are fetched: in few round trips, in bounded amounts, whatever type a key has."""
+"""`Records`: reads jobs and children in few round trips and bounded amounts, whatever type a key has."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self

@@ -1,7 +1,4 @@
-"""Children that gn-uploader's QC workers leave below a job's key, recorded nowhere, read as they are.
-
-Each file has a list of errors, a list of log lines, and a hash with its progress; names come from the keys.
-"""
+"""Jobs and children as gn-uploader writes them: found by their keys, and read as they are."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Total reading of single values: whatever Redis holds becomes a value of ours or None, never an exception."""
+"""Reads single values from Redis: each becomes a value of the expected type or None, and nothing raises."""
 
 import math
 import re

@@ -1,4 +1,7 @@
-"""One child of a job as its own code sees it: lines, progress, and how it ends."""
+"""`ChildOutput`: what one child writes (lines, progress, its end), and the options that its author sets.
+
+The options reach it from `run_children`, among them `output_limit`, the largest size of the child's output.
+"""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""What one child says of itself: the claim of its hash, fields a few times a second, its end after all lines."""
+"""A child's state in Redis: its start, its latest fields a few times a second, and its end after all lines."""
 
 import os
 from collections.abc import Mapping

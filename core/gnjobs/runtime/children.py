@@ -1,4 +1,4 @@
-"""Children of a job: a process or a thread each, with a key each, and the end of each noticed."""
+"""How one call of `run_children` goes: starts each child as a process or thread, and notices how each ends."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What a job's own code knows of its job: its keys, and how children are added to it."""
+"""What code inside a job knows of its job: the connection, its keys, and how keys for new children are recorded."""
 
 import sys
 import threading

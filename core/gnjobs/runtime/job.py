@@ -1,4 +1,4 @@
-"""A job seen from inside: what its own code says of it, and the children that it starts."""
+"""`current_job()`: the job as its own code sees it. It says messages, progress and lines, and runs children."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""The child as its own function sees it, and how a job or a child runs children."""
+"""`run_children` with its options, for jobs and for children; and `ThisChild`, which the function of a child is given."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""What a supervisor knows of its job's children: read at each beat, remembered once they have ended."""
+"""What the supervisor knows of the job's children: read at each beat, and kept once they have ended."""
 
 import sys
 from collections import defaultdict

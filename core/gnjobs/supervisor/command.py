@@ -1,4 +1,4 @@
-"""A job's command while it runs: its main process, and its pipes on their way into the output."""
+"""The job's command: how it is started, its main process while it runs, and its pipes."""
 
 import os
 import subprocess

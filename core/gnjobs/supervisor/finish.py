@@ -1,4 +1,4 @@
-"""The last word about a job: output complete, children settled, status final, keys with an end."""
+"""Finishes a job: waits for its whole output, ends its children, writes the final status, and lets its keys expire."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""One job under supervision: its command started, heard and ended, whatever happens first."""
+"""The supervisor's main loop: starts the command, answers requests, and ends the job, whatever happens first."""
 
 import os
 import queue

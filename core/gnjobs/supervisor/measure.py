@@ -1,4 +1,4 @@
-"""One beat's worth of facts about a job, gathered from its processes and its output."""
+"""Measures one beat: CPU, memory and disk of the job's processes, and how far its output is."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -1,4 +1,4 @@
-"""How a job ended, in one value, and what its record then says."""
+"""How a job ended, as one value: exit, killer, failed children, and the final status that follows from them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A supervisor's hold on its job's record: what it has to say there, said again after a server forgot it."""
+"""The supervisor's writes to its job's record, repeated when a server forgot them."""
 
 import time
 from collections.abc import Collection, Mapping

@@ -1,4 +1,4 @@
-"""What a job's supervisor, or the agent in its place, says of it at each beat: of processes, words and children."""
+"""Signs of life of a job's processes and children, measured at each beat by its supervisor, or by the agent."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

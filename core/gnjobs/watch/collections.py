@@ -1,4 +1,4 @@
-"""Rows in the order of a key that is never kept, so that sorting a million of them costs a pointer for each."""
+"""Rows kept in sorted order, so compactly that a million of them can be sorted by any column."""
 
 from array import array
 from bisect import bisect_left, bisect_right, insort

@@ -1,4 +1,4 @@
-"""Verdicts for a catalogue: health's, with when each may change, and what is known here of a job's processes."""
+"""Gives the catalogue verdicts from `health`, and says when each may change without news."""
 
 import time
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""What a watcher is asked from other threads, and whom it tells and asks itself."""
+"""What other threads ask of the watcher (which jobs are on screen, reload, stop), and how it delivers changes."""
 
 import contextlib
 import select
