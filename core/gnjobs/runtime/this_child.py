@@ -1,4 +1,4 @@
-"""`run_children` with its options, for jobs and for children; and `ThisChild`, which the function of a child is given."""
+"""`run_children` with its options, for jobs and for children; `ThisChild`, which a child's function is given."""
 
 import contextlib
 import logging
