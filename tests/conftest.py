@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import fakeredis
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 
 from gnjobs import CurrentJob, JobStore, current_job
 from gnjobs.outputs.writer import OutputWriter
@@ -19,6 +20,10 @@ from tests.support.waiting import wait_for
 
 # Whoever runs the tests may ignore it: then every exit code of a process that a test starts would read 0.
 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+# A busy machine is no fault of a property.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ async def test_the_dashboard_answers_and_says_that_it_was_cut(
         table = pilot.app.screen.query_one(VirtualTable)
         is_endless = job_type != "verbose"
         await until(pilot, lambda: not is_endless or at_work.exists(), "the processor to be at work")
-        for key in "jkjkjkjk":
+        for key in "jjjjjjjj":
             before = table.cursor_key
             # `press` would wait until the process is idle, which it is not while a report is awaited.
             pilot.app.simulate_key(key)
