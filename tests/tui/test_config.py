@@ -17,9 +17,10 @@ from gnjobs_tui.config import Config, load_config
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The system's file and the user's own; neither is there yet."""
-    system, own = tmp_path / "system.toml", tmp_path / "own.toml"
+    system, own = tmp_path / "system.toml", tmp_path / "gnjobs" / "config.toml"
+    own.parent.mkdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(configuration, "SYSTEM_FILE", system)
-    monkeypatch.setattr(configuration, "user_file", lambda: own)
     monkeypatch.setattr(actors, "login_name", lambda trust_sudo_user=False: "jane")
     return system, own
 
@@ -113,7 +114,7 @@ def test_a_file_given_stands_in_for_the_own_one_and_evades_no_system(
 
 
 def test_the_systems_url_wins_over_a_url_file_of_ones_own(files: tuple[Path, Path], tmp_path: Path) -> None:
-    (tmp_path / "url").write_text("redis://mine/0")
+    (files[1].parent / "url").write_text("redis://mine/0")
     files[1].write_text('url-file = "url"\n[stuck-after]\nqc = "1h"\ninsert = 60\n')
     assert load_config().url == "redis://mine/0"
     files[0].write_text('url = "redis://db1/0"\n[stuck-after]\nqc = "2h"\n')
