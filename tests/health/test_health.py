@@ -37,15 +37,15 @@ def test_limits_by_job_and_type() -> None:
 
 
 def test_a_job_is_as_bad_as_its_worst_unfinished_child() -> None:
-    child = Child(
-        id="se", label="pheno_se.tsv", status="running", started=NOW - 7200, last_output=NOW - 23 * MINUTE
+    told = SilentChild(
+        id="se", label="pheno_se.tsv", since=NOW - 23 * MINUTE, idle_since=NOW - 1400, cpu=0.0, pid=48213
     )
-    others = [Child(id=f"c{n}", status="success") for n in range(11)]
+    summary = ChildrenSummary(counts={"running": 1, "success": 11}, quietest=told)
     snapshot = ProcessSnapshot(NOW, (SeenProcess(48213, 1, "se", "S", 0.0, idle_since=NOW - 1400),))
-    health = assess(running(), now=NOW, children=[child, *others], snapshot=snapshot)
+    health = assess(running(children_summary=summary), now=NOW, snapshot=snapshot)
     assert health.verdict == "stuck"
-    expected = "pheno_se.tsv: no line and no progress for 23 min (limit: 15 min), idle for 23 min, CPU 0.0 %"
-    assert health.evidence[0] == expected
+    expected = "no line and no progress for 23 min (limit: 15 min), idle for 23 min, CPU 0.0 %"
+    assert health.evidence[0] == f"pheno_se.tsv, one of 12 children: {expected}"
     assert "pid 48213 asleep" in health.evidence[1]
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gnjobs.health.assess import assess
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import ChildrenSummary, Job, SilentChild
+from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
 
 NOW = 1_700_000_000.0
 ORDER = ("ok", "quiet", "stuck", "dead")
@@ -93,6 +93,14 @@ def test_stuck_is_never_said_beside_a_runnable_process(
 ) -> None:
     health = assess(Job(id="j", **record), now=NOW, snapshot=snapshot)
     assert health.verdict != "stuck" or "runnable" not in " ".join(health.evidence)
+
+
+@given(records(), snapshots())
+def test_who_sees_the_processes_says_the_same_as_who_knows_the_record(
+    record: dict[str, Any], snapshot: ProcessSnapshot
+) -> None:
+    child = Child(id="c", status="running", started=NOW - 9000)
+    assert badness(record, children=[child], snapshot=snapshot) == badness(record)
 
 
 @given(records())

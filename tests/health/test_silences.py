@@ -80,14 +80,14 @@ def test_the_process_that_sleeps_is_named_and_not_its_waiting_parent() -> None:
 
 def test_a_thread_whose_job_computes_is_not_stuck_though_it_has_no_process() -> None:
     snapshot = ProcessSnapshot(NOW, (seen(None, cpu=99.0, idle_since=NOW),))
-    health = assess(running(cpu=99.0), now=NOW, children=[child()], snapshot=snapshot)
+    health = judge_child(running(cpu=99.0), child(), snapshot)
     assert health.verdict == "quiet"
     assert health.evidence[0] == "c: no line and no progress for 23 min, CPU 99 %"
 
 
 def test_an_old_snapshot_says_nothing_of_now() -> None:
     snapshot = ProcessSnapshot(NOW - 120, (seen(),))
-    assert assess(running(), now=NOW, children=[child()], snapshot=snapshot).verdict == "quiet"
+    assert judge_child(running(), child(), snapshot).verdict == "quiet"
 
 
 def test_a_host_whose_clock_is_wrong_accuses_no_child() -> None:

@@ -93,30 +93,29 @@ def _seconds_until_beat(job: Job, since: float | None) -> float | None:
 
 
 def judge_parts(
-    job: Job, limits: Limits, children: Sequence[Child] = (), snapshot: ProcessSnapshot | None = None
+    job: Job, limits: Limits, snapshot: ProcessSnapshot | None = None
 ) -> Iterator[tuple[Health, str]]:
     """Judge a job by its record: the children that its supervisor tells of, then the job as a whole.
 
-    Only where the record tells of none are the `children` looked at. Each verdict comes with what the processes do that
-    it is about, in words, empty where that is not known.
+    Each verdict comes with what the processes do that it is about, in words, empty where that is not known. These are
+    of the last snapshot, which is a little older than the record: what contradicts the verdict is not said.
     """
     family = Family.of(snapshot if is_recent(job, snapshot) else None)
     summary = job.children_summary
     for told in summary.told if summary is not None else ():
         seen = family.of_child(told.id or "", told.pid) or _told_process(told)
         part = _told_part(job, told, sum(summary.counts.values()) if summary is not None else 1)
-        yield _judge_seen(part, job, limits, family.activity(seen))
-    if summary is None:
-        judge = ChildJudge(job, snapshot, limits)
-        yield from (judge.told(child) for child in children)
+        yield judge_part(part, job, limits), _words_beside(part, family.activity(seen), job)
     idle = _seconds_until_beat(job, job.idle_since)
     whole = Part(job_silence(job), idle, job.cpu)
-    yield _judge_seen(whole, job, limits, family.activity(family.processes))
+    yield judge_part(whole, job, limits), _words_beside(whole, family.activity(family.processes), job)
 
 
-def _judge_seen(part: Part, job: Job, limits: Limits, does: Activity) -> tuple[Health, str]:
-    health = judge_part(part._replace(is_runnable=part.is_runnable or does.is_runnable), job, limits)
-    return health, process_words(does.waiting, job.heartbeat)
+def _words_beside(part: Part, does: Activity, job: Job) -> str:
+    """What processes do, unless they were at work when they were seen and the part idles since."""
+    if does.is_runnable and not part.is_runnable and not computes(part.cpu):
+        return ""
+    return process_words(does.waiting, job.heartbeat)
 
 
 def _told_process(told: SilentChild) -> tuple[SeenProcess, ...]:
@@ -165,25 +164,22 @@ class ChildJudge:
 
     def judge(self, child: Child) -> Health:
         """The verdict on a child that is at work, with what its processes do; `ok` for any other."""
-        health, words = self.told(child)
-        return (
-            health if health.verdict == OK or not words else Health(health.verdict, (*health.evidence, words))
-        )
-
-    def told(self, child: Child) -> tuple[Health, str]:
-        """The verdict on a child, and in words what its processes do, empty where none was seen."""
         job = self._job
         if child.status != RUNNING:
-            return Health(), ""
+            return Health()
         seen = self._family.of_child(child.id, child.pid)
         does = self._family.activity(seen)
         part = Part(
             silence=child_silence(job, child),
             idle=_seconds_until_beat(job, does.idle_since if seen else job.idle_since),
             cpu=does.cpu if seen else job.cpu,
+            is_runnable=does.is_runnable,
             name=child.label or child.id,
         )
-        return _judge_seen(part, job, self._limits, does)
+        health, words = judge_part(part, job, self._limits), process_words(does.waiting, job.heartbeat)
+        return (
+            health if health.verdict == OK or not words else Health(health.verdict, (*health.evidence, words))
+        )
 
 
 def is_recent(job: Job, snapshot: ProcessSnapshot | None) -> bool:
