@@ -52,7 +52,8 @@ class TypeAhead:
     def add(self, typed: Typed) -> None:
         """Hand on a key, or what was pasted, as soon as all before it has acted."""
         self._waiting += _apart(typed)
-        if self._task is None:
+        # One that has just come to its end takes no more, though `_ended` was not called yet.
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(self._ended)
 
@@ -67,7 +68,8 @@ class TypeAhead:
         return self._typed_at >= self._asked_at + LEAST_READING
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._task = None
+        if self._task is task:
+            self._task = None
         if not task.cancelled() and task.exception() is not None:
             self._app.call_later(task.result)  # raises it where the app handles what its own keys raise
 

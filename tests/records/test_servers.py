@@ -133,17 +133,18 @@ def test_the_master_that_sentinels_name(tmp_path: Path, binary: str) -> None:
 def test_a_cluster_of_several_nodes_is_refused_and_one_that_is_alone_is_not(
     tmp_path: Path, binary: str
 ) -> None:
-    enabled = ("--cluster-enabled", "yes")
+    enabled = ("--cluster-enabled", "yes", "--cluster-port")
+    ports = [free_port(), free_port()]
     with (
-        running_server(tmp_path / "a", BINARIES[binary], *enabled) as first,
-        running_server(tmp_path / "b", BINARIES[binary], *enabled) as second,
+        running_server(tmp_path / "a", BINARIES[binary], *enabled, str(ports[0])) as first,
+        running_server(tmp_path / "b", BINARIES[binary], *enabled, str(ports[1])) as second,
     ):
         first.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
         wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10)
         check_all_connect(first.url)
         first.client().execute_command("CLUSTER DELSLOTSRANGE", 8192, 16383)
         second.client().execute_command("CLUSTER ADDSLOTSRANGE", 8192, 16383)
-        first.client().execute_command("CLUSTER MEET", "127.0.0.1", second.port)
+        first.client().execute_command("CLUSTER MEET", "127.0.0.1", second.port, ports[1])
         wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_size"] == "2", 20)
         assert said(first.url) == (
             f"127.0.0.1:{first.port} is one node of a Redis Cluster of several, which gnjobs can't use"
