@@ -5,11 +5,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
 from gnjobs.processing.registry import register
+from gnjobs.records.fields import ChildrenSummary, SilentChild
 from gnjobs.records.keys import CHILD_FIELD
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
@@ -51,6 +53,9 @@ def stuck(server: Server) -> float:
     start = now - 41 * 60
     said = {"message": "7 of 12 files done", "percent": 62, "processes": 14, "rss": 2_100_000_000}
     said |= {"started": start, "command": "python3 -m scripts.qc /data/up/bxd-july.zip"}
+    told = SilentChild(id="pheno_se.tsv", since=now - 23 * 60, idle_since=now - 3600, cpu=0.0)
+    summary = ChildrenSummary(counts={"running": 2, "success": 3, "killed": 1}, quietest=told)
+    said |= {"children_summary": msgspec.json.encode(summary)}
     write_running(server, JOB, label="QC average, July", user_id="jsmith", **said)
     write_child(
         server, JOB, "pheno_se.tsv", percent=62, done=744_000, total=1_200_000, unit="row",
@@ -90,7 +95,8 @@ async def test_it_says_why_what_and_of_which_parts(server: Server, stuck: float)
     async with open_job(server) as pilot:
         screen = await shows(pilot, "312 faults in 2 of 6 files so far")
         assert (
-            "! STUCK   pheno_se.tsv: no line and no progress for 23 min (limit: 15 min), idle for" in screen
+            "! STUCK   pheno_se.tsv, one of 6 children: no line and no progress for 23 min (limit: 15 min)"
+            in screen
         )
         assert "pid 48000 (python3) asleep" in screen
         assert "running 41m since" in screen
