@@ -76,7 +76,7 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporting, "_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(reporting, "LASTING_SECONDS", 0.05)
+    monkeypatch.setattr(reporting, "STAY_SECONDS", 0.05)
     own_server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
     link = RecordLink(own_server.url, KEYS, "j")
     link.read()

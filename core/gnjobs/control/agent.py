@@ -20,6 +20,7 @@ import redis
 from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.control.stack import find_here
+from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
@@ -111,7 +112,6 @@ def _read_holder(stored: bytes) -> Holder | None:
     return values.json(stored, Holder)
 
 
-BEAT_SECONDS = 5.0
 _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0

@@ -83,6 +83,12 @@ def request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
     return keys.admin_requests
 
 
+def agent_beats(store: Records, job: Job) -> bool:
+    """Whether the job's host has an agent that has beaten lately."""
+    beat = store.client.zscore(store.keys.hosts, job.host or "")
+    return beat is not None and store.now() - float(beat) < AGENT_BEAT_SECONDS
+
+
 class _Kill:
     """One request to kill, on its way from the supervisor to whoever can do it."""
 
@@ -238,7 +244,7 @@ class _Kill:
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
         """Do on the job's host what its supervisor should; the agent does it for who may not."""
         supervisor = f"supervisor {self.job.supervisor_pid} {state}"
-        if not self._may_act() and not self.as_agent and self._agent_beats():
+        if not self._may_act() and not self.as_agent and agent_beats(self.store, self.job):
             yield step(
                 "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
             )
@@ -261,16 +267,12 @@ class _Kill:
         return os.geteuid() == 0 or self.job.account == login_name()
 
     def _ask_agent(self) -> Iterator[KillStep]:
-        if self.as_agent or not self._agent_beats():
+        if self.as_agent or not agent_beats(self.store, self.job):
             yield from self._refused()
             return
         yield step("answered", f"asking the agent of {self.job.host}")
         host_stream = self.store.keys.host_control(self.job.host or "")
         yield from self._ask(host_stream, AGENT_BEAT_SECONDS, self._refused)
-
-    def _agent_beats(self) -> bool:
-        beat = self.store.client.zscore(self.store.keys.hosts, self.job.host or "")
-        return beat is not None and self.store.now() - float(beat) < AGENT_BEAT_SECONDS
 
     def _refused(self) -> Iterator[KillStep]:
         child = f" --child {self.child.id}" if self.child else ""

@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gnjobs.control.kill import request_stream
+from gnjobs.control.kill import agent_beats, request_stream
 from gnjobs.processes.find import is_supervisor, processes_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
 from gnjobs.processes.seen import Found
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
 
 _ANSWER_SECONDS: Final = 60.0
-_AGENT_BEAT_SECONDS: Final = 30.0
 
 
 def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, actor: "Actor") -> str:
@@ -52,8 +51,7 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> st
         streams = []
     else:
         streams = [request_stream(store.keys, actor, job)]
-    beat = store.client.zscore(store.keys.hosts, job.host or "")
-    if beat is not None and store.now() - float(beat) < _AGENT_BEAT_SECONDS:
+    if agent_beats(store, job):
         streams.append(store.keys.host_control(job.host or ""))
     request = ControlRequest(
         id="", kind="stack", job=job.id, child=child_id, by=actor.name, origin=host_name()

@@ -7,6 +7,7 @@ import uuid
 
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.table import process_start
 from gnjobs.records.backoff import Backoff
@@ -17,7 +18,6 @@ from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, PENDING
 from gnjobs.supervisor.loop import Supervision
-from gnjobs.supervisor.measure import BEAT_SECONDS
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.setup import (
     STOP_SIGNALS,

@@ -46,7 +46,7 @@ class Reported(NamedTuple):
     is_recorded: bool
 
 
-class Lasting(NamedTuple):
+class EndLasted(NamedTuple):
     """The end has lasted, or there is no record for it."""
 
 
@@ -127,7 +127,7 @@ class Supervision:
             self._output,
             lambda: self._command.faults,
             on_removed=lambda: wakeups.post(Removed()),
-            on_lasting=lambda: wakeups.post(Lasting()),
+            on_lasting=lambda: wakeups.post(EndLasted()),
         )
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
@@ -189,7 +189,7 @@ class Supervision:
                 self._reports.ended(self._shell_code)
             case Removed():
                 self._complain(_REMOVED)
-            case Lasting():
+            case EndLasted():
                 self._is_over = True
 
     def _reap(self) -> None:

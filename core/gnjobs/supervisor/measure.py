@@ -6,6 +6,7 @@ from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
+from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.health.idleness import Idleness
 from gnjobs.health.parts import Family
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
@@ -57,7 +58,6 @@ class LastSign:
         return self._said
 
 
-BEAT_SECONDS = 5.0
 _SNAPSHOT_SECONDS = 10.0
 
 

@@ -9,15 +9,16 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
-from gnjobs.supervisor.measure import BEAT_SECONDS, Measuring, Printed, clocks_now
+from gnjobs.supervisor.measure import Measuring, Printed, clocks_now
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
 
 SNAPSHOT_LIFETIME = 30 * 86400
-LASTING_SECONDS = 3.0
+STAY_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
 
@@ -170,6 +171,6 @@ class Reporter(threading.Thread):
                 return
             work()
             self._told_at = self._told_at or time.monotonic()
-            time.sleep(LASTING_SECONDS)
+            time.sleep(STAY_SECONDS)
             if self._link.has_lasted():
                 return
