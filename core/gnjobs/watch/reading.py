@@ -1,8 +1,8 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import repeat
+from itertools import chain, repeat, zip_longest
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -30,6 +30,9 @@ from gnjobs.text import mask_secrets
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
 
+_ASKED_AT_ONCE: Final = 400
+
+
 def _bulk(text: str) -> bytes:
     encoded = text.encode("utf-8", "surrogateescape")
     return b"$%d\r\n%s\r\n" % (len(encoded), encoded)
@@ -50,14 +53,22 @@ class RecordPipeline:
         The ids have been checked. Raises what the connection raises. All replies are in memory at once: a few hundred
         ids are a good number.
         """
+        return list(chain.from_iterable(self.portions(job_ids)))
+
+    def portions(self, job_ids: Iterable[str]) -> Iterator[list[Any]]:
+        """What `read` gives, a few hundred jobs at a time: the server is at the next ones while these are looked at."""
         names = [(self._keys.jobs_namespace + job_id).encode() for job_id in job_ids]
         commands = [b"%s%d\r\n%s%s" % (self._before, len(name), name, self._after) for name in names]
-        if not commands:
-            return []
+        portions = [commands[at : at + _ASKED_AT_ONCE] for at in range(0, len(commands), _ASKED_AT_ONCE)]
+        if not portions:
+            return
         connection = self._pool.get_connection()
         try:
-            connection.send_packed_command([b"".join(commands)], check_health=False)
-            return [_reply(connection) for _ in commands]
+            connection.send_packed_command([b"".join(portions[0])], check_health=False)
+            for portion, following in zip_longest(portions, portions[1:]):
+                if following is not None:
+                    connection.send_packed_command([b"".join(following)], check_health=False)
+                yield [_reply(connection) for _ in portion]
         except BaseException:
             # What was asked for and not read would be taken for the next answer.
             connection.disconnect()
@@ -313,13 +324,21 @@ class Source:
 
     def read_mostly_finished(self, job_ids: Sequence[str]) -> Found:
         """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole."""
-        ended, whole = {}, []
-        for job_id, reply in zip(job_ids, self._brief.read(job_ids), strict=True):
-            if isinstance(reply, list) and reply[_STATUS] in _FINAL:
-                ended[job_id] = reply
-            else:
-                whole.append(job_id)
-        rows = self._ended_rows(ended)
+        rows: list[JobRow] = []
+        further: dict[str, list[bytes | None]] = {}
+        whole: list[str] = []
+        unread = iter(job_ids)
+        for portion in self._brief.portions(job_ids):
+            ended = {}
+            for reply, job_id in zip(portion, unread, strict=False):
+                if not isinstance(reply, list) or reply[_STATUS] not in _FINAL:
+                    whole.append(job_id)
+                elif self._rows.needs_further(reply):
+                    further[job_id] = reply
+                else:
+                    ended[job_id] = reply
+            rows += self._rows.read(list(ended), list(ended.values()))
+        rows += self._further_rows(further)
         if self._lifetime:
             whole += [row.id for row in rows if not row.created and row.started is None]
             rows = [row for row in rows if row.created or row.started is not None]
@@ -331,14 +350,13 @@ class Source:
         others = self.read(whole)
         return Found(found.rows + others.rows, found.gone + others.gone)
 
-    def _ended_rows(self, brief: dict[str, list[bytes | None]]) -> list[JobRow]:
-        more = [job_id for job_id, reply in brief.items() if self._rows.needs_further(reply)]
-        further = {
-            job_id: brief.pop(job_id) + reply
-            for job_id, reply in zip(more, self._further.read(more), strict=True)
+    def _further_rows(self, brief: Mapping[str, list[bytes | None]]) -> list[JobRow]:
+        listed = {
+            job_id: brief[job_id] + reply
+            for job_id, reply in zip(brief, self._further.read(brief), strict=True)
             if isinstance(reply, list)
         }
-        return [row for each in (brief, further) for row in self._rows.read(list(each), list(each.values()))]
+        return self._rows.read(list(listed), list(listed.values()))
 
     def _job(self, job_id: str, reply: Any) -> Job | None:
         if isinstance(reply, list):
