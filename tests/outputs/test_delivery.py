@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from gnjobs.errors import AnotherWriter
-from gnjobs.outputs.connection import OutputConnection, Refused
+from gnjobs.outputs.connection import Group, OutputConnection, Refused
 from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import OutputWindow
 from tests.support.outputs import KEY, texts
@@ -18,9 +18,9 @@ class Deliverer:
 
     def __init__(self, url: str) -> None:
         self.window = OutputWindow(keep_bytes=10**6)
-        self.connection = OutputConnection(url, KEY)
+        self.connection = OutputConnection(url, KEY, expire=100)
         changed = threading.Condition()
-        self.delivery = OutputDelivery(self.connection, KEY, self.window, changed, max_bytes=0, expire=100)
+        self.delivery = OutputDelivery(self.connection, KEY, self.window, changed, max_bytes=0)
         self.delivery.ensure_connected()
 
     def add(self, *lines: str) -> None:
@@ -42,10 +42,10 @@ def deliverer(server: Server) -> Iterator[Deliverer]:
 
 def store_as_if_by_an_older_connection(server: Server, deliverer: Deliverer) -> None:
     """A server that hung may work off what a connection had sent after its writer gave that connection up."""
-    older = OutputConnection(server.url, KEY)
+    older = OutputConnection(server.url, KEY, expire=100)
     older.open()
     window = deliverer.window
-    older.store(window.group(), 0, window.acknowledged, create=True, keep_from=None, expire=100)
+    list(older.store(iter([Group(window.group(), 0, window.acknowledged, True, None)])))
     older.close()
 
 
@@ -108,3 +108,32 @@ def test_the_last_id_counts_although_its_entry_was_trimmed(server: Server, deliv
         deliverer.add("c")
         deliverer.delivery.deliver()
         assert [entry_id for entry_id, _ in client.xrange(KEY)] == [b"3-0"]
+
+
+def two_groups(deliverer: Deliverer) -> Iterator[Group]:
+    deliverer.add("a", "b")
+    first, second = deliverer.window.group()
+    return iter([Group([first], 0, 0, True, None), Group([second], 0, 1, False, None)])
+
+
+def test_a_group_is_carried_out_only_after_the_one_before_was_taken_in(
+    server: Server, deliverer: Deliverer
+) -> None:
+    stored = deliverer.connection.store(two_groups(deliverer))
+    next(stored)
+    assert texts(server) == ["a"]
+    next(stored)
+    assert texts(server) == ["a", "b"]
+    assert list(stored) == []
+    assert deliverer.connection.is_open
+
+
+def test_a_group_that_travels_behind_a_refused_one_is_never_stored(
+    server: Server, deliverer: Deliverer
+) -> None:
+    groups = two_groups(deliverer)
+    server.client().xadd(KEY, {"at": 1, "kind": "out", "data": "somebody else's"}, id="1-5")
+    with pytest.raises(Refused):
+        list(deliverer.connection.store(groups))
+    assert not deliverer.connection.is_open
+    assert server.client().xlen(KEY) == 1

@@ -1,10 +1,11 @@
 """The one raw connection of a writer: it never reconnects by itself and never sends anything twice."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import redis
 
+from gnjobs.errors import OutputRemoved
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.outputs.window import Batch
 from gnjobs.records.connection import connect, is_wrong_type
@@ -21,6 +22,25 @@ class StreamState(NamedTuple):
     last_id: bytes | None
     run_id: bytes | None
     is_stream: bool = True
+
+
+class Group(NamedTuple):
+    """Batches that are stored together, or not at all.
+
+    `base` is added to their numbers, `after` is the last number stored before them; `create`: the stream is not there
+    yet. `keep_from` is the oldest line that is to stay.
+    """
+
+    batches: Sequence[Batch]
+    base: int
+    after: int
+    create: bool
+    keep_from: int | None
+
+    @property
+    def ids(self) -> list[bytes]:
+        """The ids of its entries."""
+        return [b"%d-0" % (self.base + batch.last) for batch in self.batches]
 
 
 class Refused(Exception):
@@ -45,13 +65,15 @@ class _OneConnection(redis.ConnectionPool):
 class OutputConnection:
     """One connection at a time, to one stream; after an error the next is opened, and asks for the state.
 
-    `client` sends other commands over it, and fails while none is open.
+    `client` sends other commands over it, and fails while none is open. A stream that is made here expires after
+    `expire` seconds.
     """
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(self, url: str, key: str, expire: int) -> None:
         made: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
         self._pool = _OneConnection(made.connection_class, **made.connection_kwargs)
         self._key = key
+        self._expire = expire
         self.client = redis.Redis(connection_pool=self._pool)
 
     @property
@@ -96,45 +118,57 @@ class OutputConnection:
         found = _good(reply)
         return (entry_number(found[0][0]) if found else None) or 1
 
-    def store(
-        self,
-        batches: Sequence[Batch],
-        base: int,
-        after: int,
-        *,
-        create: bool,
-        keep_from: int | None,
-        expire: int,
-    ) -> bool:
-        """Store batches in one transaction; returns False where the stream is gone.
+    def store(self, groups: Iterator[Group]) -> Generator[Group]:
+        """Store groups in turn, each in one transaction, and yield each once every reply to it was good.
 
-        `base` is added to their numbers, `after` is the last number known to be stored, `keep_from` the
-        oldest line that is to stay. Raises `Refused` where anything is not as it should be, entries that
-        follow `after` included: somebody else's, or our own from a connection that was given up.
+        The commands of the next one travel meanwhile, but its `EXEC` is sent only then. Raises `OutputRemoved` where
+        the stream is gone, and `Refused` where anything else is not as it should be, entries that follow `after`
+        included: somebody else's, or our own from a connection that was given up. A run that does not come to its
+        end closes the connection.
         """
-        commands: list[Command] = [("MULTI",), ("XRANGE", self._key, f"{after}-1", "+", "COUNT", 1)]
-        for batch in batches:
-            make: Command = () if create and batch is batches[0] else ("NOMKSTREAM",)
-            trim: Command = ("MINID", "~", keep_from) if keep_from and batch is batches[0] else ()
-            entry_id = b"%d-0" % (base + batch.last)
+        group = next(groups, None)
+        unsent = commands = self._transaction(group)
+        try:
+            while group is not None:
+                following = next(groups, None)
+                coming = self._transaction(following)
+                replies = self._exchange([*unsent, ("EXEC",), *coming], len(commands) + 1)
+                self._check_stored(group, replies)
+                yield group
+                group, commands, unsent = following, coming, []
+        except BaseException:
+            self.close()
+            raise
+
+    def _transaction(self, group: Group | None) -> list[Command]:
+        """The commands that store a group, up to its `EXEC`."""
+        if group is None:
+            return []
+        commands: list[Command] = [("MULTI",), ("XRANGE", self._key, f"{group.after}-1", "+", "COUNT", 1)]
+        for batch, entry_id in zip(group.batches, group.ids, strict=True):
+            is_first = batch is group.batches[0]
+            make: Command = () if group.create and is_first else ("NOMKSTREAM",)
+            trim: Command = ("MINID", "~", group.keep_from) if group.keep_from and is_first else ()
             fields: Command = (_AT, batch.at, _KIND, batch.kind.encode(), _DATA, batch.data)
             commands.append(("XADD", self._key, *make, *trim, entry_id, *fields))
-        if create:
-            commands.append(("EXPIRE", self._key, expire))
-        replies = self._exchange([*commands, ("EXEC",)])
-        following, *ids = _transaction(replies)
+        if group.create:
+            commands.append(("EXPIRE", self._key, self._expire))
+        return commands
+
+    def _check_stored(self, group: Group, replies: list[Any]) -> None:
+        following, *ids = _results(replies)
         if following:
             raise Refused("entries that were not expected follow the last one that was stored")
         if None in ids:
-            return False
-        if ids[: len(batches)] != [b"%d-0" % (base + batch.last) for batch in batches]:
+            raise OutputRemoved(f"{self._key} was removed; nothing more is stored")
+        if ids[: len(group.batches)] != group.ids:
             raise Refused(f"XADD was answered with {ids!r:.200}")
-        return True
 
-    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+    def _exchange(self, commands: Sequence[Command], replies: int | None = None) -> list[Any]:
+        """Send commands and read so many replies, by default all of theirs."""
         connection = self._pool.get_connection()
         connection.send_packed_command([b"".join(connection.pack_commands(commands))], check_health=False)
-        return [_read(connection) for _ in commands]
+        return [_read(connection) for _ in range(len(commands) if replies is None else replies)]
 
 
 def _read(connection: Any) -> Any:
@@ -150,7 +184,7 @@ def _good(reply: Any) -> Any:
     return reply
 
 
-def _transaction(replies: list[Any]) -> list[Any]:
+def _results(replies: list[Any]) -> list[Any]:
     for reply in replies:
         _good(reply)
     results = replies[-1]

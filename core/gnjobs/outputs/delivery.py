@@ -1,16 +1,19 @@
 """The rules by which lines reach the server once, over connections that break and servers that forget."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from threading import Condition
 from time import monotonic
 
 from gnjobs.errors import AnotherWriter, OutputRemoved
-from gnjobs.outputs.connection import OutputConnection, StreamState
+from gnjobs.outputs.connection import Group, OutputConnection, StreamState
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
 from gnjobs.outputs.window import Batch, OutputWindow
 
 _MARKS = 64
+# What else the connection is for comes between two runs.
+_GROUPS_A_RUN = 16
 _ENTRY_OVERHEAD = 32  # bytes that an entry takes beyond its data, roughly
 
 
@@ -56,7 +59,7 @@ class StoredBytes:
 
 
 class OutputDelivery:
-    """Stores the window's batches on the server: one connection, one group at a time.
+    """Stores the window's batches on the server: one connection, one group after the other.
 
     `changed` guards the window. Whatever is raised besides `AnotherWriter` and `OutputRemoved` means: close the
     connection, and try again later.
@@ -70,13 +73,11 @@ class OutputDelivery:
         changed: Condition,
         *,
         max_bytes: int,
-        expire: int,
     ) -> None:
         self._connection = connection
         self._key = key
         self._window = window
         self._changed = changed
-        self._expire = expire
         self._stored = StoredBytes(max_bytes)
         self._base: int | None = None
         self._run_id: bytes | None = None
@@ -101,25 +102,28 @@ class OutputDelivery:
         self._checked = monotonic()
 
     def deliver(self) -> bool:
-        """Store one group of batches; returns whether there was one."""
-        with self._changed:
-            group = self._window.group()
-            acknowledged = self._window.acknowledged
-        if not group or self._base is None:
-            return False
-        stored = self._connection.store(
-            group,
-            self._base,
-            self._base + acknowledged,
-            create=self._create,
-            keep_from=self._stored.keep_from(sum(len(batch.data) for batch in group)),
-            expire=self._expire,
-        )
-        if not stored:
-            raise OutputRemoved(f"{self._key} was removed; nothing more is stored")
-        self._create = False
-        self._acknowledge(group[-1].last)
-        return True
+        """Store what waits, up to a few groups; returns whether there was anything."""
+        has_stored = False
+        with closing(self._connection.store(self._groups())) as stored:
+            for group in stored:
+                self._create = False
+                self._acknowledge(group.batches[-1].last)
+                has_stored = True
+        return has_stored
+
+    def _groups(self) -> Iterator[Group]:
+        """What waits, in groups; each is made while the one before is under way."""
+        base, create, size = self._base, self._create, 0
+        after = self._window.acknowledged
+        for _ in range(_GROUPS_A_RUN):
+            with self._changed:
+                batches = self._window.group(after)
+            if not batches or base is None:
+                return
+            size_before, size = size, sum(len(batch.data) for batch in batches)
+            keep_from = self._stored.keep_from(size_before + size)
+            yield Group(batches, base, base + after, create, keep_from)
+            after, create = batches[-1].last, False
 
     def watch(self) -> None:
         """Look whether the server is still there while something may have to be sent again.

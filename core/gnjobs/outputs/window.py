@@ -117,11 +117,16 @@ class OutputWindow:
             self._parts = []
             self._size = 0
 
-    def group(self) -> list[Batch]:
-        """The oldest batches that wait, as many as go into one transaction; they stay until acknowledged."""
+    def group(self, after: int = 0) -> list[Batch]:
+        """The oldest batches that wait, of those after this number, as many as go into one transaction.
+
+        They stay until they are acknowledged.
+        """
         chosen: list[Batch] = []
         size = 0
         for batch in self.waiting:
+            if batch.last <= after:
+                continue
             size += len(batch.data)
             if chosen and size > GROUP_BYTES:
                 break

@@ -99,14 +99,13 @@ class OutputWriter:
         self._companion = companion
         self._changed = threading.Condition() if companion is None else companion.changed
         self._window = OutputWindow(keep_bytes=max_bytes or MAX_BYTES)
-        self._connection = OutputConnection(url, key)
+        self._connection = OutputConnection(url, key, expire=max(1, int(expire_seconds)))
         self._delivery = OutputDelivery(
             self._connection,
             key,
             self._window,
             self._changed,
             max_bytes=max_bytes,
-            expire=max(1, int(expire_seconds)),
         )
         self._partial: str | None = None
         self._partial_after = 0.0

@@ -29,7 +29,6 @@ from gnjobs.records.uploader import dated
 from gnjobs.text import mask_secrets
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
-
 _ASKED_AT_ONCE: Final = 400
 
 
