@@ -21,8 +21,12 @@
     [agent-starts]                    # in the system's file alone: account → how commands begin that an agent may start
     www-data = ["python3 -m scripts.qc"]
 
-    [expires-after]                   # by prefix: what gn-uploader gives its jobs; tells their start
+    [expires-after]                   # by prefix: what another program gives its jobs; tells their start
     gn-uploader = "1d"
+
+    [layouts.gn3-staging]             # by prefix: how another program lays out its jobs; see core/README.md
+    like = "cmd"                      # begins with the description of another prefix
+    words = { crashed = "error" }
 
 Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, whom it
 does not name is a viewer, and each of its settings wins. The user's own file can only lower her role.
@@ -42,11 +46,13 @@ from gnjobs.errors import ConfigError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, check_id, check_prefix
+from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
 KNOWN: Final = (
     "agent-starts",
     "expires-after",
+    "layouts",
     "on-end",
     "prefix",
     "role",
@@ -72,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
+    layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, tuple[str, ...]] = {}
     trust_sudo_user: bool = False
@@ -118,6 +125,10 @@ class _Reader:
             theme=_text("theme", self._found["theme"]) if "theme" in self._found else None,
             stuck_after=self._lengths("stuck-after"),
             expires_after=self._lengths("expires-after"),
+            layouts={
+                check_prefix(prefix): _layout(prefix, table)
+                for prefix, table in self._table("layouts").items()
+            },
             on_end=_texts("on-end", self._found.get("on-end", [])),
             agent_starts={
                 account: _texts(f"agent-starts.{account}", beginnings)
@@ -212,6 +223,22 @@ def _user(login: str, entry: object) -> UserEntry:
     return UserEntry(tuple(check_id(each, f"user id of {login}") for each in ids), name)
 
 
+def _layout(prefix: str, table: object) -> Layout:
+    """A description: what it says over that of the prefix that it is like, or that ships for its own."""
+    if not isinstance(table, dict):
+        raise ValueError(f"[layouts.{prefix}] must be a table")
+    given = dict(table)
+    like = given.pop("like", prefix)
+    if like not in {prefix, *LAYOUTS}:
+        raise ValueError(f"layouts.{prefix}.like must be one of {', '.join(LAYOUTS)}, not {like!r:.80}")
+    if "expires-after" in given:
+        given["expires-after"] = _length(f"layouts.{prefix}.expires-after", given["expires-after"])
+    try:
+        return msgspec.convert(msgspec.to_builtins(layout_of(like)) | given, Layout)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"layouts.{prefix}: {error}") from error
+
+
 def _length(name: str, length: object) -> float:
     if isinstance(length, bool) or not isinstance(length, str | int | float):
         raise ValueError(f"{name} must be a length of time such as 15m")
@@ -235,7 +262,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
     stuck_after: Mapping[str, float] = {}
-    expires_after: Mapping[str, float] = {}
+    layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, tuple[str, ...]] = {}
     trust_sudo_user: bool = False
@@ -284,11 +311,20 @@ def load_config(path: str | Path | None = None) -> Config:
         users=who.users,
         theme=system.theme or own.theme,
         stuck_after={**own.stuck_after, **system.stuck_after},
-        expires_after={**own.expires_after, **system.expires_after},
+        layouts=_expiring({**own.layouts, **system.layouts}, {**own.expires_after, **system.expires_after}),
         on_end=system.on_end or own.on_end,
         agent_starts=system.agent_starts if _is_roots(SYSTEM_FILE) else {},
         trust_sudo_user=system.trust_sudo_user,
     )
+
+
+def _expiring(layouts: Mapping[str, Layout], expiries: Mapping[str, float]) -> dict[str, Layout]:
+    """The descriptions with the expiries that are set for their prefixes."""
+    expiring = {
+        prefix: msgspec.structs.replace(layouts.get(prefix) or layout_of(prefix), expires_after=seconds)
+        for prefix, seconds in expiries.items()
+    }
+    return {**layouts, **expiring}
 
 
 def _is_roots(path: Path) -> bool:

@@ -117,7 +117,7 @@ class Watch:
             self._deliver,
             prefixes=config.prefixes,
             users=users,
-            lifetimes=config.expires_after,
+            layouts=config.layouts,
             look=_look,
         )
         self.judge = Judge(config.limits)

@@ -64,7 +64,7 @@ class Session:
 
         try:
             return tuple(
-                JobStore.from_url(self.config.url, prefix, lifetime=self.config.expires_after.get(prefix))
+                JobStore.from_url(self.config.url, prefix, layout=self.config.layouts.get(prefix))
                 for prefix in self.config.prefixes
             )
         except ValueError as error:

@@ -97,8 +97,8 @@ class Dashboard(App[None]):
         from gnjobs.store import JobStore
 
         if prefix not in self._stores:
-            lifetime = self.config.expires_after.get(prefix)
-            self._stores[prefix] = JobStore.from_url(self.config.url, prefix, lifetime=lifetime)
+            layout = self.config.layouts.get(prefix)
+            self._stores[prefix] = JobStore.from_url(self.config.url, prefix, layout=layout)
         return self._stores[prefix]
 
     def explain(self, error: BaseException) -> str:

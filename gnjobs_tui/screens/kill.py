@@ -110,13 +110,12 @@ class KillScreen(ModalScreen[None]):
         from redis.exceptions import RedisError
 
         from gnjobs.errors import GnjobsError
-        from gnjobs.records.uploader import is_foreign
 
         target = self._targets[0]
         try:
             store = self.dashboard.store_under(target.prefix)
             snapshot, job = store.processes(target.job_id), store.get(target.job_id)
-            self.post_message(self.Looked(what_ends(target, snapshot, store.now(), is_foreign(job))))
+            self.post_message(self.Looked(what_ends(target, snapshot, store.now(), job.is_foreign)))
         except (GnjobsError, RedisError, OSError) as error:
             self.post_message(self.Looked([[Cell(self.dashboard.explain(error), "error")]]))
 

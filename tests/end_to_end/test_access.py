@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from click.testing import CliRunner, Result
@@ -14,6 +15,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import login_name
 from gnjobs.records.acl import AclRole, commands_of
 from gnjobs.records.actor import Actor
+from gnjobs.records.layouts import UPLOADER
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.access import Guarded
@@ -109,7 +111,9 @@ def look_at_everything(url: str, filled: dict[str, str]) -> None:
     assert do(url, "show", filled["parent"][:8]).exit_code == 0
     assert do(url, "wait", filled["parent"]).exit_code == 0
     assert do(url, "logs", "-f", filled["parent"]).exit_code == 0
-    with loaded_mirror(url, lifetimes={KEYS.prefix: 1e6}) as mirror:
+    with loaded_mirror(
+        url, layouts={KEYS.prefix: msgspec.structs.replace(UPLOADER, expires_after=1e6)}
+    ) as mirror:
         assert set(filled.values()) <= {row.id for row in mirror.rows().values()}
         assert mirror.state == "live"
     with Terminal(gnjobs(), 120, 40, environment(url)) as terminal:

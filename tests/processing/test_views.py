@@ -12,8 +12,8 @@ from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Report
 from gnjobs.processing.view import JobView
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.foreign import SHORTEST_REST
 from gnjobs.records.keys import CHILD_FIELD, Keys
-from gnjobs.records.uploader import SHORTEST_REST
 from gnjobs.store import JobStore
 
 JOB = "job-1"

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gnjobs.outputs.lines import Line
-from gnjobs.records.keys import ForeignKey, Keys
+from gnjobs.records.foreign import Part, parse_part, part_key
+from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from gnjobs.watch.watcher import Watcher
 from tests.support.servers import Server
@@ -58,10 +59,10 @@ def test_its_outputs_are_read_down_to_each_error_object(finished: tuple[JobStore
 def test_keys_of_files_with_any_name_are_split_and_joined() -> None:
     keys = Keys()
     for file in ("a b:c.tsv", "é\udcff", "metadata:x", ":"):
-        part = ForeignKey("phenose", "errors", file)
-        assert keys.parse_foreign("j", keys.foreign("j", part)) == part
-    assert keys.parse_foreign("j", "gn-uploader:jobs:other:geno:errors:f") is None
-    assert keys.parse_foreign("j", keys.child_output("j", "errors")) is None
+        part = Part("phenose", "errors", file)
+        assert parse_part(keys, "j", part_key(keys, "j", part)) == part
+    assert parse_part(keys, "j", "gn-uploader:jobs:other:geno:errors:f") is None
+    assert parse_part(keys, "j", keys.child_output("j", "errors")) is None
 
 
 def test_jobs_that_no_index_lists_are_found_once_among_other_keys(server: Server) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import redis
 
-from gnjobs.records.keys import CHILD_FIELD, ForeignKey, Keys
+from gnjobs.records.foreign import Part, part_key
+from gnjobs.records.keys import CHILD_FIELD, Keys
 
 KEYS = Keys()
 USER, CHILD = "jsmith", "child"
@@ -27,9 +28,9 @@ JOB_KEYS: dict[str, Callable[[str], str]] = {
     "control": KEYS.control,
     "child": lambda job_id: KEYS.child(job_id, CHILD),
     "child-output": lambda job_id: KEYS.child_output(job_id, CHILD),
-    "foreign-errors": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "errors", "f.tsv")),
-    "foreign-logs": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "logs", "f.tsv")),
-    "foreign-metadata": lambda job_id: KEYS.foreign(job_id, ForeignKey("geno", "metadata", "f.tsv")),
+    "foreign-errors": lambda job_id: part_key(KEYS, job_id, Part("geno", "errors", "f.tsv")),
+    "foreign-logs": lambda job_id: part_key(KEYS, job_id, Part("geno", "logs", "f.tsv")),
+    "foreign-metadata": lambda job_id: part_key(KEYS, job_id, Part("geno", "metadata", "f.tsv")),
 }
 
 INDEXES: dict[str, str] = {

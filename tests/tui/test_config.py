@@ -59,7 +59,7 @@ def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) 
     assert config.url == "redis://:secret@db1/0"
     assert config.prefixes == ("gn-uploader", "gnqc")
     assert config.limits.stuck_by_type == {"insert": 3600}
-    assert config.expires_after == {"gnqc": 86400}
+    assert config.layouts["gnqc"].expires_after == 86400
     assert config.overridden(prefixes=("other",)).prefixes == ("other",)
 
 

@@ -288,7 +288,7 @@ class _Kill:
         return StopRequest(self.by, self.reason, self.store.now())
 
     def _end_here(self) -> Iterator[KillStep]:
-        """Do the supervisor's work, or end what gn-uploader started itself."""
+        """Do the supervisor's work, or end what another program started."""
         if self.child is None and self.job.supervisor_pid is not None and self._may_act():
             self._announce()
         yield from self._local.steps()

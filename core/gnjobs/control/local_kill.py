@@ -51,9 +51,9 @@ class LocalKill:
         return bool(found.processes or (self._job.left_running and found.hidden))
 
     def steps(self) -> Iterator[KillStep]:
-        """End the child, the job and its frozen supervisor, or what gn-uploader started itself; yields each step."""
+        """End the child, the job and its frozen supervisor, or what another program started; yields each step."""
         if self._job.supervisor_pid is None:
-            yield from self._end_uploader_job()
+            yield from self._end_foreign_job()
         elif self._child is not None:
             yield from kill_child(
                 self._store,
@@ -95,11 +95,11 @@ class LocalKill:
             end_processes(lambda: supervisor_process(supervisor, self._job.id), grace=0.0)
         )
 
-    def _end_uploader_job(self) -> Iterator[KillStep]:
-        """End what gn-uploader started itself; this host is all that can be looked at."""
+    def _end_foreign_job(self) -> Iterator[KillStep]:
+        """End what another program started; this host is all that can be looked at."""
 
         def find() -> Found:
-            return worker_processes_of(self._job.id) or processes_of(self._job.id)
+            return worker_processes_of(self._job, self._store.keys) or processes_of(self._job.id)
 
         if find():
             yield from self._end_job(find)

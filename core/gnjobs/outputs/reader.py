@@ -19,8 +19,8 @@ from gnjobs.outputs.streams import (
 from gnjobs.outputs.texts import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Child
+from gnjobs.records.foreign import STDERR_CHILD
 from gnjobs.records.reading import Records
-from gnjobs.records.uploader import STDERR_CHILD
 from gnjobs.records.values import encode_text
 
 _LINES_AT_ONCE: Final = 5000
@@ -229,15 +229,13 @@ def _last_line(records: Records, job_id: str, child: Child) -> int | None:
 
 def open_output(records: Records, job_id: str, child_id: str | None = None) -> OutputReader:
     """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
-    record = records.keys.job(job_id)
+    record, layout = records.keys.job(job_id), records.keys.layout
     if child_id == STDERR_CHILD:
-        return OutputReader(records.client, record, "stderr")
+        return OutputReader(records.client, record, layout.output_field("stderr"))
     if child_id is None:
-        key = records.keys.output(job_id)
-        is_field = not records.client.exists(key) and records.read(records.client.hexists, record, "stdout")
-        return (
-            OutputReader(records.client, record, "stdout") if is_field else OutputReader(records.client, key)
-        )
+        key, field = records.keys.output(job_id), layout.output_field("stdout")
+        is_field = not records.client.exists(key) and records.read(records.client.hexists, record, field)
+        return OutputReader(records.client, record, field) if is_field else OutputReader(records.client, key)
     key = records.child(job_id, child_id).output_key or ""
     if not records.keys.owns(job_id, key):
         raise NoSuchChild(f"the output of child {child_id} lies outside its job, so it is not opened")

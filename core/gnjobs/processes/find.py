@@ -1,8 +1,11 @@
 """Finds the processes of a job: by the mark in their environment, and by descent where a mark was lost."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
+
+import msgspec
 
 from gnjobs.processes.host import account_name, login_name, user_id
 from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
@@ -20,11 +23,12 @@ from gnjobs.processes.table import (
 )
 from gnjobs.records import values
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.keys import Keys
+from gnjobs.records.layouts import ID, PREFIX
 from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
-WORKER_MODULE = "scripts.worker"
 
 
 def processes_of(
@@ -47,24 +51,55 @@ def processes_of(
     )
 
 
-def worker_processes_of(job_id: str) -> Found:
-    """Find the processes of a job that gn-uploader started itself.
+_ABOVE: Final = " > "
+_COMMAND: Final = "<command>"
 
-    They are its worker, `… scripts.worker <redis-url> <prefix> <job-id>` with the job id as a word of its own, and
-    what descends from it.
+
+def worker_processes_of(job: Job, keys: Keys) -> Found:
+    """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
+
+    The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
+    words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
+    started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
     """
     view = ProcessView()
-    roots = [pid for pid in view.table if pid not in view.spared and _is_worker(read_command(pid), job_id)]
-    wanted: dict[int, str | None] = dict.fromkeys(roots)
-    wanted |= {pid: None for pid, _ in descendants(view.table, roots) if pid not in view.spared}
-    return _describe(view, wanted)
+    found: dict[int, str | None] = {}
+    doubted: list[int] = []
+    for pattern in keys.layout.workers:
+        roots = [pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys)]
+        if len(roots) > 1 and ID not in pattern:
+            doubted += roots
+        else:
+            found |= dict.fromkeys(roots)
+    found |= {pid: None for pid, _ in descendants(view.table, list(found)) if pid not in view.spared}
+    why = "runs the command of this job, as other processes do: whose it is can't be told"
+    hidden = tuple((pid, why) for pid in doubted if pid not in found)
+    return msgspec.structs.replace(_describe(view, found), hidden=hidden)
 
 
-def _is_worker(command: list[str], job_id: str) -> bool:
-    if WORKER_MODULE not in command:
+def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys) -> bool:
+    above, _, own = pattern.rpartition(_ABOVE)
+    if not _pattern(own, job, keys).fullmatch(_joined(read_command(pid))):
         return False
-    arguments = command[command.index(WORKER_MODULE) + 1 :]
-    return len(arguments) == 3 and arguments[2] == job_id
+    return not above or bool(
+        _pattern(above, job, keys).fullmatch(_joined(read_command(view.table[pid].parent)))
+    )
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "".join(f"{word}\0" for word in words if word)
+
+
+def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
+    """The expression for a whole command line, each of whose words ends with a NUL."""
+    command = _joined(values.command_words(job.command))
+    if pattern.startswith(_COMMAND) and not command:
+        return re.compile(r"(?!)")
+    known = {ID: f"{job.id}\0", PREFIX: f"{keys.jobs}\0", _COMMAND: command}
+    special = {"*": r"[^\x00]+\x00", "...": r"(?:[^\x00]+\x00)*"}
+    words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in pattern.split()]
+    before = "" if pattern.startswith(_COMMAND) else special["..."]
+    return re.compile(before + "".join(words))
 
 
 def is_supervisor(pid: int | None, started: int | None, job_id: str, *, unreadable: bool = True) -> bool:

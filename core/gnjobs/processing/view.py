@@ -19,10 +19,10 @@ from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import Report
 from gnjobs.processing.running import Portion, RunningProcessor
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.foreign import PartFinder
 from gnjobs.records.indexes import usual_run
 from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING, RUNNING
-from gnjobs.records.uploader import PartFinder
 
 _CHUNK = 2500  # a stop is noticed behind each
 _CHILDREN_AT_ONCE = 100

@@ -16,7 +16,7 @@ from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.text import mask_secrets
 
-Fields = Mapping[bytes, bytes]
+Fields = Mapping[bytes, bytes] | Mapping[str, bytes]
 Reader = Callable[[bytes | str | None], Any]
 
 
@@ -149,12 +149,12 @@ class Listed(msgspec.Struct, frozen=True):
 class Job(Listed, frozen=True, kw_only=True):
     """One job's record; None where nothing readable is stored.
 
-    `estimated_start` is stored nowhere: see `records.uploader.dated`. `raw` holds the fields that are none of ours
-    and those that can't be read, which `unreadable` names.
+    `estimated_start` and `is_foreign` are stored nowhere: see `records.foreign`. `raw` holds the fields that are none
+    of ours and those that can't be read, which `unreadable` names.
     """
 
     id: str
-    label: Annotated[Text, Stored(_CREATOR, "What to call the job.", json=True)] = None
+    label: Annotated[Text, Stored(_CREATOR, "What to call the job.", alias="filename", json=True)] = None
     command: Annotated[Text, Stored(_CREATOR, "The command line, quoted for a shell.", json=True)] = None
     created: Annotated[
         Moment, Stored(_CREATOR, "When the job was created, by the server's clock.", json=True)
@@ -223,6 +223,7 @@ class Job(Listed, frozen=True, kw_only=True):
         Moment, Stored("agent, once", "When the agent found that the supervisor was gone.")
     ] = None
     estimated_start: float | None = None
+    is_foreign: bool = False
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
 
@@ -238,8 +239,8 @@ class Job(Listed, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """What to call the job: its label, else the file it is about, else its command, else its id."""
-        return self.label or self.raw.get("filename") or mask_secrets(self.command or "") or self.id
+        """What to call the job: its label, else its command, else its id."""
+        return self.label or mask_secrets(self.command or "") or self.id
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,14 +314,12 @@ ROW_FIELDS: Final = _table(Listed)
 ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
 MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
-MIRROR_FIELD: Final = "mirror-output"  # in a record of gn-uploader's that a supervisor of ours runs
-FILENAME_FIELD: Final = "filename"  # gn-uploader's name for what a job is about
+MIRROR_FIELD: Final = "mirror-output"  # in a record of another program's that a supervisor of ours runs
 
 # What lists read by HMGET of a job that has not ended.
 LIST_FIELDS: Final = (
     *(name for name, field in JOB_FIELDS.items() if field.stored.listed),
     *ALIASES,
-    FILENAME_FIELD,
 )
 
 

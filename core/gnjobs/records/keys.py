@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from gnjobs.errors import InvalidName
+from gnjobs.records.layouts import LAYOUTS, OWN_KEY, Layout, layout_of
 
 DEFAULT_PREFIX = "gn-uploader"
 RESERVED_IDS = frozenset({"output", "control", "answers", "children", "processes"})
@@ -22,7 +23,6 @@ KeyPart = Literal["everything", "jobs", "user-jobs", "user-requests", "host-agen
 
 _PATTERNS: dict[KeyPart, str] = {
     "everything": ":*",
-    "jobs": ":jobs:*",
     "user-jobs": ":users:*:jobs",
     "user-requests": ":users:*:requests",
     "host-agent": ":hosts:*:agent",
@@ -30,14 +30,6 @@ _PATTERNS: dict[KeyPart, str] = {
 }
 
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "answers", "foreign"]
-
-
-class ForeignKey(NamedTuple):
-    """A key that a gn-uploader QC worker made inside a job: `<section>:<kind>:<file>`."""
-
-    section: str
-    kind: Literal["errors", "logs", "metadata"]
-    file: str
 
 
 class JobKey(NamedTuple):
@@ -83,21 +75,25 @@ def check_prefix(text: str) -> str:
 
 
 class Keys:
-    """The key names under one prefix; methods check the ids that they are given."""
+    """The key names under one prefix, whose jobs are laid out as described; methods check the ids that they are given.
 
-    def __init__(self, prefix: str = DEFAULT_PREFIX) -> None:
+    Without a `layout` it is the one that ships for the prefix.
+    """
+
+    def __init__(self, prefix: str = DEFAULT_PREFIX, layout: Layout | None = None) -> None:
         self.prefix = check_prefix(prefix)
+        self.layout = layout or layout_of(self.prefix)
         self.jobs = f"{self.prefix}:jobs"
         self.unfinished = f"{self.prefix}:unfinished"
         self.users = f"{self.prefix}:users"
         self.hosts = f"{self.prefix}:hosts"
         self.events = f"{self.prefix}:events"
         self.admin_requests = f"{self.prefix}:admins:requests"
-        self.jobs_namespace = f"{self.jobs}:"
+        self.jobs_namespace = self.layout.namespace(self.prefix)
 
     def pattern(self, part: KeyPart) -> str:
         """The glob for an ACL that matches every key of one sort."""
-        return f"{self.prefix}{_PATTERNS[part]}"
+        return f"{self.jobs_namespace}*" if part == "jobs" else f"{self.prefix}{_PATTERNS[part]}"
 
     def __repr__(self) -> str:
         return f"Keys({self.prefix!r})"
@@ -148,27 +144,15 @@ class Keys:
 
     def owns(self, job_id: str, key: str) -> bool:
         """Tell whether the key lies inside the job's own namespace, so that it may be opened for it."""
-        return key.startswith(f"{self.job(job_id)}:")
+        return key.startswith(self.inside(job_id))
 
-    def foreign(self, job_id: str, part: ForeignKey) -> str:
-        """The key of one of gn-uploader's lists and hashes inside a job; file names may contain anything."""
-        return f"{self.job(job_id)}:{part.section}:{part.kind}:{part.file}"
-
-    def parse_foreign(self, job_id: str, key: str) -> ForeignKey | None:
-        """Split a key inside a job as gn-uploader builds it, or return None."""
-        if not self.owns(job_id, key):
-            return None
-        match key.removeprefix(f"{self.job(job_id)}:").split(":", 2):
-            case [section, ("errors" | "logs" | "metadata") as kind, file] if (
-                file and section not in RESERVED_IDS | {""}
-            ):
-                return ForeignKey(section, kind, file)
-            case _:
-                return None
+    def inside(self, job_id: str) -> str:
+        """What every key inside the job begins with, except its record."""
+        return f"{self.job(job_id)}:"
 
     def scan_pattern(self, job_id: str | None = None) -> str:
         """The glob that matches every key of every job, or every key inside one job."""
-        inside = self.jobs_namespace if job_id is None else f"{self.job(job_id)}:"
+        inside = self.jobs_namespace if job_id is None else self.inside(job_id)
         return re.sub(r"([\[\]*?\\^])", r"\\\1", inside) + "*"
 
     def parse(self, key: str) -> JobKey | None:
@@ -212,13 +196,14 @@ class Keys:
 
 def child_id_of_output(key: str) -> tuple[Keys, str, str]:
     """Split a child's output key into its prefix's keys, job id and child id; raise `InvalidName`."""
-    parts = key.rsplit(":", 5)
-    match parts:
-        case [prefix, "jobs", job_id, "children", child_id, "output"]:
-            keys = Keys(prefix)
-            return keys, check_id(job_id, "job id"), check_id(child_id, "child id")
-        case _:
-            raise InvalidName(f"{key!r:.200} is not the output key of a child")
+    record, _, child_id = key.removesuffix(":output").rpartition(":children:")
+    described = [Keys(prefix) for prefix, layout in LAYOUTS.items() if layout.key != OWN_KEY]
+    prefix, is_ours, _ = record.rpartition(":jobs:")
+    for keys in [*described, *([Keys(prefix)] if is_ours else [])]:
+        job_id = record.removeprefix(keys.jobs_namespace)
+        if is_id(job_id) and is_id(child_id) and keys.child_output(job_id, child_id) == key:
+            return keys, job_id, child_id
+    raise InvalidName(f"{key!r:.200} is not the output key of a child")
 
 
 def child_ids(labels: Iterable[str], taken: Iterable[str] = ()) -> list[str]:

@@ -8,17 +8,19 @@ import redis
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.connection import connect, is_wrong_type, readable
-from gnjobs.records.fields import (
-    ALIASES,
-    JOB_FIELDS,
-    LIST_FIELDS,
-    TOKEN_FIELD,
-    Child,
-    Job,
-    read_job,
-    read_job_list,
-)
+from gnjobs.records.fields import Child, Job
 from gnjobs.records.fields import read_child as understand_child
+from gnjobs.records.foreign import (
+    PartFinder,
+    dated,
+    known_names,
+    list_names,
+    part_key,
+    part_of,
+    read_listed,
+    read_parts,
+    read_record,
+)
 from gnjobs.records.indexes import (
     Cursor,
     Page,
@@ -29,12 +31,10 @@ from gnjobs.records.indexes import (
     unindexed_ids,
 )
 from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id
-from gnjobs.records.uploader import PartFinder, dated, is_foreign, part_of
-from gnjobs.records.uploader import read_children as read_foreign_children
+from gnjobs.records.layouts import Layout
 
 MOST_FIELDS: Final = 5000
 LARGEST_EXTRA: Final = 256 * 1024
-_KNOWN: Final = (*JOB_FIELDS, *ALIASES, TOKEN_FIELD)
 _CHUNK: Final = 500
 SHORTEST_BEGINNING: Final = 4
 _MOST_CANDIDATES: Final = 1000
@@ -46,27 +46,29 @@ def fetch_job(client: redis.Redis, keys: Keys, job_id: str) -> Job | None:
     Fields that are none of ours are fetched where there are at most 5000 fields; instead of one that is larger than
     256 KiB (an output, which has its own reader) its size is told.
     """
-    key = keys.job(job_id)
+    key, known = keys.job(job_id), known_names(keys.layout)
     pipe = client.pipeline(transaction=False)
     pipe.hlen(key)
-    pipe.hmget(key, _KNOWN)
+    pipe.hmget(key, known)
     count, listed = (readable(reply) for reply in pipe.execute(raise_on_error=False))
     if count is None:
         return Job(id=job_id)
-    fields = _present(listed, _KNOWN)
+    fields = _present(listed, known)
     if len(fields) < count <= MOST_FIELDS:
         fields |= _fetch_extra(client, key, fields)
-    return read_job(job_id, fields) if count else None
+    return read_record(keys.layout, job_id, fields) if count else None
 
 
-def _present(listed: Sequence[bytes | None], names: Sequence[str | bytes]) -> dict[bytes, bytes]:
-    encoded = (name if isinstance(name, bytes) else name.encode() for name in names)
-    return {name: value for name, value in zip(encoded, listed, strict=True) if value is not None}
+def _present(listed: Sequence[bytes | None], names: Sequence[str | bytes]) -> dict[str, bytes]:
+    texts = (values.text(name) or "" for name in names)
+    return {name: value for name, value in zip(texts, listed, strict=True) if value is not None}
 
 
-def _fetch_extra(client: redis.Redis, key: str, known: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+def _fetch_extra(client: redis.Redis, key: str, known: Mapping[str, bytes]) -> dict[str, bytes]:
     found: Any = client.hkeys(key)
-    names = [name for name in found if name not in known and not name.startswith(CHILD_FIELD.encode())]
+    names = [
+        name for name in found if not name.startswith(CHILD_FIELD.encode()) and values.text(name) not in known
+    ]
     if not names:
         return {}
     pipe = client.pipeline(transaction=False)
@@ -76,17 +78,20 @@ def _fetch_extra(client: redis.Redis, key: str, known: Mapping[bytes, bytes]) ->
     small = [name for name in names if sizes[name] <= LARGEST_EXTRA]
     listed: Any = client.hmget(key, small) if small else []
     large = {name: b"(%d bytes)" % size for name, size in sizes.items() if size > LARGEST_EXTRA}
-    return _present(listed, small) | large
+    return _present(listed, small) | _present(list(large.values()), list(large))
 
 
 def fetch_listed(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[Job | None]:
     """Fetch the list fields of many records in one pipeline; None where there is no record."""
+    names = list_names(keys.layout)
     pipe = client.pipeline(transaction=False)
     for job_id in job_ids:
-        pipe.hmget(keys.job(job_id), LIST_FIELDS)
+        pipe.hmget(keys.job(job_id), names)
     replies = pipe.execute(raise_on_error=False)
     return [
-        Job(id=job_id) if (listed := readable(reply)) is None else read_job_list(job_id, listed)
+        Job(id=job_id)
+        if (listed := readable(reply)) is None
+        else read_listed(keys.layout, job_id, names, listed)
         for job_id, reply in zip(job_ids, replies, strict=True)
     ]
 
@@ -130,21 +135,20 @@ def fetch_child_hashes(
 
 
 class Records:
-    """Reads the records under one prefix. Errors of the connection are redis-py's and pass through.
+    """Reads the records under one prefix. Errors of the connection are redis-py's and pass through."""
 
-    `lifetime` is the expiry in seconds that another program gives its jobs, where it is known: see `records.uploader`.
-    """
-
-    def __init__(self, client: redis.Redis, keys: Keys, url: str, lifetime: float | None = None) -> None:
+    def __init__(self, client: redis.Redis, keys: Keys, url: str) -> None:
         self.client = client
         self.keys = keys
         self.url = url
-        self._lifetime = lifetime
 
     @classmethod
-    def from_url(cls, url: str, prefix: str = DEFAULT_PREFIX, *, lifetime: float | None = None) -> Self:
-        """Make a store for a `redis://`, `rediss://` or `unix://` URL; connects when it is first used."""
-        return cls(connect(url), Keys(prefix), url, lifetime)
+    def from_url(cls, url: str, prefix: str = DEFAULT_PREFIX, *, layout: Layout | None = None) -> Self:
+        """Make a store for a `redis://`, `rediss://` or `unix://` URL; connects when it is first used.
+
+        `layout` describes the jobs that other programs keep under the prefix, where it is not the one that ships.
+        """
+        return cls(connect(url), Keys(prefix, layout), url)
 
     def now(self) -> float:
         """The server's time in unix seconds."""
@@ -156,18 +160,14 @@ class Records:
         job = fetch_job(self.client, self.keys, job_id)
         if job is None:
             raise NoSuchJob(f"there is no job {job_id}")
-        return self._dated([job])[0]
+        return dated(self.client, self.keys, [job])[0]
 
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""
         found = fetch_listed(self.client, self.keys, job_ids)
-        known = {job.id: job for job in self._dated([job for job in found if job is not None])}
+        there = [job for job in found if job is not None]
+        known = {job.id: job for job in dated(self.client, self.keys, there)}
         return [known.get(job_id) for job_id in job_ids]
-
-    def _dated(self, jobs: list[Job]) -> list[Job]:
-        if self._lifetime is None:
-            return jobs
-        return dated(self.client, self.keys, jobs, self._lifetime)
 
     def page(
         self,
@@ -190,7 +190,7 @@ class Records:
     def unindexed(
         self, user: str | None = None, looked: Callable[[int], None] = lambda _: None
     ) -> Iterator[Job]:
-        """Find the jobs that no index lists, as gn-uploader makes them, in no order, searching the whole server.
+        """Find the jobs that no index lists, as other programs make them, in no order, searching the whole server.
 
         `looked` is told now and then about how many keys were looked at.
         """
@@ -228,14 +228,13 @@ class Records:
         return fetch_children(self.client, self.keys, job_id)
 
     def all_children(self, job_id: str, finder: PartFinder | None = None) -> list[Child]:
-        """Read all children of a job; of one that gn-uploader wrote, also what its workers left below its key.
+        """Read all children of a job; of one that another program wrote, also what its processes left below its key.
 
         A `finder` that is passed again searches the server less often.
         """
         children = sorted(self.children(job_id), key=lambda child: child.id)
-        if not children and is_foreign(job := self.get(job_id)):
-            return list(read_foreign_children(self.client, self.keys, job, finder))
-        return children
+        job = self.get(job_id)
+        return children + list(read_parts(self.client, self.keys, job, finder) if job.is_foreign else ())
 
     def child(self, job_id: str, child_id: str) -> Child:
         """Read one child; raises `NoSuchChild`."""
@@ -248,10 +247,10 @@ class Records:
         return next(fetch_child_hashes(self.client, self.keys, job_id, {child_id: output_key}))
 
     def _foreign_child(self, job_id: str, child_id: str) -> Child:
-        part = part_of(child_id)
+        part = part_of(self.keys, child_id)
         if part is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
-        return Child(id=child_id, output_key=self.keys.foreign(job_id, part))
+        return Child(id=child_id, output_key=part_key(self.keys, job_id, part))
 
     @staticmethod
     def read(command: Callable[..., Any], *arguments: str) -> Any:

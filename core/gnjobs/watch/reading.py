@@ -14,18 +14,16 @@ from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import (
     ALIASES,
-    FILENAME_FIELD,
     JOB_FIELDS,
-    LIST_FIELDS,
     ROW_FIELDS,
     Job,
     Reader,
     children_summary,
-    read_job_list,
 )
+from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import Keys
+from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
-from gnjobs.records.uploader import dated
 from gnjobs.text import mask_secrets
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
@@ -132,10 +130,10 @@ _LONGEST_REMEMBERED: Final = 80
 # What is read of every job first, then what the row of one that has ended may need besides.
 BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary")
 FURTHER_FIELDS: Final = (
-    *ALIASES, FILENAME_FIELD, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
+    *ALIASES, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
 )  # fmt: skip
 _STATUS: Final = BRIEF_FIELDS.index("status")
-_always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ("label", *ALIASES.values())))
+_always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ALIASES.values()))
 _SUCCESS: Final = SUCCESS.encode()
 _FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
 
@@ -235,10 +233,10 @@ _SAYING: Final = ("message", "error", "stop-by", "stop-reason", "signal", "exit-
 
 
 def _labels(stored: _Columns, job_ids: Sequence[str]) -> Iterable[str]:
-    found = zip(stored["label"], stored[FILENAME_FIELD], stored["command"], job_ids, strict=True)
+    found = zip(stored["label"], stored["command"], job_ids, strict=True)
     return (
-        (values.text(label or filename) or mask_secrets(values.text(command) or "") or job_id)[:LONGEST_TEXT]
-        for label, filename, command, job_id in found
+        (values.text(label) or mask_secrets(values.text(command) or "") or job_id)[:LONGEST_TEXT]
+        for label, command, job_id in found
     )
 
 
@@ -266,10 +264,7 @@ class Found(NamedTuple):
 
 
 class Source:
-    """Reads rows of the jobs under one prefix; `users` limits them to those of some users.
-
-    `lifetime` is the expiry in seconds of jobs that record no time, where it is known.
-    """
+    """Reads rows of the jobs under one prefix; `users` limits them to those of some users."""
 
     def __init__(
         self,
@@ -278,17 +273,22 @@ class Source:
         *,
         key_prefix: str = "",
         users: frozenset[str] | None = None,
-        lifetime: float | None = None,
     ) -> None:
         self.client = client
         self.keys = keys
         self.events = keys.events.encode()
         self.users = users
-        self._lifetime = lifetime
         self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
         self._brief = RecordPipeline(client, keys, BRIEF_FIELDS)
         self._further = RecordPipeline(client, keys, FURTHER_FIELDS)
-        self._whole = RecordPipeline(client, keys, LIST_FIELDS)
+        self._names = list_names(keys.layout)
+        self._whole = RecordPipeline(client, keys, self._names)
+
+    @property
+    def _whole_without_time(self) -> bool:
+        """Whether more is known of a job that has no time among gnjobs' fields: from its expiry, or other fields."""
+        layout = self.keys.layout
+        return bool(layout.expires_after or layout.fields or layout.json or layout.id_time)
 
     def key(self, job_id: str) -> str:
         """Name the row of a job in the catalogue."""
@@ -316,7 +316,7 @@ class Source:
                 self._job(job_id, reply) for job_id, reply in zip(ids, self._whole.read(ids), strict=True)
             ]
             known = [job for job in jobs if job is not None]
-            rows = {job.id: self._row(job) for job in dated(self.client, self.keys, known, self._lifetime)}
+            rows = {job.id: self._row(job) for job in dated(self.client, self.keys, known)}
             for job_id in ids:
                 self._keep(found, self.key(job_id), rows.get(job_id))
         return found
@@ -338,7 +338,7 @@ class Source:
                     ended[job_id] = reply
             rows += self._rows.read(list(ended), list(ended.values()))
         rows += self._further_rows(further)
-        if self._lifetime:
+        if self._whole_without_time:
             whole += [row.id for row in rows if not row.created and row.started is None]
             rows = [row for row in rows if row.created or row.started is not None]
         found = Found(rows, [])
@@ -359,7 +359,7 @@ class Source:
 
     def _job(self, job_id: str, reply: Any) -> Job | None:
         if isinstance(reply, list):
-            return read_job_list(job_id, reply)
+            return read_listed(self.keys.layout, job_id, self._names, reply)
         return Job(id=job_id) if is_wrong_type(reply) else None
 
     def _row(self, job: Job) -> JobRow:
@@ -376,17 +376,11 @@ def make_sources(
     client: redis.Redis,
     prefixes: Iterable[str],
     users: frozenset[str] | None = None,
-    lifetimes: Mapping[str, float] | None = None,
+    layouts: Mapping[str, Layout] | None = None,
 ) -> list[Source]:
     """Make a source for each prefix; only the rows of the first are named by their ids alone."""
-    every = [Keys(prefix) for prefix in prefixes]
+    every = [Keys(prefix, (layouts or {}).get(prefix)) for prefix in prefixes]
     return [
-        Source(
-            client,
-            keys,
-            key_prefix=f"{keys.prefix}:" if number else "",
-            users=users,
-            lifetime=(lifetimes or {}).get(keys.prefix),
-        )
+        Source(client, keys, key_prefix=f"{keys.prefix}:" if number else "", users=users)
         for number, keys in enumerate(every)
     ]

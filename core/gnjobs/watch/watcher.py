@@ -17,6 +17,7 @@ from gnjobs.watch.rows import Change, FeedState
 if TYPE_CHECKING:
     import redis
 
+    from gnjobs.records.layouts import Layout
     from gnjobs.watch.reading import Source
 
 
@@ -26,8 +27,9 @@ REPLY_TIMEOUT = 2.0
 class Watcher:
     """Watches all jobs under some prefixes, or those of some users, and comes back by itself when Redis does.
 
-    `look` finds a job's processes on this host when it is asked by `look_at`. redis is imported in the thread, so that
-    a dashboard need not wait for it. Every method returns at once, `stop` within a second or so.
+    `layouts` describes prefixes whose descriptions do not ship. `look` finds a job's processes on this host when it is
+    asked by `look_at`. redis is imported in the thread, so that a dashboard need not wait for it. Every method returns
+    at once, `stop` within a second or so.
     """
 
     def __init__(
@@ -37,14 +39,14 @@ class Watcher:
         *,
         prefixes: Iterable[str] = (DEFAULT_PREFIX,),
         users: Collection[str] | None = None,
-        lifetimes: Mapping[str, float] | None = None,
+        layouts: "Mapping[str, Layout] | None" = None,
         look: Look | None = None,
     ) -> None:
         self._url = url
         self._deliver = deliver
         self._prefixes = tuple(check_prefix(prefix) for prefix in prefixes)
         self._users = None if users is None else frozenset(users)
-        self._lifetimes = lifetimes
+        self._layouts = layouts
         self._look = look
         self._requests = WatchRequests()
         self._server_time = time.time() - time.monotonic()
@@ -91,7 +93,7 @@ class Watcher:
         self._tell(FeedState("connecting", "", time.time()))
         try:
             with connect(self._url, reply_timeout=REPLY_TIMEOUT, retries=0) as client:
-                self._watch(client, make_sources(client, self._prefixes, self._users, self._lifetimes))
+                self._watch(client, make_sources(client, self._prefixes, self._users, self._layouts))
         except ValueError as error:
             self._tell(FeedState("away", str(error), time.time()))
         finally:
