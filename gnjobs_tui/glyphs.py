@@ -33,7 +33,17 @@ ASCII_FORMS = str.maketrans(
 
 
 def glyphs_of_terminal() -> Glyphs:
-    """The set for this terminal: ASCII where the locale is not UTF-8 or `TERM` is `linux`."""
+    """The set for this terminal: ASCII where the locale is not UTF-8 or `TERM` is `linux`.
+
+    With `LC_ALL=C` Python writes UTF-8 all the same, and asks nobody whether the terminal understands it.
+    """
     encoding = (getattr(sys.__stdout__, "encoding", None) or "").lower().replace("-", "")
-    is_utf8 = encoding == "utf8"
+    is_utf8 = encoding == "utf8" and os.environ.get("LC_ALL") not in ("C", "POSIX")
     return UNICODE if is_utf8 and os.environ.get("TERM") != "linux" else ASCII
+
+
+def drawable(text: str) -> str:
+    """The text as this terminal can draw it."""
+    if text.isascii() or not glyphs_of_terminal().is_ascii:
+        return text
+    return text.translate(ASCII_FORMS).encode("ascii", "replace").decode()

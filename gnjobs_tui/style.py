@@ -12,7 +12,7 @@ from textual.theme import Theme
 
 from gnjobs.health.states import STATES, State
 from gnjobs.text import safe_line
-from gnjobs_tui.glyphs import ASCII_FORMS, Glyphs, glyphs_of_terminal
+from gnjobs_tui.glyphs import Glyphs, drawable, glyphs_of_terminal
 
 LONGEST_CELL = 2000
 CUT_MARK = "…"
@@ -49,13 +49,7 @@ Parts = Sequence[Part]
 def safe(text: str, longest: int = LONGEST_CELL) -> str:
     """One line of harmless text, cut where nobody could read on."""
     cut = text[:longest] + CUT_MARK if len(text) > longest else text
-    line = safe_line(cut)
-    return to_ascii(line) if GLYPHS.is_ascii else line
-
-
-def to_ascii(text: str) -> str:
-    """The text for a terminal that knows nothing else."""
-    return text.translate(ASCII_FORMS).encode("ascii", "replace").decode()
+    return drawable(safe_line(cut))
 
 
 def content(*parts: Part) -> Content:

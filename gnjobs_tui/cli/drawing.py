@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.outputs.faults import line_sentence
-from gnjobs.records.fields import run_seconds
+from gnjobs.records.fields import percent_done, run_seconds
 from gnjobs.text import age_text, safe_line
-from gnjobs_tui.glyphs import glyphs_of_terminal
+from gnjobs_tui.glyphs import drawable, glyphs_of_terminal
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
@@ -38,32 +38,41 @@ _STYLES = {
 }
 _NUMBERS = frozenset({"%", "Run", "Faults", "Lines"})
 _GROWING = frozenset({"Label", "What", "Child", "Says"})  # what gives way on a narrow terminal
+_WIDEST = {"Job": 24}
 _LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
 
+_IS_ASCII = glyphs_of_terminal().is_ascii
+_BOX = Box(drawable(str(SIMPLE_HEAD)), ascii=True) if _IS_ASCII else SIMPLE_HEAD
 _console = Console(highlight=False, markup=False, emoji=False)
 
 
 def _text(value: object, style: str = "") -> Text:
-    return Text("" if value is None else safe_line(str(value)), style=style)
+    return Text("" if value is None else drawable(safe_line(str(value))), style=style)
 
 
 def _state_text(state: State) -> Text:
-    symbol = state.ascii_symbol if glyphs_of_terminal().is_ascii else state.symbol
+    symbol = state.ascii_symbol if _IS_ASCII else state.symbol
     return Text(f"{symbol} {state.word}", style=_STYLES.get(state.token, ""))
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="bold")
+    table = Table(box=_BOX, show_edge=False, pad_edge=False, header_style="bold")
     for column in columns:
         side: Literal["left", "right"] = "right" if column in _NUMBERS else "left"
-        table.add_column(column, justify=side, no_wrap=column not in _GROWING)
+        table.add_column(
+            column,
+            justify=side,
+            no_wrap=column not in _GROWING,
+            max_width=_WIDEST.get(column),
+            overflow="crop" if _IS_ASCII else "ellipsis",
+        )
     return table
 
 
 def _one_line(value: object) -> Text:
     """A cell that is cut where there is no room, rather than wrapped."""
     text = _text(value)
-    text.no_wrap, text.overflow = True, "ellipsis"
+    text.no_wrap, text.overflow = True, "crop" if _IS_ASCII else "ellipsis"
     return text
 
 
@@ -88,7 +97,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
             _state_text(display_state(job, health)),
             _one_line(job.name),
             _text(job.user),
-            _text(_percent(job.percent)),
+            _text(_percent(percent_done(job))),
             _text(_run_time(job, now)),
             _text(_clock(job.began)),
             _text(job.id[:8], "dim"),
@@ -176,7 +185,7 @@ def _draw_report(report: "Report") -> None:
 
 def _draw_table(table: "ReportTable") -> None:
     """Draw a table; of grouped cases what it is about, what is said last, and how many there are."""
-    drawn = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    drawn = Table(box=_BOX, show_edge=False, pad_edge=False)
     shown = (0, -1) if table.counts and len(table.columns) > 1 else range(len(table.columns))
     for place in shown:
         drawn.add_column(_text(table.columns[place]))
@@ -197,7 +206,7 @@ def _draw_children(
         table.add_row(
             _state_text(child_state(child, verdict)),
             _text(child.label or child.id),
-            _text(_percent(child.percent)),
+            _text(_percent(percent_done(child))),
             _text(_run_time(child, now)),
             _text(child.faults),
             _text(count),

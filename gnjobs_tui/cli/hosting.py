@@ -1,5 +1,6 @@
 """Commands that keep running on this host: `gnjobs agent` and `gnjobs demo`."""
 
+import os
 import sys
 
 import click
@@ -29,13 +30,13 @@ def demo(size: float, no_mouse: bool, theme: str | None) -> int:
     """
     from gnjobs_tui.demo.command import run_demo
 
+    _need_terminal()
     return run_demo(size=size, mouse=not no_mouse, theme=theme)
 
 
 def open_dashboard(session: Session, *, user: str | None, theme: str | None, mouse: bool) -> None:
     """Run the dashboard until it is left; refused where there is no terminal to draw on."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise click.UsageError("the dashboard needs a terminal; `gnjobs ls` lists jobs without one")
+    _need_terminal()
     from gnjobs_tui import pauses
 
     pauses.begin()
@@ -43,3 +44,12 @@ def open_dashboard(session: Session, *, user: str | None, theme: str | None, mou
 
     app = GnjobsApp(session.config, session.actor, user=user, theme=theme)
     app.run(mouse=mouse)
+
+
+def _need_terminal() -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("the dashboard needs a terminal; `gnjobs ls` lists jobs without one")
+    if os.environ.get("TERM", "dumb") == "dumb":
+        raise click.UsageError(
+            "the dashboard can't be drawn on this terminal (TERM is dumb): use `gnjobs ls`"
+        )

@@ -1,32 +1,23 @@
-"""Commands that start, wait for, remove and repeat jobs: `gnjobs run`, `wait`, `rm`, `rerun`."""
+"""Commands that start, remove and repeat jobs: `gnjobs run`, `rm`, `rerun`."""
 
 import os
-import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from gnjobs.errors import NoSuchJob
 from gnjobs.records.statuses import SUCCESS
-from gnjobs.text import parse_duration
-from gnjobs_tui.cli.session import Session, say, with_session
+from gnjobs_tui.cli.completion import complete_job, complete_user
+from gnjobs_tui.cli.exits import DONE, FAILED
+from gnjobs_tui.cli.selection import select, selecting, try_each
+from gnjobs_tui.cli.session import Duration, Session, complain, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
-_LOOK_AGAIN_AFTER = 0.5
 
-
-class Duration(click.ParamType[float]):
-    """A length of time such as `90s`, `15m`, `2h`, `7d`; the value is seconds."""
-
-    name = "duration"
-
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read it, or fail with one line."""
-        try:
-            return value if isinstance(value, float) else parse_duration(value)
-        except ValueError:
-            self.fail(f"{value!r:.80} is not a length of time such as 90s, 15m, 2h or 7d", param, ctx)
+_READ_WITHIN = 10.0
 
 
 @click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
@@ -37,7 +28,7 @@ class Duration(click.ParamType[float]):
     metavar="T",
     help="Job type; it selects how the output is processed.",
 )
-@click.option("--user", metavar="U", help="Owner of the job.")
+@click.option("--user", metavar="U", shell_complete=complete_user, help="Owner of the job.")
 @click.option("--label", metavar="L", help="Name of the job for people.")
 @click.option("--id", "job_id", metavar="ID", help="Id of the job, by default a new UUID.")
 @click.option(
@@ -65,7 +56,8 @@ def run(
 ) -> int:
     """Create a job of COMMAND (after --) and run it; its id is printed first.
 
-    Waits for the end and exits as the command did, unless --detach is given.
+    Waits for the end and exits as the command did, unless --detach is given. Where the job ends as an error though
+    its command exits with 0, as when a child of it fails, it says why and exits 1.
     """
     from gnjobs.supervisor.launch import launch, run_and_wait
 
@@ -84,7 +76,23 @@ def run(
     if detach:
         launch(job, store=session.store)
         return 0
-    return run_and_wait(job, session.store)
+    code = run_and_wait(job, session.store)
+    return code or _after_success(session.store, job.id)
+
+
+def _after_success(store: "JobStore", job_id: str) -> int:
+    """The exit code for a command that exited with 0: its job may have ended otherwise."""
+    from gnjobs.records.connection import patiently
+
+    try:
+        job = patiently(partial(store.get, job_id), _READ_WITHIN)
+    except NoSuchJob:
+        return DONE  # removed: what the command said is all that is known
+    if job.status == SUCCESS:
+        return DONE
+    by = f" by {job.stop_by}" if job.stop_by else ""
+    complain(f"the job ended as {job.status}{by}" + (f": {job.error}" if job.error else ""))
+    return FAILED
 
 
 def _working_directory() -> str | None:
@@ -96,35 +104,26 @@ def _working_directory() -> str | None:
 
 
 @click.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@selecting(asks=True)
 @with_session
-def wait(session: Session, ids: tuple[str, ...]) -> int:
-    """Wait until the jobs have ended; exits 0 only when all of them succeeded."""
-    waiting = [session.find(beginning) for beginning in ids]
-    statuses = [_final_status(store, job_id) for store, job_id in waiting]
-    return 0 if all(status == SUCCESS for status in statuses) else 1
+def rm(session: Session, ids: tuple[str, ...], query: str | None, yes: bool) -> int:
+    """Remove jobs that have ended, with all their outputs.
 
+    With --filter, it lists the jobs on a terminal and asks for their number.
+    """
 
-def _final_status(store: "JobStore", job_id: str) -> str:
-    while not (job := store.get(job_id)).is_final:
-        time.sleep(_LOOK_AGAIN_AFTER)
-    say(f"{job_id}  {job.status}" + (f"  {job.error}" if job.error else ""))
-    return job.status or ""
-
-
-@click.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@with_session
-def rm(session: Session, ids: tuple[str, ...]) -> int:
-    """Remove jobs that have ended, with all their outputs."""
-    for store, job_id in [session.find(beginning) for beginning in ids]:
+    def remove(store: "JobStore", job_id: str) -> int:
         store.remove(job_id, session.actor)
         say(f"{job_id}  removed")
-    return 0
+        return DONE
+
+    if query is not None:
+        session.actor.check("remove")
+    return try_each(select(session, ids, query, ended=True, verb="removed", yes=yes), remove)
 
 
 @click.command()
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=complete_job)
 @with_session
 def rerun(session: Session, id_: str) -> int:
     """Print the command that runs the job again. It runs nothing itself."""

@@ -1,17 +1,25 @@
-"""`gnjobs kill`: prints each step, and exits 0 only when no process is left."""
+"""`gnjobs kill`: prints each step, or of many jobs one line each, and exits 0 only when no process is left."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from gnjobs_tui.cli.session import Session, say, with_session
+from gnjobs.errors import GnjobsError
+from gnjobs_tui.cli.completion import complete_child
+from gnjobs_tui.cli.exits import DONE, FAILED, exit_code
+from gnjobs_tui.cli.selection import Target, select, selecting, try_each
+from gnjobs_tui.cli.session import Session, find_child, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.control.kill import KillStep
+    from gnjobs.records.actor import Actor
     from gnjobs.store import JobStore
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
+_AT_ONCE = 16
 
 
 class Grace(click.FloatRange):
@@ -25,9 +33,38 @@ class Grace(click.FloatRange):
         return found
 
 
+class _Kill(NamedTuple):
+    """How to kill each of the jobs."""
+
+    actor: "Actor"
+    child: str | None
+    reason: str
+    grace: float
+    force: bool
+    is_awaited: bool
+
+    def steps(self, store: "JobStore", job_id: str) -> "Iterator[KillStep]":
+        """Kill one; the steps up to the last that is waited for."""
+        from gnjobs.control.kill import kill_job
+
+        steps = kill_job(
+            store, job_id, self.child, actor=self.actor, reason=self.reason, grace=self.grace, force=self.force
+        )  # fmt: skip
+        for step in steps:
+            yield step
+            if not self.is_awaited and step.kind == "asked":
+                return
+
+    def code(self, last: "KillStep") -> int:
+        """The exit code after this last step."""
+        is_done = last.verified if last.final else not self.is_awaited
+        return DONE if is_done else FAILED
+
+
 @click.command()
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--child", metavar="C", help="Kill only this child; its siblings continue.")
+@selecting(asks=True)
+@click.option("--child", metavar="C", shell_complete=complete_child,
+              help="Kill only this child; its siblings continue.")  # fmt: skip
 @click.option("--grace", type=Grace(0.0, LONGEST_GRACE), default=DEFAULT_GRACE, show_default=True,
               metavar="S", help="Seconds between SIGTERM and SIGKILL.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Send SIGKILL at once.")
@@ -37,50 +74,61 @@ class Grace(click.FloatRange):
 def kill(
     session: Session,
     ids: tuple[str, ...],
+    query: str | None,
+    yes: bool,
     child: str | None,
     grace: float,
     force: bool,
     reason: str,
     no_wait: bool,
 ) -> int:
-    """Kill jobs with all their processes, and print each step.
+    """Kill jobs with all their processes, and print each step; with --filter one line a job.
 
-    Exits 0 only when every process is verified gone, with --no-wait once the kill is requested.
+    Exits 0 only when every process is verified gone, with --no-wait once the kill is requested. With --filter, it
+    lists the jobs on a terminal and asks for their number.
     """
-    if child and len(ids) > 1:
+    if child and (query is not None or len(ids) > 1):
         raise click.UsageError("--child goes with one job")
-    targets = [session.find(beginning) for beginning in ids]
-    ended = [
-        _kill_one(session, store, job_id, child, reason=reason, grace=grace, force=force, wait=not no_wait)
-        for store, job_id in targets
-    ]
-    return 0 if all(ended) else 1
+    if query is not None:
+        session.actor.check("kill")
+    targets = select(session, ids, query, ended=False, verb="killed", yes=yes)
+    if child:
+        store, job_id = targets[0]
+        child = find_child(store, job_id, child)
+    how = _Kill(session.actor, child, reason, grace, force, not no_wait)
+    if query is not None:
+        return _kill_many(targets, how)
+    return try_each(targets, lambda store, job_id: _kill_one(store, job_id, how))
 
 
-def _kill_one(
-    session: Session,
-    store: "JobStore",
-    job_id: str,
-    child: str | None,
-    *,
-    reason: str,
-    grace: float,
-    force: bool,
-    wait: bool,
-) -> bool:
-    from gnjobs.control.kill import kill_job
-
-    steps = kill_job(store, job_id, child, actor=session.actor, reason=reason, grace=grace, force=force)
-    for step in steps:
-        _say_step(job_id, step)
-        if step.final:
-            return step.verified
-        if not wait and step.kind == "asked":
-            return True
-    return False
-
-
-def _say_step(job_id: str, step: "KillStep") -> None:
+def _kill_one(store: "JobStore", job_id: str, how: _Kill) -> int:
     from datetime import datetime
 
-    say(f"{job_id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
+    code = FAILED
+    for step in how.steps(store, job_id):
+        say(f"{job_id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
+        code = how.code(step)
+    return code
+
+
+def _kill_many(targets: Sequence[Target], how: _Kill) -> int:
+    """Kill many side by side; prints what became of each, and returns the worst exit code."""
+
+    def kill_it(target: Target) -> tuple[str, str, int]:
+        store, job_id = target
+        try:
+            *_, last = how.steps(store, job_id)
+        except GnjobsError as error:
+            return job_id, str(error), exit_code(error)
+        return job_id, last.text, how.code(last)
+
+    worst = DONE
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            for job_id, text, code in pool.map(kill_it, targets):
+                say(f"{job_id}  {text}")
+                worst = max(worst, code)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return worst

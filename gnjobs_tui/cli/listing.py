@@ -1,98 +1,94 @@
 """Commands that list: `gnjobs ls` and `gnjobs users`."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs_tui.cli.json_output import job_object, print_json
-from gnjobs_tui.cli.session import Session, on_terminal, print_fields, searching, with_session
+from gnjobs_tui.cli.completion import complete_user
+from gnjobs_tui.cli.json_output import JOB_COLUMNS, job_object, print_json
+from gnjobs_tui.cli.matching import PAGE, matching_jobs
+from gnjobs_tui.cli.selection import FILTER_HELP
+from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, searching, with_session
 
 if TYPE_CHECKING:
-    from gnjobs.health.verdict import Health
-    from gnjobs.processes.seen import Presence
-    from gnjobs.records.fields import Job
-    from gnjobs.store import JobStore
+    from gnjobs_tui.cli.matching import Found
 
-DEFAULT_LIMIT = 50
+TERMINAL_JOBS = 50
 MOST_LISTED = 10**9
-_PAGE = 500
-
-Judged = tuple["Job", "Health"]
+_COUNTED_SECONDS = 1.0
 
 
 @click.command()
-@click.option("--user", metavar="U", help="Only this user's jobs.")
-@click.option(
-    "--filter", "query", metavar="Q", help="As on the dashboard: words, state:, user:, type:, age>2h."
-)
-@click.option(
-    "--limit", type=click.IntRange(1, MOST_LISTED), default=DEFAULT_LIMIT, show_default=True, metavar="N"
-)
+@click.option("--user", metavar="U", shell_complete=complete_user, help="Only this user's jobs.")
+@click.option("--filter", "query", metavar="Q", help=FILTER_HELP)
+@click.option("--limit", type=click.IntRange(1, MOST_LISTED), metavar="N",
+              help=f"At most N jobs.  [default: all; on a terminal {TERMINAL_JOBS}]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option(
+    "--tsv", "as_tsv", is_flag=True, help="The same columns as --json, separated by tabs, after a heading."
+)
 @with_session
-def ls(session: Session, user: str | None, query: str | None, limit: int, as_json: bool) -> int:
+def ls(
+    session: Session, user: str | None, query: str | None, limit: int | None, as_json: bool, as_tsv: bool
+) -> int:
     """List jobs, newest first. Jobs that no index lists, such as gn-uploader's own, come last."""
+    if as_json and as_tsv:
+        raise click.UsageError("--json and --tsv exclude each other")
+    is_drawn = on_terminal() and not (as_json or as_tsv)
+    most = limit or (TERMINAL_JOBS if is_drawn else MOST_LISTED)
+    count = PAGE if query else min(most, PAGE)
     with searching() as looked:
-        listed = list(islice(_matching(session, user, query, limit, looked), limit))
-    if as_json:
-        for job, health in listed:
-            print_json(job_object(job, health))
-    elif on_terminal():
-        from gnjobs_tui.cli.drawing import draw_jobs
+        found = matching_jobs(session, user=user, query=query, count=count, looked=looked)
+        listed: Iterable[Found] = islice(found, most)
+        if on_terminal():  # where what is said of the search would stand between the lines
+            listed = list(listed)
+            more = _more(session, user, query, found, len(listed)) if len(listed) == most else ""
+    if not is_drawn:
+        _print(listed, as_json=as_json, as_tsv=as_tsv)
+        return 0
+    from gnjobs_tui.cli.drawing import draw_jobs
 
-        draw_jobs(listed, session.store.now())
-    else:
-        for job, health in listed:
-            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, job.faults)
+    draw_jobs(((job, health) for _, job, health in listed), session.store.now())
+    if more:
+        say(more)
     return 0
 
 
-def _matching(
-    session: Session, user: str | None, query: str | None, limit: int, looked: Callable[[int], None]
-) -> Iterator[Judged]:
-    from heapq import merge
-    from itertools import chain
-
-    from gnjobs.health.assess import assess_listed
-    from gnjobs.processes.presence import Looks, look_well
-
-    own = session.actor.own_users
-    wanted = [user] if user or own is None else own
-    count = limit if query is None else _PAGE
-    found = merge(
-        *(_newest_first(store, each, count) for store in session.stores for each in wanted),
-        key=lambda listed: listed[1].created or 0.0,
-        reverse=True,
-    )
-    now = session.store.now()
-    unindexed = (job for store in session.stores for each in wanted for job in store.unindexed(each, looked))
-    jobs = chain((job for _, job in found), unindexed)
-    looks, limits = Looks(), session.config.limits
-
-    def look(job: "Job") -> "Presence":
-        return look_well(job, looks, lambda: (store.processes(job.id) for store in session.stores))
-
-    judged = ((job, assess_listed(job, now=now, limits=limits, look=look)) for job in jobs)
-    visible = ((job, health) for job, health in judged if session.actor.may("see", job))
+def _more(session: Session, user: str | None, query: str | None, found: "Iterator[Found]", shown: int) -> str:
+    """Say how many jobs there are besides those shown; of a filter's, as many as are found in a second."""
     if query is None:
-        yield from visible
-        return
-    from gnjobs.watch.filters import matcher
+        users: Sequence[str | None] = [user] if user else session.actor.own_users or [None]
+        total = sum(store.count(each) for store in session.stores for each in users)
+        more, at_least = total - shown, ""
+    else:
+        until = time.monotonic() + _COUNTED_SECONDS
+        more, at_least = 0, ""
+        for _ in found:
+            more += 1
+            if time.monotonic() > until:
+                at_least = "at least "
+                break
+    return f"and {at_least}{more} more; --limit N lists them" if more > 0 else ""
 
-    matches = matcher(query, now=now)
-    yield from (listed for listed in visible if matches(*listed))
+
+def _print(found: "Iterable[Found]", *, as_json: bool, as_tsv: bool) -> None:
+    """Print jobs for programs, each as it is found."""
+    if as_tsv:
+        print_fields(*JOB_COLUMNS)
+    for _, job, health in found:
+        if as_json:
+            print_json(job_object(job, health))
+        elif as_tsv:
+            print_fields(*(_cell(value) for value in job_object(job, health).values()))
+        else:
+            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, job.faults)
 
 
-def _newest_first(store: "JobStore", user: str | None, count: int) -> "Iterator[tuple[JobStore, Job]]":
-    page = store.page(user=user, count=count)
-    while True:
-        for job in page.jobs:
-            yield store, job
-        if page.next is None:
-            return
-        page = store.page(user=user, before=page.next, count=count)
+def _cell(value: object) -> object:
+    return "; ".join(value) if isinstance(value, list) else value
 
 
 @click.command()

@@ -44,18 +44,19 @@ def parse_since(text: str, now: datetime) -> float:
 @click.option(
     "-f", "--follow", is_flag=True, help="Show new events as they happen; without --since only those."
 )
-@click.option("--after", metavar="ID", help="With -f: start after the event with this id (see --json).")
+@click.option("--after", metavar="ID", help="Start after the event with this id, in place of --since.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
 def log(session: Session, since: str | None, follow: bool, after: str | None, as_json: bool) -> int:
     """Show what happened, newest last: ends, losses, removals, and kills with who asked and why.
 
-    It is a log for people, not proof against forgery.
+    It is a log for people, not proof against forgery. Into a pipe, the last column is the event's id: with --after, a
+    script goes on behind the last event that it saw.
     """
-    if after is not None and (not follow or since is not None or not _EVENT_ID.fullmatch(after)):
-        raise click.UsageError("--after takes the id of an event, and goes with -f and without --since")
+    if after is not None and (since is not None or not _EVENT_ID.fullmatch(after)):
+        raise click.UsageError("--after takes the id of an event, and goes without --since")
     start = parse_since(since, datetime.fromtimestamp(time.time())) if since else None
-    events = _followed(session, start, after) if follow else _past(session, start)
+    events = _followed(session, start, after) if follow else _past(session, start, after)
     visible = (event for event in events if session.actor.may_see_owner(event.owner))
     if on_terminal() and not as_json and not follow:
         from gnjobs_tui.cli.drawing import draw_events
@@ -67,8 +68,8 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
     return 0
 
 
-def _past(session: Session, start: float | None) -> "Iterable[Event]":
-    found = (event for store in session.stores for event in store.events(since=start))
+def _past(session: Session, start: float | None, after: str | None) -> "Iterable[Event]":
+    found = (event for store in session.stores for event in store.events(since=start, after=after))
     return sorted(found, key=lambda event: event.at)
 
 
@@ -90,5 +91,5 @@ def _print(event: "Event", as_json: bool) -> None:
     if on_terminal():
         say("  ".join(word for word in said if word))
     else:
-        print_fields(*said)
+        print_fields(*said, event.id)
     sys.stdout.flush()

@@ -1,13 +1,15 @@
 """`gnjobs logs`: the output of a job or child; as stored into a pipe, as readable sentences on a terminal."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from gnjobs.text import safe_line
+from gnjobs_tui.cli.completion import complete_child, complete_job
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.session import Session, complain, on_terminal, with_session
+from gnjobs_tui.cli.session import Session, complain, find_child, on_terminal, with_session
 
 if TYPE_CHECKING:
     from gnjobs.outputs.lines import Hole, Line
@@ -19,8 +21,9 @@ LAST_LINE = 10**12
 
 
 @click.command()
-@click.argument("id_", metavar="ID")
-@click.option("--child", metavar="C", help="Show the output of this child instead.")
+@click.argument("id_", metavar="ID", shell_complete=complete_job)
+@click.option("--child", metavar="C", shell_complete=complete_child,
+              help="Show the output of this child instead: its id or its label.")  # fmt: skip
 @click.option(
     "-f", "--follow", is_flag=True, help="Show new lines as they arrive, until the job or child ends."
 )
@@ -30,6 +33,7 @@ LAST_LINE = 10**12
     "--from", "first", type=click.IntRange(1, LAST_LINE), metavar="LINE", help="Start at this line number."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--text", "as_text", is_flag=True, help="Sentences, as on a terminal, also into a pipe.")
 @with_session
 def logs(
     session: Session,
@@ -39,18 +43,25 @@ def logs(
     count: int | None,
     first: int | None,
     as_json: bool,
+    as_text: bool,
 ) -> int:
-    """The output of a job, or of one of its children."""
+    """Show the output of a job, or of one of its children.
+
+    On a terminal, log lines, faults and records are sentences. Into a pipe, each line comes as it was stored.
+    """
+    if as_json and as_text:
+        raise click.UsageError("--json and --text exclude each other")
     if count is not None and first is not None:
         raise click.UsageError("-n and --from exclude each other")
     store, job_id = session.find(id_)
-    reader = store.output(job_id, child)
+    reader = store.output(job_id, find_child(store, job_id, child) if child else None)
     if count is None and first is None and on_terminal() and not as_json:
         count = TERMINAL_LINES
     start = first or 1 if count is None else max(1, reader.extent().last - count + 1)
-    last = _print_lines(reader.iterate(first=start), as_json, last=start - 1)
+    show = _json_line if as_json else _drawn if on_terminal() else _sentence if as_text else _stored
+    last = _print_lines(reader.iterate(first=start), show, last=start - 1)
     if follow:
-        _print_lines(_followed(store, job_id, reader, last), as_json, last)
+        _print_lines(_followed(store, job_id, reader, last), show, last)
     return 0
 
 
@@ -72,20 +83,34 @@ def _last_number(line: "Line | Hole") -> int:
     return line.last if isinstance(line, Hole) else line.number
 
 
-def _print_lines(lines: "Iterable[Line | Hole]", as_json: bool, last: int) -> int:
+def _print_lines(lines: "Iterable[Line | Hole]", show: "Callable[[Line], None]", last: int) -> int:
     from gnjobs.outputs.lines import Hole
 
-    drawn = on_terminal() and not as_json
     for line in lines:
         last = _last_number(line)
         if isinstance(line, Hole):
             complain(f"lines {line.first} to {line.last} are missing")
-        elif as_json:
-            print_json({"number": line.number, "at": line.at, "kind": line.kind, "text": line.text})
-        elif drawn:
-            from gnjobs_tui.cli.drawing import draw_line
-
-            draw_line(line)
         else:
-            print(line.text)
+            show(line)
     return last
+
+
+def _json_line(line: "Line") -> None:
+    print_json({"number": line.number, "at": line.at, "kind": line.kind, "text": line.text})
+
+
+def _drawn(line: "Line") -> None:
+    from gnjobs_tui.cli.drawing import draw_line
+
+    draw_line(line)
+
+
+def _sentence(line: "Line") -> None:
+    # Safe also in a pipe: what JSON escaped would come to life as a sentence.
+    from gnjobs.outputs.faults import line_sentence
+
+    print(safe_line(line_sentence(line)))
+
+
+def _stored(line: "Line") -> None:
+    print(line.text)

@@ -7,40 +7,23 @@ from typing import Any
 
 import click
 
-from gnjobs.errors import (
-    AmbiguousId,
-    ConfigError,
-    FilterError,
-    GnjobsError,
-    InvalidJob,
-    InvalidName,
-    NoSuchJob,
-    NotAllowed,
-)
-from gnjobs.text import safe_line, safe_text
+from gnjobs.errors import GnjobsError
+from gnjobs.text import safe_text
+from gnjobs_tui.cli.exits import FAILED, INTERRUPTED, NO_CONNECTION, NOT_ALLOWED, exit_code
 from gnjobs_tui.cli.group import LazyGroup
-from gnjobs_tui.cli.session import Session, with_session
-
-FAILED, WRONG_USE, NO_SUCH_JOB, NOT_ALLOWED, NO_CONNECTION, INTERRUPTED = 1, 2, 3, 4, 5, 130
-
-_EXIT_CODES: tuple[tuple[type[GnjobsError], int], ...] = (
-    (NoSuchJob, NO_SUCH_JOB),
-    (NotAllowed, NOT_ALLOWED),
-    (AmbiguousId, WRONG_USE),
-    (InvalidName, WRONG_USE),
-    (InvalidJob, WRONG_USE),
-    (FilterError, WRONG_USE),
-    (ConfigError, WRONG_USE),
-)
+from gnjobs_tui.cli.session import Session, complain, with_session
 
 COMMANDS = {
     "acl": ("gnjobs_tui.cli.acl:acl", "Print the Redis ACL rule for a role."),
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
+    "completion": ("gnjobs_tui.cli.completion:completion", "Print the completion script for a shell."),
     "demo": ("gnjobs_tui.cli.hosting:demo", "Open the dashboard on a server of its own, with real jobs."),
     "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs or one child; 0 only when all processes are gone."),
     "log": ("gnjobs_tui.cli.log:log", "Show or follow the event log: ends, losses, kills, by whom and why."),
     "logs": ("gnjobs_tui.cli.logs:logs", "Show or follow the output of a job or child."),
     "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
+    "man": ("gnjobs_tui.cli.manual:man", "Print the manual page."),
+    "metrics": ("gnjobs_tui.cli.metrics:metrics", "Print numbers for Prometheus, or serve them."),
     "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the command that runs a job again."),
     "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
     "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),
@@ -50,7 +33,7 @@ COMMANDS = {
     ),
     "stack": ("gnjobs_tui.cli.stack:stack", "Show where in their code a job's processes are."),
     "users": ("gnjobs_tui.cli.listing:users", "List users with counts of their jobs."),
-    "wait": ("gnjobs_tui.cli.jobs:wait", "Wait until jobs have ended; 0 only when all succeeded."),
+    "wait": ("gnjobs_tui.cli.wait:wait", "Wait until jobs have ended; 0 only when all succeeded."),
 }
 
 
@@ -86,24 +69,16 @@ def cli(
         open_dashboard(session, user=user, theme=theme, mouse=not no_mouse)
 
 
-def _say(message: str) -> None:
-    print(f"gnjobs: {safe_line(message)}", file=sys.stderr)
-
-
 def _redis_failure(error: Exception, session: Session) -> int:
     import redis
 
     from gnjobs.records.servers import explain
 
-    _say(explain(error, session.config.url))
+    complain(explain(error, session.config.url))
     if isinstance(error, redis.exceptions.NoPermissionError):
         return NOT_ALLOWED
     is_away = isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
     return NO_CONNECTION if is_away else FAILED
-
-
-def _exit_code(error: GnjobsError) -> int:
-    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
 
 
 def _run(arguments: list[str]) -> Any:
@@ -118,8 +93,8 @@ def _run(arguments: list[str]) -> Any:
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except GnjobsError as error:
-        _say(str(error))
-        return _exit_code(error)
+        complain(str(error))
+        return exit_code(error)
     except BrokenPipeError:
         # The reader of our pipe is gone: nothing is wrong, and nothing can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gnjobs.errors import AmbiguousId, NoSuchJob
+from gnjobs.errors import AmbiguousId, NoSuchChild, NoSuchJob
 from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
-from gnjobs.text import safe_line
+from gnjobs.text import parse_duration, safe_line
+from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -107,6 +108,19 @@ class Session:
             ]
 
 
+def find_child(store: "JobStore", job_id: str, name: str) -> str:
+    """Find the child of a job that has this id, or else this label; raises `NoSuchChild`, `AmbiguousId`."""
+    try:
+        return store.child(job_id, name).id
+    except NoSuchChild:
+        labelled = [child.id for child in store.all_children(job_id) if child.label == name]
+        if not labelled:
+            raise
+    if len(labelled) > 1:
+        raise AmbiguousId(name, labelled)
+    return labelled[0]
+
+
 def with_session(command: Command) -> Command:
     """Give a command the global options and pass it the invocation's `Session` as `session`."""
 
@@ -134,6 +148,19 @@ def with_session(command: Command) -> Command:
     return wrapped  # type: ignore[no-any-return]
 
 
+class Duration(click.ParamType[float]):
+    """A length of time such as `90s`, `15m`, `2h`, `7d`; the value is seconds."""
+
+    name = "duration"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it, or fail with one line."""
+        try:
+            return value if isinstance(value, float) else parse_duration(value)
+        except ValueError:
+            self.fail(f"{value!r:.80} is not a length of time such as 90s, 15m, 2h or 7d", param, ctx)
+
+
 def on_terminal() -> bool:
     """Whether a person reads what we print."""
     return sys.stdout.isatty()
@@ -141,12 +168,12 @@ def on_terminal() -> bool:
 
 def say(line: str) -> None:
     """Print one line; on a terminal nothing in it can act."""
-    print(safe_line(line) if on_terminal() else line)
+    print(drawable(safe_line(line)) if on_terminal() else line)
 
 
 def complain(line: str) -> None:
     """Print one line, made safe, to stderr."""
-    print(f"gnjobs: {safe_line(line)}", file=sys.stderr)
+    print(f"gnjobs: {drawable(safe_line(line))}", file=sys.stderr)
 
 
 def print_fields(*fields: object) -> None:

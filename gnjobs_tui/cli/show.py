@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gnjobs_tui.cli.completion import complete_job
 from gnjobs_tui.cli.json_output import print_json, status_object
 from gnjobs_tui.cli.session import Session, with_session
 
@@ -25,7 +26,7 @@ _CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "
 
 
 @click.command()
-@click.argument("id_", metavar="ID")
+@click.argument("id_", metavar="ID", shell_complete=complete_job)
 @click.option("--faults", is_flag=True, help="Show all faults in the job's data instead.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option(

@@ -2,12 +2,13 @@
 
 import click
 
-from gnjobs_tui.cli.session import Session, say, with_session
+from gnjobs_tui.cli.completion import complete_child, complete_job
+from gnjobs_tui.cli.session import Session, find_child, say, with_session
 
 
 @click.command()
-@click.argument("id_", metavar="ID")
-@click.option("--child", metavar="C", help="Only the processes of this child.")
+@click.argument("id_", metavar="ID", shell_complete=complete_job)
+@click.option("--child", metavar="C", shell_complete=complete_child, help="Only the processes of this child.")
 @with_session
 def stack(session: Session, id_: str, child: str | None) -> int:
     """Show where in its code each process of a job is: its Python stack, or else what the kernel reports.
@@ -17,6 +18,7 @@ def stack(session: Session, id_: str, child: str | None) -> int:
     from gnjobs.control.stack import job_stacks
 
     store, job_id = session.find(id_)
+    child = find_child(store, job_id, child) if child else None
     for line in job_stacks(store, job_id, child, actor=session.actor).splitlines():
         say(line)
     return 0

@@ -1,12 +1,12 @@
 """The README's tables of fields are those of the code."""
 
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS
-from tests.records.reference import BEGIN, END, README, table, with_reference
+from tests.records.reference import README, TABLES, table, with_reference
 
 
 def test_the_reference_is_up_to_date() -> None:
     text = README.read_text()
-    assert text.count(BEGIN) == text.count(END) == 1
+    assert text.count(TABLES.begin) == text.count(TABLES.end) == 1
     assert text == with_reference(text), "run `python -m tests.records.reference`"
 
 

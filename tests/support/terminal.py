@@ -107,6 +107,10 @@ class Terminal:
         self.exit_code = os.waitstatus_to_exitcode(status)
         return self.exit_code
 
+    def wait_read(self) -> None:
+        """Wait until everything that an ended program had sent is on the screen."""
+        self._reader.join()
+
     def close(self) -> None:
         """End the program if it runs, and close the terminal."""
         if self.exit_code is None:

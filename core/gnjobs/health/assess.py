@@ -8,7 +8,7 @@ from gnjobs.health.silence import disagreements, judge_parts
 from gnjobs.health.verdict import DEAD, NO_BEAT, OK, STUCK, Health, Limits, worst_of
 from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
+from gnjobs.records.statuses import LOST, PENDING, RUNNING, STOPPING
 from gnjobs.text import MINUTE, clock_text, duration_words
 
 BEAT_SECONDS: Final = 5.0
@@ -118,7 +118,8 @@ def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
 def _how_it_ended(job: Job) -> tuple[str, ...]:
     said = []
     if job.stop_by:
-        said.append(f"killed by {job.stop_by}" + (f": {job.stop_reason}" if job.stop_reason else ""))
+        what = "closed" if job.status == LOST else "killed"  # nothing of it was left to be killed
+        said.append(f"{what} by {job.stop_by}" + (f": {job.stop_reason}" if job.stop_reason else ""))
     if job.left_running:
         said.append(f"left running: {job.left_running}")
     if job.error:

@@ -79,9 +79,15 @@ def record_refusal(
         record_event(client, keys, "refused", job, text=f"{action} refused: {refusal}", by=by, reason=reason)
 
 
-def read_events(client: redis.Redis, keys: Keys, since: float | None = None) -> Iterator[Event]:
-    """Read events, oldest first, from a time on (unix seconds); whatever an entry holds, reading does not raise."""
+def read_events(
+    client: redis.Redis, keys: Keys, since: float | None = None, after: str | None = None
+) -> Iterator[Event]:
+    """Read events, oldest first, from a time on (unix seconds) or behind the event of an id.
+
+    Whatever an entry holds, reading does not raise.
+    """
     start = "-" if since is None else f"{_milliseconds(since)}-0"
+    start = start if after is None else f"({after}"
     while True:
         entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
         for entry_id, fields in entries:
@@ -141,16 +147,16 @@ def _before(at: float) -> str:
 
 
 class Events:
-    """The events of one store: call it to read them, oldest first, from a time on (unix seconds)."""
+    """The events of one store: call it to read them, oldest first."""
 
     def __init__(self, client: redis.Redis, keys: Keys, url: str) -> None:
         self._client = client
         self._keys = keys
         self._url = url
 
-    def __call__(self, since: float | None = None) -> Iterator[Event]:
-        """Read events, oldest first, from a time on."""
-        return read_events(self._client, self._keys, since)
+    def __call__(self, since: float | None = None, after: str | None = None) -> Iterator[Event]:
+        """Read events, oldest first, from a time on or behind the event of an id."""
+        return read_events(self._client, self._keys, since, after)
 
     def last(self, count: int) -> list[Event]:
         """The newest events, oldest of them first."""

@@ -13,7 +13,7 @@ import msgspec
 
 from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD
-from gnjobs.records.statuses import FINAL_STATUSES, PENDING
+from gnjobs.records.statuses import FINAL_STATUSES, PENDING, SUCCESS
 from gnjobs.text import mask_secrets
 
 Fields = Mapping[bytes, bytes] | Mapping[str, bytes]
@@ -287,6 +287,11 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     def is_final(self) -> bool:
         """Whether the child has ended for good."""
         return self.status in FINAL_STATUSES
+
+
+def percent_done(part: "Listed | Child") -> float | None:
+    """How far a job or child is: 100 once it succeeded, None where nothing was reported (a record begins with 0)."""
+    return 100.0 if part.status == SUCCESS else part.percent or None
 
 
 def run_seconds(part: Job | Child, now: float) -> float | None:

@@ -187,6 +187,11 @@ class Records:
 
         return read_page(self.client, index, self.many, before=before, count=count, is_listed=is_listed)
 
+    def count(self, user: str | None = None) -> int:
+        """How many jobs the index lists: all, or one user's; entries whose record is gone count, too."""
+        index = self.keys.jobs if user is None else self.keys.user_jobs(user)
+        return self.read(self.client.zcard, index) or 0
+
     def unindexed(
         self, user: str | None = None, looked: Callable[[int], None] = lambda _: None
     ) -> Iterator[Job]:

@@ -47,6 +47,7 @@ def make_pool(url: str, **options: Any) -> ConnectionPool:
     parts = urlsplit(url)
     if parts.scheme.endswith(_SENTINEL):
         return _sentinel_pool(url, options)
+    _check_database(parts.path if parts.scheme != "unix" else "")
     found = parse_url(url)
     _check_files(found)
     if parts.scheme == "unix":
@@ -60,6 +61,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     master, _, database = parts.path.strip("/").partition("/")
     if not master or not hosts:
         raise ValueError("a Sentinel URL is redis+sentinel://host:26379,host:26379/master/db")
+    _check_database(database)
     scheme = parts.scheme.removesuffix(_SENTINEL)
     found = parse_url(f"{scheme}://{login}{at}{hosts.partition(',')[0]}/{database}?{parts.query}")
     _check_files(found)
@@ -91,6 +93,13 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
 def _sentinel_address(host: str) -> tuple[str, int]:
     parts = urlsplit(f"//{host}")
     return parts.hostname or "localhost", parts.port or _SENTINEL_PORT
+
+
+def _check_database(path: str) -> None:
+    """Refuse what is no number, for which redis-py takes database 0."""
+    database = path.strip("/")
+    if database and not (database.isascii() and database.isdecimal()):
+        raise ValueError(f"the database is a number such as 0, not {database!r:.80}")
 
 
 def _check_files(options: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
@@ -215,8 +215,10 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
     `detach` makes it a process of its own on this host, `systemd` a unit of the user's manager, `agent` asks
     the agent of this host to start it. `store` says where the job is; by default it is where this process
     created it, or where the environment says. What runs is the command of `job` as it is given here: a supervisor whose
-    record says something else starts nothing. Raises `LaunchError`.
+    record says something else starts nothing. Raises `LaunchError`, and `ValueError` for any other `via`.
     """
+    if via not in get_args(Via):
+        raise ValueError(f"via is {' or '.join(map(repr, get_args(Via)))}, not {via!r:.100}")
     url, prefix = _origin(job, store)
     if via != "agent":
         _note_launch(job.id, url, prefix)

@@ -1,0 +1,76 @@
+"""`gnjobs wait`: prints how each job ended, and exits 0 only when all succeeded."""
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from gnjobs.records.statuses import SUCCESS
+from gnjobs.text import duration_words
+from gnjobs_tui.cli.exits import DONE, FAILED, NO_SUCH_JOB
+from gnjobs_tui.cli.selection import Target, select, selecting
+from gnjobs_tui.cli.session import Duration, Session, complain, say, with_session
+
+if TYPE_CHECKING:
+    from gnjobs.records.fields import Job
+
+_LOOK_AGAIN_AFTER = 0.5
+_MOST_NAMED = 5
+
+
+@click.command()
+@selecting(asks=False)
+@click.option("--timeout", type=Duration(), metavar="D", help="Give up after this time, such as 90s or 2h.")
+@click.option("--any", "any_", is_flag=True, help="Wait for the first of them only.")
+@with_session
+def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: float | None, any_: bool) -> int:
+    """Wait until the jobs have ended, and print how each did.
+
+    Exits 0 only when all of them succeeded; with --any as the first that ended did. After --timeout it exits 1 and
+    names what still runs. --filter waits for the jobs that match when it starts.
+    """
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    waiting = select(session, ids, query, ended=False)
+    worst = DONE
+    while waiting:
+        ended = _ended(waiting, until)
+        for target, job in ended:
+            waiting.remove(target)
+            worst = max(worst, _tell(target[1], job))
+        left = until - time.monotonic()
+        if not waiting or (any_ and ended):
+            break
+        if left <= 0:
+            names = [job_id for _, job_id in waiting]
+            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+            complain(
+                f"not ended within {duration_words(timeout or 0.0)}: {', '.join(names[:_MOST_NAMED])}{more}"
+            )
+            return max(worst, FAILED)
+        time.sleep(min(_LOOK_AGAIN_AFTER, left))
+    return worst
+
+
+def _ended(waiting: "Sequence[Target]", until: float) -> "list[tuple[Target, Job | None]]":
+    """Those that have ended, or whose record is gone (None); a Redis that is away is waited for."""
+    from gnjobs.records.connection import patiently
+
+    ended: list[tuple[Target, Job | None]] = []
+    for store in {store for store, _ in waiting}:
+        ids = [job_id for each, job_id in waiting if each is store]
+        read = partial(store.many, ids)
+        for job_id, job in zip(ids, patiently(read, max(0.0, until - time.monotonic())), strict=True):
+            if job is None or job.is_final:
+                ended.append(((store, job_id), job))
+    return ended
+
+
+def _tell(job_id: str, job: "Job | None") -> int:
+    if job is None:
+        complain(f"job {job_id} was removed")
+        return NO_SUCH_JOB
+    say(f"{job_id}  {job.status}" + (f"  {job.error}" if job.error else ""))
+    return DONE if job.status == SUCCESS else FAILED

@@ -1,0 +1,118 @@
+"""`gnjobs metrics`: what Prometheus is told, how it gets it, and that it costs no more with many jobs."""
+
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from gnjobs.records.events import record_event
+from gnjobs.store import JobStore
+from gnjobs_tui.cli.metrics import METRICS
+from tests.support.command import environment, run
+from tests.support.servers import Server, free_port
+from tests.support.supervised import KEYS
+from tests.support.terminal import gnjobs
+
+Samples = dict[tuple[str, ...], float]
+
+
+def samples(text: str) -> Samples:
+    """Each number by its metric and the values of its labels."""
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name, *(sample.labels[label] for label in METRICS[sample.name][0])] = sample.value
+    return found
+
+
+@pytest.fixture
+def told(server: Server, store: JobStore) -> None:
+    """A waiting job, one at work, one that ended, an agent, and what happened."""
+    now = store.now()
+    store.create(["true"], job_type="qc", user_id="jsmith")
+    running = store.create(["true"], job_type='in"sert\n\x1b', user_id="agunn").id
+    seen = {
+        "status": "running",
+        "host": "gn-web1",
+        "started": now - 9,
+        "last-output": now - 7,
+        "heartbeat": now,
+    }
+    store.client.hset(KEYS.job(running), mapping=seen | {"cpu": 150, "rss": 1000, "processes": 3})
+    ended = store.create(["true"])
+    store.client.hset(KEYS.job(ended.id), mapping={"status": "error", "finished": now})
+    store.client.zrem(KEYS.unfinished, ended.id)
+    store.client.zadd(KEYS.hosts, {"gn-web1": now - 2})
+    record_event(store.client, KEYS, "failed", ended, text="failed")
+
+
+def test_the_numbers_are_those_of_the_jobs(server: Server, told: None) -> None:
+    found = samples(run(server.url, "metrics").stdout)
+    prefix, insert = "gn-uploader", 'in"sert␊␛'
+    assert found["gnjobs_up",] == 1
+    assert found["gnjobs_jobs", prefix] == 3
+    assert found["gnjobs_users", prefix] == 2
+    assert found["gnjobs_unfinished_jobs", prefix, "qc", "waiting"] == 1
+    assert found["gnjobs_unfinished_jobs", prefix, insert, "running"] == 1
+    assert found["gnjobs_unfinished_jobs", prefix, insert, "stuck"] == 0
+    assert found["gnjobs_longest_silence_seconds", prefix, insert] == pytest.approx(7)
+    assert 0 < found["gnjobs_longest_wait_seconds", prefix] < 60
+    assert found["gnjobs_cpu_cores", prefix, "gn-web1"] == 1.5
+    assert found["gnjobs_memory_bytes", prefix, "gn-web1"] == 1000
+    assert found["gnjobs_processes", prefix, "gn-web1"] == 3
+    assert 2 <= found["gnjobs_agent_heartbeat_age_seconds", prefix, "gn-web1"] < 60
+    assert found["gnjobs_events_last_hour", prefix, "failed"] == 1
+
+
+def test_a_file_for_node_exporter_is_replaced_in_one_step(server: Server, told: None, tmp_path: Path) -> None:
+    file = tmp_path / "gnjobs.prom"
+    assert run(server.url, "metrics", "--output", str(file)).returncode == 0
+    assert samples(file.read_text())["gnjobs_jobs", "gn-uploader"] == 3
+    away = run(f"redis://127.0.0.1:{free_port()}/0", "metrics", "--output", str(file))
+    assert (away.returncode, away.stderr) == (5, "gnjobs: Redis did not answer\n")
+    assert samples(file.read_text()) == {("gnjobs_up",): 0}
+    assert list(tmp_path.iterdir()) == [file]
+    nowhere = run(server.url, "metrics", "--output", "/nonexistent/x.prom")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+
+
+def test_it_serves_on_loopback_what_is_so_when_it_is_asked(
+    server: Server, store: JobStore, told: None
+) -> None:
+    command = gnjobs("metrics", "--listen", "0")
+    with subprocess.Popen(command, env=environment(server.url), stderr=subprocess.PIPE, text=True) as serving:
+        assert serving.stderr is not None
+        url = serving.stderr.readline().split()[-1]
+        assert url.startswith("http://127.0.0.1:")
+        try:
+            for jobs in (3, 4):
+                with urllib.request.urlopen(url, timeout=30) as reply:
+                    found = samples(reply.read().decode())
+                assert found["gnjobs_jobs", "gn-uploader"] == jobs
+                store.create(["true"])
+        finally:
+            serving.terminate()
+
+
+def commands(server: Server) -> int:
+    """How many commands the server has carried out."""
+    with server.client() as client:
+        return int(client.info("stats")["total_commands_processed"])
+
+
+def test_ended_jobs_cost_nothing(server: Server, store: JobStore, told: None) -> None:
+    def cost() -> int:
+        before = commands(server)
+        assert run(server.url, "metrics").returncode == 0
+        return commands(server) - before
+
+    few = cost()
+    pipe = store.client.pipeline(transaction=False)
+    for number in range(3000):
+        pipe.hset(KEYS.job(f"old-{number}"), mapping={"status": "success", "created": number})
+        pipe.zadd(KEYS.jobs, {f"old-{number}": number})
+    pipe.execute()
+    assert cost() == few

@@ -1,0 +1,102 @@
+"""Completion in the shell, and the manual page."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnjobs.store import JobStore
+from gnjobs_tui.cli.main import COMMANDS
+from tests.support.command import environment, run
+from tests.support.servers import Server, free_port
+from tests.support.supervised import KEYS
+
+ON_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.fixture
+def jobs(store: JobStore) -> None:
+    """One that waits, with a child, and one that has ended."""
+    store.create(["true"], job_id="pheno-1", label="July", user_id="jsmith")
+    store.create(["true"], job_id="pheno-2", label="June", user_id="agunn")
+    store.client.hset(KEYS.job("pheno-1"), "child:geno.tsv", KEYS.child_output("pheno-1", "geno.tsv"))
+    store.client.hset(KEYS.job("pheno-2"), mapping={"status": "success", "finished": store.now()})
+    store.client.zrem(KEYS.unfinished, "pheno-2")
+
+
+def completed(url: str, shell: str, line: str, **env: str) -> list[str]:
+    """What a shell's script is given for a line, one a line, as click's protocol has it."""
+    words = line.split(" ")
+    asked = {"COMP_WORDS": line, "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1)}
+    done = run(url, env={"_GNJOBS_COMPLETE": f"{shell}_complete"} | asked | env)
+    assert done.stderr == ""
+    return [line for line in done.stdout.splitlines() if line]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("gnjobs show ph", ["pheno-1", "pheno-2"]),
+        ("gnjobs kill ", ["pheno-1"]),
+        ("gnjobs rm ", ["pheno-2"]),
+        ("gnjobs wait pheno-1 ", []),
+        ("gnjobs logs pheno-1 --child ", ["geno.tsv"]),
+        ("gnjobs ls --user js", ["jsmith"]),
+        ("gnjobs met", ["metrics"]),
+        ("gnjobs --prefix other show ", []),
+    ],
+)
+def test_ids_children_and_users_are_completed(
+    server: Server, jobs: None, line: str, expected: list[str]
+) -> None:
+    assert completed(server.url, "bash", line) == [f"plain,{word}" for word in expected]
+
+
+def test_zsh_and_fish_say_what_each_job_is(server: Server, jobs: None) -> None:
+    assert completed(server.url, "zsh", "gnjobs kill ") == ["plain", "pheno-1", "pending: July"]
+    assert completed(server.url, "fish", "gnjobs kill ") == ["plain,pheno-1\tpending: July"]
+
+
+def test_without_a_server_nothing_is_completed_and_nothing_said(server: Server) -> None:
+    assert completed(f"redis://127.0.0.1:{free_port()}/0", "bash", "gnjobs show ") == []
+
+
+def test_bash_completes_by_the_script_that_is_printed(server: Server, jobs: None) -> None:
+    script = (
+        'eval "$(gnjobs completion bash)"; COMP_WORDS=(gnjobs show ph); COMP_CWORD=2; '
+        '_gnjobs_completion gnjobs; echo "${COMPREPLY[@]}"'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], env=environment(server.url, PATH=ON_PATH), capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("pheno-1 pheno-2\n", "")
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_take_their_scripts(server: Server, shell: str) -> None:
+    script = run(server.url, "completion", shell).stdout
+    assert "_GNJOBS_COMPLETE" in script
+    if shutil.which(shell):
+        parsed = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True)
+        assert (parsed.returncode, parsed.stderr) == (0, "")
+
+
+def test_the_manual_page_has_every_command_and_reads_well(server: Server, tmp_path: Path) -> None:
+    page = tmp_path / "gnjobs.1"
+    page.write_text(run(server.url, "man").stdout)
+    assert page.read_text().startswith(".TH GNJOBS 1 ")
+    if not shutil.which("man"):
+        pytest.skip("there is no man here")
+    env = environment("", MANWIDTH="100", LC_ALL="C.UTF-8", MANROFFOPT="-c")
+    shown = subprocess.run(["man", "--warnings", "-l", str(page)], env=env, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = [line.strip() for line in shown.stdout.splitlines()]
+    for name in COMMANDS:
+        assert any(line.startswith(f"gnjobs {name} ") for line in lines), name
+    for heading in ("NAME", "SYNOPSIS", "COMMANDS", "FILTERS", "OUTPUT FOR PROGRAMS", "EXIT STATUS", "FILES"):
+        assert heading in lines
+    assert "--no-wait" in lines
+    assert "age>2h run<=10m silent>10m faults>0 cpu>90 percent<50 children>1" in lines
