@@ -1,7 +1,5 @@
 """`gnjobs show`: one job with its record, health, children and report, or all faults in its data."""
 
-import csv
-import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -17,12 +15,6 @@ if TYPE_CHECKING:
     from gnjobs.processing.qc import Fault
     from gnjobs.processing.view import JobStatus
     from gnjobs.store import JobStore
-
-# Full-width signs begin a formula in some spreadsheets, and so does a sign after blanks that an import trims.
-_FORMULA_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-_FORMULA_BLANKS = ("\t", "\r", "\n")
-_INNER_FORMULA = re.compile(rf"([;\t\r\n]\s*)(?=[{re.escape(''.join(_FORMULA_SIGNS))}])")
-_CSV_COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expected")
 
 
 @click.command()
@@ -75,32 +67,11 @@ def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
         yield from all_faults(lines, None if part == job_id else part)
 
 
-def spreadsheet_cell(value: object) -> str:
-    """Make a cell that a spreadsheet shows and does not run: a leading `=`, `+`, `-`, `@` is quoted.
-
-    So is one behind `;` and a tab, which separate cells in many countries. Plain numbers stay numbers.
-    """
-    text = _INNER_FORMULA.sub(r"\1'", "" if value is None else str(value))
-    if not text.startswith(_FORMULA_BLANKS) and not text.lstrip().startswith(_FORMULA_SIGNS):
-        return text
-    try:
-        float(text)
-    except ValueError:
-        return f"'{text}"
-    return text
-
-
-def _csv_row(fault: "Fault") -> list[object]:
-    """What is expected is in a fault of gn-uploader's part of its message."""
-    row = {name: getattr(fault, name) for name in _CSV_COLUMNS}
-    return list((row | {"expected": fault.expected or fault.message}).values())
-
-
 def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> None:
     if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(_CSV_COLUMNS)
-        writer.writerows([spreadsheet_cell(value) for value in _csv_row(fault)] for fault in faults)
+        from gnjobs_tui.outputs.spreadsheet import write_faults
+
+        write_faults(sys.stdout, faults)
     elif as_json:
         import msgspec
 

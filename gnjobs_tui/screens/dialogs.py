@@ -100,7 +100,7 @@ ORDERS: Final[tuple[tuple[Sort, str, str], ...]] = (
     (Sort("type"), "type", "alphabetical"),
     (Sort("host"), "host", "alphabetical"),
 )
-_COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=True))
+_COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=1))
 
 
 class SortScreen(ModalScreen[Sort | None]):

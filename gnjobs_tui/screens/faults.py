@@ -1,41 +1,113 @@
-"""The screen of all faults in a job's data, each with its file, row and column."""
+"""The screen of all faults in a job's data: a table of file, row, column, what was found and what is needed."""
 
 from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
 from itertools import islice, takewhile
+from pathlib import Path
 from typing import ClassVar
 
+from msgspec import structs
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
+from gnjobs.outputs.faults import (
+    Fault,
+    all_faults,
+    column_words,
+    found_words,
+    needs_words,
+    row_words,
+    sentence,
+)
 from gnjobs.text import count_text
+from gnjobs.watch.filters import Filter
+from gnjobs_tui.keys import Keys
+from gnjobs_tui.outputs.fault_list import FAULTS, HINT, FaultList
+from gnjobs_tui.outputs.save import file_name, new_file, proposed_path, refusal_words, typed_path
+from gnjobs_tui.outputs.spreadsheet import write_faults
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.kill_run import Target
-from gnjobs_tui.style import Cell, Part, safe
+from gnjobs_tui.style import GLYPHS, Cell, Part, safe
 from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
+from gnjobs_tui.widgets.prompt import Prompt
+from gnjobs_tui.widgets.table import VirtualTable
 
-COLUMNS = (Column("file", "File", 20, 90), Column("fault", "Fault", 30, 100, grows=True))
-KEYS = (("y", "copy"), ("?", "help"), ("esc", "back"))
+COLUMNS = (
+    Column("file", "File", 12, 99, grows=1),
+    Column("row", "Row", 13, 98, grows=1),
+    Column("column", "Column", 15, 97, grows=1),
+    Column("found", "Found", 13, 96),
+    Column("needs", "Needs", 18, 95, grows=3),
+)
+TIMES = Column("times", "Times", 8, 100, "right")
+KEYS = (
+    ("/", "filter"),
+    ("n N", "next prev"),
+    ("f", "show all"),
+    ("c", "combine equal"),
+    ("s", "save CSV"),
+    ("enter", "whole"),
+    ("y", "copy"),
+    ("?", "help"),
+    ("esc", "back"),
+)
+_NARROW = frozenset({"/", "c", "s", "enter", "y", "?", "esc"})
+NARROW = 90
 MOST_FAULTS = 1_000_000
 _BATCH = 5000
 
-Fault = tuple[str, str]
+
+def _key(keys: str, action: str, about: str, name: str) -> Binding:
+    return Binding(keys, action, about, show=False, id=f"faults.{name}", tooltip=about)
 
 
-def _cells(fault: Fault) -> Cells:
-    """A fault's file and sentence."""
-    file, said = fault
-    return {"file": Cell(file), "fault": Cell(said)}
+class FaultRows:
+    """A list of faults as the rows of a table; the cells of one are made when it is drawn, however many there are."""
+
+    def __init__(self, faults: FaultList) -> None:
+        self.faults = faults
+
+    def __len__(self) -> int:
+        return len(self.faults)
+
+    def key_at(self, index: int) -> str:
+        """The number of a row."""
+        return str(index)
+
+    def index_of(self, key: str) -> int | None:
+        """Where a row is."""
+        return int(key) if int(key) < len(self) else None
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of the row at a position."""
+        fault, count, is_match = self.faults.row(index)
+        times = f"{'x' if GLYPHS.is_ascii else '×'}{count_text(count)}"
+        return {
+            "times": Cell(times, "bold"),
+            "file": Cell(fault.file or "", "accent" if is_match else "plain"),
+            "row": Cell(row_words(fault)),
+            "column": Cell(column_words(fault)),
+            "found": Cell(found_words(fault), "warning"),
+            "needs": Cell(needs_words(fault)),
+        }
 
 
 class FaultsScreen(WatchScreen):
-    """Reads the faults of all outputs in the background and shows those that it has."""
+    """Reads the faults of all outputs in the background, and lists those that are wanted of what it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "copy", "copy", show=False, id="faults.copy", tooltip="Copy this fault"),
+        _key("slash", "filter", "Filter by words, file:, row:, column:, found:, needs:", "filter"),
+        _key("f", "show_all", "Show all among the matches, or the matches alone", "show-all"),
+        _key("n", "match(True)", "Next match", "next"),
+        _key("N", "match(False)", "Previous match", "previous"),
+        _key("c", "combine", "Combine equal faults, or list each", "combine"),
+        _key("s,ctrl+s", "save", "Save the listed faults as CSV, on the machine of the dashboard", "save"),
+        _key("y", "copy", "Copy this fault", "copy"),
     ]
 
     class Found(Message):
@@ -46,33 +118,64 @@ class FaultsScreen(WatchScreen):
             self.faults = faults
             self.is_all = is_all
 
+    class Arranged(Message):
+        """A list has taken what was read so far."""
+
+        def __init__(self, faults: FaultList) -> None:
+            super().__init__()
+            self.faults = faults
+
     def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
-        self._rows = NumberedRows(_cells)
+        self._all: list[Fault] = []
+        self._list = FaultList()
+        self._shown = FaultRows(self._list)
+        self._is_arranging = False
         self._is_reading = True
 
     @property
     def takes_keys(self) -> bool:
-        """Whether there are faults, or all was read."""
-        return bool(self._rows.items) or not self._is_reading
+        """Whether a field has the keys, or what was chosen last is listed, at least its beginning."""
+        if self._is_asking:
+            return True
+        is_current = self._shown.faults is self._list
+        return self.has_failed or (is_current and (bool(self._all) or not self._is_reading))
+
+    @property
+    def _is_asking(self) -> bool:
+        return any(prompt.is_open for prompt in self.query(Prompt))
+
+    @property
+    def _table(self) -> VirtualTable:
+        return self.query_one("#table", VirtualTable)
 
     def compose(self) -> ComposeResult:
-        """Header, table, footer."""
+        """Header, table, footer; and fields for a filter and a path."""
         yield self.header()
         yield VirtualTable(COLUMNS, id="table")
         yield Line(id="footer", classes="footer")
+        yield FilterBar(FAULTS, HINT, id="filter")
+        yield Prompt(id="prompt")
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self.query_one("#table", VirtualTable).focus()
+        self._table.focus()
         self.work(self._read, "faults")
 
     def trail(self) -> Sequence[Part]:
-        """The job's name and how many faults there are."""
-        count = len(self._rows)
+        """The job's name, how many faults there are, and which of them are listed."""
+        count = len(self._all)
         found = f"   {count_text(count)} {'fault' if count == 1 else 'faults'}"
-        return [self._target.label, found, Cell(" so far, reading" if self._is_reading else "", "dim")]
+        parts: list[Part] = [self._target.label, found]
+        if self._is_reading:
+            parts.append(Cell(" so far, reading", "dim"))
+        elif count == MOST_FAULTS:
+            parts.append(Cell(" read, there may be more", "warning"))
+        shown = self._shown.faults
+        if shown.wanted is not None:
+            parts.append(Cell(f"   /{shown.wanted}: {count_text(shown.matching)} match", "accent"))
+        return [*parts, Cell(f"   {count_text(len(shown))} kinds", "accent")] if shown.is_grouped else parts
 
     def _read(self) -> None:
         worker = get_current_worker()
@@ -87,32 +190,162 @@ class FaultsScreen(WatchScreen):
             self.post_message(self.Found(batch, is_all=True))
 
     def _faults(self, goes_on: Callable[[object], bool]) -> Iterator[Fault]:
-        from gnjobs.outputs.faults import all_faults, sentence
-
         store = self.dashboard.store_under(self._target.prefix)
         for source, lines in takewhile(goes_on, store.all_lines(self._target.job_id)):
-            for fault in all_faults(takewhile(goes_on, lines)):
-                yield fault.file or source, sentence(fault)
+            yield from all_faults(takewhile(goes_on, lines), source)
 
     def on_faults_screen_found(self, message: Found) -> None:
-        """Show what was read so far."""
-        self._rows.items += message.faults
+        """List what was read so far."""
+        self._all += message.faults
         self._is_reading = not message.is_all
+        self._go_on()
+        self.draw()
+
+    def _choose(self, wanted: Filter | None, *, is_grouped: bool, shows_all: bool) -> None:
+        """List other faults, or otherwise, as soon as that is done; the cursor begins at the top."""
+        self._list = FaultList(wanted, is_grouped=is_grouped, shows_all=shows_all and wanted is not None)
+        self._is_arranging = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Let the list take what was read meanwhile, in a thread: there may be very many."""
+        if not self._is_arranging:
+            self._is_arranging = True
+            chosen = self._list
+            self.work(lambda: self._arrange(chosen), "arrange")
+
+    def _arrange(self, chosen: FaultList) -> None:
+        worker = get_current_worker()
+        while chosen.taken < len(self._all) and not worker.is_cancelled:
+            chosen.take(self._all[chosen.taken : chosen.taken + _BATCH])
+        chosen.arrange()
+        self.post_message(self.Arranged(chosen))
+
+    def on_faults_screen_arranged(self, message: Arranged) -> None:
+        """Show the list, if it is still wanted."""
+        if message.faults is not self._list:
+            return
+        self._is_arranging = False
+        if self._list.taken < len(self._all):
+            self._go_on()
+        before, self._shown = self._shown.faults, FaultRows(self._list)
+        if before is not self._list:
+            self._table.columns = (TIMES, *COLUMNS) if self._list.is_grouped else COLUMNS
+            place = self._list.place_of(int(self._table.cursor_key or 0), before)
+            self.draw()
+            self._table.move_to(place)
         self.draw()
 
     def draw(self) -> None:
         """Show the faults."""
-        if self.is_mounted:
-            self.draw_header()
-            self.query_one("#table", VirtualTable).show(
-                self._rows, empty="reading …" if self._is_reading else "no faults were reported"
-            )
-            self.show_keys(KEYS)
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        wanted = self._shown.faults.wanted
+        empty = f"no fault matches {wanted}; esc clears the filter" if wanted else "no faults were reported"
+        self._table.show(self._shown, empty="reading …" if self._is_reading else empty)
+        self.show_keys(self._keys())
+
+    def _keys(self) -> Keys:
+        keys = [key for key in KEYS if self.size.width >= NARROW or key[0] in _NARROW]
+        return [key for key in keys if self._list.wanted or key[0] not in {"n N", "f"}]
+
+    def on_resize(self) -> None:
+        """Show the keys that there is room for."""
+        self.draw()
+
+    async def action_filter(self) -> None:
+        """Type a filter."""
+        await self.query_one(FilterBar).open()
+
+    def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
+        """List what passes the filter that is typed so far."""
+        self._choose(message.filter, is_grouped=self._list.is_grouped, shows_all=self._list.shows_all)
+
+    def on_filter_bar_kept(self) -> None:
+        """Give the keys back to the table."""
+        self.query_one(FilterBar).close()
+        self._table.focus()
+
+    def action_show_all(self) -> None:
+        """Show all faults with the matches among them, or the matches alone."""
+        now = self._list
+        if now.wanted is not None:
+            self._choose(now.wanted, is_grouped=False, shows_all=not now.shows_all)
+
+    def action_match(self, forward: bool) -> None:
+        """Go to the next or the previous match."""
+        listed = self._shown.faults
+        place = listed.match_beside(int(self._table.cursor_key or 0), forward=forward)
+        if place is not None and not listed.is_grouped:
+            self._table.move_to(place, ahead=self._table.page_rows // 2)
+
+    def action_combine(self) -> None:
+        """Count equal faults as one, or list each."""
+        now = self._list
+        self._choose(now.wanted, is_grouped=not now.is_grouped, shows_all=False)
+
+    def _at_cursor(self) -> Fault | None:
+        key = self._table.cursor_key
+        return None if key is None else self._shown.faults.row(int(key)).fault
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show everything that is known of a fault."""
+        fault, count, _ = self._shown.faults.row(int(message.key))
+        said = {
+            name.replace("_", " "): value
+            for name, value in structs.asdict(fault).items()
+            if value is not None
+        }
+        heading = sentence(fault) if count == 1 else f"the first of {count_text(count)}: {sentence(fault)}"
+        rows = [heading, "", *(f"{name:14}{value}" for name, value in said.items())]
+        self.app.push_screen(TextScreen("Fault", "\n".join(rows), wide=True))
 
     def action_copy(self) -> None:
         """Copy the fault of the cursor with its file, made safe."""
-        key = self.query_one("#table", VirtualTable).cursor_key
-        if key is not None:
-            file, said = self._rows.items[int(key)]
-            self.app.copy_to_clipboard(safe(f"{file}: {said}"))
+        fault = self._at_cursor()
+        if fault is not None:
+            self.app.copy_to_clipboard(safe(f"{fault.file or '?'}: {sentence(fault)}"))
             self.dashboard.say("copied the fault")
+
+    async def action_save(self) -> None:
+        """Ask where to save the faults that pass the filter."""
+        await self.query_one("#prompt", Prompt).ask("save as", proposed_path(self._file_name))
+
+    @property
+    def _file_name(self) -> str:
+        return file_name(self._target.label[:60], "faults", self._target.job_id[:8], suffix=".csv")
+
+    def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        """Save, in a thread."""
+        path, wanted = typed_path(message.text, self._file_name), self._list.wanted
+        faults = list(self._all)
+        self.query_one("#prompt", Prompt).close()
+        self._table.focus()
+        self.app.run_worker(
+            lambda: self._save(path, wanted, faults), thread=True, exit_on_error=False, group="save"
+        )
+
+    def _save(self, path: Path, wanted: Filter | None, faults: Sequence[Fault]) -> None:
+        chosen = [fault for fault in faults if wanted is None or wanted.matches(fault)]
+        try:
+            with TextIOWrapper(new_file(path), encoding="utf-8", errors="replace", newline="") as file:
+                write_faults(file, chosen)
+        except OSError as error:
+            self.dashboard.say(f"not saved: {refusal_words(error)}", is_error=True)
+        else:
+            so_far = " so far" if self._is_reading else ""
+            self.dashboard.say(f"saved {count_text(len(chosen))} faults{so_far} in {path}")
+
+    def action_back(self) -> None:
+        """Close the field, give up the filter, else go back."""
+        prompt = self.query_one("#prompt", Prompt)
+        if prompt.is_open:
+            prompt.close()
+            self._table.focus()
+        elif self.query_one(FilterBar).is_open or self._list.wanted is not None:
+            self.query_one(FilterBar).clear()
+            self._table.focus()
+            self._choose(None, is_grouped=self._list.is_grouped, shows_all=False)
+        else:
+            super().action_back()

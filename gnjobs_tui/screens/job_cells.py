@@ -14,9 +14,9 @@ from gnjobs_tui.widgets.columns import Cells, Column
 BAR_WIDTH = 8
 
 STATE = Column("state", "State", 10, 100)
-LABEL = Column("label", "Label", 16, 99, grows=True)
+LABEL = Column("label", "Label", 16, 99, grows=1)
 USER = Column("user", "User", 9, 98)
-SAYS = Column("says", "Says", 20, 98, grows=True)
+SAYS = Column("says", "Says", 20, 98, grows=1)
 PROGRESS = Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90)
 PERCENT = Column("percent", "%", 4, 97, "right", stands_for="progress")
 CHILDREN = Column("children", "Children", 8, 50, "right", from_width=90)

@@ -128,8 +128,8 @@ def _table_lines(rows: Sequence[tuple[str, str]], counts: Sequence[int], width: 
     first_width = min(WIDEST_FIRST, max((cell_len(first) for first in firsts), default=0))
     times_width = max((len(text) for text in times), default=0)
     longest = max((cell_len(safe(said)) for _, said in rows), default=0)
-    room = max(10, min(longest, width - first_width - times_width - 7))
+    room = max(10, min(longest, width - first_width - times_width - 6))
     return [
-        [f"  {fit(first, first_width)}   ", fit(safe(said), room), Cell(f"  {text:>{times_width}}", "dim")]
+        [f"  {fit(first, first_width)}  ", fit(safe(said), room), Cell(f"  {text:>{times_width}}", "dim")]
         for first, (_, said), text in zip(firsts, rows, times, strict=False)
     ]

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 ITSELF = ":itself"
 PART_COLUMNS = (
     Column("state", "State", 10, 100),
-    Column("part", "Part", 18, 99, grows=True),
+    Column("part", "Part", 18, 99, grows=1),
     Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90),
     Column("percent", "%", 4, 97, "right", stands_for="progress"),
     CPU,
     SILENT,
     RUN,
-    Column("says", "Says", 20, 94, grows=True),
+    Column("says", "Says", 20, 94, grows=1),
 )
 
 

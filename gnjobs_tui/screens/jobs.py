@@ -261,7 +261,6 @@ class JobsScreen(RowActions):
 
     async def action_filter(self) -> None:
         """Type a filter."""
-        self.query_one("#footer").display = False
         await self.filter_bar.open()
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
@@ -272,7 +271,6 @@ class JobsScreen(RowActions):
     def on_filter_bar_kept(self) -> None:
         """Give the keys back to the table."""
         self.filter_bar.close()
-        self.query_one("#footer").display = True
         self.table.focus()
         self._draw_counts()
 

@@ -19,7 +19,7 @@ from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
     Column("at", "When", 10, 100),
-    Column("text", "What", 24, 99, grows=True),
+    Column("text", "What", 24, 99, grows=1),
     Column("label", "Job", 18, 98),
     Column("owner", "Owner", 9, 90, from_width=90),
     Column("by", "By", 9, 95),

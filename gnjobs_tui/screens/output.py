@@ -2,21 +2,21 @@
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.message import Message
-from textual.widgets import Input, Label
 from textual.worker import Worker, get_current_worker
 
 from gnjobs.outputs.lines import Hole
 from gnjobs.text import count_text
-from gnjobs_tui.outputs.save import Saved, file_name, save_directory, save_output
+from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
 from gnjobs_tui.outputs.seen import hole_words
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_base import OutputBase
-from gnjobs_tui.style import content
+from gnjobs_tui.widgets.prompt import Prompt
 
 PROGRESS_EVERY = 0.2
 
@@ -48,41 +48,36 @@ class OutputScreen(OutputBase):
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
-        self._asks_for = ""
         self._query: Query | None = None
         self._search: Worker[None] | None = None
 
-    def _ask(self, what: str, words: str) -> None:
-        self._asks_for = what
-        self.query_one("#asks", Label).update(content(words))
-        answer = self.query_one("#answer", Input)
-        answer.value = ""
-        self.query_one("#footer").display = False
-        self.query_one("#prompt").display = True
-        answer.focus()
-
     def _close_prompt(self) -> None:
-        self.query_one("#prompt").display = False
-        self.query_one("#footer").display = True
+        self.query_one(Prompt).close()
         self.view.focus()
 
-    def action_search(self) -> None:
+    async def action_search(self) -> None:
         """Ask what to search for."""
-        self._ask("words", "search ")
+        await self.query_one(Prompt).ask("search")
 
-    def action_line(self) -> None:
+    async def action_line(self) -> None:
         """Ask for a line's number."""
-        self._ask("line", "line ")
+        await self.query_one(Prompt).ask("line")
 
-    def on_input_submitted(self, message: Input.Submitted) -> None:
-        """Search, or go to the line."""
+    async def action_save(self) -> None:
+        """Ask where to save every line that is stored."""
+        await self.query_one(Prompt).ask("save as", proposed_path(self._file_name))
+
+    async def on_prompt_answered(self, message: Prompt.Answered) -> None:
+        """Search, go to the line, or save."""
         self._close_prompt()
-        if self._asks_for == "line":
-            self._go_to_line(message.value)
-        elif message.value:
-            self._query = Query(message.value)
+        if message.asked == "line":
+            self._go_to_line(message.text)
+        elif message.asked == "save as":
+            self._save_as(typed_path(message.text, self._file_name))
+        elif message.text:
+            self._query = Query(message.text)
             self.view.highlight(self._query)
-            self.action_search_on(True)
+            await self.action_search_on(True)
 
     def _go_to_line(self, text: str) -> None:
         digits = "".join(text.split()).replace(",", "")
@@ -91,10 +86,10 @@ class OutputScreen(OutputBase):
         elif digits:
             self.dashboard.say(f"{text} is no number of a line", is_error=True)
 
-    def action_search_on(self, forward: bool) -> None:
+    async def action_search_on(self, forward: bool) -> None:
         """Search on from the current line."""
         if self._query is None:
-            self.action_search()
+            await self.action_search()
             return
         self._stop_search()
         find = partial(self._find, self._query, self.view.pager.cursor, forward)
@@ -144,7 +139,7 @@ class OutputScreen(OutputBase):
 
     def action_back(self) -> None:
         """Close the field, stop the search, or forget it; else go back."""
-        if self.query_one("#prompt").display:
+        if self.query_one(Prompt).is_open:
             self._close_prompt()
         elif self._stop_search():
             self.say_beside("the search was stopped")
@@ -155,32 +150,32 @@ class OutputScreen(OutputBase):
         else:
             super().action_back()
 
-    def action_save(self) -> None:
-        """Save every line that is stored, in a thread of the app: it goes on when this screen is left."""
-        self.app.run_worker(self._save, thread=True, exit_on_error=False, group="save")
+    @property
+    def _file_name(self) -> str:
+        target = self.target
+        return file_name(
+            target.label[:40], (target.child_label or target.child or "")[:40], target.job_id[:8]
+        )
+
+    def _save_as(self, path: Path) -> None:
+        """Save in a thread of the app: it goes on when this screen is left."""
+        self.app.run_worker(lambda: self._save(path), thread=True, exit_on_error=False, group="save")
         self.dashboard.say("saving")
 
-    def _save(self) -> None:
+    def _save(self, path: Path) -> None:
         from redis.exceptions import RedisError
 
         from gnjobs.errors import GnjobsError
 
-        worker, target = get_current_worker(), self.target
-        name = file_name(
-            target.label[:40], (target.child_label or target.child or "")[:40], target.job_id[:8]
-        )
+        worker = get_current_worker()
         try:
-            saved = save_output(self.source().open(), save_directory(), name, lambda: worker.is_cancelled)
-        except (GnjobsError, RedisError, OSError) as error:
-            self.dashboard.say(f"not saved: {self._why(error)}", is_error=True)
+            saved = save_output(self.source().open(), path, lambda: worker.is_cancelled)
+        except OSError as error:
+            self.dashboard.say(f"not saved: {refusal_words(error)}", is_error=True)
+        except (GnjobsError, RedisError) as error:
+            self.dashboard.say(f"not saved: {self.dashboard.explain(error)}", is_error=True)
         else:
             self.dashboard.say(_saved_words(saved))
-
-    def _why(self, error: Exception) -> str:
-        """Why a file could not be written, without Python's numbers and quotes."""
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:
-            return f"can't write {error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-        return self.dashboard.explain(error)
 
     def action_copy(self) -> None:
         """Copy the current line, as it is shown."""

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from textual.app import ComposeResult
-from textual.containers import Horizontal
 from textual.message import Message
-from textual.widgets import Input, Label
 
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.outputs.pager import Need
@@ -26,6 +24,7 @@ from gnjobs_tui.screens.output_words import (
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.output_view import OutputView
+from gnjobs_tui.widgets.prompt import Prompt
 
 KEYS = (
     ("f", "follow"),
@@ -55,12 +54,6 @@ STATE_EVERY = 2.0
 
 class OutputBase(WatchScreen):
     """Shows one output, from its end; `note` is what is said of it for a while."""
-
-    DEFAULT_CSS = """
-    OutputBase #prompt { height: 1; background: $surface; display: none; }
-    OutputBase #prompt Label { width: auto; }
-    OutputBase #prompt Input { width: 1fr; }
-    """
 
     class Told(Message):
         """There is news of the output."""
@@ -101,13 +94,10 @@ class OutputBase(WatchScreen):
         yield OutputView(id="view")
         yield Line(id="place")
         yield Line(id="footer", classes="footer")
-        with Horizontal(id="prompt"):
-            yield Label(id="asks", markup=False)
-            yield Input(id="answer", select_on_focus=False)
+        yield Prompt(id="prompt")
 
     def on_mount(self) -> None:
         """Begin to follow."""
-        self.query_one("#answer", Input).cursor_blink = False
         self.view.focus()
         self.run_worker(self._follow, thread=True, exit_on_error=False, group="follow")
         self._read_state()

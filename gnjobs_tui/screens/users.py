@@ -13,8 +13,8 @@ from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS = (
-    Column("user", "User", 12, 100, grows=True),
-    Column("name", "Name", 16, 50, grows=True),
+    Column("user", "User", 12, 100, grows=1),
+    Column("name", "Name", 16, 50, grows=1),
     *(Column(group, group.capitalize(), 8, 90 - place, "right") for place, group in enumerate(GROUPS)),
     Column("newest", "Newest", 10, 60, "right"),
 )

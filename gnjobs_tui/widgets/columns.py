@@ -13,7 +13,7 @@ GAP = 1
 
 
 class Column(NamedTuple):
-    """One column; the lowest `worth` goes first where room is short, `grows` takes the room that is left.
+    """One column; the lowest `worth` goes first where room is short, `grows` takes the room that is left, as a share.
 
     Below `from_width` it is left out in any case; `stands_for` names a column in whose absence this one is shown.
     """
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     width: int
     worth: int
     align: Literal["left", "right"] = "left"
-    grows: bool = False
+    grows: int = 0
     stands_for: str | None = None
     from_width: int = 0
 
@@ -45,10 +45,10 @@ def place(columns: Sequence[Column], width: int, indent: int = 0) -> list[Placed
         stand_in = next((column for column in columns if column.stands_for == least.id), None)
         kept = [stand_in if column is least else column for column in kept if column is not least or stand_in]  # type: ignore[misc]
     spare = max(0, width - indent - sum(column.width + GAP for column in kept) + GAP)
-    growing = [column for column in kept if column.grows]
+    shares = sum(column.grows for column in kept)
     placed, x = [], indent
     for column in kept:
-        extra = spare // len(growing) if column.grows else 0
+        extra = spare * column.grows // shares if column.grows else 0
         placed.append(Placed(column, x, column.width + extra))
         x += column.width + extra + GAP
     return placed

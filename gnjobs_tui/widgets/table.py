@@ -165,6 +165,17 @@ class VirtualTable(ScrollView, can_focus=True):
             self._drawing_width = width
         return self._drawing
 
+    @property
+    def columns(self) -> Sequence[Column]:
+        """The columns that are shown where there is room."""
+        return self._columns
+
+    @columns.setter
+    def columns(self, columns: Sequence[Column]) -> None:
+        if columns != self._columns:
+            self._columns = columns
+            self._forget_drawing()
+
     def on_resize(self) -> None:
         """Keep the cursor in sight."""
         self._show_cursor()

@@ -89,7 +89,7 @@ def see_outputs(walk: Walk) -> None:
     """The job's screen, its faults, and two outputs, one of which lies outside the job."""
     see(walk, "job", "g\r", "the job itself")
     palette(walk, "JobScreen", "the job itself")
-    walk.see("faults", "e", "\n  File", ("fault-value",))
+    walk.see("faults", "e", "\n  File", ("fault-title",))
     walk.hear("copy of a fault", "y", COPY)
     palette(walk, "FaultsScreen", "\n  File")
     walk.back("\n  File", "the job itself")
@@ -102,10 +102,10 @@ def see_outputs(walk: Walk) -> None:
     walk.back("no match for", " of 3")
     see(walk, "search found", "/" + paste(tag("line")) + "\r", f"/{tag('line')}")
     walk.back(f"/{tag('line')}", " of 3")
-    see(walk, "toast of a save", "s", "saved 3 lines")
+    see(walk, "toast of a save", "s\r", "saved 3 lines")
     walk.back(" of 3", "the job itself")
     see(walk, "refusal beside an output", "gjj\r", "can't be read")
-    see(walk, "toast of a save refused", "s", "not saved")
+    see(walk, "toast of a save refused", "s\r", "not saved")
     see(walk, "toast of a search refused", "/x\r", "the search ended")
 
 

@@ -20,7 +20,10 @@ TOASTS = {
     "row_actions: f'nothing to kill: {how}'": "toast of a failure",
     "output: f'{text} is no number of a line'": "toast of a number",
     "output: f'the search ended: {self.dashboard.explain(error)}'": "toast of a search refused",
-    "output: f'not saved: {self._why(error)}'": "toast of a save refused",
+    "output: f'not saved: {refusal_words(error)}'": "toast of a save refused",
+    "output: f'not saved: {self.dashboard.explain(error)}'": "toast of a save refused",
+    "faults: f'not saved: {refusal_words(error)}'": "toast of a save refused",
+    "faults: f'saved {count_text(len(chosen))} faults{so_far} in {path}'": "toast of a save",
     "output: _saved_words(saved)": "toast of a save",
     "row_actions: f'copied {self.row.id}'": "toast of a copied id",
 }
@@ -38,12 +41,13 @@ DIALOGS = {
         "text of an event"
     ),
     # Seen in `test_places`.
+    "faults: TextScreen('Fault', '\\n'.join(rows), wide=True)": None,
     "job: TextScreen('All fields', fields_text(child or picture.job), wide=True)": None,
 }
 COPIES = {
     "row_actions: self.row.id": "copy of an id",
     "output: hole_words(item) if isinstance(item, Hole) else item.text": "copy of a line",
-    "faults: safe(f'{file}: {said}')": "copy of a fault",
+    "faults: safe(f\"{fault.file or '?'}: {sentence(fault)}\")": "copy of a fault",
     "dialogs: safe_text(self._text)": "copy of a text",
 }
 # The palette offers what keys do; what they do is written in the source, and so is every tooltip.
@@ -51,7 +55,7 @@ PALETTE = {
     "keys: DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)",
     "keys: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
 }
-TOOLTIPS = {"jobs: f'Show {group}'", "output: about", "output_view: about"}
+TOOLTIPS = {"faults: about", "jobs: f'Show {group}'", "output: about", "output_view: about"}
 TITLES = {"kill: title_of(self._targets)"}
 TITLE_NAMES = (
     "title", "sub_title", "TITLE", "SUB_TITLE",

@@ -28,7 +28,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     "KillScreen": ("label", "host", "account", "user", "process-command"),
     "TextScreen": ("extra-field", "extra-value"),
-    "FaultsScreen": ("label", "fault-file", "fault-title", "fault-value", "fault-expected"),
+    "FaultsScreen": ("label", "fault-file", "fault-title"),
     "OutputScreen": (
         "label", "child-label", "line", "log-level",
          "log-name", "log-message", "partial-line", "fault-value",
@@ -46,13 +46,14 @@ WIDGETS = {
     "FilterBar": "what its user types",
     "Line": "takes Content, which styling makes of data",
     "Lines": "takes Content, which styling makes of data",
+    "Prompt": "asks what the source says; what it proposes is harmless, or not proposed",
     "OutputView": "draws SeenLine, whose text is safe when it is made",
     "VirtualTable": "draws Cells, safe when TableDrawing fits them into columns",
 }
 # Bases of screens, never shown themselves.
 BASES = {"OutputBase", "RowActions", "WatchScreen"}
 # Textual's own widgets that we put on screens; each takes Content or is told markup=False, or holds no data.
-TEXTUALS = {"Button", "Input", "Label", "Static"}
+TEXTUALS = {"Button", "Input", "Static"}
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             walk.see("TextScreen", "x", "All fields", PLACES["TextScreen"])
             walk.back("All fields", "the job itself")
             walk.see("FaultsScreen", "e", "\n  File", PLACES["FaultsScreen"])
+            walk.see("a whole fault", "\r", "message  ", ("fault-value", "fault-expected"))
+            walk.back("message  ", "\n  File")
             walk.back("\n  File", "the job itself")
             walk.see("OutputScreen", "j\r", "line 3 of 3", PLACES["OutputScreen"])
             yield walk

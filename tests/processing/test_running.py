@@ -27,8 +27,10 @@ def test_qc_groups_equal_faults_and_shows_the_first() -> None:
     assert said.headline == "312 faults in 2 files so far"
     (table,) = said.tables
     assert table.counts == (311, 1)
-    assert table.rows[0][-1] == 'row 1204 "BXD12", column 7 "BXD32": found "12.3", needs exactly 3 decimals'
-    assert table.rows[1][-1] == "row 88, column 41: empty cell"
+    assert (
+        table.rows[0][-1] == 'row 1204 "BXD12", column 7 (G) "BXD32": found "12.3", needs exactly 3 decimals'
+    )
+    assert table.rows[1][-1] == "row 88, column 41 (AO): empty cell"
 
 
 def test_an_empty_cell_says_what_it_needs() -> None:

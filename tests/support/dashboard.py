@@ -53,3 +53,12 @@ async def shows(pilot: Pilot[None], *texts: str) -> str:
         pilot, lambda: all(text in screen_text(pilot) for text in texts), f"{', '.join(texts)} on the screen"
     )
     return screen_text(pilot)
+
+
+async def says(pilot: Pilot[None], *texts: str) -> None:
+    """Wait until a toast says all of some texts, however it is broken into lines."""
+    await until(
+        pilot,
+        lambda: any(all(text in told.message for text in texts) for told in pilot.app._notifications),
+        f"a toast with {', '.join(texts)}",
+    )

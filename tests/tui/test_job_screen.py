@@ -102,8 +102,8 @@ async def test_it_says_why_what_and_of_which_parts(server: Server, stuck: float)
         assert "running 41m since" in screen
         assert "gn-web1 as www-data · 14 processes · 2.1 GB" in screen
         assert "command   python3 -m scripts.qc /data/up/bxd-july.zip" in screen
-        first_fault = 'row 1204 "BXD12", column 7 "BXD32": found "12.3", needs exactly 3 decimals  ×310'
-        assert f"  pheno_av.tsv   {first_fault}" in screen
+        first_fault = 'row 1204 "BXD12", column 7 (G) "BXD32": found "12.3", needs exactly 3 decimals  ×310'
+        assert f"  pheno_av.tsv  {first_fault}" in screen
         assert "row 744 000 of 1 200 000" in screen
         assert "by tux: runaway" in screen
         order = places(
@@ -148,9 +148,9 @@ async def test_all_faults_and_back(server: Server, stuck: float) -> None:
         await pilot.press("e")
         await until(pilot, lambda: isinstance(pilot.app.screen, FaultsScreen))
         screen = await shows(pilot, "312 faults")
-        assert "row 88: empty cell" in screen
+        assert any(line.split()[-3:] == ["88", "empty", "cell"] for line in screen.split("\n"))
         await pilot.press("G", "y")
-        assert pilot.app.clipboard.startswith('pheno_av.tsv: row 1204 "BXD12", column 7')
+        assert pilot.app.clipboard.startswith('pheno_av.tsv: row 1204 "BXD12", column 7 (G)')
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, JobScreen)
 

@@ -15,7 +15,7 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.store import JobStore
 from gnjobs_tui.outputs import reading
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource
-from gnjobs_tui.outputs.save import file_name, save_output
+from gnjobs_tui.outputs.save import file_name, proposed_path, save_output
 from gnjobs_tui.outputs.search import Query, search
 from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
 from tests.support.servers import Server
@@ -153,28 +153,32 @@ def test_sentences_are_searched_as_they_are_shown(server: Server, client: redis.
     assert Query("BXD").spans("BXD bxd") == [(0, 3)]
 
 
-def test_saving_writes_what_was_stored_and_replaces_nothing(reader: OutputReader, tmp_path: Path) -> None:
+def test_saving_writes_what_was_stored_and_replaces_nothing(
+    reader: OutputReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     taken = tmp_path / "out.txt"
     taken.write_text("mine")
-    saved = save_output(reader, tmp_path, "out.txt")
+    saved = save_output(reader, Path(proposed_path("out.txt")))
     assert saved.path == tmp_path / "out-2.txt"
     assert taken.read_text() == "mine"
     assert (saved.lines, saved.missing, saved.is_whole) == (5001, 107_001, True)
     assert saved.path.read_text().split("\n")[:2] == ["line 1", "line 2"]
     assert stat.S_IMODE(os.stat(saved.path).st_mode) == 0o600
-    assert not save_output(reader, tmp_path, "out.txt", lambda: True).is_whole
+    assert not save_output(reader, Path(proposed_path("out.txt")), lambda: True).is_whole
 
 
 def test_saving_keeps_bytes_and_escapes(server: Server, client: redis.Redis, tmp_path: Path) -> None:
     stored = "\x1b]0;owned\x07 \udcff tab\t"
     write_line(server, KEY, 1, stored)
-    saved = save_output(OutputReader(client, KEY), tmp_path, "out.txt")
+    saved = save_output(OutputReader(client, KEY), tmp_path / "out.txt")
     assert saved.path.read_bytes() == b"\x1b]0;owned\x07 \xff tab\t\n"
 
 
 def test_a_link_is_not_followed_when_saving(reader: OutputReader, tmp_path: Path) -> None:
     (tmp_path / "out.txt").symlink_to(tmp_path / "elsewhere")
-    save_output(reader, tmp_path, "out.txt")
+    with pytest.raises(FileExistsError):
+        save_output(reader, tmp_path / "out.txt")
     assert not (tmp_path / "elsewhere").exists()
 
 

@@ -18,7 +18,7 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.output_view import OutputView
-from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.hostile import FORBIDDEN, TEXTS
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_child, write_line, write_running
@@ -69,7 +69,7 @@ def many_lines(server: Server, child: None) -> None:
 async def test_it_opens_at_the_end_with_sentences(server: Server, many_lines: None) -> None:
     async with open_output(server) as pilot:
         screen = await shows(pilot, "WARNING gn.qc: slow read, 4.2 s for 64 KB")
-        assert 'row 743 998 "BXD31", column 12 "BXD60": found "0.12", needs 6 decimals or more' in screen
+        assert 'row 743 998 "BXD31", column 12 (L) "BXD60": found "0.12", needs 6 decimals or more' in screen
         assert KEY in screen
         assert "QC average, July › pheno_se.tsv   ● running" in screen
         assert "line 200 002 of 200 002 · first kept 1 · following · last line under 1 min ago" in screen
@@ -193,7 +193,7 @@ async def test_save_and_copy(
     async with open_output(server) as pilot:
         await pilot.press("y")
         assert pilot.app.clipboard == "␛]52;c;AAAA␇two"
-        await pilot.press("s")
+        await pilot.press("s", "enter")
         file = tmp_path / "QC-average-July-pheno_se.tsv-job-1.txt"
         await until(pilot, file.exists)
         await until(pilot, lambda: any("saved 2 lines" in n.message for n in pilot.app._notifications))
@@ -201,13 +201,12 @@ async def test_save_and_copy(
 
 
 async def test_saving_where_nothing_can_be_written_says_so(
-    server: Server, child: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, child: None, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("gnjobs_tui.screens.output.save_directory", lambda: tmp_path / "nowhere")
     write_line(server, KEY, 1, "one")
     async with open_output(server) as pilot:
-        await pilot.press("s")
-        await until(pilot, lambda: any("not saved" in n.message for n in pilot.app._notifications))
+        await pilot.press("s", "ctrl+u", *str(tmp_path / "nowhere" / "x"), "enter")
+        await says(pilot, "not saved: can't write", "no such file or directory")
 
 
 async def test_kill_is_aimed_at_the_child(server: Server, child: None) -> None:

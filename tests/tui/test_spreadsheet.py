@@ -2,7 +2,7 @@
 
 import pytest
 
-from gnjobs_tui.cli.show import spreadsheet_cell
+from gnjobs_tui.outputs.spreadsheet import spreadsheet_cell
 
 FORMULAS = ("=1+1", "@SUM(1)", "+cmd|' /C calc'!A0", "-1+cmd", "  =1", "＝1", "－A1")
 

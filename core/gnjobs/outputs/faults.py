@@ -17,6 +17,8 @@ _ALIASES = {
     "cellvalue": "value",
     "message": "message",
 }
+# Wider than this is no spreadsheet: its last column is XFD.
+WIDEST_SPREADSHEET = 16_384
 _FOREIGN_MARKS = frozenset({"cellvalue", "rowtitle", "coltitle"})
 
 
@@ -86,30 +88,60 @@ def _number(value: Any) -> int | None:
 
 
 def sentence(fault: Fault) -> str:
-    """Say a fault: `row 1204 "BXD12", column 7 "BXD32": found "12.3", needs exactly 3 decimals`."""
-    where = ", ".join(
-        part
-        for part in (
-            _place("row", fault.row, fault.row_title),
-            _place("column", fault.column, fault.column_title),
-        )
-        if part
-    )
+    """Say a fault: `row 1204 "BXD12", column 7 (G) "BXD32": found "12.3", needs exactly 3 decimals`."""
+    places = (("row", row_words(fault)), ("column", column_words(fault)))
+    where = ", ".join(f"{name} {words}" for name, words in places if words)
     what = _complaint(fault)
     return f"{where}: {what}" if where else what
 
 
-def _place(name: str, number: int | None, title: str | None) -> str:
-    words = [name] + ([count_text(number)] if number is not None else []) + ([f'"{title}"'] if title else [])
-    return " ".join(words) if len(words) > 1 else ""
+def row_words(fault: Fault) -> str:
+    """Which row it is in: `1204 "BXD12"`."""
+    return _place("" if fault.row is None else count_text(fault.row), fault.row_title)
+
+
+def column_words(fault: Fault) -> str:
+    """Which column it is in, by its number and the letter that a spreadsheet gives it: `41 (AO) "BXD9"`."""
+    if fault.column is None:
+        return _place("", fault.column_title)
+    letters = column_letters(fault.column)
+    return _place(count_text(fault.column) + (f" ({letters})" if letters else ""), fault.column_title)
+
+
+def column_letters(number: int | None) -> str:
+    """The letters of a spreadsheet's column, counted from 1; none of a column that no spreadsheet has."""
+    letters, rest = "", number if number is not None and 0 < number <= WIDEST_SPREADSHEET else 0
+    while rest:
+        rest, letter = divmod(rest - 1, 26)
+        letters = chr(ord("A") + letter) + letters
+    return letters
+
+
+def _place(number: str, title: str | None) -> str:
+    return " ".join(filter(None, (number, f'"{title}"' if title else "")))
+
+
+def found_words(fault: Fault) -> str:
+    """What stands in the cell."""
+    if fault.value is None:
+        return ""
+    return "empty cell" if not fault.value and not fault.message else f'"{fault.value}"'
+
+
+def needs_words(fault: Fault) -> str:
+    """What should stand there, or else what is said of it; what kind of fault it is where nothing else is known."""
+    return _expected(fault) or fault.message or (fault.what if fault.value is None else "")
+
+
+def _expected(fault: Fault) -> str:
+    return (fault.expected or "").removeprefix("needs ")
 
 
 def _complaint(fault: Fault) -> str:
-    is_empty = fault.value == "" and not fault.message
-    found = "empty cell" if is_empty else f'found "{fault.value}"' if fault.value is not None else ""
-    expected = (fault.expected or "").removeprefix("needs ")
-    needs = f"needs {expected}" if expected else fault.message or ""
-    return ", ".join(part for part in (found, needs) if part) or fault.what
+    found, needs = found_words(fault), needs_words(fault)
+    found = f"found {found}" if found.startswith('"') else found
+    needs = f"needs {needs}" if _expected(fault) else needs
+    return ", ".join(filter(None, (found, needs)))
 
 
 def all_faults(lines: Iterable[Line | Hole], file: str | None = None) -> Iterator[Fault]:

@@ -13,9 +13,9 @@ All conditions must hold.
 import itertools
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gnjobs.errors import FilterError
 from gnjobs.health.states import GROUPS, STATES, group_of
@@ -26,7 +26,7 @@ from gnjobs.records.statuses import STATUSES
 from gnjobs.text import parse_duration
 from gnjobs.watch.rows import JobRow, row_of
 
-Test = Callable[[JobRow, float], bool]
+Test = Callable[[Any, float], bool]
 
 
 class Term(NamedTuple):
@@ -41,16 +41,28 @@ class Term(NamedTuple):
         return Term(lambda row, now: not test(row, now), self.timed)
 
 
-def free_text(word: str) -> Term:
-    """The word stands anywhere in what a list shows of the job."""
-    wanted = word.casefold()
+Words = Callable[[Sequence[str]], Term]
 
-    def test(row: JobRow, _: float) -> bool:
-        return wanted in row.label.casefold() or any(
-            wanted in text.casefold() for text in (row.id, row.user, row.type, row.says) if text
-        )
 
-    return Term(test)
+class Measure(NamedTuple):
+    """A number of a row that can be compared: how it is read, at a time, and how a limit is written."""
+
+    read: Callable[[Any, float], float | None]
+    parse: Callable[[str], float]
+    timed: bool = False
+
+
+class Vocabulary(NamedTuple):
+    """What filters may say of one kind of rows: its texts, which words alone look for, its keys and its measures."""
+
+    texts: Callable[[Any], Iterable[str | None]]
+    words: Mapping[str, Words]
+    measures: Mapping[str, Measure]
+
+    def free_text(self, word: str) -> Term:
+        """The word stands anywhere in what a list shows of the row."""
+        wanted, texts = word.casefold(), self.texts
+        return Term(lambda row, _: any(wanted in text.casefold() for text in texts(row) if text))
 
 
 def _state(alternatives: Sequence[str]) -> Term:
@@ -74,7 +86,9 @@ def _state(alternatives: Sequence[str]) -> Term:
     return Term(test)
 
 
-def _begins(read: Callable[[JobRow], str | None]) -> Callable[[Sequence[str]], Term]:
+def begins(read: Callable[[Any], str | None]) -> Words:
+    """Make the test of a text that begins with one of some words."""
+
     def make(alternatives: Sequence[str]) -> Term:
         wanted = tuple(word.casefold() for word in alternatives)
         return Term(lambda row, _: (read(row) or "").casefold().startswith(wanted))
@@ -82,63 +96,64 @@ def _begins(read: Callable[[JobRow], str | None]) -> Callable[[Sequence[str]], T
     return make
 
 
-def _label(alternatives: Sequence[str]) -> Term:
-    wanted = tuple(word.casefold() for word in alternatives)
+def contains(read: Callable[[Any], str | None]) -> Words:
+    """Make the test of a text that contains one of some words."""
 
-    def test(row: JobRow, _: float) -> bool:
-        label = row.label.casefold()
-        return any(word in label for word in wanted)
+    def make(alternatives: Sequence[str]) -> Term:
+        wanted = tuple(word.casefold() for word in alternatives)
 
-    return Term(test)
+        def test(row: Any, _: float) -> bool:
+            found = (read(row) or "").casefold()
+            return any(word in found for word in wanted)
+
+        return Term(test)
+
+    return make
 
 
 # Every listed field that is a text, and what is more than one field.
-WORD_FIELDS: Final[dict[str, Callable[[Sequence[str]], Term]]] = {
+WORD_FIELDS: Final[dict[str, Words]] = {
     "state": _state,
     **{
-        field.attribute: _begins(attrgetter(field.attribute))
+        field.attribute: begins(attrgetter(field.attribute))
         for field in ROW_FIELDS.values()
         if field.kind.read is values.text
     },
-    "label": _label,
-    "id": _begins(lambda row: row.id),
+    "label": contains(attrgetter("label")),
+    "id": begins(lambda row: row.id),
 }
-
-
-class _Measure(NamedTuple):
-    read: Callable[[JobRow, float], float | None]
-    parse: Callable[[str], float]
-    timed: bool = False
 
 
 def _age(row: JobRow, now: float) -> float | None:
     return now - row.created if row.created else None
 
 
-def _plain_number(text: str) -> float:
+def plain_number(text: str) -> float:
+    """Read a number, which may be a percentage."""
     return float(text.removesuffix("%"))
 
 
-def _counted(attribute: str) -> _Measure:
+def _counted(attribute: str) -> Measure:
     read = attrgetter(attribute)
-    return _Measure(lambda row, _: read(row), _plain_number)
+    return Measure(lambda row, _: read(row), plain_number)
 
 
 _COUNTS: Final = (values.integer, values.number, values.percentage)
 
 # Lengths of time, then every listed field that is a number.
-MEASURES: Final[dict[str, _Measure]] = {
-    "age": _Measure(_age, parse_duration, timed=True),
-    "run": _Measure(JobRow.run_seconds, parse_duration, timed=True),
-    "silent": _Measure(lambda row, _: row.silence, parse_duration),
+MEASURES: Final[dict[str, Measure]] = {
+    "age": Measure(_age, parse_duration, timed=True),
+    "run": Measure(JobRow.run_seconds, parse_duration, timed=True),
+    "silent": Measure(lambda row, _: row.silence, parse_duration),
     **{
         field.attribute: _counted(field.attribute)
         for field in ROW_FIELDS.values()
         if field.kind.read in _COUNTS
     },
-    "faults": _Measure(lambda row, _: row.faults or 0, _plain_number),
-    "cpu": _Measure(lambda row, _: row.cpu, _plain_number),
+    "faults": Measure(lambda row, _: row.faults or 0, plain_number),
+    "cpu": Measure(lambda row, _: row.cpu, plain_number),
 }
+JOBS: Final = Vocabulary(lambda row: (row.label, row.id, row.user, row.type, row.says), WORD_FIELDS, MEASURES)
 COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
     ">=": operator.ge,
     "<=": operator.le,
@@ -148,23 +163,23 @@ COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
 }
 
 
-def comparison(name: str, sign: str, limit_text: str) -> Term:
+def comparison(name: str, measure: Measure, sign: str, limit_text: str) -> Term:
     """The measure compares so with the limit; a row of which it is not known never matches."""
-    measure, compare = MEASURES[name], COMPARISONS[sign]
+    compare = COMPARISONS[sign]
     try:
         limit = measure.parse(limit_text)
     except ValueError:
         raise FilterError(f"{name}{sign} needs {_example(measure)}, not {limit_text!r:.40}") from None
     read = measure.read
 
-    def test(row: JobRow, now: float) -> bool:
+    def test(row: Any, now: float) -> bool:
         found = read(row, now)
         return found is not None and compare(found, limit)
 
     return Term(test, measure.timed)
 
 
-def _example(measure: _Measure) -> str:
+def _example(measure: Measure) -> str:
     return "a length of time such as 30m or 2h" if measure.parse is parse_duration else "a number"
 
 
@@ -188,7 +203,7 @@ class Filter:
     def __str__(self) -> str:
         return self.text
 
-    def matches(self, row: JobRow, now: float) -> bool:
+    def matches(self, row: Any, now: float = 0.0) -> bool:
         """Tell whether a row passes at this time (unix seconds)."""
         for test in self._tests:  # noqa: SIM110 - a generator would double the time for a million rows
             if not test(row, now):
@@ -232,40 +247,35 @@ def _words(text: str) -> Iterator[_Word]:
         yield _Word(parts)
 
 
-def _term(word: _Word) -> Term:
+def _term(word: _Word, vocabulary: Vocabulary) -> Term:
     if word.bare[:1] in {"-", "!"} and len(word.bare) > 1:
-        return _term(word.without_first()).negated()
+        return _term(word.without_first(), vocabulary).negated()
     if match := _COMPARISON.match(word.bare):
-        name, sign = match.group(1).lower(), match.group(2)
-        return comparison(_known(name, sign), sign, word.text[match.start(3) :])
+        name, sign = _known(match.group(1).lower(), match.group(2), vocabulary), match.group(2)
+        return comparison(name, vocabulary.measures[name], sign, word.text[match.start(3) :])
     if match := _FIELD.match(word.bare):
-        return _field(match.group(1).lower(), word.split(match.start(2)))
-    return free_text(word.text)
+        name, alternatives = _known(match.group(1).lower(), ":", vocabulary), word.split(match.start(2))
+        if not alternatives:
+            raise FilterError(f"{name}: needs a value")
+        return vocabulary.words[name](alternatives)
+    return vocabulary.free_text(word.text)
 
 
-def _known(name: str, sign: str) -> str:
-    fields, others = (WORD_FIELDS, MEASURES) if sign == ":" else (MEASURES, WORD_FIELDS)
-    if name in fields:
+def _known(name: str, sign: str, vocabulary: Vocabulary) -> str:
+    words, measures = vocabulary.words, vocabulary.measures
+    if name in (words if sign == ":" else measures):
         return name
-    if name in others:
+    if name in (measures if sign == ":" else words):
         raise FilterError(f"{name} is compared: {name}>… or {name}<…" if sign == ":" else f"use {name}:…")
-    raise FilterError(
-        f"unknown key {name}{sign} (known: {', '.join(fields)}); to search for that text, quote it"
-    )
+    known = ", ".join(words if sign == ":" else measures)
+    raise FilterError(f"unknown key {name}{sign} (known: {known}); to search for that text, quote it")
 
 
-def _field(name: str, alternatives: list[str]) -> Term:
-    _known(name, ":")
-    if not alternatives:
-        raise FilterError(f"{name}: needs a value")
-    return WORD_FIELDS[name](alternatives)
-
-
-def parse_filter(text: str) -> Filter:
-    """Compile the text of a filter; raises `FilterError` of one line."""
+def parse_filter(text: str, vocabulary: Vocabulary = JOBS) -> Filter:
+    """Compile the text of a filter, of jobs unless another vocabulary is given; raises `FilterError` of one line."""
     if len(text) > LONGEST_FILTER:
         raise FilterError(f"a filter has at most {LONGEST_FILTER} characters")
-    return Filter(text.strip(), [_term(word) for word in _words(text) if word.text])
+    return Filter(text.strip(), [_term(word, vocabulary) for word in _words(text) if word.text])
 
 
 def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:

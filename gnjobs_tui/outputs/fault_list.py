@@ -1,0 +1,136 @@
+"""The faults of a job as they are listed: those that pass a filter, and equal ones counted as one."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+from gnjobs.outputs.faults import Fault, column_letters, needs_words
+from gnjobs.watch.filters import Filter, Measure, Term, Vocabulary, Words, contains, plain_number
+
+HINT: Final = "words  file:  row:1204  column:AO  found:  needs:  row>1000  -not     enter keep  esc clear"
+
+
+def _cell(read: Callable[[Fault], tuple[str, ...]], title: Callable[[Fault], str | None]) -> Words:
+    """Make the test of a row or a column that is named by its number or letters, or whose title contains a word."""
+
+    def make(alternatives: Sequence[str]) -> Term:
+        wanted = frozenset(word.casefold() for word in alternatives)
+        in_title = contains(title)(alternatives).test
+        return Term(lambda fault, now: not wanted.isdisjoint(read(fault)) or in_title(fault, now))
+
+    return make
+
+
+def _row_names(fault: Fault) -> tuple[str, ...]:
+    return (str(fault.row),)
+
+
+def _column_names(fault: Fault) -> tuple[str, ...]:
+    return (str(fault.column), column_letters(fault.column).casefold())
+
+
+FAULTS: Final = Vocabulary(
+    texts=lambda fault: (
+        fault.file,
+        fault.row_title,
+        fault.column_title,
+        fault.value,
+        fault.expected,
+        fault.message,
+        fault.kind,
+    ),
+    words={
+        "file": contains(lambda fault: fault.file),
+        "row": _cell(_row_names, lambda fault: fault.row_title),
+        "column": _cell(_column_names, lambda fault: fault.column_title),
+        "found": contains(lambda fault: fault.value),
+        "needs": contains(needs_words),
+        "kind": contains(lambda fault: fault.what),
+    },
+    measures={
+        "row": Measure(lambda fault, _: fault.row, plain_number),
+        "column": Measure(lambda fault, _: fault.column, plain_number),
+    },
+)
+
+
+class Row(NamedTuple):
+    """A listed fault, how many equal ones there are, and whether it is one of those that are looked for among all."""
+
+    fault: Fault
+    times: int
+    is_match: bool
+
+
+class FaultList:
+    """The listed faults; `take` may be called in another thread than that which reads.
+
+    `shows_all`: those that don't pass the filter are listed, too, and `matches` tells where those are that do.
+    """
+
+    def __init__(
+        self, wanted: Filter | None = None, *, is_grouped: bool = False, shows_all: bool = False
+    ) -> None:
+        self.wanted = wanted
+        self.is_grouped = is_grouped
+        self.shows_all = shows_all
+        self.taken = 0
+        self.faults: list[Fault] = []
+        self.counts: list[int] = []
+        self.matches: list[int] = []
+        self.matching = 0
+        self._groups: dict[tuple[str | None, str], int] = {}
+        self._order: list[int] = []
+
+    def take(self, faults: Sequence[Fault]) -> None:
+        """List more faults."""
+        for fault in faults:
+            is_match = self.wanted is None or self.wanted.matches(fault)
+            self.matching += is_match
+            if is_match and self.is_grouped:
+                self._count(fault)
+            elif is_match or self.shows_all:
+                if self.shows_all and is_match:
+                    self.matches.append(len(self.faults))
+                self.faults.append(fault)
+        self.taken += len(faults)
+
+    def _count(self, fault: Fault) -> None:
+        place = self._groups.setdefault((fault.file, fault.what), len(self.faults))
+        if place < len(self.faults):
+            self.counts[place] += 1
+        else:
+            self.counts.append(1)
+            self.faults.append(fault)
+
+    def arrange(self) -> None:
+        """Put the most frequent first, where equal ones are counted as one."""
+        if self.is_grouped:
+            self._order = sorted(range(len(self.faults)), key=lambda place: -self.counts[place])
+
+    def __len__(self) -> int:
+        return len(self._order) if self.is_grouped else len(self.faults)
+
+    def row(self, index: int) -> Row:
+        """What is listed at a position."""
+        if self.is_grouped:
+            place = self._order[index]
+            return Row(self.faults[place], self.counts[place], is_match=False)
+        at = bisect_left(self.matches, index)
+        return Row(self.faults[index], 1, is_match=self.matches[at : at + 1] == [index])
+
+    def match_beside(self, index: int, *, forward: bool) -> int | None:
+        """Where the next or the previous match is, from the other end on where there is none."""
+        found: Sequence[int] = self.matches if self.shows_all else range(len(self))
+        if not found:
+            return None
+        place = bisect_right(found, index) if forward else bisect_left(found, index) - 1
+        return found[place % len(found)]
+
+    def place_of(self, index: int, before: "FaultList") -> int:
+        """Where the match is that was at a position of the list before; the top where that listed otherwise."""
+        if self.is_grouped or before.is_grouped or self.wanted is not before.wanted:
+            return 0
+        if not self.shows_all:
+            return bisect_left(before.matches, index)
+        return self.matches[index] if index < len(self.matches) else 0
