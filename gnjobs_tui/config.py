@@ -18,8 +18,10 @@
     [stuck-after]                     # by job type
     insert = "1h"
 
-    [agent-starts]                    # in the system's file alone: account → how commands begin that an agent may start
-    www-data = ["python3 -m scripts.qc"]
+    [agent-starts.www-data]           # in the system's file alone: what an agent may start as this account
+    directories = ["/srv/uploader"]
+    commands = ["python3 -m scripts.qc"]  # how they begin
+    url-file = "/etc/gnjobs/writer-url"   # what the jobs connect to; default: what the agent connects to
 
     [expires-after]                   # by prefix: what another program gives its jobs; tells their start
     gn-uploader = "1d"
@@ -44,7 +46,7 @@ import platformdirs
 
 from gnjobs.errors import ConfigError, InvalidName
 from gnjobs.health.verdict import Limits
-from gnjobs.records.actor import ROLES, Role, UserEntry
+from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, check_id, check_prefix
 from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
@@ -80,7 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     expires_after: Mapping[str, float] = {}
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
-    agent_starts: Mapping[str, tuple[str, ...]] = {}
+    agent_starts: Mapping[str, AgentStarts] = {}
     trust_sudo_user: bool = False
 
 
@@ -117,7 +119,7 @@ class _Reader:
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r:.80}; known are {', '.join(KNOWN)}")
         return Settings(
-            url=self._url(),
+            url=self._url(self._found),
             prefixes=self._prefixes(),
             role=_role("role", self._found["role"]) if "role" in self._found else None,
             roles=_roles(self._table("roles")),
@@ -131,8 +133,8 @@ class _Reader:
             },
             on_end=_texts("on-end", self._found.get("on-end", [])),
             agent_starts={
-                account: _texts(f"agent-starts.{account}", beginnings)
-                for account, beginnings in self._table("agent-starts").items()
+                account: self._starts(f"agent-starts.{account}", entry)
+                for account, entry in self._table("agent-starts").items()
             },
             trust_sudo_user=self._flag("trust-sudo-user"),
         )
@@ -152,14 +154,24 @@ class _Reader:
             raise ValueError(f"{name} must be true or false")
         return value
 
-    def _url(self) -> str | None:
-        if "url-file" not in self._found:
-            url = _text("url", self._found["url"]) if "url" in self._found else None
+    def _starts(self, name: str, entry: object) -> AgentStarts:
+        if not isinstance(entry, dict) or not {"directories", "commands"} <= set(entry):
+            raise ValueError(f"[{name}] must be a table with directories and commands")
+        _check_names(name, entry, ("directories", "commands", "url", "url-file"))
+        return AgentStarts(
+            directories=_some_texts(f"{name}.directories", entry["directories"]),
+            commands=_texts(f"{name}.commands", entry["commands"]),
+            url=self._url(entry),
+        )
+
+    def _url(self, found: Mapping[str, Any]) -> str | None:
+        if "url-file" not in found:
+            url = _text("url", found["url"]) if "url" in found else None
             _check_secret(self._path, url)
             return url
-        if "url" in self._found:
+        if "url" in found:
             raise ValueError("url and url-file can't both be given")
-        url_file = self._path.parent / Path(_text("url-file", self._found["url-file"])).expanduser()
+        url_file = self._path.parent / Path(_text("url-file", found["url-file"])).expanduser()
         try:
             url = url_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
@@ -172,9 +184,7 @@ class _Reader:
     def _prefixes(self) -> tuple[str, ...] | None:
         if "prefix" not in self._found:
             return None
-        prefixes = tuple(check_prefix(prefix) for prefix in _texts("prefix", self._found["prefix"]))
-        if not prefixes:
-            raise ValueError("prefix names none")
+        prefixes = tuple(check_prefix(prefix) for prefix in _some_texts("prefix", self._found["prefix"]))
         return tuple(dict.fromkeys(prefixes))
 
 
@@ -196,6 +206,12 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
     return (_text(name, value),)
 
 
+def _some_texts(name: str, value: object) -> tuple[str, ...]:
+    if not (found := _texts(name, value)):
+        raise ValueError(f"{name} names none")
+    return found
+
+
 def _role(name: str, value: object) -> Role:
     for role in ROLES:
         if role == value:
@@ -211,12 +227,16 @@ def _roles(table: Mapping[str, Any]) -> dict[str, Role]:
     }
 
 
+def _check_names(name: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise ValueError(f"{name} has {unknown[0]!r:.80}; known are {', '.join(known)}")
+
+
 def _user(login: str, entry: object) -> UserEntry:
     name = None
     if isinstance(entry, dict):
-        unknown = sorted(set(entry) - {"ids", "name"})
-        if unknown:
-            raise ValueError(f"users.{login} has {unknown[0]!r:.80}; known are ids, name")
+        _check_names(f"users.{login}", entry, ("ids", "name"))
         name = _text(f"users.{login}.name", entry["name"]) if "name" in entry else None
         entry = entry.get("ids", [])
     ids = _texts(f"users.{login}", entry)
@@ -264,7 +284,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     stuck_after: Mapping[str, float] = {}
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
-    agent_starts: Mapping[str, tuple[str, ...]] = {}
+    agent_starts: Mapping[str, AgentStarts] = {}
     trust_sudo_user: bool = False
 
     def role_of(self, login: str) -> Role:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from gnjobs import CurrentJob, JobStore, current_job
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.processes import find, table
+from gnjobs.processes import end, find, table
 from gnjobs.processes.table import Mark, read_mark
 from tests.support.outputs import KEY
 from tests.support.proxy import Proxy, running_proxy
@@ -112,7 +112,7 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         def unreadable(pid: int) -> Mark | None:
             return None if pid in pids else read_mark(pid)
 
-        for module in (table, find):
+        for module in (table, find, end):
             monkeypatch.setattr(module, "read_mark", unreadable)
 
     return conceal_pids

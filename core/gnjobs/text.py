@@ -6,10 +6,11 @@
 
 import os
 import re
+import socket
 from datetime import datetime
 from functools import cache
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 LONGEST = 100 * 365 * DAY
@@ -115,9 +116,9 @@ def _visible(match: re.Match[str]) -> str:
 
 ENV_MASK: Final = "GNJOBS_MASK"
 _MASK = "***"
-# The password of a URL: greedy, since one may hold any sign but blanks and quotes, and the URL need not parse.
-_PASSWORD = re.compile(r"""(?<=://)([^\s:/@'"]*):[^\s'"]+@""")
-
+# What may be a URL, and the user in it. A password may hold any sign but blanks and quotes, and the URL need not parse.
+_URL = re.compile(r"""://[^\s'"]+""")
+_USER = re.compile(r"://[^:/@]*:")
 _PASSWORD_OPTION = re.compile(r"""(?<=password=)[^&\s'"]+""")
 
 
@@ -135,11 +136,19 @@ def mask_secrets(text: str) -> str:
     So is whatever matches the regular expression in `GNJOBS_MASK`.
     """
     if "://" in text:
-        text = _PASSWORD.sub(rf"\1:{_MASK}@", text)
+        text = _URL.sub(_without_password, text)
     if "password=" in text:
         text = _PASSWORD_OPTION.sub(_MASK, text)
     secrets = _own_secrets()
     return text if secrets is None else secrets.sub(_MASK, text)
+
+
+def _without_password(found: re.Match[str]) -> str:
+    """Mask what stands between a user and the last `@`, in time that grows with the length alone."""
+    url = found.group()
+    end = url.rfind("@")
+    user = _USER.search(url, 0, max(0, end))
+    return url if user is None or user.end() == end else f"{url[: user.end()]}{_MASK}{url[end:]}"
 
 
 def safe_text(text: str) -> str:
@@ -162,6 +171,27 @@ def safe_line(text: str) -> str:
 
 DEFAULT_URL: Final = "redis://localhost:6379/0"
 _DEFAULT_PORT = 6379
+_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
+
+
+def place_of(url: str, prefix: str) -> str:
+    """What two spellings of one server and database, with the same prefix, have in common; nothing is looked up."""
+    try:
+        parts = urlsplit(url)
+        is_tcp = parts.scheme in ("redis", "rediss")
+        host, port = (parts.hostname or "").rstrip("."), (parts.port if is_tcp else None) or _DEFAULT_PORT
+    except ValueError:
+        return f"{url} {prefix}"
+    path, (database, *_) = parts.path, parse_qs(parts.query).get("db", [""])
+    if parts.scheme.endswith("+sentinel"):
+        path, _, number = path.strip("/").partition("/")
+        where = f"sentinel {path}"
+    elif parts.scheme == "unix":
+        where, number = f"unix {path}", "0"
+    else:
+        is_here = host in _LOOPBACK or host == socket.gethostname().lower()
+        where, number = f"{'localhost' if is_here else host}:{port}", path.strip("/")
+    return f"{where}/{database or number or '0'} {prefix}"
 
 
 def describe(url: str) -> str:

@@ -19,7 +19,7 @@ from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import read_mark
 from gnjobs.records import events, requests
-from gnjobs.records.actor import Actor
+from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.fields import Job
 from gnjobs.records.requests import KillStep, step
 from gnjobs.store import JobStore
@@ -252,24 +252,36 @@ def test_a_job_is_started_only_where_the_configuration_allows_its_command(
     assert store.get(job.id).status == "pending"
 
 
+TRUE_HERE = AgentStarts(directories=(os.getcwd(),), commands=("true",))
+
+
+def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) -> None:
+    """`python3 -m scripts.qc` runs whatever the directory holds."""
+    job = store.create(["true"], cwd="/tmp")
+    with pytest.raises(LaunchError, match="in this directory"):
+        start_for_agent(job, store, {"nobody": TRUE_HERE})
+
+
 def test_nothing_is_started_as_root_whatever_is_asked_and_allowed(store: JobStore) -> None:
     job = store.create(["true"])
     with pytest.raises(LaunchError, match="nothing is run as root"):
-        start_for_agent(job, store, {"root": ["true"]})
+        start_for_agent(job, store, {"root": TRUE_HERE})
     with pytest.raises(LaunchError, match="there is no account"):
-        start_for_agent(job, store, {"no-such-account": ["true"]})
+        start_for_agent(job, store, {"no-such-account": TRUE_HERE})
     assert store.get(job.id).status == "pending"
 
 
 AGENT = (
-    "import sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
-    "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': ['sh -c']})"
+    "import os, sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
+    "from gnjobs.records.actor import AgentStarts\n"
+    "starts = AgentStarts(directories=(os.getcwd(),), commands=('sh -c',), url=sys.argv[1] + '?socket_timeout=4')\n"
+    "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': starts})"
 )
 
 
 @needs_accounts
 def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) -> None:
-    job = store.create(["sh", "-c", "id -un"])
+    job = store.create(["sh", "-c", "id -un; echo $GNJOBS_REDIS_URL"])
     with subprocess.Popen([*AS_NOBODY, sys.executable, "-c", AGENT, store.url]) as process:
         try:
             wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
@@ -277,7 +289,10 @@ def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) ->
             wait_for(lambda: store.get(job.id).is_final)
         finally:
             process.terminate()
-    assert [line.text for line in store.output(job.id).read(1, 10)] == ["nobody"]
+    assert [line.text for line in store.output(job.id).read(1, 10)] == [
+        "nobody",
+        f"{store.url}?socket_timeout=4",
+    ]
     assert store.get(job.id).account == "nobody"
 
 

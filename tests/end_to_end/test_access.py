@@ -19,8 +19,10 @@ from gnjobs.records.layouts import UPLOADER
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.access import Guarded
+from tests.support.agents import agent_at_work
 from tests.support.command import environment, run
 from tests.support.mirror import loaded_mirror
+from tests.support.os_accounts import needs_hosts, on_other_host
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, python
 from tests.support.terminal import Terminal, gnjobs
@@ -188,6 +190,23 @@ def test_a_curator_who_ends_an_orphan_is_told_that_its_end_can_not_be_written(
     assert done.returncode == 1, done.stdout
     assert "Redis did not take the status: " in done.stdout
     assert sleeper.alive() == []
+
+
+@needs_hosts
+def test_a_curator_elsewhere_is_answered_by_the_agent_where_the_supervisor_is_dead(
+    guarded: Guarded, sleeper: SupervisedJob, as_jsmith: tuple[str, str]
+) -> None:
+    url = guarded.as_role("curator", "jsmith")
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    guarded.admin.hset(KEYS.job(sleeper.id), "heartbeat", 1)
+    with agent_at_work(JobStore.from_url(guarded.as_role("agent")), guarded.admin):
+        kill = gnjobs("kill", sleeper.id, "--redis-url", url, "--grace", "1", *as_jsmith)
+        done = subprocess.run(on_other_host(*kill), capture_output=True, text=True, timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sleeper.alive() == []
+    assert sleeper.read().stop_by == f"jsmith ({login_name()})"
+    check_nothing_was_refused(guarded)
 
 
 def test_an_admin_kills_what_nobody_answers_for(

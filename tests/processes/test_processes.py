@@ -16,7 +16,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import look
-from gnjobs.processes.table import read_entry
+from gnjobs.processes.table import Wanted, read_entry
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
@@ -83,7 +83,7 @@ def test_a_process_whose_first_thread_has_ended_is_found_and_killed(server: Serv
         pid = wait_for(lambda: job.read().pid)
         wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
         end_supervisor(job)
-        assert [process.pid for process in processes_of(job.id).processes] == [pid]
+        assert [process.pid for process in processes_of(Wanted(job.id)).processes] == [pid]
         assert look(job.read()).kind == "running"
         steps = kill(store, job.id)
         assert steps[-1].verified, steps

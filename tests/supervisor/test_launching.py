@@ -16,6 +16,7 @@ import pytest
 from gnjobs.errors import LaunchError
 from gnjobs.processes.find import is_supervisor
 from gnjobs.processes.host import host_name
+from gnjobs.processes.table import Wanted
 from gnjobs.records.requests import ControlListener, ControlRequest, step
 from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
@@ -32,7 +33,7 @@ def jobs(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Super
     yield made
     for job in made:
         found = job.read()
-        if is_supervisor(found.supervisor_pid or 0, found.supervisor_started, job.id):
+        if is_supervisor(found.supervisor_pid or 0, found.supervisor_started, Wanted(job.id)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(found.supervisor_pid or 0, signal.SIGKILL)
         job.end()

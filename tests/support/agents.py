@@ -5,6 +5,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import redis
+
 from gnjobs.control.agent import Agent
 from gnjobs.processes.host import host_name
 from gnjobs.store import JobStore
@@ -14,13 +16,13 @@ from tests.support.waiting import wait_for
 
 
 @contextmanager
-def agent_at_work(store: JobStore) -> Iterator[Agent]:
-    """An agent that looks around all the time, once it is known."""
+def agent_at_work(store: JobStore, client: redis.Redis | None = None) -> Iterator[Agent]:
+    """An agent that looks around all the time, once it is known; `client` is of one who may see that."""
     agent = Agent(store, every=0.2)
     thread = threading.Thread(target=agent.run)
     thread.start()
     try:
-        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+        wait_for(lambda: (client or store.client).zscore(KEYS.hosts, host_name()))
         yield agent
     finally:
         agent.stop()

@@ -10,7 +10,8 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from types import FrameType
 from typing import Any, Final
 
@@ -25,12 +26,20 @@ from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
-from gnjobs.records.actor import Actor
+from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.indexes import tidy
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, step
+from gnjobs.records.requests import (
+    ControlListener,
+    ControlRequest,
+    KillStep,
+    RequestPool,
+    asker_of,
+    step,
+    user_asking,
+)
 from gnjobs.records.scripts import swap
 from gnjobs.records.servers import explain
 from gnjobs.supervisor.launch import start_for_agent
@@ -116,14 +125,15 @@ _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
+_LISTENING_SECONDS: Final = 2.0
 
 
 def run_agent(
-    store: Records, *, every: float = BEAT_SECONDS, starts: Mapping[str, Sequence[str]] | None = None
+    store: Records, *, every: float = BEAT_SECONDS, starts: Mapping[str, AgentStarts] | None = None
 ) -> int:
     """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work.
 
-    It starts the jobs that `starts` allows (account → how the command must begin), by default none.
+    It starts the jobs that `starts` allows (by account), by default none.
     """
     agent = Agent(store, every, starts)
     holder = agent.begin()
@@ -145,7 +155,7 @@ class Agent:
         self,
         store: Records,
         every: float = BEAT_SECONDS,
-        starts: Mapping[str, Sequence[str]] | None = None,
+        starts: Mapping[str, AgentStarts] | None = None,
     ) -> None:
         self._store = store
         self._starts = starts or {}
@@ -160,6 +170,8 @@ class Agent:
             [store.keys.host_control(self._host)],
             self._take,
             last_seconds=AGENT_BEAT_SECONDS,
+            is_for_us=self._is_for_us,
+            block_seconds=_LISTENING_SECONDS,
         )
         self._pool = RequestPool(self._steps, self._listener.answer)
         self._rounds = Rounds(store, self._finish_kill)
@@ -212,22 +224,28 @@ class Agent:
         if not self._stop_asked.is_set():
             self._pool.take(request)
 
+    def _is_for_us(self, request: ControlRequest) -> bool:
+        """Whether it was asked of this host's agent, or by a user for a job here whose supervisor can't hear it."""
+        return user_asking(self._store.keys, request) is None or request.job in self._rounds.overdue
+
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
+        """Do what is asked; what a user asks reaches only processes that were launched for that user."""
+        user, asker = user_asking(self._store.keys, request), asker_of(self._store.keys, request)
         if request.kind == "kill" and request.job:
             return kill_job(
                 self._store,
                 request.job,
                 request.child,
-                actor=Actor.admin(request.by),
+                actor=Actor.admin(asker) if user is None else Actor(asker, "curator", (user,)),
                 reason=request.reason,
                 grace=request.grace,
                 force=request.force,
                 as_agent=True,
             )
         if request.kind == "stack" and request.job:
-            found = find_here(self._store.get(request.job), request.child)
+            found = find_here(self._store, self._store.get(request.job), request.child, user)
             return [step("answered", stacks_of(found), final=True)]
-        if request.kind == "start" and request.job:
+        if request.kind == "start" and request.job and user is None:
             account = start_for_agent(self._store.get(request.job), self._store, self._starts)
             return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
         return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
@@ -237,9 +255,18 @@ class Agent:
         now = self._store.now()
         self._store.client.zadd(self._store.keys.hosts, {self._host: now})
         self._rounds.go(now)
+        self._listener.streams = self._streams()
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)
+
+    def _streams(self) -> dict[str, object]:
+        """What is heard: the host's requests, and those of owners, heard again whenever another job is overdue."""
+        keys = self._store.keys
+        jobs: defaultdict[str, set[str]] = defaultdict(set)
+        for job_id, (owner, _) in self._rounds.overdue.items():
+            jobs[keys.user_requests(owner)].add(job_id)
+        return {keys.host_control(self._host): None, **jobs}
 
     def _finish_kill(self, job: Job) -> None:
         """Go on with a kill whose supervisor died over it, again after a while where something was left."""

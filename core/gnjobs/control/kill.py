@@ -21,6 +21,7 @@ from gnjobs.processes.find import (
     is_supervisor,
 )
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
@@ -130,6 +131,10 @@ class _Kill:
             yield from self._end_here()
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
+        elif (
+            self.as_agent and self.actor.role != "admin"
+        ):  # who has asked the supervisor, as far as that is theirs
+            yield from self._unanswered()
         else:
             stream = request_stream(self.store.keys, self.actor, self.job)
             yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
@@ -137,11 +142,13 @@ class _Kill:
     def _supervisor_lives(self) -> bool:
         """Whether it is there; one that is not shown to us is asked, too."""
         pid = self.job.supervisor_pid
-        return is_supervisor(pid, self.job.supervisor_started, self.job.id) or is_concealed(pid)
+        return is_supervisor(pid, self.job.supervisor_started, Wanted(self.job.id)) or is_concealed(pid)
 
     @property
     def _local(self) -> "LocalKill":
-        return LocalKill(self.store, self.job, self.child, self._stop, self.grace)
+        # Others than admins have an agent, which may do everything, end only what was launched for them.
+        owner = self.job.user if self.as_agent and self.actor.role != "admin" else None
+        return LocalKill(self.store, self.job, self.child, self._stop, self.grace, owner)
 
     def _may_answer(self) -> bool:
         return not pids_count_here(self.job) or self._supervisor_lives()
@@ -271,8 +278,22 @@ class _Kill:
             yield from self._refused()
             return
         yield step("answered", f"asking the agent of {self.job.host}")
-        host_stream = self.store.keys.host_control(self.job.host or "")
-        yield from self._ask(host_stream, AGENT_BEAT_SECONDS, self._refused)
+        stream = request_stream(self.store.keys, self.actor, self.job)
+        if (
+            self.actor.role != "curator"
+        ):  # in whose own stream the agent hears what concerns a silent supervisor
+            stream = self.store.keys.host_control(self.job.host or "")
+        yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
+
+    def _may_still_run(self) -> bool:
+        target = self._read_target()
+        return not target.is_final or bool(self.job.left_running)
+
+    def _unanswered_by_agent(self) -> Iterator[KillStep]:
+        if self._may_still_run():
+            yield from self._refused()
+        else:
+            yield from self._already_ended(self._read_target())
 
     def _refused(self) -> Iterator[KillStep]:
         child = f" --child {self.child.id}" if self.child else ""

@@ -9,6 +9,7 @@ from gnjobs.processes.find import (
     known_identities,
     processes_of,
     supervisor_process,
+    wanted_of,
     worker_processes_of,
 )
 from gnjobs.processes.host import host_name, pids_count_here
@@ -26,19 +27,26 @@ class LocalKill:
     """The kill of a job or of one child on its own host, where the supervisor can't do it."""
 
     def __init__(
-        self, store: Records, job: Job, child: Child | None, stop: StopRequest, grace: float
+        self,
+        store: Records,
+        job: Job,
+        child: Child | None,
+        stop: StopRequest,
+        grace: float,
+        owner: str | None = None,
     ) -> None:
         self._store = store
         self._job = job
         self._child = child
         self._stop = stop
         self._grace = grace
+        self._wanted = wanted_of(job, store, owner)
         self._supervisor = self._supervisor_identity()
 
     def _supervisor_identity(self) -> Identity | None:
         """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
         pid, started = self._job.supervisor_pid, self._job.supervisor_started
-        is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._job.id, unreadable=False)
+        is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._wanted, unreadable=False)
         return (pid, started) if is_it and pid is not None and started is not None else None
 
     def is_there(self) -> bool:
@@ -82,24 +90,23 @@ class LocalKill:
         """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
         view = ProcessView()
         found = self._marked(self._child.id if self._child is not None else None, view)
-        hidden = None if found else unseen(self._job, view, known, self._child)
+        hidden = None if found else unseen(self._job, view, known, self._child, self._wanted)
         return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _marked(self, child_id: str | None, view: ProcessView | None = None) -> Found:
-        job = self._job
-        return processes_of(job.id, child_id, supervisor=self._supervisor, token=job.mark, view=view)
+        return processes_of(self._wanted, child_id, supervisor=self._supervisor, view=view)
 
     def _end_supervisor(self, supervisor: Identity) -> Iterator[KillStep]:
         yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
         yield from until_verdict(
-            end_processes(lambda: supervisor_process(supervisor, self._job.id), grace=0.0)
+            end_processes(lambda: supervisor_process(supervisor, self._wanted), grace=0.0)
         )
 
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at."""
 
         def find() -> Found:
-            return worker_processes_of(self._job, self._store.keys) or processes_of(self._job.id)
+            return worker_processes_of(self._job, self._store) or processes_of(self._wanted)
 
         if find():
             yield from self._end_job(find)

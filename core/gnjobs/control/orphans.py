@@ -1,22 +1,24 @@
 """The agent's rounds: looks for jobs of this host that nobody reports on, and says what it has verified of each."""
 
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import redis
 
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
-from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes
+from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
-from gnjobs.processes.table import ProcessView, command_text, descendants, read_command
+from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, read_command
 from gnjobs.records import events, values
 from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
+from gnjobs.records.keys import is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
@@ -27,6 +29,7 @@ from gnjobs.supervisor.signs import JobSigns
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
 _LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
+_OVERDUE_SECONDS: Final = 60.0
 _WHOLE: Final = tuple(JOB_FIELDS)
 
 
@@ -36,6 +39,7 @@ class Orphan:
     def __init__(self, store: Records, job: Job) -> None:
         self._store = store
         self._job = job
+        self._wanted = wanted_of(job, store)
         snapshot = read_processes(store, job.id)
         self._known = snapshot.processes if snapshot is not None else ()
         self._signs = JobSigns(
@@ -61,15 +65,13 @@ class Orphan:
 
     def _find(self, view: ProcessView) -> Iterator[SeenProcess]:
         """Its processes, and those without a mark that its supervisor knew by descent, with what these have started."""
-        found = {
-            each.pid: each for each in processes_of(self._job.id, token=self._job.mark, view=view).processes
-        }
+        found = {each.pid: each for each in processes_of(self._wanted, view=view).processes}
         yield from found.values()
         known = {p.pid: p for p in self._known if view.has(p.pid, p.started) and p.pid not in found}
         yield from known.values()
         for pid, _ in descendants(view.table, known):
             mark = view.owner_of_mark(pid)
-            if pid not in found and pid not in known and (mark is None or mark.job == self._job.id):
+            if pid not in found and pid not in known and (mark is None or self._wanted.matches(mark)):
                 yield SeenProcess(pid, view.table[pid].started, command=command_text(pid))
 
 
@@ -82,6 +84,7 @@ class Rounds:
     def __init__(self, store: Records, on_stopping: Callable[[Job], None]) -> None:
         self._store = store
         self._on_stopping = on_stopping
+        self.overdue: dict[str, tuple[str, float]] = {}  # job id → owner, until when (monotonic) that counts
         self._cursor: Cursor | None = None
         self._orphans: dict[str, Orphan] = {}
 
@@ -89,12 +92,21 @@ class Rounds:
         """One round: look at jobs, newest first, from where the last round ended."""
         suspects = [job for job in self._next_jobs() if self._is_suspect(job, now)]
         jobs = list(self._read_whole(suspects))
+        self._note_overdue(jobs)
         doubtful = [job for job in self._safely(jobs, self._needs_look) if self._is_suspect(job, now)]
         view = ProcessView() if doubtful else None
         gone = self._safely(doubtful, self._is_gone, now, view)
         if gone:
             view = ProcessView()  # a process that forks and ends meanwhile can escape one look
             self._safely(gone, self._conclude, now, view)
+
+    def _note_overdue(self, jobs: Iterable[Job]) -> None:
+        """Note whose supervisors here are gone or frozen, so that their owners are heard in their place."""
+        now = time.monotonic()
+        self.overdue = {name: entry for name, entry in self.overdue.items() if entry[1] > now}
+        for job in jobs:
+            if job.user is not None and is_id(job.user) and is_on_this_host(job):
+                self.overdue[job.id] = (job.user, now + _OVERDUE_SECONDS)
 
     def _next_jobs(self) -> Iterator[Job]:
         """Some of the unfinished; what has ended, or has no record any more, is removed from the index."""
@@ -149,13 +161,13 @@ class Rounds:
     def _needs_look(self, job: Job) -> bool:
         if job.status == PENDING:
             return (job.launch_host, job.launch_namespace) == (host_name(), pid_namespace())
-        return not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id)
+        return not is_supervisor(job.supervisor_pid, job.supervisor_started, wanted_of(job, self._store))
 
     def _is_gone(self, job: Job, now: float, view: ProcessView) -> bool:
         """Whether nothing of it was seen; what still runs is kept."""
         if job.status == PENDING:
             return not _may_be_launched(job, view)
-        present = look(job, view)
+        present = look(job, view, wanted=wanted_of(job, self._store))
         if present.kind == "running":
             self._keep(job, now, present)
         return present.kind in ("gone", "restarted")
@@ -164,7 +176,7 @@ class Rounds:
         """Write the end of a job of which nothing is seen at second sight either."""
         if job.status == PENDING:
             return not _may_be_launched(job, view) and self._write_lost_launch(job, now)
-        present = look(job, view, known_identities(self._store, job.id))
+        present = look(job, view, known_identities(self._store, job.id), wanted_of(job, self._store))
         job = next(self._read_whole([job]), job)  # a kill that was its end was announced before it
         match present.kind:
             case "gone":
@@ -225,4 +237,4 @@ class Rounds:
 def _may_be_launched(job: Job, view: ProcessView) -> bool:
     """Whether a supervisor for a pending job may be there: it carries its mark, or something can't be inspected."""
     unreadable = (pid for pid, mark in view.marks.items() if mark is None and pid not in view.spared)
-    return bool(processes_of(job.id, view=view)) or any(read_command(pid) for pid in unreadable)
+    return bool(processes_of(Wanted(job.id), view=view)) or any(read_command(pid) for pid in unreadable)

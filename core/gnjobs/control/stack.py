@@ -5,10 +5,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gnjobs.control.kill import agent_beats, request_stream
-from gnjobs.processes.find import is_supervisor, processes_of
+from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
 from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import NOT_ALLOWED, stacks_of
+from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records
@@ -32,26 +33,26 @@ def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, acto
         store.child(job_id, child_id)
     if job.is_final:
         return f"it has ended: {job.status}"
-    here = find_here(job, child_id) if is_on_this_host(job) else None
+    here = find_here(store, job, child_id) if is_on_this_host(job) else None
     told = stacks_of(here) if here else None
     if told is not None and NOT_ALLOWED not in told:
         return told
     return _asked(store, job, child_id, actor) or told or _nobody(job)
 
 
-def find_here(job: Job, child_id: str | None) -> Found:
-    """The processes of a job, or of one child, on this host."""
+def find_here(store: Records, job: Job, child_id: str | None, owner: str | None = None) -> Found:
+    """The processes of a job, or of one child, on this host; with an `owner` only what was launched for that user."""
     supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
-    return processes_of(job.id, child_id, supervisor=supervisor, token=job.mark)
+    return processes_of(wanted_of(job, store, owner), child_id, supervisor=supervisor)
 
 
 def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> str | None:
     """What supervisor or agent answers; None where nobody does, or it may not be asked."""
-    if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, job.id):
+    if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, Wanted(job.id)):
         streams = []
     else:
         streams = [request_stream(store.keys, actor, job)]
-    if agent_beats(store, job):
+    if agent_beats(store, job) and actor.role != "curator":  # whose own stream agents heed, too
         streams.append(store.keys.host_control(job.host or ""))
     request = ControlRequest(
         id="", kind="stack", job=job.id, child=child_id, by=actor.name, origin=host_name()

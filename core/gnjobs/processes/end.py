@@ -16,8 +16,9 @@ from typing import NamedTuple
 import redis
 
 from gnjobs.processes.find import why_not_alone
+from gnjobs.processes.host import account_name
 from gnjobs.processes.seen import Found, SeenProcess
-from gnjobs.processes.table import process_start
+from gnjobs.processes.table import Mark, owners_of, process_start, read_mark
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -43,13 +44,13 @@ class Target:
         self.pidfd = pidfd
 
     @classmethod
-    def hold(cls, process: SeenProcess) -> "Target | None":
-        """Open the process, then check that it is the one that was seen; None where it is gone."""
+    def hold(cls, process: SeenProcess, mark: Mark | None) -> "Target | None":
+        """Open the process, then check that it is what was seen; None where it is gone, or to be looked at again."""
         try:
             pidfd = os.pidfd_open(process.pid)
         except OSError:
             return None
-        if process_start(process.pid) != process.started:
+        if not _is_what_was_seen(process, mark):
             os.close(pidfd)
             return None
         return cls(process, pidfd)
@@ -63,6 +64,15 @@ class Target:
         except PermissionError:
             return False
         return True
+
+
+def _is_what_was_seen(process: SeenProcess, mark: Mark | None) -> bool:
+    """Whether start, mark and account of a process that is held by now are those by which it was found."""
+    owners = owners_of(process.pid)
+    account = account_name(owners[0]) if owners else None
+    return (process_start(process.pid), account) == (process.started, process.account) and (
+        read_mark(process.pid) == mark
+    )
 
 
 class _Ending:
@@ -84,7 +94,9 @@ class _Ending:
         held = {(target.process.pid, target.process.started) for target in self.alive.values()}
         new = []
         for process in found.processes:
-            if (process.pid, process.started) in held or (target := Target.hold(process)) is None:
+            if (process.pid, process.started) in held or (
+                target := Target.hold(process, found.marks.get(process.pid))
+            ) is None:
                 continue
             self.alive[target.pidfd] = target
             self._poll.register(target.pidfd, select.POLLIN)

@@ -13,6 +13,7 @@ from gnjobs.processes.table import (
     ENDED_STATES,
     ProcessView,
     TableEntry,
+    Wanted,
     command_text,
     descendants,
     inner_pid,
@@ -27,25 +28,31 @@ from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import ID, PREFIX
 from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING
+from gnjobs.text import place_of
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
 
 
+def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
+    """What the marks of the job's processes say; without its `store`, for who watches, on any server."""
+    place = None if store is None else place_of(store.url, store.keys.prefix)
+    return Wanted(job.id, job.mark, place, owner)
+
+
 def processes_of(
-    job_id: str,
+    wanted: Wanted,
     child_id: str | None = None,
     *,
     supervisor: tuple[int, int] | None = None,
-    token: str | None = None,
     view: ProcessView | None = None,
 ) -> Found:
     """Find the processes of a job, or of one of its children alone.
 
     A process belongs to its innermost mark; one without a mark, or whose mark can't be read, to where it descends
     from: the nearest marked process, its session's leader, or the `supervisor` (pid and start, which must match).
-    That supervisor is left out, and so are this process and its ancestors. `token` is the mark of the job's claim.
+    That supervisor is left out, and so are this process and its ancestors.
     """
-    search = _Search(job_id, view or ProcessView(), supervisor, token)
+    search = _Search(wanted, view or ProcessView(), supervisor)
     return _describe(
         search.view, {pid: child for pid, child in search.members().items() if child_id in (None, child)}
     )
@@ -53,20 +60,25 @@ def processes_of(
 
 _ABOVE: Final = " > "
 _COMMAND: Final = "<command>"
+_SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
 
 
-def worker_processes_of(job: Job, keys: Keys) -> Found:
+def worker_processes_of(job: Job, store: Records) -> Found:
     """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
 
     The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
     words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
+    A command line that names another server is none of the job's.
     """
+    keys, here = store.keys, place_of(store.url, "")
     view = ProcessView()
     found: dict[int, str | None] = {}
     doubted: list[int] = []
     for pattern in keys.layout.workers:
-        roots = [pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys)]
+        roots = [
+            pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys, here)
+        ]
         if len(roots) > 1 and ID not in pattern:
             doubted += roots
         else:
@@ -77,9 +89,12 @@ def worker_processes_of(job: Job, keys: Keys) -> Found:
     return msgspec.structs.replace(_describe(view, found), hidden=hidden)
 
 
-def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys) -> bool:
+def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
     above, _, own = pattern.rpartition(_ABOVE)
-    if not _pattern(own, job, keys).fullmatch(_joined(read_command(pid))):
+    words = read_command(pid)
+    if not _pattern(own, job, keys).fullmatch(_joined(words)):
+        return False
+    if ID in own and any(_SERVER.match(word) and place_of(word, "") != here for word in words):
         return False
     return not above or bool(
         _pattern(above, job, keys).fullmatch(_joined(read_command(view.table[pid].parent)))
@@ -102,7 +117,7 @@ def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
     return re.compile(before + "".join(words))
 
 
-def is_supervisor(pid: int | None, started: int | None, job_id: str, *, unreadable: bool = True) -> bool:
+def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unreadable: bool = True) -> bool:
     """Whether this is the living supervisor of the job: the start, the command and the mark must all agree.
 
     The mark of another account's process can't be read; the start alone is that of no other process, which is
@@ -112,26 +127,23 @@ def is_supervisor(pid: int | None, started: int | None, job_id: str, *, unreadab
     if pid is None or entry is None or entry.state in ENDED_STATES or entry.started != started:
         return False
     mark = read_mark(pid)
-    is_its_mark = unreadable if mark is None else mark.job == job_id
+    is_its_mark = unreadable if mark is None else wanted.matches(mark)
     return is_its_mark and SUPERVISOR_MODULE in read_command(pid)
 
 
-def supervisor_process(supervisor: tuple[int, int], job_id: str) -> Found:
+def supervisor_process(supervisor: tuple[int, int], wanted: Wanted) -> Found:
     """The job's supervisor (pid and start) as a process to be ended, or nothing where it is another one or gone."""
     pid, started = supervisor
-    if not is_supervisor(pid, started, job_id, unreadable=False):
+    if not is_supervisor(pid, started, wanted, unreadable=False):
         return Found()
-    return Found((_see(pid, started, None, "S"),))
+    return Found((_see(pid, started, None, "S"),), marks={pid: read_mark(pid)})
 
 
 class _Search:
     """One look for the processes of one job among all."""
 
-    def __init__(
-        self, job_id: str, view: ProcessView, supervisor: tuple[int, int] | None, token: str | None
-    ) -> None:
-        self.job_id = job_id
-        self.token = token
+    def __init__(self, wanted: Wanted, view: ProcessView, supervisor: tuple[int, int] | None) -> None:
+        self.wanted = wanted
         self.view = view
         self.supervisor = supervisor[0] if supervisor is not None and view.has(*supervisor) else None
 
@@ -140,7 +152,7 @@ class _Search:
         marked = {
             pid: mark.child
             for pid, mark in self.view.marks.items()
-            if mark is not None and mark.is_of(self.job_id, self.token) and pid != self.supervisor
+            if mark is not None and self.wanted.matches(mark) and pid != self.supervisor
         }
         members: dict[int, str | None] = dict(marked)
         roots = list(marked) + ([self.supervisor] if self.supervisor is not None else [])
@@ -152,7 +164,7 @@ class _Search:
     def _is_foreign(self, pid: int) -> bool:
         """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it."""
         mark = self.view.owner_of_mark(pid)
-        return mark is not None and not mark.is_of(self.job_id, self.token)
+        return mark is not None and not self.wanted._replace(place=None).matches(mark)
 
     def _child_of(
         self, pid: int, members: dict[int, str | None], marked: dict[int, str | None]
@@ -165,7 +177,8 @@ class _Search:
 
 def _describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:
     entries = [(view.table[pid], child) for pid, child in sorted(wanted.items())]
-    return Found(tuple(_see(entry.pid, entry.started, child, entry.state) for entry, child in entries))
+    seen = tuple(_see(entry.pid, entry.started, child, entry.state) for entry, child in entries)
+    return Found(seen, marks={process.pid: view.marks[process.pid] for process in seen})
 
 
 def _see(pid: int, started: int, child: str | None, state: str) -> SeenProcess:
@@ -195,46 +208,58 @@ _INIT: Final = 1
 _WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its mark"
 
 
-def traces_of(job: Job, view: ProcessView, known: Collection[Identity] = ()) -> Iterator[Trace]:
-    """Yield what may be the job's, best known first; pids of its record must count here.
+def traces_of(
+    job: Job,
+    view: ProcessView,
+    known: Collection[Identity] = (),
+    child: Child | None = None,
+    wanted: Wanted | None = None,
+) -> Iterator[Trace]:
+    """Yield what may be the job's, or one child's, best known first; pids of the record must count here.
 
-    `known` are pids and starts that were seen as the job's earlier.
+    `known` are pids and starts that were seen as the job's earlier; `wanted` says what the marks of its own say.
     """
-    for pid, started in (*_of_record(job), *known):
+    yield from _marked_elsewhere(wanted or wanted_of(job), view, child.id if child is not None else None)
+    of_record = _of_record(job if child is None else child)
+    for pid, started in (*of_record, *(known if child is None else ())):
         if view.has(pid, started) and not _is_others(pid, job, view):
             yield _trace(pid, view, _WITHOUT_MARK)
-    yield from _ourselves(job, view)
-    yield from _of_session(job, view)
-    yield from _named_as_left(job, view)
+    if child is None:
+        yield from _ourselves(job, view)
+        yield from _of_session(job, view)
+        yield from _named_as_left(job, view)
     yield from _uninspected(job, view)
     yield from _concealed(job, view)
 
 
-def traces_of_child(job: Job, child: Child, view: ProcessView) -> Iterator[Trace]:
-    """Yield what may be one child's, though the child has no marked process."""
-    if child.process_started is not None and view.has(child.pid, child.process_started):
-        yield _trace(child.pid or 0, view, _WITHOUT_MARK)
-    yield from _uninspected(job, view)
-    yield from _concealed(job, view)
+def _marked_elsewhere(wanted: Wanted, view: ProcessView, child_id: str | None = None) -> Iterator[Trace]:
+    """Processes of a job of this id and claim on what is spelt as another server or prefix, or of another owner."""
+    for pid, mark in view.marks.items():
+        if mark is None or pid in view.spared or wanted.matches(mark) or not wanted.anywhere.matches(mark):
+            continue
+        if child_id in (None, mark.child):
+            is_here = wanted.place in (None, mark.place)
+            whose = f"for {mark.owner or 'nobody'}" if is_here else f"by way of {mark.place or 'no server'}"
+            yield Trace(pid, f"runs, which was launched {whose}", False)
 
 
-def _of_record(job: Job) -> Iterable[Identity]:
-    if job.pid is not None and job.process_started is not None:
-        yield job.pid, job.process_started
+def _of_record(part: Job | Child) -> Iterable[Identity]:
+    if part.pid is not None and part.process_started is not None:
+        yield part.pid, part.process_started
 
 
 def _ourselves(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Who looks from inside the job is spared by every kill, and runs all the same."""
     for pid in view.spared:
         mark = view.marks.get(pid)
-        if mark is not None and mark.is_of(job.id, job.mark):
+        if mark is not None and wanted_of(job).matches(mark):
             yield Trace(pid, "is this command or what started it, inside the job itself", True)
 
 
 def _is_others(pid: int, job: Job, view: ProcessView) -> bool:
     """Whether a process is known to be none of the job's: its own or inherited mark says so, or it is spared."""
     mark = view.owner_of_mark(pid)
-    return pid in view.spared or (mark is not None and not mark.is_of(job.id, job.mark))
+    return pid in view.spared or (mark is not None and not wanted_of(job).matches(mark))
 
 
 def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:

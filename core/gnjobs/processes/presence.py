@@ -6,7 +6,14 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
-from gnjobs.processes.find import Identity, Trace, is_supervisor, processes_of, traces_of, traces_of_child
+from gnjobs.processes.find import (
+    Identity,
+    Trace,
+    is_supervisor,
+    processes_of,
+    traces_of,
+    wanted_of,
+)
 from gnjobs.processes.host import (
     is_of_this_boot,
     is_on_this_host,
@@ -15,14 +22,19 @@ from gnjobs.processes.host import (
     sees_all_namespaces,
 )
 from gnjobs.processes.seen import Presence, ProcessSnapshot
-from gnjobs.processes.table import ProcessView
+from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5
 _PROCESSES: Final = Path("/proc/self/stat")
 
 
-def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] = ()) -> Presence:
+def look(
+    job: Job,
+    view: ProcessView | None = None,
+    known: Collection[Identity] = (),
+    wanted: Wanted | None = None,
+) -> Presence:
     """Look for the job's processes here; it takes some milliseconds, unless a `view` is given.
 
     They are `gone` only where nothing of them could be hidden: what can't be inspected counts as running, and so do
@@ -38,7 +50,7 @@ def look(job: Job, view: ProcessView | None = None, known: Collection[Identity] 
         return Presence("restarted")
     if job.boot_id is not None and not is_of_this_boot(job):
         return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
-    return _look_here(job, view or ProcessView(), known)
+    return _look_here(job, view or ProcessView(), known, wanted or wanted_of(job))
 
 
 def look_well(
@@ -72,15 +84,18 @@ class Looks:
 
 
 def unseen(
-    job: Job, view: ProcessView, known: Collection[Identity] = (), child: Child | None = None
+    job: Job,
+    view: ProcessView,
+    known: Collection[Identity] = (),
+    child: Child | None = None,
+    wanted: Wanted | None = None,
 ) -> Trace | None:
     """Name a process that may be the job's, or one child's, though it is not known to be.
 
     None where everything is seen.
     """
     if pids_count_here(job):
-        traces = traces_of(job, view, known) if child is None else traces_of_child(job, child, view)
-        return next(traces, None)
+        return next(traces_of(job, view, known, child, wanted), None)
     if restarted_since(job):
         return None
     if job.boot_id is not None and not is_of_this_boot(job):
@@ -90,15 +105,15 @@ def unseen(
     return Trace(job.pid or 0, "is in another pid namespace, which cannot be seen from here", False)
 
 
-def _look_here(job: Job, view: ProcessView, known: Collection[Identity]) -> Presence:
+def _look_here(job: Job, view: ProcessView, known: Collection[Identity], wanted: Wanted) -> Presence:
     supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
-    found = processes_of(job.id, supervisor=supervisor, token=job.mark, view=view)
+    found = processes_of(wanted, supervisor=supervisor, view=view)
     if found.processes:
         count = len(found.processes)
         return Presence("running", f"{count} process{'es run' if count > 1 else ' runs'}")
-    if supervisor is not None and is_supervisor(*supervisor, job.id):
+    if supervisor is not None and is_supervisor(*supervisor, wanted):
         return Presence("running", f"supervisor {job.supervisor_pid} is there and does not report")
-    hidden = unseen(job, view, known)
+    hidden = unseen(job, view, known, wanted=wanted)
     if hidden is None:
         return Presence("gone")
     if not pids_count_here(job):

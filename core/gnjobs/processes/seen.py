@@ -1,9 +1,11 @@
 """Plain data about a job's processes: one process, all that were found, and the snapshot that a supervisor stores."""
 
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from gnjobs.processes.table import Mark
 from gnjobs.records import values
 
 
@@ -29,10 +31,11 @@ class SeenProcess(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A job's processes, and as pairs of pid and why those that may be its own but can't be touched."""
+    """A job's processes with their marks; `hidden`: pid and why of what may be its own but can't be touched."""
 
     processes: tuple[SeenProcess, ...] = ()
     hidden: tuple[tuple[int, str], ...] = ()
+    marks: Mapping[int, Mark | None] = {}
 
     def __bool__(self) -> bool:
         return bool(self.processes or self.hidden)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK
-from gnjobs.text import mask_secrets
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_OWNER, ENV_PREFIX, ENV_URL
+from gnjobs.text import mask_secrets, place_of
 
 
 def process_start(pid: int) -> int | None:
@@ -28,7 +28,15 @@ def process_start(pid: int) -> int | None:
 ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
 _LONGEST_ENVIRONMENT = 8 * 1024 * 1024
-_MARKS = {f"{ENV_JOB}=".encode(): "job", f"{ENV_CHILD}=".encode(): "child", f"{ENV_MARK}=".encode(): "token"}
+_MARKS = (
+    (ENV_JOB, "job"),
+    (ENV_CHILD, "child"),
+    (ENV_MARK, "token"),
+    (ENV_OWNER, "owner"),
+    (ENV_URL, "url"),
+    (ENV_PREFIX, "prefix"),
+)
+_NAMES = {f"{variable}=".encode(): name for variable, name in _MARKS}
 
 
 class TableEntry(NamedTuple):
@@ -42,15 +50,42 @@ class TableEntry(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What a process's environment says of where it belongs; `token` is that of one supervisor's claim."""
+    """What a process's environment says of where it belongs.
+
+    `token` is that of one supervisor's claim, `owner` whom the job was launched for, `place` server and prefix.
+    """
 
     job: str | None
     child: str | None
     token: str | None = None
+    owner: str | None = None
+    place: str | None = None
 
-    def is_of(self, job_id: str, token: str | None) -> bool:
-        """Whether it names this job: two stores may have jobs of one id, and then only the token tells them apart."""
-        return self.job == job_id and (token is None or self.token in (None, token))
+
+class Wanted(NamedTuple):
+    """What the marks of a job's processes must say, so that records which are forged or copied lead to no others.
+
+    None: that is not known to who only watches. `place` is the server and prefix of who looks.
+    """
+
+    job: str
+    token: str | None = None
+    place: str | None = None
+    owner: str | None = None
+
+    def matches(self, mark: Mark) -> bool:
+        """Whether a mark is of this job."""
+        return (
+            mark.job == self.job
+            and (self.token is None or mark.token in (None, self.token))
+            and self.place in (None, mark.place)
+            and self.owner in (None, mark.owner)
+        )
+
+    @property
+    def anywhere(self) -> "Wanted":
+        """The same for whomever and on whatever server: what may be its own, and is nobody's to signal."""
+        return Wanted(self.job, self.token)
 
 
 def read_entry(pid: int) -> TableEntry | None:
@@ -102,10 +137,12 @@ def read_mark(pid: int) -> Mark | None:
         return Mark(None, None)
     found: dict[str, str] = {}
     for variable in environ.split(b"\0"):
-        for prefix, name in _MARKS.items():
+        for prefix, name in _NAMES.items():
             if variable.startswith(prefix):
                 found[name] = variable[len(prefix) :].decode("utf-8", "replace")
-    return Mark(found.get("job"), found.get("child"), found.get("token"))
+    url, key_prefix = found.pop("url", None), found.pop("prefix", None)
+    place = None if url is None or key_prefix is None else place_of(url, key_prefix)
+    return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
 
 
 def _read_of_process(pid: int, name: str) -> bytes:

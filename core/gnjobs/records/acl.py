@@ -100,4 +100,5 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
             return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]
         case "agent":
             ask = Grant(_ASK, writes=admin_requests)  # of supervisors, before it acts in their place
-            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=host_requests), ask, log]
+            heard = [*host_requests, *all_requests]
+            return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=heard), ask, log]

@@ -39,6 +39,17 @@ class UserEntry(msgspec.Struct, frozen=True):
     name: str | None = None
 
 
+class AgentStarts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a host's agent may start as one account: commands that begin so, in these directories, by default the first.
+
+    The jobs connect to `url`, by default as the agent does.
+    """
+
+    directories: tuple[str, ...]
+    commands: tuple[str, ...]
+    url: str | None = None
+
+
 class Actor(msgspec.Struct, frozen=True):
     """Somebody who acts: a login name (a claim, and shown as one), a role, and the user ids that are theirs."""
 

@@ -11,6 +11,7 @@ ENV_PREFIX: Final = "GNJOBS_PREFIX"
 ENV_JOB: Final = "GNJOBS_JOB_ID"
 ENV_CHILD: Final = "GNJOBS_CHILD_ID"
 ENV_MARK: Final = "GNJOBS_MARK"
+ENV_OWNER: Final = "GNJOBS_OWNER"  # whom the job was launched for, whatever its record says by now
 ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
 ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"

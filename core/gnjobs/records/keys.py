@@ -134,6 +134,11 @@ class Keys:
         """The stream of one user's requests: who may write it is the server's to say, so its name proves the asker."""
         return f"{self.users}:{check_id(user_id, 'user id')}:requests"
 
+    def user_asking(self, stream: str) -> str | None:
+        """The user whose stream of requests this is; None for any other stream."""
+        user = stream.removeprefix(f"{self.users}:").removesuffix(":requests")
+        return user if is_id(user) and stream == self.user_requests(user) else None
+
     def host_control(self, host: str) -> str:
         """The stream of requests to a host's agent."""
         return f"{self.hosts}:{check_id(host, 'host')}:control"

@@ -80,7 +80,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 UPLOADER: Final = Layout(
     parts={"errors": "faults", "logs": "lines", "metadata": "state"},
     part_fields={"done": "checked", "total": "linecount", "faults": "total-errors"},
-    workers=("scripts.worker * * <id>",),
+    workers=("scripts.worker * <prefix> <id>",),
 )
 GN2: Final = Layout(
     fields={"created": "request_received_time", "exit-code": "return-code"},

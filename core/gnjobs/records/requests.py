@@ -7,7 +7,7 @@ access rules, and not what a request says, prove who asks. Answers stand in a st
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -80,6 +80,17 @@ class ControlRequest(msgspec.Struct, frozen=True):
     grace: float = DEFAULT_GRACE
     force: bool = False
     origin: str | None = None
+
+
+def asker_of(keys: Keys, request: ControlRequest) -> str:
+    """Who asks: for a user's stream, that user with the name that the request gives; else that name alone."""
+    user = user_asking(keys, request)
+    return request.by if user in (None, request.by) else f"{user} ({request.by})"
+
+
+def user_asking(keys: Keys, request: ControlRequest) -> str | None:
+    """The user whose stream a request came on, as the server proves; None for admins, applications and agents."""
+    return keys.user_asking(request.id.rpartition("/")[0])
 
 
 def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> str:
@@ -166,28 +177,32 @@ class ControlListener(threading.Thread):
     """Hears the requests on some streams through outages: those of the last seconds, and what follows.
 
     `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
-    refused, and what somebody has answered for good is left out.
+    refused, and what somebody has answered for good is left out. `streams` names the streams, each with a reason to
+    hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds on.
     """
 
     def __init__(
         self,
         url: str,
         keys: Keys,
-        streams: Sequence[str],
+        streams: Iterable[str],
         on_request: Callable[[ControlRequest], None],
         *,
         since: float | None = None,
         last_seconds: float = 0.0,
         is_for_us: Callable[[ControlRequest], bool] = lambda _: True,
+        block_seconds: float = _BLOCK_SECONDS,
     ) -> None:
         super().__init__(name="control", daemon=True)
+        self._block_seconds = block_seconds
         self._client = connect(url, reply_timeout=_BLOCK_SECONDS + 10, retries=0)
         self._keys = keys
         self._on_request = on_request
         self._is_for_us = is_for_us
         self._since = since
         self._last_seconds = last_seconds
-        self._streams = streams
+        self.streams: Mapping[str, object] = dict.fromkeys(streams)
+        self._heard: Mapping[str, object] = {}
         self._last: dict[str, str] = {}
         self._answers = connect(url)
 
@@ -212,11 +227,15 @@ class ControlListener(threading.Thread):
                 time.sleep(REFUSED_PAUSE if is_refusal(problem) else pause)
 
     def _hear(self) -> None:
-        if not self._last:  # once, so that no loss of the connection skips a request
+        if (streams := self.streams) != self._heard:
             since = self._now() - self._last_seconds if self._since is None else self._since
-            self._last = dict.fromkeys(self._streams, f"{max(0, int(since * 1000))}-0")
-        behind: Any = self._last
-        found: Any = self._client.xread(behind, block=int(_BLOCK_SECONDS * 1000))
+            start = f"{max(0, int(since * 1000))}-0"
+            kept = {stream for stream in streams if self._heard.get(stream, start) == streams[stream]}
+            # Where a stream was read to stays, so that no loss of the connection skips a request.
+            self._last = {stream: self._last[stream] if stream in kept else start for stream in streams}
+            self._heard = streams
+        last: Any = dict(self._last)
+        found: Any = self._client.xread(last, block=int(self._block_seconds * 1000))
         now = self._now() if found else 0.0
         for name, entries in found:
             stream = values.text(name) or ""

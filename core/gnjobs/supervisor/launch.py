@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args
@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name, login_name, pid_namespace
 from gnjobs.records import values
+from gnjobs.records.actor import AgentStarts
 from gnjobs.records.connection import connect
 from gnjobs.records.environment import ENV_PREFIX, ENV_URL, as_account
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys
@@ -33,7 +34,6 @@ from gnjobs.supervisor.setup import (
     ENDED,
     READY,
     REPORT_FD,
-    digest_of,
     for_supervisor,
     holding_stop_signals,
 )
@@ -222,7 +222,7 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
     url, prefix = _origin(job, store)
     if via != "agent":
         _note_launch(job.id, url, prefix)
-    environment = for_supervisor(os.environ, url, prefix, job.id, digest_of(job))
+    environment = for_supervisor(os.environ, url, prefix, job)
     if via == "detach":
         _warn_inside_a_unit()
         spawn(environment).reports.close()
@@ -232,30 +232,36 @@ def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> Non
         _ask_agent(job.id, url, prefix)
 
 
-def start_for_agent(job: "Job", store: Records, starts: Mapping[str, Sequence[str]]) -> str:
+def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts]) -> str:
     """Start a job that somebody asked an agent to start; returns the account that it runs as.
 
-    `starts` says by account with which words the command must begin; nothing is started as root. Raises `LaunchError`.
+    `starts` says by account what may be started; nothing is started as root. Raises `LaunchError`.
     """
-    account = _account_for(values.command_words(job.command), starts)
+    account = _account_for(job, starts)
     is_us = account == login_name()
     try:
         options = {} if is_us and os.geteuid() != 0 else as_account(account)
     except ValueError as refused:
         raise LaunchError(f"this agent starts no such job: {refused}") from None
     outer = options.pop("env", os.environ)
+    options["cwd"] = starts[account].directories[0]  # for a job that names none
     _note_launch(job.id, store.url, store.keys.prefix)
-    environment = for_supervisor(outer, store.url, store.keys.prefix, job.id, digest_of(job))
+    environment = for_supervisor(outer, starts[account].url or store.url, store.keys.prefix, job)
     spawn(environment, account=options).reports.close()
     return account
 
 
-def _account_for(words: Sequence[str], starts: Mapping[str, Sequence[str]]) -> str:
-    for account, beginnings in starts.items():
-        allowed = [shlex.split(beginning) for beginning in beginnings]
-        if any(first and list(words[: len(first)]) == first for first in allowed):
+def _account_for(job: "Job", starts: Mapping[str, AgentStarts]) -> str:
+    """The first account that may run it; the directory counts, for whoever chooses it chooses what `-m` imports."""
+    words = values.command_words(job.command)
+    for account, allowed in starts.items():
+        beginnings = [shlex.split(beginning) for beginning in allowed.commands]
+        begins_so = any(first and words[: len(first)] == first for first in beginnings)
+        if begins_so and job.cwd in (None, *allowed.directories):
             return account
-    raise LaunchError("this agent starts no such job: its configuration allows no command that begins so")
+    raise LaunchError(
+        "this agent starts no such job: its configuration allows no command that begins so in this directory"
+    )
 
 
 def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True) -> int:
@@ -266,7 +272,7 @@ def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True)
     """
     url, prefix = _origin(job, store)
     _note_launch(job.id, url, prefix)
-    environment = for_supervisor(os.environ, url, prefix, job.id, digest_of(job))
+    environment = for_supervisor(os.environ, url, prefix, job)
     spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
         said = spawned.reports.readline().split()

@@ -15,13 +15,13 @@ from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import stacks_of
-from gnjobs.processes.table import ProcessView, process_start
+from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, step
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, asker_of, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
@@ -129,6 +129,7 @@ class Supervision:
             on_removed=lambda: wakeups.post(Removed()),
             on_lasting=lambda: wakeups.post(EndLasted()),
         )
+        self._wanted = Wanted(job.id, settings.mark)
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
             settings.url,
@@ -139,7 +140,7 @@ class Supervision:
             is_for_us=lambda request: request.job == job.id,
         )
         self._answers = Answers(self._listener)
-        self._child_kills = RequestPool(self._kill_child, self._answers.send)
+        self._requests = RequestPool(self._beside, self._answers.send)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
         self._ending: EndingThread | None = None
@@ -170,7 +171,7 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None, view: ProcessView | None = None) -> Found:
-        return processes_of(self._job.id, child_id, supervisor=self._me, token=self._settings.mark, view=view)
+        return processes_of(self._wanted, child_id, supervisor=self._me, view=view)
 
     def _handle(self, event: object) -> None:
         match event:
@@ -228,31 +229,33 @@ class Supervision:
 
     def _on_request(self, request: ControlRequest) -> None:
         if request.kind == "stack":
-            threading.Thread(target=self._tell_stacks, args=(request,), name="stack", daemon=True).start()
+            self._requests.take(request)
         if request.kind != "kill":
             return
         if request.child is not None and not is_id(request.child):
             text = "only a child that the job itself recorded can be killed alone; kill the whole job"
             self._answers.send(request, step("refused", text, final=True))
         elif request.child is not None:
-            self._child_kills.take(request)
+            self._requests.take(request)
         elif self._is_reporting and self._stop is None:
             text = "its command has just ended by itself"
             self._answers.send(request, step("skipped", text, verified=True, final=True))
         else:
             self._answers.add_asker(request)
             self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
-            stop = StopRequest(request.by, request.reason, self._link.now())
+            stop = StopRequest(asker_of(self._link.keys, request), request.reason, self._link.now())
             self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
 
-    def _tell_stacks(self, request: ControlRequest) -> None:
-        """Say where the processes of the job are in their code, in a thread of its own: a look takes seconds."""
-        self._answers.send(request, step("answered", stacks_of(self._find(request.child)), final=True))
+    def _beside(self, request: ControlRequest) -> Iterator[KillStep]:
+        """Do beside the main loop what takes seconds: say where the job is in its code, or kill one child alone."""
+        if request.kind == "stack":
+            yield step("answered", stacks_of(self._find(request.child)), final=True)
+        else:
+            yield from self._kill_child(request)
 
     def _kill_child(self, request: ControlRequest) -> Iterator[KillStep]:
-        """Kill one child alone, beside the main loop."""
         yield step("answered", f"supervisor {os.getpid()} answers")
-        stop = StopRequest(request.by, request.reason, self._link.now())
+        stop = StopRequest(asker_of(self._link.keys, request), request.reason, self._link.now())
         with connect(self._settings.url) as client:
             records = Records(client, self._link.keys, self._settings.url)
             yield from kill_child(

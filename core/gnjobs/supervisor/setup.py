@@ -18,6 +18,7 @@ from gnjobs.records.environment import (
     ENV_LINES_FD,
     ENV_LINES_PIPE,
     ENV_MARK,
+    ENV_OWNER,
     ENV_PREFIX,
     ENV_URL,
 )
@@ -137,7 +138,9 @@ class ReportPipe:
 
 ECHO = "GNJOBS_ECHO"
 
-_NOT_INHERITED = frozenset({REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_ASKED})
+_NOT_INHERITED = frozenset(
+    {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_OWNER, ENV_ASKED}
+)
 
 
 class Settings(NamedTuple):
@@ -174,20 +177,24 @@ def digest_of(job: "Job") -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def for_supervisor(
-    outer: Mapping[str, str], url: str, prefix: str, job_id: str, asked: str = ""
-) -> dict[str, str]:
+def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job: "Job") -> dict[str, str]:
     """The environment of a supervisor: that of its starter, with this job's marks and nobody else's.
 
-    One of them is new each time, and tells this job's processes from those of a job of the same id in another store.
-    `asked` is the digest of the job that it is to run, whatever its record says by then.
+    One of them is new each time. A digest says what the launcher asks for, whatever the record says by then.
     """
-    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id, ENV_MARK: uuid.uuid4().hex}
-    marks |= {ENV_ASKED: asked} if asked else {}
+    asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex}
+    return _marked(outer, url, prefix, job.id, job.user) | asked
+
+
+def _marked(
+    outer: Mapping[str, str], url: str, prefix: str, job_id: str, owner: str | None
+) -> dict[str, str]:
+    marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id}
+    marks |= {} if owner is None else {ENV_OWNER: owner}
     return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
-def for_command(outer: Mapping[str, str], settings: Settings) -> dict[str, str]:
+def for_command(outer: Mapping[str, str], settings: Settings, owner: str | None) -> dict[str, str]:
     """The environment of a job's command; Python does not hold back there what it prints."""
-    own = for_supervisor(outer, settings.url, settings.prefix, settings.job_id)
+    own = _marked(outer, settings.url, settings.prefix, settings.job_id, owner)
     return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark}

@@ -1,0 +1,213 @@
+"""A record leads to the processes of its own job alone, not to those of its id on another server or prefix."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.control.local_kill import LocalKill
+from gnjobs.processes.end import Target
+from gnjobs.processes.find import processes_of, wanted_of, worker_processes_of
+from gnjobs.processes.table import Mark, Wanted, read_mark
+from gnjobs.records.actor import Actor
+from gnjobs.records.ends import StopRequest
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys
+from gnjobs.records.requests import ControlRequest, KillStep
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
+from gnjobs.text import place_of
+from tests.support.servers import Server, running_server
+from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+SLEEP = ["sleep", "600"]
+
+
+@pytest.fixture
+def orphan(server: Server) -> Iterator[SupervisedJob]:
+    """A job of jsmith whose supervisor is gone, so that whoever kills it looks for its processes."""
+    with supervised(server, SLEEP, user_id="jsmith") as job:
+        wait_for(lambda: job.read().pid)
+        job.processes[0].kill()
+        job.processes[0].wait()
+        yield job
+
+
+@contextmanager
+def copied(job: SupervisedJob, place: str, directory: Path) -> Iterator[JobStore]:
+    """A store elsewhere with a copy of the job's whole record, as a restored dump or a forger makes it."""
+    record = job.client.hgetall(KEYS.job(job.id))
+    if place == "prefix":
+        store = JobStore.from_url(job.url, "other")
+        store.client.hset(store.keys.job(job.id), mapping=record)
+        yield store
+    else:
+        with running_server(directory) as other:
+            store = JobStore.from_url(other.url)
+            store.client.hset(store.keys.job(job.id), mapping=record)
+            yield store
+
+
+@pytest.mark.parametrize("place", ["prefix", "server"])
+def test_a_record_elsewhere_leads_to_no_process_of_this_job(
+    orphan: SupervisedJob, place: str, tmp_path: Path
+) -> None:
+    with copied(orphan, place, tmp_path) as store:
+        steps = list(kill_job(store, orphan.id, actor=TUX, force=True))
+        assert not steps[-1].verified, steps
+        assert "which was launched by way of" in steps[-1].text
+        agent = Agent(store)
+        agent.look_around()  # nor is it called lost, or beaten for
+        assert store.get(orphan.id).heartbeat == orphan.read().heartbeat
+        said = list(agent._steps(ControlRequest("s/1-1", "kill", orphan.id, by="tux", force=True)))
+        assert not said[-1].verified, said
+        store.client.hdel(store.keys.job(orphan.id), "mark", "supervisor-pid")
+        list(kill_job(store, orphan.id, actor=TUX, force=True))
+        assert orphan.alive()
+        assert not store.get(orphan.id).is_final
+    assert list(kill_job(JobStore.from_url(orphan.url), orphan.id, actor=TUX, force=True))[-1].verified
+    assert not orphan.alive()
+
+
+@pytest.mark.parametrize("place", ["prefix", "server"])
+def test_a_frozen_supervisor_is_not_ended_for_a_record_elsewhere(
+    sleeper: SupervisedJob, place: str, tmp_path: Path
+) -> None:
+    with copied(sleeper, place, tmp_path) as store:
+        list(kill_job(store, sleeper.id, actor=TUX, force=True, supervisor_timeout=0.1))
+    assert sleeper.processes[0].poll() is None
+    assert sleeper.alive()
+
+
+def test_a_worker_of_gn_uploader_is_known_by_its_server_and_prefix(server: Server, tmp_path: Path) -> None:
+    package = tmp_path / "scripts"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "worker.py").write_text("import time; time.sleep(600)")
+    store = JobStore.from_url(server.url)
+    for url, prefix, is_it in (
+        (server.url, "gn-uploader:jobs", True),
+        (server.url, "other:jobs", False),
+        (server.url.replace("/0", "/1"), "gn-uploader:jobs", False),
+    ):
+        command = [python("")[0], "-m", "scripts.worker", url, prefix, "the-job"]
+        with psutil.Popen(command, cwd=tmp_path) as worker:
+            wait_for(lambda: "scripts.worker" in worker.cmdline())
+            assert bool(worker_processes_of(Job(id="the-job"), store)) == is_it
+            worker.kill()
+
+
+def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_were_seen(
+    sleeper: SupervisedJob,
+) -> None:
+    record = sleeper.read()
+    (seen,) = [p for p in processes_of(wanted_of(record)).processes if p.pid == record.pid]
+    mark = read_mark(seen.pid)
+    assert isinstance(mark, Mark)
+    held = Target.hold(seen, mark)
+    assert held is not None
+    os.close(held.pidfd)
+    assert Target.hold(seen, mark._replace(job="another")) is None
+    assert Target.hold(seen, None) is None
+    for other in ({"account": "somebody"}, {"started": seen.started + 1}):
+        assert Target.hold(msgspec.structs.replace(seen, **other), mark) is None
+
+
+def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
+    job = store.create(SLEEP, user_id=user)
+    launch(job, store=store)
+    record = wait_for(lambda: (found := store.get(job.id)).pid and found)
+    supervisor, process = psutil.Process(record.supervisor_pid), psutil.Process(record.pid)
+    try:
+        yield job.id, supervisor, process
+    finally:
+        for each in (supervisor, process):
+            if each.is_running():
+                each.kill()
+
+
+@pytest.fixture
+def agunns(store: JobStore) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
+    """A job that was launched for agunn: its id, its supervisor and its process."""
+    yield from launched(store, "agunn")
+
+
+def lives(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def ask_agent(store: JobStore, user: str, job_id: str) -> list[KillStep]:
+    """What the agent does for a request in a user's own stream."""
+    request = ControlRequest(f"{KEYS.user_requests(user)}/1-1", "kill", job_id, by="jane", grace=0.2)
+    return list(Agent(store)._steps(request))
+
+
+@pytest.mark.parametrize("state", ["dead", "frozen"])
+def test_an_agent_ends_for_a_user_only_what_was_launched_for_that_user(
+    store: JobStore, agunns: tuple[str, psutil.Process, psutil.Process], state: str
+) -> None:
+    """Also where a forged record says that it is hers."""
+    job_id, supervisor, process = agunns
+    supervisor.send_signal(signal.SIGKILL if state == "dead" else signal.SIGSTOP)
+    store.client.hset(KEYS.job(job_id), "user-id", "jsmith")
+    last = ask_agent(store, "jsmith", job_id)[-1]
+    assert not last.verified
+    assert "which was launched for agunn" in last.text
+    assert lives(process)
+    assert state == "dead" or lives(supervisor)
+    store.client.hset(KEYS.job(job_id), "user-id", "agunn")
+    last = ask_agent(store, "agunn", job_id)[-1]
+    assert (last.verified, "agunn (jane)" in last.text) == (True, True), last
+    assert not lives(process)
+
+
+def test_an_agent_starts_nothing_for_a_user(store: JobStore) -> None:
+    job = store.create(["true"], user_id="jsmith")
+    request = ControlRequest(f"{KEYS.user_requests('jsmith')}/1-1", "start", job.id)
+    assert [step.kind for step in Agent(store)._steps(request)] == ["refused"]
+
+
+def test_what_a_job_starts_by_way_of_another_server_is_still_its_own(server: Server) -> None:
+    code = "GNJOBS_REDIS_URL=redis://elsewhere sleep 600"
+    with supervised(server, ["sh", "-c", code]) as job:
+        record = wait_for(lambda: (found := job.read()).pid and found)
+        wait_for(lambda: len(job.alive()) == 2 or psutil.Process(record.pid).name() == "sleep")
+        store = JobStore.from_url(server.url)
+        stop = StopRequest("tux", "", store.now())
+        assert LocalKill(store, store.get(job.id), None, stop, 0.0).is_there()
+        assert list(kill_job(store, job.id, actor=TUX, force=True))[-1].verified
+        assert not job.alive()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("redis://localhost:6379/0", "redis://user:secret@127.0.0.1"),
+        ("rediss://DB1.example.org:6380/2?ssl_ca_certs=x", "redis://db1.example.org:6380?db=2"),
+        ("unix:///run/redis.sock?db=3", "unix://u:p@/run/redis.sock?db=3"),
+        ("redis+sentinel://a:1,b:2/gn/1", "rediss+sentinel://u:p@c/gn/1"),
+    ],
+)
+def test_a_server_is_the_same_in_several_spellings(one: str, other: str) -> None:
+    assert place_of(one, "p") == place_of(other, "p")
+    assert place_of(one, "p") != place_of(one, "q")
+    assert place_of(one, "p") != place_of("redis://localhost:1/0", "p")
+
+
+def test_any_url_has_a_place() -> None:
+    for url in ("", "redis://[", "redis://h:x", "://", "unix://", "redis://h?db=&db=2", "redis+sentinel://"):
+        assert place_of(url, "p")
+    assert Wanted("j", place=place_of("", "p")).matches(Mark("j", None, place=place_of("", "p")))
+    assert json.dumps(Keys().user_asking(KEYS.user_requests("u"))) == '"u"'
+    assert Keys().user_asking(KEYS.admin_requests) is None
+    assert Keys().user_asking("gn-uploader:users:a:b:requests") is None
