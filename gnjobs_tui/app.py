@@ -72,6 +72,7 @@ class GnjobsApp(Dashboard):
     def on_mount(self) -> None:
         """Begin to watch once the first screen is there."""
         self.typed.start()
+        self.app_resume_signal.subscribe(self, lambda _: self.repaint())
         self.call_after_refresh(self.jobs.start)
         if self._unknown_theme:
             self.say(f"there is no theme {self._unknown_theme}", is_error=True)

@@ -18,8 +18,9 @@ class Glyphs(NamedTuple):
     is_ascii: bool
 
     def bar(self, percent: float, width: int) -> str:
-        """A bar of so many characters for a percentage."""
+        """A bar of so many characters for a percentage; it is full only at 100, and empty only at 0."""
         filled = round(min(100.0, max(0.0, percent)) / 100 * width)
+        filled = min(max(filled, percent > 0), width - (percent < 100))
         return self.full * filled + self.empty * (width - filled)
 
 

@@ -129,6 +129,12 @@ def _mixed(foreground: str, background: str) -> str:
     return Color.parse(foreground).blend(Color.parse(background), 0.4).hex6
 
 
+def _scrollbars(track: str, thumb: str) -> dict[str, str]:
+    """Colours of scrollbars: a track that is not seen need not be sent."""
+    tracks = ("scrollbar-background", "scrollbar-background-hover", "scrollbar-background-active")
+    return {**dict.fromkeys((*tracks, "scrollbar-corner-color"), track), "scrollbar": thumb}
+
+
 # Greys that are hardly tinted: what is left of a tint in 256 colours would be black.
 DARK: Final = Theme(
     name="gnjobs-dark",
@@ -142,6 +148,7 @@ DARK: Final = Theme(
     background="#11161b",
     surface="#21252b",
     panel="#37404a",
+    variables=_scrollbars("#11161b", "#37404a"),
 )
 LIGHT: Final = Theme(
     name="gnjobs-light",
@@ -156,6 +163,7 @@ LIGHT: Final = Theme(
     surface="#eceae3",
     panel="#cfe0f1",
     dark=False,
+    variables=_scrollbars("#fbfbf8", "#cfe0f1"),
 )
 OUR_THEMES: Final = (DARK, LIGHT)
 _SHORT_NAMES: Final = {"dark": DARK.name, "light": LIGHT.name}

@@ -92,9 +92,15 @@ class WatchScreen(Screen[Any]):
             self.dashboard.say(refusal, is_error=True)
         return refusal is not None
 
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether what keys act on has not ended."""
+        return True
+
     def show_keys(self, keys: Keys) -> None:
-        """Show what can be pressed, as far as there is room and who looks may do it."""
-        allowed = [(key, about) for key, about in keys if key != "K" or self.offers("kill")]
+        """Show what can be pressed, as far as there is room, who looks may do it, and it would do something."""
+        has_kill = self.offers("kill") and self.can_be_killed
+        allowed = [(key, about) for key, about in keys if key != "K" or has_kill]
         self.query_one("#footer", Line).show(footer(allowed, self.size.width))
 
     def header(self) -> Line:
@@ -166,8 +172,9 @@ class WatchScreen(Screen[Any]):
         self.app.push_screen(HelpScreen(self))
 
     def action_reload(self) -> None:
-        """Read everything again."""
+        """Read everything again, and send the whole screen again."""
         self.dashboard.jobs.watcher.refresh()
+        self.dashboard.repaint()
 
     def action_log(self) -> None:
         """Show what happened."""

@@ -1,17 +1,20 @@
 """What screens may ask of the app, as a base class of it, so that no screen imports the app."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from rich.console import RenderableType
 from textual import events
 from textual.app import App
 from textual.message import Message
 from textual.notifications import SeverityLevel
+from textual.screen import Screen
 
 from gnjobs.records.actor import Actor
 from gnjobs.text import safe_text
 from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
+from gnjobs_tui.painting import Painter
 from gnjobs_tui.style import Part, content
 from gnjobs_tui.typeahead import TypeAhead
 
@@ -39,6 +42,7 @@ class Dashboard(App[None]):
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
         self.typed = TypeAhead(self, super().on_event)
+        self._painter = Painter()
 
     async def on_event(self, event: events.Event) -> None:
         """Queue what is typed, and make what is pasted harmless: fields draw control characters as they are."""
@@ -52,6 +56,17 @@ class Dashboard(App[None]):
         if isinstance(event, events.Paste):
             event.text = safe_text(event.text)
         self.typed.add(event)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        """Send only what looks different now; Textual would send the whole screen for a dialog."""
+        is_sent = not self._batch_count and not self.is_headless
+        shown: Any = self._painter.changes(renderable) if is_sent else renderable
+        super()._display(screen, shown)
+
+    def repaint(self) -> None:
+        """Send the whole screen again: something else may have written on the terminal."""
+        self._painter.forget()
+        self.screen.refresh()
 
     def draw_screens(self) -> None:
         """Show on the screens what is known now."""

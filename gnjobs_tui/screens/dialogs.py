@@ -168,9 +168,7 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
-        self._keys: list[Parts] = [
-            [Cell(fit(key.keys, KEYS_WIDTH), "accent"), key.about] for key in screen_keys(screen)
-        ]
+        self._keys: list[Parts] = [[fit(key.keys, KEYS_WIDTH) + key.about] for key in screen_keys(screen)]
 
     def compose(self) -> ComposeResult:
         """Keys, then states."""

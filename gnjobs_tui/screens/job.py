@@ -11,9 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
+from gnjobs.records.fields import Child, Job
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
+from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.row_actions import RowActions
@@ -181,8 +183,7 @@ class JobScreen(RowActions):
         if not self.is_mounted:
             return
         self.draw_header()
-        keys = NARROW_KEYS if self.size.width < NARROW else KEYS
-        self.show_keys(keys)
+        self._draw_keys()
         picture = self._picture
         if picture is None:
             state, says = state_cell(state_named(self.row.state)), Cell("reading …", "dim")
@@ -194,6 +195,24 @@ class JobScreen(RowActions):
         result = result_lines(picture.status.report, self._room_for_result(len(picture.parts)), width)
         self._show("#result", [*result, [""]] if is_high else result)
         self.query_one("#table", VirtualTable).show(picture.parts)
+
+    def _draw_keys(self) -> None:
+        self.show_keys(NARROW_KEYS if self.size.width < NARROW else KEYS)
+
+    def on_virtual_table_moved(self) -> None:
+        """Show what can be done with the row."""
+        self._draw_keys()
+
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether the row of the cursor has not ended."""
+        return (part := self._part) is None or not part.is_final
+
+    @property
+    def _part(self) -> Job | Child | None:
+        """What the cursor is on, once the job was read."""
+        picture = self._picture
+        return None if picture is None else picture.parts.child(self._cursor) or picture.job
 
     def _room_for_result(self, parts: int) -> int:
         """Lines for the result: those that the parts leave free, and never fewer than a few."""
@@ -241,6 +260,9 @@ class JobScreen(RowActions):
         """Ask what to kill: the row of the cursor."""
         if self.is_refused("kill"):
             return
+        if self._part is not None and self._part.is_final:
+            self.dashboard.say(f"nothing to kill: {ended_words(self._part, self.dashboard.jobs.now())}")
+            return
         from gnjobs_tui.screens.kill import KillScreen
 
         self.app.push_screen(KillScreen([self._target(self._cursor)]))
@@ -253,7 +275,5 @@ class JobScreen(RowActions):
 
     def action_fields(self) -> None:
         """Show every field of the record of what the cursor is on, ours and others'."""
-        picture = self._picture
-        if picture is not None:
-            child = picture.parts.child(self._cursor)
-            self.app.push_screen(TextScreen("All fields", fields_text(child or picture.job), wide=True))
+        if self._part is not None:
+            self.app.push_screen(TextScreen("All fields", fields_text(self._part), wide=True))

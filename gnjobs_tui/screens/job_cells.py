@@ -42,8 +42,8 @@ def run_text(seconds: float | None, *, is_over: bool = False) -> str:
 
 
 def percent_text(percent: float | None) -> str:
-    """A percentage."""
-    return "" if percent is None else f"{percent:.0f}%"
+    """A percentage; nothing but the whole is 100."""
+    return "" if percent is None else "99%" if 99 < percent < 100 else f"{percent:.0f}%"
 
 
 def progress_text(percent: float | None) -> str:

@@ -6,6 +6,7 @@ from textual.content import Content
 
 from gnjobs.health.states import ALL, GROUPS
 from gnjobs.health.verdict import Health
+from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.text import duration_words, moment_words
 from gnjobs.watch.catalogue import Counts
@@ -68,11 +69,11 @@ def pane_lines(
     return [content(*parts) for parts in [*why[:reasons], says][:height]]
 
 
-def ended_words(row: JobRow, now: float) -> str:
-    """How, when and after how long a job ended; what its data were like."""
+def ended_words(row: JobRow | Job | Child, now: float) -> str:
+    """How, when and after how long a job or child ended; what its data were like."""
     if row.status not in _ENDS:
         return f"its stored status is {row.status!r}, which means nothing to us"
-    run = row.run_seconds(now)
+    run = row.run_seconds(now) if isinstance(row, JobRow) else run_seconds(row, now)
     words = [_ENDS[row.status]]
     words += [f"after {duration_words(run)}"] if run is not None else []
     words += [moment_words(row.finished, now)] if row.finished else []

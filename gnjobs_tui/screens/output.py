@@ -189,6 +189,9 @@ class OutputScreen(OutputBase):
         """Ask whether to kill what writes this."""
         if self.is_refused("kill"):
             return
+        if not self.can_be_killed:
+            self.dashboard.say("nothing to kill: the writer of this output has ended")
+            return
         from gnjobs_tui.screens.kill import KillScreen
 
         state = self.state

@@ -118,6 +118,11 @@ class OutputBase(WatchScreen):
         """The lines."""
         return self.query_one("#view", OutputView)
 
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether the writer has not ended."""
+        return not self.news.has_ended
+
     def source(self) -> OutputSource:
         """The output; only to be opened in a thread."""
         store = self.dashboard.store_under(self.target.prefix)

@@ -57,6 +57,11 @@ class RowActions(WatchScreen):
         """How many marked jobs the filter hides."""
         return 0
 
+    @property
+    def can_be_killed(self) -> bool:
+        """Whether one of these jobs has not ended."""
+        return any(not row.is_final for row in self.rows_to_act_on())
+
     def action_owner(self) -> None:
         """Show all jobs of the owner."""
         if self.row is not None and self.row.user:

@@ -88,10 +88,7 @@ class TableDrawing:
         return Strip([Segment(shown, self._palette.style("dim"))], self._width)
 
     def row(self, cells: Cells, is_cursor: bool, is_marked: bool) -> Strip:
-        """A row; that of the cursor keeps the colour of its first column alone.
-
-        Its last cell is always blank: to redraw up to there would send the scrollbar too.
-        """
+        """A row; that of the cursor keeps the colour of its first column alone."""
         runs = _Runs(signs(is_cursor, is_marked))
         for number, placed in enumerate(self.placed):
             cell = cells.get(placed.column.id, _BLANK)
@@ -99,9 +96,8 @@ class TableDrawing:
             token = "plain" if is_cursor and number else cell.token
             style = self._palette.style(token, is_cursor=is_cursor) if cell.text else None
             runs.add(fit(safe(cell.text), placed.width, placed.column.align), placed.width, style)
-        runs.add(" " * (self._width - 1 - runs.width), self._width - 1 - runs.width)
-        segments = [*runs.segments(), Segment(" ", self._palette.style("plain"))]
-        return Strip(segments).adjust_cell_length(self._width)
+        runs.add(" " * (self._width - runs.width), self._width - runs.width)
+        return Strip(runs.segments()).adjust_cell_length(self._width)
 
 
 class _Runs:

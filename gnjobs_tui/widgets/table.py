@@ -13,7 +13,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gnjobs_tui.style import Palette
-from gnjobs_tui.widgets.columns import Cells, Column, Order, Placed, TableDrawing
+from gnjobs_tui.widgets.columns import Cells, Column, Order, TableDrawing
 
 Item = TypeVar("Item")
 
@@ -224,10 +224,10 @@ class VirtualTable(ScrollView, can_focus=True):
     def _say_around(self, empty: str, order: Order | None) -> None:
         if order != self._order:
             self._order = order
-            self.refresh(Region(0, 0, self.size.width, HEADER_LINES))
+            self._refresh_line(0)
         if empty != self._empty:
             self._empty = empty
-            self.refresh(Region(0, HEADER_LINES, self.size.width, 1))
+            self._refresh_line(HEADER_LINES)
 
     @property
     def page_rows(self) -> int:
@@ -235,28 +235,16 @@ class VirtualTable(ScrollView, can_focus=True):
         return max(1, self.size.height - HEADER_LINES)
 
     def _redraw_changes(self) -> None:
-        for line, index in enumerate(self.visible_rows, HEADER_LINES):
-            if (before := self._drawn.get(line)) is None:
-                self._refresh_cells(line, None)
-                continue
-            now = self._look(index)
-            if now[0] != before[0] or now[2:] != before[2:]:
-                self._refresh_cells(line, None)
-            elif now[1] != before[1]:
-                self._refresh_cells(
-                    line,
-                    [p for p in self.drawing.placed if now[1].get(p.column.id) != before[1].get(p.column.id)],
-                )
-        for line in [line for line in self._drawn if line - HEADER_LINES >= len(self.visible_rows)]:
+        rows = self.visible_rows
+        for line, index in enumerate(rows, HEADER_LINES):
+            if self._drawn.get(line) != self._look(index):
+                self._refresh_line(line)
+        for line in [line for line in self._drawn if line - HEADER_LINES >= len(rows)]:
             del self._drawn[line]
-            self._refresh_cells(line, None)
+            self._refresh_line(line)
 
-    def _refresh_cells(self, line: int, changed: list[Placed] | None) -> None:
-        if changed is None:
-            self.refresh(Region(0, line, self.scrollable_content_region.width - 1, 1))
-        elif changed:
-            x, end = changed[0].x, changed[-1].x + changed[-1].width
-            self.refresh(Region(x, line, end - x, 1))
+    def _refresh_line(self, line: int) -> None:
+        self.refresh(Region(0, line, self.size.width, 1))
 
     def _look(self, index: int) -> tuple[str, Cells, bool, bool]:
         key = self._source.key_at(index)
@@ -283,7 +271,7 @@ class VirtualTable(ScrollView, can_focus=True):
         for position in {before, self._cursor}:
             line = position - self.scroll_offset.y + HEADER_LINES
             if HEADER_LINES <= line < self.size.height:
-                self._refresh_cells(line, None)
+                self._refresh_line(line)
         self._show_cursor(ahead)
         self.post_message(self.Moved())
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from tests.end_to_end.typed_packets import ENTER, KEYS, write_jobs
 from tests.support.command import environment
 from tests.support.servers import Server, running_server
+from tests.support.stored_records import write_child, write_running
 from tests.support.terminal import Terminal, gnjobs
 
 
@@ -62,5 +63,24 @@ def test_killing_what_has_ended_says_how_it_ended(server: Server) -> None:
     write_jobs(server)
     with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
         terminal.wait_for("3 running 2")
-        terminal.send("GK")
+        terminal.wait_for("K kill")
+        terminal.send("G")
+        terminal.wait_for(lambda text: "> ✓ done" in text and "K kill" not in text)
+        terminal.send("K")
         terminal.wait_for("nothing to kill: ran to its end")
+        terminal.send(ENTER)
+        terminal.wait_for(lambda text: "the job itself" in text and "K kill" not in text)
+
+
+def test_killing_a_child_that_has_ended_says_how_it_ended(server: Server) -> None:
+    job = write_running(server, "job-1", label="half done")
+    write_child(server, job, "ended", status="killed", started=1, finished=3)
+    write_child(server, job, "running")
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("half done")
+        terminal.send(ENTER)
+        terminal.wait_for("K kill")
+        terminal.send("G")
+        terminal.wait_for(lambda text: "> ■ killed" in text and "K kill" not in text)
+        terminal.send("K")
+        terminal.wait_for("nothing to kill: killed after 2 s")

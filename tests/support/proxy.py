@@ -1,8 +1,9 @@
-"""A loopback TCP proxy that cuts connections: now, or after a number of bytes in one direction."""
+"""A loopback TCP proxy that delays replies and cuts connections: now, or after a number of bytes in one direction."""
 
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 
@@ -11,12 +12,13 @@ class Proxy:
 
     New connections go to the port `target`, which may be changed. `requests_left` and `replies_left` are how many
     more bytes pass in that direction, over all connections, before the connection at work is cut; then they are None
-    again, which is no limit.
+    again, which is no limit. Replies come `delay` seconds late.
     """
 
     def __init__(self, port: int) -> None:
         self.requests_left: int | None = None
         self.replies_left: int | None = None
+        self.delay = 0.0
         self.connections = 0
         self.cuts = 0
         self.target = port
@@ -72,6 +74,8 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
+                if limit == "replies_left":
+                    time.sleep(self.delay)
                 allowed = self._allowed(limit, len(chunk))
                 sink.sendall(chunk[:allowed])
                 if allowed < len(chunk):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
-from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, size_text
+from gnjobs_tui.glyphs import UNICODE
+from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text, size_text
 from gnjobs_tui.style import OUR_THEMES, fit, safe
 from gnjobs_tui.widgets.columns import place
 
@@ -19,6 +20,15 @@ def shown(width: int) -> list[str]:
 
 def test_at_80_columns_what_is_worth_least_goes() -> None:
     assert shown(79) == ["State", "Label", "User", "%", "Silent", "Run"]
+
+
+def test_a_bar_is_full_only_at_100_and_empty_only_at_0() -> None:
+    full, empty = UNICODE.full, UNICODE.empty
+    assert progress_text(100) == f"{full * 8} 100%"
+    assert progress_text(99.7) == f"{full * 7}{empty}  99%"
+    assert progress_text(94) == f"{full * 7}{empty}  94%"
+    assert progress_text(0.2) == f"{full}{empty * 7}   0%"
+    assert progress_text(0) == f"{empty * 8}   0%"
 
 
 def test_at_100_columns_the_sketch_is_met() -> None:

@@ -160,6 +160,8 @@ async def test_fields_of_others_are_readable(server: Server) -> None:
     write_child(server, JOB, "part", linecount="12")
     async with open_job(server) as pilot:
         await pilot.press("x")
+        await shows(pilot, "All fields")
+        await pilot.press("end")
         screen = await shows(pilot, "/tmp/b.zip")
         assert "speciesid" in screen
         await pilot.press("escape", "down", "x")

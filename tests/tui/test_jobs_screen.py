@@ -2,6 +2,8 @@
 
 import time
 
+from textual.widgets import Static
+
 from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.widgets.filter_bar import FilterBar
@@ -143,6 +145,7 @@ async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
     write_job(server, "job-1")
     async with dashboard(server, size=(100, 45)) as pilot:
         await pilot.press("question_mark")
-        screen = await shows(pilot, "Keys of this screen")
-        places = [screen.index(words) for words in ("Kill this job", "Event log", "One row up")]
+        await shows(pilot, "Keys of this screen")
+        keys = "".join(str(static.content) for static in pilot.app.screen.query(Static))
+        places = [keys.index(words) for words in ("Kill this job", "Event log", "One row up")]
         assert places == sorted(places)
