@@ -15,17 +15,21 @@ def test_the_public_names_are_these() -> None:
         "ChildResult",
         "CurrentJob",
         "Health",
+        "Hole",
         "Job",
         "JobStore",
         "Keys",
         "KillStep",
         "Line",
+        "Metric",
         "OutputFile",
         "OutputHandler",
         "OutputReader",
         "OutputWriter",
         "Processor",
         "Report",
+        "ReportTable",
+        "Source",
         "ThisChild",
         "connect",
         "current_job",
@@ -37,6 +41,7 @@ def test_the_public_names_are_these() -> None:
     ]
     for name in gnjobs.__all__:
         assert getattr(gnjobs, name) is not None
+    assert [name for name in dir(gnjobs) if not name.startswith("__")] == sorted(gnjobs.__all__)
 
 
 def test_importing_the_library_imports_no_other() -> None:

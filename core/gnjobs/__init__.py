@@ -12,12 +12,16 @@ if TYPE_CHECKING:
     from gnjobs.health.verdict import Health as Health
     from gnjobs.outputs.adapters import OutputFile as OutputFile
     from gnjobs.outputs.adapters import OutputHandler as OutputHandler
+    from gnjobs.outputs.lines import Hole as Hole
     from gnjobs.outputs.lines import Line as Line
     from gnjobs.outputs.reader import OutputReader as OutputReader
     from gnjobs.outputs.writer import OutputWriter as OutputWriter
     from gnjobs.processing.processor import Processor as Processor
+    from gnjobs.processing.processor import Source as Source
     from gnjobs.processing.registry import register as register
+    from gnjobs.processing.report import Metric as Metric
     from gnjobs.processing.report import Report as Report
+    from gnjobs.processing.report import ReportTable as ReportTable
     from gnjobs.records.connection import connect as connect
     from gnjobs.records.fields import Child as Child
     from gnjobs.records.fields import Job as Job
@@ -47,11 +51,15 @@ _HOMES = {
     "KillStep": "control.kill",
     "kill_job": "control.kill",
     "launch": "supervisor.launch",
+    "Hole": "outputs.lines",
     "Line": "outputs.lines",
     "OutputReader": "outputs.reader",
     "OutputWriter": "outputs.writer",
     "Processor": "processing.processor",
+    "Source": "processing.processor",
+    "Metric": "processing.report",
     "Report": "processing.report",
+    "ReportTable": "processing.report",
     "register": "processing.registry",
     "Child": "records.fields",
     "Job": "records.fields",
@@ -75,4 +83,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*_HOMES, *(name for name in globals() if name.startswith("__"))])

@@ -183,7 +183,7 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
         job.run_children(functions.square, [1])
     monkeypatch.delenv("GNJOBS_JOB_ID")
     with pytest.raises(NotInJob, match="belongs to no job"):
-        current_job()
+        current_job(dry_run=False)
 
 
 def test_few_thread_children_at_a_time_see_that_their_ends_last(

@@ -12,9 +12,9 @@ import sys, threading
 from gnjobs import ChildOutput
 
 with ChildOutput(sys.argv[1], sys.argv[2]) as child:
-    for number in range(1000):
+    for number in range(1, 1001):
         child.fault({"row": number})
-        child.progress(number + 1, 1000, message="at work")
+        child.progress(number, 1000, message="at work")
     child.writer.partial("50 %")
     child.writer.flush()
     print(sorted(thread.name for thread in threading.enumerate()), flush=True)

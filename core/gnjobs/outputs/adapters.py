@@ -2,15 +2,22 @@
 
 import io
 import logging
+from typing import Protocol
 
 from gnjobs.outputs.lines import encode_json
-from gnjobs.outputs.writer import OutputWriter
+
+
+class TakesLines(Protocol):
+    """An `OutputWriter`, or what stands for one."""
+
+    def write(self, text: str | bytes, kind: str = "out") -> None:
+        """Take one line or more."""
 
 
 class OutputHandler(logging.Handler):
     """Stores each log record as a line of kind `log`: JSON with level, logger and message, traceback included."""
 
-    def __init__(self, writer: OutputWriter, level: int = logging.NOTSET) -> None:
+    def __init__(self, writer: TakesLines, level: int = logging.NOTSET) -> None:
         super().__init__(level)
         self._writer = writer
 
@@ -32,7 +39,7 @@ class OutputFile(io.TextIOBase):
     The end of a line that has no newline yet is kept until the newline comes or the file is closed.
     """
 
-    def __init__(self, writer: OutputWriter, kind: str = "out") -> None:
+    def __init__(self, writer: TakesLines, kind: str = "out") -> None:
         super().__init__()
         self._writer = writer
         self._kind = kind

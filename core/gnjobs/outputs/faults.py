@@ -1,6 +1,7 @@
 """Faults in data: what a quality check found wrong in which cell, as a person would say it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Real
 from typing import Any
 
 import msgspec
@@ -45,6 +46,18 @@ class Fault(msgspec.Struct, frozen=True):
         if message and self.value:
             message = message.replace(self.value, "…")
         return self.kind or self.expected or message or "fault"
+
+
+def check_fault(fault: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a fault that an author gives; raises `ValueError` where its row or column counts from 0."""
+    for name in ("row", "column"):
+        number = fault.get(name)
+        if isinstance(number, Real) and number < 1:
+            raise ValueError(
+                f"{name} {number} in a fault: rows and columns count from 1, as in a spreadsheet, the row of the "
+                "header and the column of the titles included"
+            )
+    return fault
 
 
 def read_fault(line: Line) -> Fault | None:

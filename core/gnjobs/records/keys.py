@@ -9,6 +9,7 @@ from gnjobs.errors import InvalidName
 from gnjobs.records.layouts import LAYOUTS, OWN_KEY, Layout, layout_of
 
 DEFAULT_PREFIX = "gn-uploader"
+DRY_RUN_PREFIX = "gnjobs-dry-run"  # of keys that no server has: see `runtime.dry_run`
 RESERVED_IDS = frozenset({"output", "control", "answers", "children", "processes"})
 CHILD_FIELD = "child:"
 # How long keys live (seconds): those of a job that may run, and those of one that has ended.

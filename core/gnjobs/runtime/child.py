@@ -12,14 +12,16 @@ from typing import Any, Optional
 
 from gnjobs.errors import AnotherWriter, NotInJob, OutputRemoved
 from gnjobs.outputs.at_exit import store_before_ending
+from gnjobs.outputs.faults import check_fault
 from gnjobs.outputs.lines import encode_json
 from gnjobs.outputs.writer import MAX_BYTES, OutputWriter
 from gnjobs.records.environment import ENV_URL
-from gnjobs.records.keys import child_id_of_output
+from gnjobs.records.keys import DRY_RUN_PREFIX, child_id_of_output
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.runtime.child_state import ChildState
+from gnjobs.runtime.dry_run import DryState, DryWriter
 
 LONGEST_ERROR = 8000
 _LONGEST_MESSAGE = 1000
@@ -36,21 +38,26 @@ class ChildOutput:
     job's environment says in `GNJOBS_REDIS_URL`. Of the output the newest `output_limit` bytes are kept (0: all of
     it). The child is running from here on. As a context manager it ends as success, or as error with the traceback.
     Nothing that Redis does is raised; ending waits until it is stored. For a moment after it a thread sees that this
-    lasts, and so does the process's end: a server that dies may forget its last second.
+    lasts, and so does the process's end: a server that dies may forget its last second. In a dry run it prints
+    instead, and keeps what was written in `writer.written`.
     """
 
     def __init__(self, key: str, url: str | None = None, *, output_limit: int = MAX_BYTES) -> None:
         keys, self.job_id, self.id = child_id_of_output(key)
-        found = url or os.environ.get(ENV_URL)
-        if not found:
-            raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         self.key = key
-        self.url = found
+        self.url = url or os.environ.get(ENV_URL, "")
         self._has_ended = False
+        self._state: ChildState | DryState
+        self.writer: OutputWriter | DryWriter
+        if keys.prefix == DRY_RUN_PREFIX:
+            self._state, self.writer = DryState(self.id), DryWriter(self.id)
+            return
+        if not self.url:
+            raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         store_before_ending()
         self._state = ChildState(keys, self.job_id, self.id)
         self.writer = OutputWriter(
-            found,
+            self.url,
             key,
             hash_key=keys.child(self.job_id, self.id),
             max_bytes=output_limit,
@@ -89,8 +96,11 @@ class ChildOutput:
             self._state.count_fault()
 
     def fault(self, fault: Mapping[str, Any]) -> None:
-        """Write something that is wrong in the data, and count it."""
-        self.write("fault", fault)
+        """Write something that is wrong in the data, and count it.
+
+        `row` and `column` count from 1, the header's row and the titles' column included; raises `ValueError` below.
+        """
+        self.write("fault", check_fault(fault))
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write a record of the job type's own."""

@@ -16,10 +16,8 @@ import msgspec
 import redis
 
 from gnjobs.outputs.at_exit import store_before_ending
-from gnjobs.records import values
-from gnjobs.records.connection import patiently
 from gnjobs.records.keys import child_id_of_output
-from gnjobs.records.lasting import Lasting, Statement, new_child, say
+from gnjobs.records.lasting import Statement, new_child
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, KILLED, PENDING, RUNNING
 from gnjobs.records.values import encode_text
@@ -29,7 +27,6 @@ from gnjobs.runtime.process import ChildProcess, MakeChild, cannot_be_child, pic
 
 _LOOK_EVERY = 5.0
 _SHORTEST_PAUSE = 0.25
-_OUTLAST_SECONDS = 15.0
 
 
 class ChildrenProgress:
@@ -89,7 +86,7 @@ class ChildrenProgress:
     def _tell(self) -> None:
         with self._lock:
             at_work, done, failed = list(self._at_work), self._done, self._failed
-        percent = 100 * (done + self._shares(at_work)) / self._total
+        percent = 100 * (done + self._job.shares_done(at_work)) / self._total
         said: dict[str, Value] = {"percent": f"{percent:.2f}"}
         if done or failed:
             failures = f", {failed} failed" if failed else ""
@@ -97,16 +94,6 @@ class ChildrenProgress:
         if said != self._told:
             self._job.set_fields(said)
             self._told = said
-
-    def _shares(self, at_work: list[str]) -> float:
-        """How much of their work the children at work have done, each counted from 0 to 1."""
-        found: list[Any] = []
-        with contextlib.suppress(redis.RedisError):
-            pipe = self._job.client.pipeline(transaction=False)
-            for child_id in at_work:
-                pipe.hget(self._job.keys.child(self._job.id, child_id), "percent")
-            found = pipe.execute()
-        return sum(values.percentage(share) or 0.0 for share in found) / 100
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -132,31 +119,6 @@ _LASTING_AT_ONCE = 16
 _LASTING_THREADS_AT_ONCE = 100
 
 Outcome = ChildResult | ChildFailure
-
-
-class ChildEnds:
-    """The ends of children that could not say so themselves, written by their job's own process."""
-
-    def __init__(self, job: JobContext) -> None:
-        self._job = job
-        self._lasting = Lasting()
-
-    def write(self, ends: Sequence[Statement]) -> None:
-        """Write each end, unless the child or its killer said so first; waits while Redis is away."""
-        if ends:
-            patiently(lambda: say(self._job.client, ends))
-            self._lasting.said(ends)
-
-    def outlast(self) -> None:
-        """Wait until all of it has stood for a while.
-
-        Gives up after a while where a server dies again and again, or the job was removed; waits where it is away.
-        """
-        deadline = time.monotonic() + _OUTLAST_SECONDS
-        while self._lasting.statements and time.monotonic() < deadline:
-            time.sleep(max(0.0, self._lasting.due - time.monotonic()))
-            if patiently(lambda: self._lasting.stands(self._job.client)):
-                return
 
 
 class ChildRun:
@@ -194,7 +156,7 @@ class ChildRun:
         self._stopped: set[int] = set()
         self._lasting: deque[ChildProcess] = deque()
         self._lasting_threads: deque[ChildOutput] = deque()
-        self._ends = ChildEnds(job)
+        self._ends = job.child_ends()
         self._has_begun = False
 
     def in_threads(self) -> list[Outcome]:

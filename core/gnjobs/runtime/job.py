@@ -2,17 +2,19 @@
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from gnjobs.errors import NotInJob
-from gnjobs.outputs.lines import encode_json
+from gnjobs.outputs.faults import check_fault
+from gnjobs.outputs.lines import Line, encode_json
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
 from gnjobs.records.keys import DEFAULT_PREFIX
 from gnjobs.records.values import encode_text
 from gnjobs.runtime import child
 from gnjobs.runtime.context import JobContext
+from gnjobs.runtime.dry_run import DryContext, DryWriter, announce
 from gnjobs.runtime.this_child import HasChildren
 from gnjobs.text import DEFAULT_URL
 
@@ -51,8 +53,11 @@ class CurrentJob(JobContext, HasChildren):
         self._write("log", {"level": level, "logger": logger, "message": text})
 
     def fault(self, fault: Mapping[str, Any]) -> None:
-        """Write something that is wrong in the data; it is counted."""
-        self._write("fault", fault)
+        """Write something that is wrong in the data; it is counted.
+
+        `row` and `column` count from 1, the header's row and the titles' column included; raises `ValueError` below.
+        """
+        self._write("fault", check_fault(fault))
 
     def record(self, record: Mapping[str, Any]) -> None:
         """Write a record of the job type's own."""
@@ -76,9 +81,39 @@ class CurrentJob(JobContext, HasChildren):
                 line = line[os.write(descriptor, line) :]
 
 
-def current_job() -> CurrentJob:
-    """The job that this process was started for; raises `NotInJob` outside of one."""
+class DryJob(DryContext, CurrentJob):
+    """Stands for the job of a process that belongs to none: what it says is printed, and kept in `written`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._writer = DryWriter("job")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.state.finish()
+
+    @property
+    def written(self) -> Sequence[Line]:
+        """The newest 100 000 lines that it wrote itself."""
+        return self._writer.written
+
+    def _write(self, kind: str, value: Any) -> None:
+        writer = self._writer if child.of_this_process is None else child.of_this_process.writer
+        writer.write(encode_json(value), kind)
+
+
+def current_job(*, dry_run: bool | None = None) -> CurrentJob:
+    """The job that this process was started for.
+
+    A process that belongs to none gets one that prints instead of storing (`DryJob`), so that a job's code can be run
+    by hand. `dry_run=True` asks for that everywhere, as a test does; with `dry_run=False`, `NotInJob` is raised.
+    """
     job_id = os.environ.get(ENV_JOB)
+    if dry_run or (dry_run is None and not job_id):
+        if dry_run is None and child.of_this_process is None:
+            announce()
+        return DryJob()
     if not job_id:
         raise NotInJob(f"this process belongs to no job: {ENV_JOB} is not set (start it by `gnjobs run`)")
     return CurrentJob(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gnjobs.outputs.adapters import OutputFile, OutputHandler
 from gnjobs.outputs.writer import MAX_BYTES
-from gnjobs.records.keys import child_id_of_output
+from gnjobs.records.keys import DRY_RUN_PREFIX, child_id_of_output
 from gnjobs.runtime.child import ChildOutput
 from gnjobs.runtime.context import JobContext
+from gnjobs.runtime.dry_run import DryContext
 
 if TYPE_CHECKING:
     from gnjobs.runtime.children import ChildFailure, ChildResult
@@ -97,4 +98,6 @@ class ThisChild(ChildOutput, HasChildren):
 
     def _as_job(self) -> JobContext:
         keys, job_id, child_id = child_id_of_output(self.key)
+        if keys.prefix == DRY_RUN_PREFIX:
+            return DryContext(job_id, child_id)
         return JobContext(job_id, self.url, keys.prefix, child_id)
