@@ -60,7 +60,7 @@ def test_a_c_program_says_what_the_kernel_knows(server: Server) -> None:
         wait_for(job.alive)
         command = gnjobs("stack", job.id, "--redis-url", server.url)
         said = wait_for(lambda: subprocess.run(command, capture_output=True, text=True).stdout or None)
-        assert "no Python; it sleeps by its own timer" in said
+        assert "no Python; it waits for its own timer" in said
         assert "in clock_nanosleep" in said
 
 

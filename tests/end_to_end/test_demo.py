@@ -116,7 +116,7 @@ def test_a_stuck_child_is_found_explained_and_killed(directory: Path) -> None:
             lambda text: re.search(rf"! STUCK +{STUCK_LABEL}", text) is not None, START + VERDICT
         )
         presses = move_to(terminal, STUCK_LABEL)
-        terminal.wait_for("no line and no progress")
+        terminal.wait_for("silent and idle for")
         terminal.send(ENTER)
         terminal.wait_for("the job itself")
         presses += 1 + move_to(terminal, "! STUCK    pheno")

@@ -85,7 +85,7 @@ class Seeded:
             cpu = 100.0 if state == "R" else self.chance.choice((0.0, 0.6, 1.0))
             yield SeenProcess(number + 2, 1, child, state, cpu, idle_since=self.now - idle, command="sort x")
 
-    def _measure(self, now: float) -> Measured:
+    def _measure(self, now: float, _: object) -> Measured:
         """Two beats in three come without a new snapshot, as at work."""
         ages = [each.idle_since for each in self.seen if each.idle_since is not None]
         fields = {"cpu": sum(each.cpu or 0.0 for each in self.seen), "processes": len(self.seen)}

@@ -71,7 +71,7 @@ def test_a_job_is_judged_at_work_asleep_and_awake_again(
         os.kill(pid, signal.SIGUSR1)
         wait_for(lambda: verdict(store, job) == "stuck", LIMIT + NAMED_WITHIN, "a sleeper to be named")
         assert time.monotonic() - slept > LIMIT - 3.0
-        assert re.search(rf"pid {pid} \(\S+\) asleep, idle since", evidence(store, job))
+        assert re.search(rf"pid {pid} \(\S+\) .*asleep, idle since", evidence(store, job))
         wait_for(lambda: "waits for a signal" in evidence(store, job), NAMED_WITHIN, "what it waits for")
 
         os.kill(pid, signal.SIGUSR1)

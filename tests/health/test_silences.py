@@ -9,7 +9,7 @@ from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.silence import child_silence, judge_child, process_words
 from gnjobs.health.verdict import Health, Limits, worst_of
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
+from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild, TellingProcess
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0
@@ -74,15 +74,45 @@ def test_the_process_that_sleeps_is_named_and_not_its_waiting_parent() -> None:
         NOW, (seen(command="bash run.sh"), seen(None, pid=7, parent=48213, command="/usr/bin/sort -k2"))
     )
     health = judge_child(running(), child(), snapshot)
-    assert health.evidence[1].startswith("pid 7 (sort) asleep, idle since ")
-    assert "48213" not in health.evidence[1]
+    assert health.evidence[0].startswith("c: pid 7 (sort) asleep, idle since ")
+    assert "48213" not in " ".join(health.evidence)
+
+
+def test_who_waits_for_another_of_the_job_is_not_named_and_whoever_waits_for_else_is() -> None:
+    clock = f"{datetime.fromtimestamp(NOW - 7200):%H:%M}"
+    main = seen(waits="waits for data from 10.0.0.3:3306", command="python3 load.py")
+    tracker = seen(
+        None, pid=7, parent=48213, waits="waits for data from a pipe to pid 48213", waits_for=48213
+    )
+    health = judge_child(running(), child(), ProcessSnapshot(NOW, (tracker, main)))
+    told = f"c: pid 48213 (python3) waits for data from 10.0.0.3:3306, asleep, idle since {clock}"
+    assert health == Health("stuck", (told, "silent and idle for 23 min (limit: 15 min), CPU 0.0 %"))
+    each_other = (
+        seen(waits="waits", waits_for=7),
+        seen(None, pid=7, parent=48213, waits="w", waits_for=48213),
+    )
+    assert "pid 7 w" in judge_child(running(), child(), ProcessSnapshot(NOW, each_other)).evidence[0]
+
+
+def test_of_a_part_at_work_the_busiest_process_is_named_with_where_it_is() -> None:
+    works = seen(cpu=97.0, state="R", idle_since=NOW, code="in align() (qc.py:88) for 12 min, by 13 samples")
+    helper = seen(None, pid=7, parent=48213)
+    health = judge_child(running(), child(), ProcessSnapshot(NOW, (helper, works)))
+    told = "c: pid 48213 in align() (qc.py:88) for 12 min, by 13 samples"
+    assert health == Health("quiet", (told, "no line and no progress for 23 min, CPU 97 %"))
+    doing = TellingProcess(pid=48213, state="R", cpu=97.0, idle_since=NOW, code=works.code)
+    listed = assess(running(last_output=LONG_AGO, cpu=97.0, doing=doing), now=NOW)
+    assert listed.evidence[0] == f"pid 48213 {works.code}"
+    idles = assess(idle(last_output=LONG_AGO, doing=doing), now=NOW)
+    assert (idles.verdict, "align" in " ".join(idles.evidence)) == ("stuck", False)
 
 
 def test_a_thread_whose_job_computes_is_not_stuck_though_it_has_no_process() -> None:
     snapshot = ProcessSnapshot(NOW, (seen(None, cpu=99.0, idle_since=NOW),))
-    health = judge_child(running(cpu=99.0), child(), snapshot)
+    assert judge_child(running(cpu=99.0), child(), snapshot).verdict == "quiet"
+    health = judge_child(running(cpu=99.0), child(pid=48213), snapshot)
     assert health.verdict == "quiet"
-    assert health.evidence[0] == "c: no line and no progress for 23 min, CPU 99 %"
+    assert health.evidence == ("c: pid 48213 computes", "no line and no progress for 23 min, CPU 99 %")
 
 
 def test_an_old_snapshot_says_nothing_of_now() -> None:
@@ -134,12 +164,16 @@ def test_no_number_contradicts_the_rule() -> None:
 def test_what_processes_do_and_since_when_they_idle() -> None:
     clock = f"{datetime.fromtimestamp(NOW - 600):%H:%M}"
     rests = seen(idle_since=NOW - 600, waits="waits for data from a pipe")
-    said = f"pid 48213 asleep, idle since {clock} (10 min), waits for data from a pipe"
+    said = f"pid 48213 waits for data from a pipe, asleep, idle since {clock}"
     assert process_words([rests], NOW) == said
+    assert process_words([rests, seen(pid=7), rests, rests], NOW).startswith(
+        f"{said}, like 2 more; pid 7 asleep"
+    )
     assert process_words([seen(state="D", idle_since=None)], NOW) == "pid 48213 in uninterruptible sleep"
     assert process_words([seen(idle_since=NOW - 2)], NOW) == "pid 48213 asleep, at work a moment ago"
-    assert process_words([seen(state="R")], NOW) == "pid 48213 runnable"
-    assert process_words([seen(state="?", idle_since=None)] * 5, NOW).endswith("pid 48213 ?; and 2 more")
+    assert process_words([seen(state="R")], NOW) == "pid 48213 computes"
+    many = [seen(state=state, idle_since=None) for state in "ABCDE?"]
+    assert process_words(many, NOW) == "pid 48213 A; pid 48213 B; pid 48213 C; and 3 more"
 
 
 def test_a_summary_says_the_same_of_its_children() -> None:
@@ -149,11 +183,8 @@ def test_a_summary_says_the_same_of_its_children() -> None:
     busy = SilentChild(id="b", label="b", since=LONG_AGO - 60, cpu=99.0, pid=7, state="R", idle_since=NOW)
     clock = f"{datetime.fromtimestamp(LONG_AGO):%H:%M}"
     expected = (
-        (
-            "pheno_se.tsv, one of 12 children: no line and no progress for 23 min (limit: 15 min), "
-            "idle for 23 min, CPU 0.0 %"
-        ),
-        f"pid 48213 asleep, idle since {clock} (23 min)",
+        f"pheno_se.tsv: pid 48213 asleep, idle since {clock}",
+        "one of 12 children, silent and idle for 23 min (limit: 15 min), CPU 0.0 %",
         "supervisor heard 1 s ago",
     )
     for told in ({"quietest": stuck}, {"quietest": busy, "idlest": stuck}):

@@ -137,7 +137,7 @@ async def test_at_80_columns_all_reasons_for_trouble_are_read(server: Server) ->
         screen = await shows(pilot, "STUCK")
         await pilot.press("g")
         screen = await shows(pilot, "why")
-        assert "no line and no progress for 3 h" in screen
+        assert "silent and idle for 3 h" in screen
         assert "heard" in screen.splitlines()[-2]
 
 

@@ -64,4 +64,4 @@ def test_processes_are_wanted_of_jobs_with_a_silent_supervisor_again_and_again()
 def test_evidence_is_given_for_a_row() -> None:
     health = Judge().health(running(last_output=NOW - 1000, cpu=0.0, idle_since=NOW - 1000), NOW)
     assert health.verdict == "stuck"
-    assert "no line and no progress" in health.evidence[0]
+    assert "silent and idle for 16 min" in health.evidence[0]

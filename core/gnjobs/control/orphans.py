@@ -8,6 +8,7 @@ from typing import Any, Final
 import redis
 
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
+from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
@@ -46,7 +47,7 @@ class Orphan:
             store.keys,
             job.id,
             ChildWatch(store.keys, job.id),
-            Measuring(self._find),
+            Measuring(self._find, Limits().quiet(job)),
             job.last_output or job.started or 0.0,
         )
 

@@ -72,12 +72,9 @@ def assess(
     age = beat_age if beat_age is not None else max(0.0, now - job.heartbeat)
     if age > beat_overdue_after(job):
         return _judge_silent_supervisor(job, age, look)
-    judged = list(judge_parts(job, limits, snapshot))
-    worst = worst_of(health for health, _ in judged)
-    words = next(words for health, words in judged if health is worst) if worst.verdict != OK else ""
+    worst = worst_of(judge_parts(job, limits, snapshot))
     said = (
         *worst.evidence,
-        *((words,) if words else ()),
         *disagreements(job, children, snapshot),
         _heard_words(job, age),
         *_long_run(job, now, usual_run),

@@ -1,22 +1,24 @@
 """A job's processes by the parts that they belong to: what each part does includes what descends from it."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from gnjobs.health.idleness import computes
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 
 
 class Activity(NamedTuple):
     """What the processes of a part do: since when all of them idle, CPU of all together (% of one core).
 
-    None where that is not known. `waiting` are those that wait for no other process of the job, idle the longest first.
+    None where that is not known. `telling` are those that explain it: of a part at work those that compute, the busiest
+    first, of any other those that wait for no other process of the job, idle the longest first.
     """
 
     idle_since: float | None = None
     cpu: float | None = None
     is_runnable: bool = False
-    waiting: tuple[SeenProcess, ...] = ()
+    telling: tuple[SeenProcess, ...] = ()
 
 
 class Family:
@@ -57,13 +59,26 @@ class Family:
         if not processes:
             return Activity()
         idle = [process.idle_since for process in processes]
-        waiting = [process for process in processes if process.pid not in self._below]
+        busy = [process for process in processes if process.state == "R" or computes(process.cpu)]
+        telling = sorted(busy, key=lambda process: -(process.cpu or 0.0)) or sorted(
+            self._waiting(processes), key=lambda process: process.idle_since or 0.0
+        )
         return Activity(
             idle_since=None if None in idle else max(since for since in idle if since is not None),
             cpu=sum(process.cpu or 0.0 for process in processes),
             is_runnable=any(process.state == "R" for process in processes),
-            waiting=tuple(sorted(waiting, key=lambda process: process.idle_since or 0.0)),
+            telling=tuple(telling),
         )
+
+    def _waiting(self, processes: Sequence[SeenProcess]) -> Sequence[SeenProcess]:
+        """Those that don't wait for another process of the job; all of them where each waits for another."""
+        own = {process.pid for process in processes}
+        return [process for process in processes if not self._waits_for(process, own)] or processes
+
+    def _waits_for(self, process: SeenProcess, own: Collection[int]) -> bool:
+        if process.waits is None:
+            return process.pid in self._below
+        return process.waits_for in own
 
     def _with_descendants(self, roots: Iterable[SeenProcess]) -> Sequence[SeenProcess]:
         found: dict[int, SeenProcess] = {}

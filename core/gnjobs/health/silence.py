@@ -7,13 +7,16 @@ too, so that all say the same.
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, NamedTuple
+
+import msgspec
 
 from gnjobs.health.idleness import computes
 from gnjobs.health.parts import Activity, Family
-from gnjobs.health.verdict import OK, QUIET, STUCK, Health, Limits
+from gnjobs.health.verdict import QUIET, STUCK, Health, Limits
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, Job, SilentChild
+from gnjobs.records.fields import Child, Job, SilentChild, TellingProcess
 from gnjobs.records.statuses import RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.text import clock_text, duration_words
 
@@ -42,23 +45,37 @@ class Part(NamedTuple):
     cpu: float | None
     is_runnable: bool = False
     name: str = ""
+    siblings: int = 1
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it did nothing at all when it was seen last; not where that is not known."""
+        return self.cpu is not None and not computes(self.cpu) and not self.is_runnable
 
 
-def judge_part(part: Part, job: Job, limits: Limits) -> Health:
-    """Judge a part: stuck only where it is known to idle, and has done so for as long as it must be silent."""
+def judge_part(part: Part, job: Job, limits: Limits, doing: str = "") -> Health:
+    """Judge a part: stuck only where it is known to idle, and has done so for as long as it must be silent.
+
+    What its processes do, in words, comes first: it tells most, and narrow screens cut the rest.
+    """
     if part.silence is None or part.silence < limits.quiet(job):
         return Health()
-    limit = limits.stuck(job)
-    said = f"{part.name}: " if part.name else ""
-    said += f"no line and no progress for {duration_words(part.silence)}"
-    rests = part.idle is not None and not part.is_runnable and part.cpu is not None and not computes(part.cpu)
-    if part.idle is not None and rests and min(part.silence, part.idle) >= limit:
-        idle = f"idle for {duration_words(part.idle)}"
-        return Health(STUCK, (f"{said} (limit: {duration_words(limit)}), {idle}{_cpu_words(part.cpu)}",))
-    worked = ""
-    if part.idle is not None and not computes(part.cpu):
-        worked = ", runnable" if part.is_runnable else f", at work {duration_words(part.idle)} ago"
-    return Health(QUIET, (said + _cpu_words(part.cpu) + worked,))
+    limit, lasted = limits.stuck(job), min(part.silence, part.idle or 0.0)
+    if part.is_idle and lasted >= limit:
+        verdict, said = (
+            STUCK,
+            f"silent and idle for {duration_words(lasted)} (limit: {duration_words(limit)})",
+        )
+    else:
+        verdict, said = QUIET, f"no line and no progress for {duration_words(part.silence)}"
+    said += _cpu_words(part.cpu)
+    if verdict == QUIET and part.idle is not None and not computes(part.cpu):
+        said += ", runnable" if part.is_runnable else f", at work {duration_words(part.idle)} ago"
+    if doing:
+        which = f"one of {part.siblings} children, " if part.siblings > 1 else ""
+        return Health(verdict, (f"{part.name}: {doing}" if part.name else doing, which + said))
+    which = f"{part.name}, one of {part.siblings} children" if part.siblings > 1 else part.name
+    return Health(verdict, (f"{which}: {said}" if which else said,))
 
 
 def _cpu_words(cpu: float | None) -> str:
@@ -92,47 +109,41 @@ def _seconds_until_beat(job: Job, since: float | None) -> float | None:
     return None if since is None or job.heartbeat is None else max(0.0, job.heartbeat - since)
 
 
-def judge_parts(
-    job: Job, limits: Limits, snapshot: ProcessSnapshot | None = None
-) -> Iterator[tuple[Health, str]]:
+def judge_parts(job: Job, limits: Limits, snapshot: ProcessSnapshot | None = None) -> Iterator[Health]:
     """Judge a job by its record: the children that its supervisor tells of, then the job as a whole.
 
-    Each verdict comes with what the processes do that it is about, in words, empty where that is not known. These are
-    of the last snapshot, which is a little older than the record: what contradicts the verdict is not said.
+    What the processes of a part do is taken from the last snapshot, where there is one, else from the record.
     """
     family = Family.of(snapshot if is_recent(job, snapshot) else None)
     summary = job.children_summary
     for told in summary.told if summary is not None else ():
-        seen = family.of_child(told.id or "", told.pid) or _told_process(told)
+        seen = family.of_child(told.id or "", told.pid)
         part = _told_part(job, told, sum(summary.counts.values()) if summary is not None else 1)
-        yield judge_part(part, job, limits), _words_beside(part, family.activity(seen), job)
+        yield judge_part(part, job, limits, _words_beside(part, family.activity(seen), told, job))
     idle = _seconds_until_beat(job, job.idle_since)
     whole = Part(job_silence(job), idle, job.cpu)
-    yield judge_part(whole, job, limits), _words_beside(whole, family.activity(family.processes), job)
-
-
-def _words_beside(part: Part, does: Activity, job: Job) -> str:
-    """What processes do, unless they were at work when they were seen and the part idles since."""
-    if does.is_runnable and not part.is_runnable and not computes(part.cpu):
-        return ""
-    return process_words(does.waiting, job.heartbeat)
-
-
-def _told_process(told: SilentChild) -> tuple[SeenProcess, ...]:
-    if told.pid is None or told.state is None:
-        return ()
-    return (
-        SeenProcess(
-            told.pid,
-            0,
-            told.id,
-            told.state,
-            told.cpu,
-            command=told.command,
-            idle_since=told.idle_since,
-            waits=told.waits,
-        ),
+    yield judge_part(
+        whole, job, limits, _words_beside(whole, family.activity(family.processes), job.doing, job)
     )
+
+
+def _words_beside(part: Part, does: Activity, told: TellingProcess | None, job: Job) -> str:
+    """What processes do, as they were seen or else as the supervisor tells.
+
+    A snapshot is a little older than the record: nothing is said that contradicts it.
+    """
+    telling = does.telling or _told_process(told)
+    works = any(process.state == "R" or computes(process.cpu) for process in telling)
+    contradicts = part.is_idle if works else computes(part.cpu)
+    return "" if contradicts else process_words(telling, job.heartbeat)
+
+
+def _told_process(told: TellingProcess | None) -> tuple[SeenProcess, ...]:
+    if told is None or told.pid is None or told.state is None:
+        return ()
+    cpu, idle_since = told.cpu, told.idle_since
+    seen = SeenProcess(told.pid, 0, None, told.state, cpu, command=told.command, idle_since=idle_since)
+    return (msgspec.structs.replace(seen, waits=told.waits, code=told.code),)
 
 
 def _told_part(job: Job, told: SilentChild, total: int) -> Part:
@@ -143,7 +154,8 @@ def _told_part(job: Job, told: SilentChild, total: int) -> Part:
         idle=_seconds_until_beat(job, told.idle_since if is_known else job.idle_since),
         cpu=told.cpu if is_known else job.cpu,
         is_runnable=told.state == "R",
-        name=(told.label or told.id or "a child") + (f", one of {total} children" if total > 1 else ""),
+        name=told.label or told.id or "a child",
+        siblings=total,
     )
 
 
@@ -176,10 +188,7 @@ class ChildJudge:
             is_runnable=does.is_runnable,
             name=child.label or child.id,
         )
-        health, words = judge_part(part, job, self._limits), process_words(does.waiting, job.heartbeat)
-        return (
-            health if health.verdict == OK or not words else Health(health.verdict, (*health.evidence, words))
-        )
+        return judge_part(part, job, self._limits, process_words(does.telling, job.heartbeat))
 
 
 def is_recent(job: Job, snapshot: ProcessSnapshot | None) -> bool:
@@ -188,22 +197,36 @@ def is_recent(job: Job, snapshot: ProcessSnapshot | None) -> bool:
 
 
 def process_words(processes: Sequence[SeenProcess], now: float | None) -> str:
-    """Say what processes do: `pid 48213 (sort) asleep, idle since 02:11 (9 min), waits for data from a pipe`."""
-    shown = "; ".join(_one_process(process, now) for process in processes[:_MOST_NAMED])
-    return shown + (f"; and {len(processes) - _MOST_NAMED} more" if len(processes) > _MOST_NAMED else "")
+    """Say what processes do: `pid 48213 (sort) waits for data from a pipe, asleep, idle since 02:11`.
+
+    Those of which the same is to be said are told as one.
+    """
+    alike: dict[tuple[str, str], list[SeenProcess]] = {}
+    for process in processes:
+        alike.setdefault((_program(process), _does(process, now)), []).append(process)
+    told = [
+        f"pid {found[0].pid}{program} {does}" + (f", like {len(found) - 1} more" if len(found) > 1 else "")
+        for (program, does), found in islice(alike.items(), _MOST_NAMED)
+    ]
+    rest = sum(len(found) for found in islice(alike.values(), _MOST_NAMED, None))
+    return "; ".join([*told, f"and {rest} more"] if rest else told)
 
 
-def _one_process(process: SeenProcess, now: float | None) -> str:
-    program = process.command.partition(" ")[0].rpartition("/")[2]
-    said = f"pid {process.pid}" + (f" ({program})" if program else "")
-    said += f" {_PROCESS_STATES.get(process.state, process.state)}"
-    if process.state == "R" or process.idle_since is None or now is None:
-        return said
-    idle = now - process.idle_since
-    if idle < _SETTLED_AFTER:
-        return f"{said}, at work a moment ago"
-    said += f", idle since {clock_text(process.idle_since, now)} ({duration_words(idle)})"
-    return said + (f", {process.waits}" if process.waits else "")
+def _program(process: SeenProcess) -> str:
+    name = process.command.partition(" ")[0].rpartition("/")[2]
+    return f" ({name})" if name else ""
+
+
+def _does(process: SeenProcess, now: float | None) -> str:
+    state = _PROCESS_STATES.get(process.state, process.state)
+    if process.state == "R" or computes(process.cpu):
+        return process.code or "computes"
+    if process.idle_since is None or now is None:
+        return state
+    if now - process.idle_since < _SETTLED_AFTER:
+        return f"{state}, at work a moment ago"
+    waits = f"{process.waits}, " if process.waits else ""
+    return f"{waits}{state}, idle since {clock_text(process.idle_since, now)}"
 
 
 def disagreements(job: Job, children: Sequence[Child], snapshot: ProcessSnapshot | None) -> Iterator[str]:

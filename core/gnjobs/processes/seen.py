@@ -13,7 +13,8 @@ class SeenProcess(msgspec.Struct, frozen=True):
     """One process of a job: `started` in ticks since boot, `cpu` in % of one core, `rss` in bytes.
 
     `inner_pid` is its pid in its own pid namespace, where that is another one than ours; `idle_since` when it last gave
-    a sign of life (unix seconds, see `health.idleness`); `waits` what an idle one waits for, in words.
+    a sign of life (unix seconds, see `health.idleness`); `waits` what an idle one waits for, in words, and `waits_for`
+    the pid of the job's process that it waits for; `code` where one that computes silently is in its code, in words.
     """
 
     pid: int
@@ -28,6 +29,8 @@ class SeenProcess(msgspec.Struct, frozen=True):
     parent: int | None = None
     inner_pid: int | None = None
     waits: str | None = None
+    waits_for: int | None = None
+    code: str | None = None
 
 
 class Found(msgspec.Struct, frozen=True):

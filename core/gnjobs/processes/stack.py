@@ -4,19 +4,79 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
 
 from gnjobs.processes.activity import read_wait, thread_ids
 from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
+from gnjobs.records.environment import ENV_JOB
 
 NOT_ALLOWED: Final = "may not look into it"
 _MOST_PROCESSES: Final = 50
 _SECONDS: Final = 20.0
 _MOST_THREADS: Final = 64
 _NO_PYTHON: Final = ("find python version", "python interpreter")
+_LONGEST_NAME: Final = 80
+_OF_NO_JOB: Final = "-"
+
+
+class Frame(NamedTuple):
+    """A function that a thread is in, the name of its file and the line, None where that varies."""
+
+    function: str
+    file: str
+    line: int | None
+
+
+class _ReadFrame(msgspec.Struct):
+    name: str
+    filename: str = ""
+    line: int = 0
+
+
+class _ReadThread(msgspec.Struct):
+    thread_id: int
+    active: bool = False
+    frames: list[_ReadFrame] = []
+
+
+_read_threads: Final = msgspec.json.Decoder(list[_ReadThread])
+
+
+def python_frames(pid: int) -> Mapping[int, tuple[Frame, ...]]:
+    """Where each thread of a Python process that runs is in its code, the outermost function first.
+
+    By thread; empty where that can't be said.
+    """
+    program = _py_spy()
+    if program is None or not _is_python(pid):
+        return {}
+    try:
+        done = _run_py_spy(program, pid, "--json")
+        threads = _read_threads.decode(done.stdout)
+    except (OSError, subprocess.TimeoutExpired, msgspec.DecodeError):
+        return {}
+    return {
+        thread.thread_id: tuple(
+            Frame(frame.name[:_LONGEST_NAME], os.path.basename(frame.filename)[:_LONGEST_NAME], frame.line)
+            for frame in reversed(thread.frames)
+        )
+        for thread in threads
+        if thread.active and thread.frames
+    }
+
+
+def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run py-spy on a process, marked so that it counts as no job's process though a supervisor starts it."""
+    command = [program, "dump", "--nonblocking", *options, "--pid", str(pid)]
+    environment = {**os.environ, ENV_JOB: _OF_NO_JOB}
+    return subprocess.run(
+        command, capture_output=True, timeout=_SECONDS, stdin=subprocess.DEVNULL, env=environment
+    )
 
 
 def stacks_of(found: Found) -> str:
@@ -61,9 +121,8 @@ def _python_stack(pid: int) -> list[str]:
         if not _is_python(pid):
             return []
         return ["for its Python stack, install gnjobs[stack] where this runs", *_kernel_lines(pid)]
-    command = [program, "dump", "--nonblocking", "--pid", str(pid)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=_SECONDS, stdin=subprocess.DEVNULL)
+        done = _run_py_spy(program, pid)
     except (OSError, subprocess.TimeoutExpired) as error:
         return [f"py-spy failed: {error}", *_kernel_lines(pid)]
     if done.returncode == 0:

@@ -1,6 +1,7 @@
 """What an idle process waits for, in words: the file, the other end of a pipe, a lock's holder, a peer's address."""
 
 import os
+import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -20,15 +21,18 @@ _WRITES: Final = frozenset(
     ("write", "writev", "pwrite64", "sendto", "sendmsg", "sendfile", "fsync", "fdatasync")
 )
 _SET_LOCK_WAIT: Final = frozenset((7, 38))  # F_SETLKW, F_OFD_SETLKW
+_TIMER: Final = "waits for its own timer"
+_CHILD_ENDS: Final = frozenset(("wait4", "waitid"))
 _PLAIN: Final = {
-    "nanosleep": "sleeps by its own timer",
-    "clock_nanosleep": "sleeps by its own timer",
+    "nanosleep": _TIMER,
+    "clock_nanosleep": _TIMER,
     "wait4": "waits for the end of a child process",
     "waitid": "waits for the end of a child process",
     "pause": "waits for a signal",
     "rt_sigsuspend": "waits for a signal",
     "rt_sigtimedwait": "waits for a signal",
 }
+_PIPE_END: Final = re.compile(r"a pipe to pid (\d+)")
 _WRITERS: Final = "1"
 _READERS: Final = "0"
 
@@ -38,25 +42,27 @@ class Waits:
 
     def __init__(self, processes: Sequence[SeenProcess]) -> None:
         self._processes = processes
+        self._child_of = {process.parent: process.pid for process in processes}
 
     def told(self, now: float) -> list[SeenProcess]:
         """The processes, with what those wait for that have idled for some seconds `now` (unix seconds)."""
-        return [
-            msgspec.structs.replace(process, waits=self.words(process.pid))
-            if _is_idle(process, now)
-            else process
-            for process in self._processes
-        ]
+        return [self._told(process) if _is_idle(process, now) else process for process in self._processes]
 
     def words(self, pid: int) -> str | None:
-        """What a process waits for, by the first of its threads that does not just wait for another one."""
-        waits = [
-            wait for thread in thread_ids(pid)[:_MOST_THREADS] if (wait := read_wait(pid, thread)) is not None
-        ]
-        if not waits:
-            return None
-        telling = (wait for wait in waits if not wait.is_private_lock and wait.call not in _PLAIN)
-        return self._wait_words(pid, next(telling, waits[0]))
+        """What a process waits for, by its first thread or, where that waits for another one, by a telling one."""
+        wait = _telling_wait(pid)
+        return None if wait is None else self._wait_words(pid, wait)
+
+    def _told(self, process: SeenProcess) -> SeenProcess:
+        wait = _telling_wait(process.pid)
+        if wait is None:
+            return process
+        words = self._wait_words(process.pid, wait) or ""
+        pipe = _PIPE_END.search(words)
+        waits_for = (
+            self._child_of.get(process.pid) if wait.call in _CHILD_ENDS else pipe and int(pipe.group(1))
+        )
+        return msgspec.structs.replace(process, waits=words or None, waits_for=waits_for)
 
     def _wait_words(self, pid: int, wait: Wait) -> str | None:
         number = wait.arguments[0] if wait.arguments else -1
@@ -72,6 +78,8 @@ class Waits:
             return f"waits to write to {self._file(pid, number, _READERS)}"
         if wait.call in ("accept", "accept4"):
             return "waits for somebody to connect"
+        if wait.call == "ioctl":
+            return f"waits for the driver of {self._file(pid, number)}"
         if wait.call == "connect":
             return f"waits for a connection to {self._file(pid, number)}"
         if wait.call in ("open", "openat"):
@@ -86,7 +94,7 @@ class Waits:
         """What one waits for that waits for several files at once."""
         numbers = list(_polled(pid, wait))
         if not numbers:
-            return "sleeps by its own timer" if wait.has_limit and "poll" in wait.channel else None
+            return _TIMER if wait.has_limit and "poll" in wait.channel else None
         names = list(dict.fromkeys(self._file(pid, number, _WRITERS) for number in numbers))
         told = [name for name in names if not name.startswith("anon_inode")] or names
         return f"waits for {told[0]}" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
@@ -144,6 +152,17 @@ class Waits:
     @cached_property
     def _peers(self) -> Mapping[int, int]:
         return local_peers()
+
+
+def _telling_wait(pid: int) -> Wait | None:
+    """What the first thread waits in, unless that is another of its threads: then what the first of those does."""
+    waits = [
+        wait for thread in thread_ids(pid)[:_MOST_THREADS] if (wait := read_wait(pid, thread)) is not None
+    ]
+    if waits and not waits[0].is_private_lock:
+        return waits[0]
+    telling = (wait for wait in waits if not wait.is_private_lock and wait.call not in _PLAIN)
+    return next(telling, waits[0] if waits else None)
 
 
 def _is_idle(process: SeenProcess, now: float) -> bool:

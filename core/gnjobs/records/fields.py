@@ -58,21 +58,27 @@ class Field(NamedTuple):
         return self.stored.unit or self.kind.unit
 
 
-class SilentChild(msgspec.Struct, frozen=True, kw_only=True):
-    """A running child as its supervisor tells of it: silent `since`, idle `idle_since` (unix seconds).
+class TellingProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """The process of a job or child that tells most of what it does, as its supervisor saw it (see `SeenProcess`).
 
-    `cpu` in % of one core; `pid`, `state`, `command` and `waits` are of the process of it that idles the longest.
+    `idle_since` (unix seconds) and `cpu` (% of one core) are of all processes of the part together.
     """
 
-    id: str | None = None
-    label: str | None = None
-    since: values.Seconds | None = None
     idle_since: values.Seconds | None = None
     cpu: values.Number | None = None
     pid: int | None = None
     state: str | None = None
     command: str = ""
     waits: str | None = None
+    code: str | None = None
+
+
+class SilentChild(TellingProcess, frozen=True, kw_only=True):
+    """A running child as its supervisor tells of it, silent `since` (unix seconds)."""
+
+    id: str | None = None
+    label: str | None = None
+    since: values.Seconds | None = None
 
 
 class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +103,11 @@ def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
     return values.json(value, ChildrenSummary)
 
 
+def telling_process(value: bytes | str | None) -> TellingProcess | None:
+    """Read what a supervisor says of the process that tells most, else None."""
+    return values.json(value, TellingProcess)
+
+
 Text = Annotated[str | None, Kind(values.text, "text")]
 Number = Annotated[float | None, Kind(values.number, "number")]
 Whole = Annotated[int | None, Kind(values.integer, "whole number")]
@@ -106,6 +117,7 @@ Moment = Annotated[float | None, Kind(values.seconds, "number", "unix seconds")]
 Span = Annotated[float | None, Kind(values.number, "number", "seconds")]
 Difference = Annotated[float | None, Kind(values.difference, "number", "seconds")]
 Summary = Annotated[ChildrenSummary | None, Kind(children_summary, "JSON")]
+Telling = Annotated[TellingProcess | None, Kind(telling_process, "JSON")]
 
 _CREATOR: Final = "creator, once"
 _LAUNCHER: Final = "launcher, once"
@@ -210,6 +222,10 @@ class Job(Listed, frozen=True, kw_only=True):
     ] = None
     children_summary: Annotated[
         Summary, Stored(_BEAT, "The children by status, and the one that has been silent longest.")
+    ] = None
+    doing: Annotated[
+        Telling,
+        Stored(_BEAT, "The process that tells most of what the job does: what it waits for, or where it is."),
     ] = None
     partial_line: Annotated[
         Text,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gnjobs.health.verdict import Limits
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.find import processes_of
@@ -123,7 +124,7 @@ class Supervision:
         self._reporter = Reporter(
             link,
             self._watch,
-            Measuring(lambda view: self._find(view=view).processes),
+            Measuring(lambda view: self._find(view=view).processes, Limits().quiet(job)),
             self._output,
             lambda: self._command.faults,
             on_removed=lambda: wakeups.post(Removed()),

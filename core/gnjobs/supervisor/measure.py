@@ -7,8 +7,10 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from gnjobs.health.assess import BEAT_SECONDS
-from gnjobs.health.idleness import Idleness
+from gnjobs.health.idleness import Identity, Idleness
 from gnjobs.health.parts import Family
+from gnjobs.health.sampling import SAMPLES_UNTIL_QUIET, StackSamples
+from gnjobs.health.verdict import Limits
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.waits import Waits
@@ -16,6 +18,8 @@ from gnjobs.records.scripts import Value
 
 _JITTER: Final = 2.0
 _SLACK: Final = 1.0
+
+Silence = Callable[[SeenProcess], float]
 
 
 class Clocks(NamedTuple):
@@ -82,26 +86,44 @@ class Measured(NamedTuple):
 class Measuring:
     """Looks at what a job's processes do, at every beat, and makes a snapshot of them every 10 s.
 
-    `find` finds them in a view of all processes, in which marks are read anew only for a snapshot.
+    `find` finds them in a view of all processes, in which marks are read anew only for a snapshot. Of those that
+    compute and belong to what has been silent for `quiet_after` seconds, the stacks are sampled.
     """
 
-    def __init__(self, find: Callable[[ProcessView], Iterable[SeenProcess]]) -> None:
+    def __init__(
+        self, find: Callable[[ProcessView], Iterable[SeenProcess]], quiet_after: float = Limits().quiet_after
+    ) -> None:
         self._find = find
+        self._quiet_after = quiet_after
         self._idleness = Idleness()
         self._view: ProcessView | None = None
         self._snapshot_after = 0.0
+        self._waits: dict[Identity, SeenProcess] = {}
+        self._samples = StackSamples()
 
-    def __call__(self, now: float) -> Measured:
-        """Measure; `now` is the server's time, with which a snapshot is stamped."""
+    def __call__(self, now: float, silence: Silence = lambda _: 0.0) -> Measured:
+        """Measure; `now` is the server's time, with which a snapshot is stamped; `silence` that of a process's part."""
         is_due = time.monotonic() >= self._snapshot_after
         self._view = ProcessView(None if is_due else self._view)
-        seen = self._idleness.look(self._find(self._view), now)
+        seen = self._samples.tell(self._idleness.look(self._find(self._view), now))
+        silent = [process for process in seen if silence(process) >= self._quiet_after]
+        self._samples.sample(silent, every=self._quiet_after / SAMPLES_UNTIL_QUIET)
         snapshot = None
         if is_due:
             self._snapshot_after = time.monotonic() + _SNAPSHOT_SECONDS - BEAT_SECONDS / 2
             seen = Waits(seen).told(now)
+            self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
             snapshot = msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(seen)))
+        else:
+            seen = [self._as_last_told(process) for process in seen]
         return Measured(self._fields(seen), Family(seen), snapshot)
+
+    def _as_last_told(self, process: SeenProcess) -> SeenProcess:
+        """A process with what it waited for at the last snapshot, where it idles since."""
+        told = self._waits.get((process.pid, process.started))
+        if told is None or told.idle_since != process.idle_since:
+            return process
+        return msgspec.structs.replace(process, waits=told.waits, waits_for=told.waits_for)
 
     def _fields(self, seen: list[SeenProcess]) -> dict[str, Value]:
         signs = [process.idle_since for process in seen if process.idle_since is not None]

@@ -7,8 +7,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from gnjobs.health.parts import Activity, Family, activity_by_child
+from gnjobs.processes.seen import SeenProcess
 from gnjobs.records import values
-from gnjobs.records.fields import ChildrenSummary, SilentChild
+from gnjobs.records.fields import ChildrenSummary, SilentChild, TellingProcess
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
@@ -44,10 +45,12 @@ class JobSigns:
         self._words: Sequence[bytes | None] | None = None
         self._said_something = False
         self._at_work: frozenset[str] = frozenset()
+        self._began = 0.0
 
     def look(self, clocks: Clocks, last_line: float = 0.0) -> Said:
         """Look at the processes, and say what is known; `last_line` is when the job printed, by this host's clock."""
-        measured = self._measure(clocks.server)
+        self._began = self._began or clocks.server
+        measured = self._measure(clocks.server, lambda process: clocks.server - self._last_word(process))
         self._at_work = frozenset(each.child for each in measured.family.processes if each.child is not None)
         self._children.hear(clocks)
         own = self._line.at(last_line, clocks) if last_line else 0.0
@@ -57,11 +60,18 @@ class JobSigns:
         self._last_output = max(self._last_output, own, self._children.last_output)
         fields = {**measured.fields, "heartbeat": round(clocks.server, 3)}
         fields["clock-shift"] = round(clocks.server - clocks.wall)
+        whole = measured.family.activity(measured.family.processes)
+        fields["doing"] = msgspec.json.encode(TellingProcess(**told_of(whole))).decode()
         if self._last_output:
             fields["last-output"] = round(self._last_output, 3)
         if self.watch.children:
             fields["children-summary"] = self._children.summary(measured.family)
         return Said(fields, measured.snapshot)
+
+    def _last_word(self, process: SeenProcess) -> float:
+        """When the child that a process belongs to, or else the job, was last heard of as of the last beat."""
+        own = self._children.heard.get(process.child) if process.child is not None else None
+        return own or self._last_output or self._began
 
     def add_reads(self, pipe: Any) -> int:
         """Add to a pipeline the reading of the job's words and of its children; return how many replies come."""
@@ -85,7 +95,7 @@ class _ChildSigns:
     def __init__(self, watch: ChildWatch) -> None:
         self._watch = watch
         self._signs: dict[str, LastSign] = {}
-        self._heard: dict[str, float] = {}
+        self.heard: dict[str, float] = {}
         self._ended: set[str] = set()
         self._last = 0.0
 
@@ -105,7 +115,7 @@ class _ChildSigns:
         heard = {child_id: sign.at(children[child_id].last_sign, clocks) for child_id, sign in signs.items()}
         ended = {child_id for child_id in self._signs.keys() - signs.keys() if child_id in children}
         ends = [self._signs[child_id].at(_end_of(children[child_id]), clocks) for child_id in ended]
-        self._signs, self._heard = signs, heard
+        self._signs, self.heard = signs, heard
         words = (at for child_id, at in heard.items() if children[child_id].last_output)
         self._last = max(self._last, *words, *ends, 0.0)
 
@@ -132,28 +142,34 @@ class _ChildSigns:
 
     def _last_word(self, child_id: str, family: Family, does: Mapping[str, Activity]) -> float | None:
         """When a child or one that runs inside of it was last heard of."""
-        own = self._heard.get(child_id)
+        own = self.heard.get(child_id)
         if child_id not in does:
             return own
         below = family.below(child_id, self._watch.children[child_id].pid)
         return max(
-            (at for name in (child_id, *below) if (at := self._heard.get(name)) is not None), default=own
+            (at for name in (child_id, *below) if (at := self.heard.get(name)) is not None), default=own
         )
 
     def _tell(self, child_id: str, heard: float | None, does: Activity) -> SilentChild:
         child = self._watch.children[child_id]
-        named = does.waiting[0] if does.waiting else None
         return SilentChild(
             id=child_id,
             label=None if child.label is None else child.label.encode("utf-8", "replace").decode(),
             since=None if heard is None else round(heard, 3),
-            idle_since=does.idle_since,
-            cpu=does.cpu,
-            pid=child.pid if named is None else named.pid,
-            state=("R" if does.is_runnable else named.state) if named is not None else None,
-            command=named.command if named is not None else "",
-            waits=named.waits if named is not None else None,
+            **({"pid": child.pid} | told_of(does)),
         )
+
+
+def told_of(does: Activity) -> dict[str, Any]:
+    """The fields of a `TellingProcess` that say what processes do."""
+    said = {"idle_since": does.idle_since, "cpu": does.cpu}
+    if not does.telling:
+        return said
+    named = does.telling[0]
+    state = "R" if does.is_runnable else named.state
+    return said | {
+        "pid": named.pid, "state": state, "command": named.command, "waits": named.waits, "code": named.code
+    }  # fmt: skip
 
 
 def encode_summary(

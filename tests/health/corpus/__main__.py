@@ -24,19 +24,23 @@ from tests.support.servers import running_server
 def main(times: int, at_once: int, busy: int, slack: float, only: str) -> None:
     """Judge all kinds that can run here, name those that can't, and say what was wrong."""
     count = 0
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, _busy_loops(busy):
-        directory = Path(name)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made, _busy_loops(busy):
+        directory = Path(made)
         with running_server(directory) as server, services(directory) as there:
             skipped = {name: missing for name, kind in KINDS.items() if (missing := kind.missing(there))}
             names = [name for name in KINDS if name not in skipped and re.search(only, name)]
-            for name, missing in skipped.items():
-                click.echo(f"not tried: {name}: no {', '.join(missing)}")
+            for skip, missing in skipped.items():
+                click.echo(f"not tried: {skip}: no {', '.join(missing)}")
             for turn in range(1, times + 1):
-                found = []
                 for start in range(0, len(names), at_once):
-                    found += wrongs(server, names[start : start + at_once], slack)
-                count += len(found)
-                click.echo("\n".join([*found, f"turn {turn}: {len(names)} kinds, {len(found)} judged wrongly"]))
+                    found = wrongs(server, names[start : start + at_once], slack)
+                    count += len(found)
+                    click.echo(
+                        "\n".join(
+                            [*found, f"{min(start + at_once, len(names))} of {len(names)} kinds judged"]
+                        )
+                    )
+                click.echo(f"turn {turn} of {times}: {len(names)} kinds, {count} judged wrongly so far")
     raise SystemExit(count > 0)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -17,7 +18,9 @@ from tests.support.supervised import SupervisedJob, supervised
 
 LIMIT = 8.0
 NAMED_WITHIN = 15.0
-START_SECONDS = 10.0
+OVERDUE = 15.0
+LONGEST = 240.0
+_STARTS_CPU = 0.03
 _MOST_CPU = 1.0
 _STATES = {
     "asleep": {psutil.STATUS_SLEEPING, psutil.STATUS_IDLE},
@@ -26,11 +29,52 @@ _STATES = {
 }
 
 
+class Idling:
+    """Since when a job's processes do nothing, as the test itself sees it: none begins or ends, and none computes."""
+
+    def __init__(self, supervisor: int) -> None:
+        self._supervisor = supervisor
+        self._before: tuple[frozenset[int], float] = (frozenset(), 0.0)
+        self._since = time.monotonic()
+        self.is_lost = False
+
+    def look(self, below: Mapping[int, list[psutil.Process]]) -> None:
+        """Look at the processes; `below` are those of this machine by their parents."""
+        with contextlib.suppress(psutil.Error):
+            is_lost = psutil.Process(self._supervisor).status() in (
+                psutil.STATUS_ZOMBIE,
+                psutil.STATUS_STOPPED,
+            )
+            if is_lost != self.is_lost:
+                self.is_lost, self._since = is_lost, time.monotonic()
+        if self.is_lost:
+            return
+        found, waiting, used = set(), [self._supervisor], 0.0
+        while waiting:
+            for process in below.get(waiting.pop(), ()):
+                waiting.append(process.pid)
+                found.add(process.pid)
+                used += sum(process.info["cpu_times"][:2])
+        pids, before = self._before
+        if found != pids or not found or used > before + _STARTS_CPU:
+            self._before, self._since = (frozenset(found), used), time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """For how long."""
+        return time.monotonic() - self._since
+
+    @property
+    def within(self) -> float:
+        """Seconds of idling, or without a supervisor, after which a job has to be named."""
+        return (OVERDUE if self.is_lost else LIMIT) + NAMED_WITHIN
+
+
 class Named(NamedTuple):
-    """The verdict that a kind got first, after how many seconds, and all that was said of it since."""
+    """The verdict that a kind got first, for how many seconds too late, and all that was said of it since."""
 
     verdict: str
-    after: float
+    late: float
     said: list[str]
 
 
@@ -39,32 +83,55 @@ def wrongs(server: Server, names: Iterable[str], slack: float = 0.0) -> list[str
     found: list[str] = []
     named: dict[str, Named] = {}
     with contextlib.ExitStack() as stack:
-        store = JobStore.from_url(server.url)
-        jobs, began = {}, {}
-        for name in names:
-            job = supervised(server, KINDS[name].command, stuck_after=str(LIMIT))
-            jobs[name], began[name] = stack.enter_context(job), time.monotonic()
-        within = START_SECONDS + LIMIT + NAMED_WITHIN + slack
-        while time.monotonic() < max(began.values()) + within:
+        store, began = JobStore.from_url(server.url), time.monotonic()
+        jobs = {
+            name: stack.enter_context(supervised(server, KINDS[name].command, stuck_after=str(LIMIT)))
+            for name in names
+        }
+        idling = {name: Idling(job.processes[0].pid) for name, job in jobs.items()}
+        is_over = False
+        while not is_over and time.monotonic() < began + LONGEST + slack:
+            time.sleep(1.0)
+            below = _processes_by_parent()
             for name, job in jobs.items():
+                idling[name].look(below)
                 health = store.view(job.id).glance(look).health
                 if health.verdict in ("stuck", "dead"):
-                    found += _compare(name, job, health, time.monotonic() - began[name], named)
-            time.sleep(1.0)
-    return list(dict.fromkeys(found + list(_unsaid(jobs, named, within))))
+                    age = time.monotonic() - began
+                    found += _compare(name, job, health, idling[name], age, named)
+            is_over = (
+                all(
+                    name in named or idling[name].seconds > idling[name].within + slack
+                    for name in jobs
+                    if KINDS[name].says is not None
+                )
+                and time.monotonic() > began + 3 * LIMIT + NAMED_WITHIN
+            )
+        ended = [
+            f"{name}: has ended: {job.read().error}" for name, job in jobs.items() if job.read().is_final
+        ]
+    return list(dict.fromkeys([*found, *ended, *_unsaid(jobs, named, slack)]))
+
+
+def _processes_by_parent() -> Mapping[int, list[psutil.Process]]:
+    found = defaultdict(list)
+    for process in psutil.process_iter(["ppid", "cpu_times"]):
+        if process.info["cpu_times"] is not None:
+            found[process.info["ppid"]].append(process)
+    return found
 
 
 def _compare(
-    name: str, job: SupervisedJob, health: Health, after: float, named: dict[str, Named]
+    name: str, job: SupervisedJob, health: Health, idling: Idling, age: float, named: dict[str, Named]
 ) -> Iterator[str]:
     said = " ".join(health.evidence)
     if KINDS[name].says is None and name not in named:
-        yield f"{name}: accused after {after:.0f} s: {said}"
-    named.setdefault(name, Named(health.verdict, after, [])).said.append(said)
-    yield from (f"{name}: untrue: {what}: {said}" for what in untruths(job, said, after))
+        yield f"{name}: accused after {age:.0f} s: {said}"
+    named.setdefault(name, Named(health.verdict, idling.seconds - idling.within, [])).said.append(said)
+    yield from (f"{name}: untrue: {what}: {said}" for what in untruths(job, said, age))
 
 
-def _unsaid(jobs: Iterable[str], named: Mapping[str, Named], within: float) -> Iterator[str]:
+def _unsaid(jobs: Iterable[str], named: Mapping[str, Named], slack: float) -> Iterator[str]:
     for name in jobs:
         says, verdict = KINDS[name].says, KINDS[name].verdict
         if says is None:
@@ -73,8 +140,8 @@ def _unsaid(jobs: Iterable[str], named: Mapping[str, Named], within: float) -> I
             yield f"{name}: never named"
         elif named[name].verdict != verdict:
             yield f"{name}: {named[name].verdict}, not {verdict}: {named[name].said[0]}"
-        elif named[name].after > within:
-            yield f"{name}: named after {named[name].after:.0f} s"
+        elif named[name].late > slack:
+            yield f"{name}: named {named[name].late:.0f} s too late"
         elif not re.search(says, named[name].said[-1]):
             yield f"{name}: not said: {says}: {named[name].said[-1]}"
 
@@ -86,7 +153,7 @@ def untruths(job: SupervisedJob, said: str, age: float) -> Iterator[str]:
             yield f"CPU of {number} %"
     if "runnable" in said or re.search(r" in \w+\(\)", said):
         yield "at work"
-    for seconds in re.findall(r"(?:progress|idle|beat)[^;,(]* for (\d+) s", said):
+    for seconds in re.findall(r"(?:idle|heartbeat)[^;,(]* for (\d+) s", said):
         if not LIMIT <= int(seconds) <= age + 1:
             yield f"{seconds} s, of {age:.0f}"
     for pid, rest in re.findall(r"pid (\d+)([^;·]*)", said):
@@ -108,7 +175,9 @@ def _untruths_of_process(job: SupervisedJob, pid: int, rest: str) -> Iterator[st
         status = process.status()
         for words, states in _STATES.items():
             is_said = re.search(rf"\W{words}(?! by)", rest)
-            if is_said and status not in states and status != psutil.STATUS_RUNNING:  # it may wake for a moment
+            if (
+                is_said and status not in states and status != psutil.STATUS_RUNNING
+            ):  # it may wake for a moment
                 yield f"{pid} is {status}"
         return
     yield f"{pid} is gone"

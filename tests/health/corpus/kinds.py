@@ -60,11 +60,15 @@ KINDS = {
     "shows a bar": python("import time\nwhile 1: print('.',end='',flush=True); time.sleep(1)"),
     "prints": shell("while :; do echo line; sleep 1; done"),
     # Idle for all of the time.
-    "sleeps": shell("exec sleep 1000", r"pid \d+ \(sleep\) asleep"),
-    "waits for one that sleeps": shell("sleep 1000; true", r"pid \d+ \(sleep\) asleep"),
-    "waits for a grandchild": shell("sh -c 'sleep 1000; true'; true", r"pid \d+ \(sleep\) asleep"),
+    "sleeps": shell("exec sleep 1000", r"pid \d+ \(sleep\) waits for its own timer, asleep"),
+    "waits for one that sleeps": shell(
+        "sleep 1000; true", r"pid \d+ \(sleep\) waits for its own timer, asleep"
+    ),
+    "waits for a grandchild": shell(
+        "sh -c 'sleep 1000; true'; true", r"pid \d+ \(sleep\) waits for its own timer, asleep"
+    ),
     "waits in the shell": shell("sleep 1000 & wait", r"\(sleep\)"),
-    "a timer that does nothing": python("import time\nwhile 1: time.sleep(.5)", "sleeps by its own timer"),
+    "a timer that does nothing": python("import time\nwhile 1: time.sleep(.5)", "its own timer"),
     "an event loop that does nothing": python(
         "import asyncio\nasync def f():\n while 1: await asyncio.sleep(.5)\nasyncio.run(f())", "asleep"
     ),
@@ -90,8 +94,8 @@ KINDS = {
     ),
     "an empty pipe": python("import os\nr,w=os.pipe();os.read(r,1)", "data from a pipe"),
     "a full pipe": python("import os\nr,w=os.pipe()\nwhile 1: os.write(w,b'x'*65536)", "to write to a pipe"),
-    "a pipe whose reader sleeps": shell("yes | sleep 1000", "to write to a pipe to pid"),
-    "a pipe whose writer sleeps": shell("sleep 1000 | cat", "data from a pipe to pid"),
+    "a pipe whose reader sleeps": shell("yes | sleep 1000", r"\(sleep\)"),
+    "a pipe whose writer sleeps": shell("sleep 1000 | cat", r"\(sleep\)"),
     "a fifo": shell("d=$(mktemp -d); mkfifo $d/f; cat $d/f", "other end of a fifo"),
     "a dead peer": python(_TCP + "s.recv(9)", r"data from 127\.0\.0\.1:\d+"),
     "a dead peer and a time limit": python(
@@ -134,10 +138,11 @@ KINDS = {
     "a pager at its end": shell("tail -f /dev/null", r"\(tail\)"),
     "a coprocess": python(
         "import subprocess\np=subprocess.Popen(['cat'],stdin=-1,stdout=-1);p.stdout.read(1)",
-        r"\(cat\) asleep",
+        r"\(python\S*\) waits for data from a pipe to pid .*\(cat\) waits for data from a pipe to pid",
     ),
 } | TOOL_KINDS
 SHORT = (
-    "computes", "reads slowly", "hears a local socket", "polls TCP that answers", "shows a bar",
+    "computes", "reads slowly", "hears a local socket", "polls TCP that answers", "shows a bar", "hears UDP",
     "waits for a grandchild", "a timer that does nothing", "a deadlock", "a dead peer", "an empty pipe",
+    "a child that sleeps beside one that tells", "its supervisor is dead, and so is it",
 )  # fmt: skip

@@ -40,7 +40,7 @@ class _Slow(http.server.BaseHTTPRequestHandler):
         if self.path == "/stall":
             time.sleep(3600)
 
-    def log_message(self, format: str, *arguments: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Say nothing."""
 
 
@@ -106,7 +106,7 @@ def _database(directory: Path) -> Iterator[dict[str, str]]:
     options = [f"--datadir={data}", f"--socket={directory / 'sql'}", "--skip-networking", *user]
 
     def answers() -> bool:
-        made = "create database jobs; create table jobs.rows (x int)"
+        made = "create database jobs; create table jobs.cells (x int)"
         return subprocess.run([*client, "-e", made], capture_output=True).returncode == 0
 
     with _running([server, "--no-defaults", "--local-infile=1", *options]):

@@ -1,11 +1,14 @@
-"""Kinds of processes that need more than a shell and Python: R, samtools, BLAS, databases, downloads, ssh, containers."""
+"""Kinds of processes that need more than a shell and Python: R, samtools, BLAS, databases, downloads, containers."""
 
 import sys
 
 from tests.health.corpus.kind import Kind, python, shell
 from tests.health.corpus.services import CPU_GROUPS
 
-_READS = "awk 'BEGIN{print \"@SQ\\tSN:1\\tLN:9999\"; while(1){%s; print \"r\\t0\\t1\\t1\\t60\\t4M\\t*\\t0\\t0\\tACGT\\tIIII\"}}'"
+_READS = (
+    'awk \'BEGIN{print "@SQ\\tSN:1\\tLN:9999"; '
+    'while(1){%s; print "r\\t0\\t1\\t1\\t60\\t4M\\t*\\t0\\t0\\tACGT\\tIIII"}}\''
+)
 _ENDLESS = _READS % "n++"
 _SLOW = _READS % 'system("sleep .3")'
 _MAKE = "d=$(mktemp -d); printf 'all: a b c d\\na b c d:\\n\\t%s\\n' > $d/Makefile; make -s -j3 -C $d"
@@ -23,7 +26,11 @@ TOOL_KINDS = {
         needs=("Rscript",),
     ),
     "R reads slowly": Kind(
-        ["sh", "-c", "(while :; do echo 1; sleep .5; done) | Rscript -e 'x<-scan(file(\"stdin\"),quiet=TRUE)'"],
+        [
+            "sh",
+            "-c",
+            "(while :; do echo 1; sleep .5; done) | Rscript -e 'x<-scan(file(\"stdin\"),quiet=TRUE)'",
+        ],
         needs=("Rscript",),
     ),
     "samtools converts": shell(f"{_ENDLESS} | samtools view -b - > /dev/null", needs=("samtools",)),
@@ -34,13 +41,15 @@ TOOL_KINDS = {
     "bgzip compresses": shell("bgzip -@2 -c < /dev/zero > /dev/null", needs=("bgzip",)),
     "BLAS": python("import numpy\na=numpy.ones((800,800))\nwhile 1: a@a", needs=("numpy",)),
     "a database is loaded by single inserts": shell(
-        "while :; do $CORPUS_SQL -e 'insert into rows values (1)'; sleep .5; done", needs=("CORPUS_SQL",)
+        "while :; do $CORPUS_SQL -e 'insert into cells values (1)'; sleep .5; done", needs=("CORPUS_SQL",)
     ),
     "a database is loaded from a pipe": shell(
-        "(while :; do echo 'insert into rows values (2);'; sleep .5; done) | $CORPUS_SQL", needs=("CORPUS_SQL",)
+        "(while :; do echo 'insert into cells values (2);'; sleep .5; done) | $CORPUS_SQL",
+        needs=("CORPUS_SQL",),
     ),
     "a table is dumped again and again": shell(
-        "while :; do $CORPUS_SQL -e 'select count(*) from rows' > /dev/null; sleep .3; done", needs=("CORPUS_SQL",)
+        "while :; do $CORPUS_SQL -e 'select count(*) from cells' > /dev/null; sleep .3; done",
+        needs=("CORPUS_SQL",),
     ),
     "curl downloads slowly": shell("curl -s $CORPUS_HTTP/drip > /dev/null", needs=("curl",)),
     "wget downloads slowly": shell("wget -q -O /dev/null $CORPUS_HTTP/drip", needs=("wget",)),
@@ -62,6 +71,9 @@ TOOL_KINDS = {
     "parallel computes": shell(
         "parallel --will-cite -j2 ::: 'while :; do :; done' 'while :; do :; done'", needs=("parallel",)
     ),
+    "parallel whose jobs sleep, which tries the disk every second": shell(
+        "parallel --will-cite sleep ::: 3600 3601", needs=("parallel",)
+    ),
     "computes in a container": shell(
         "unshare -fp --mount-proc sh -c 'while :; do :; done'", needs=("unshare", "root")
     ),
@@ -77,7 +89,8 @@ TOOL_KINDS = {
     ),
     "computes when nobody else does": shell("chrt -i 0 sh -c 'while :; do :; done'", needs=("chrt",)),
     "is throttled": shell(
-        f"d=$(mktemp -d {CPU_GROUPS}/corpusXXXXXX); echo 2000 > $d/cpu.cfs_quota_us; echo $$ > $d/tasks; while :; do :; done",
+        f"d=$(mktemp -d {CPU_GROUPS}/corpusXXXXXX); echo 2000 > $d/cpu.cfs_quota_us; "
+        "echo $$ > $d/tasks; while :; do :; done",
         needs=(str(CPU_GROUPS), "root"),
     ),
     "hears UDP": python(
@@ -92,11 +105,13 @@ TOOL_KINDS = {
     "R sleeps": Kind(["Rscript", "-e", "Sys.sleep(3600)"], r"\(R\)", needs=("Rscript",)),
     "R waits for who connects": Kind(
         ["Rscript", "-e", "for(p in 20000:60000) try(socketConnection(port=p,server=TRUE,timeout=1e6),TRUE)"],
-        r"\(R\)", needs=("Rscript",),
+        r"\(R\)",
+        needs=("Rscript",),
     ),
     "R waits for workers that sleep": Kind(
         ["Rscript", "-e", "parallel::mclapply(1:2,function(i) Sys.sleep(3600),mc.cores=2)"],
-        r"\(R\)", needs=("Rscript",),
+        r"\(R\)",
+        needs=("Rscript",),
     ),
     "samtools whose input sleeps": shell(
         "sleep 3600 | samtools view -b - > /dev/null", r"\(sleep\)", needs=("samtools",)
@@ -108,15 +123,20 @@ TOOL_KINDS = {
         "d=$(mktemp -d); mkfifo $d/f; samtools view $d/f", "other end of a fifo", needs=("samtools",)
     ),
     "BLAS has ended and nothing comes": python(
-        "import numpy,os\na=numpy.ones((500,500));a@a\nr,w=os.pipe();os.read(r,1)", "data from a pipe",
+        "import numpy,os\na=numpy.ones((500,500));a@a\nr,w=os.pipe();os.read(r,1)",
+        "data from a pipe",
         needs=("numpy",),
     ),
     "a query that takes for ever": shell(
-        "$CORPUS_SQL -e 'select sleep(3600)'", r"\(mariadb\).*data from a local socket", needs=("CORPUS_SQL",)
+        "$CORPUS_SQL -e 'select sleep(3600)'",
+        r"\(mariadb\) waits for .*a local socket",
+        needs=("CORPUS_SQL",),
     ),
     "a table's lock": shell(
-        "(echo 'lock tables rows write;'; sleep 3600) | $CORPUS_SQL & sleep 2; $CORPUS_SQL -e 'insert into rows values (3)'",
-        r"\(sleep\)", needs=("CORPUS_SQL",),
+        "(echo 'lock tables cells write;'; sleep 3600) | $CORPUS_SQL & sleep 2; "
+        "$CORPUS_SQL -e 'insert into cells values (3)'",
+        r"\(sleep\)",
+        needs=("CORPUS_SQL",),
     ),
     "curl whose server fell silent": shell(
         "curl -s $CORPUS_HTTP/stall > /dev/null", r"\(curl\).*127\.0\.0\.1:\d+", needs=("curl",)
@@ -147,40 +167,53 @@ TOOL_KINDS = {
     "make -j whose recipes read a fifo": shell(
         _MAKE % "mkfifo $@; cat $@", "other end of a fifo", needs=("make",)
     ),
-    "parallel whose jobs sleep": shell("parallel --will-cite sleep ::: 3600 3601", r"\(sleep\)", needs=("parallel",)),
     "sleeps in a container": shell(
         "unshare -fp --mount-proc sh -c 'sleep 3600; true'", r"\(sleep\)", needs=("unshare", "root")
     ),
     "sleeps in bubblewrap": shell(
-        "bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc sh -c 'sleep 3600; true'", r"\(sleep\)",
+        "bwrap --unshare-all --ro-bind / / --dev /dev --proc /proc sh -c 'sleep 3600; true'",
+        r"\(sleep\)",
         needs=("bwrap",),
     ),
     "a dead peer in a network of its own": shell(
         "unshare -n sh -c 'ip link set lo up; socat -u TCP-LISTEN:5 - & sleep 1; socat -u TCP:127.0.0.1:5 -'",
-        r"\(socat\)", needs=("unshare", "socat", "ip", "root"),
+        r"\(socat\)",
+        needs=("unshare", "socat", "ip", "root"),
     ),
     "waits in a driver": python(
-        "import fcntl,os\nf=os.open('/dev/tty0',os.O_RDWR|os.O_NOCTTY)\nfcntl.ioctl(f,0x5607,9)", "/dev/tty0",
+        "import fcntl,os\nf=os.open('/dev/tty0',os.O_RDWR|os.O_NOCTTY)\nfcntl.ioctl(f,0x5607,9)",
+        "the driver of /dev/tty0",
         needs=("/dev/tty0", "root"),
     ),
     "polls a device": python(
         "import os,select\nf=os.open('/dev/ptmx',os.O_RDWR|os.O_NOCTTY)\np=select.poll();p.register(f,1);p.poll()",
-        "/dev/ptmx", needs=("/dev/ptmx",),
+        "/dev/ptmx",
+        needs=("/dev/ptmx",),
     ),
     "a terminal that nobody reads": python(
         "import os\nm,s=os.openpty()\nwhile 1: os.write(s,b'x'*999)", "to write to /dev/pts/"
     ),
     "can't be interrupted": shell(_VFORK, r"\(v\)|uninterruptible", needs=("gcc",)),
-    "children that sleep": Kind([*_CHILDREN, "process", "sleeps", "sleeps"], r"sleeps.*\(python"),
+    "children that sleep": Kind(
+        [*_CHILDREN, "process", "sleeps", "sleeps"],
+        r"sleeps: pid \d+ \(python\S*\) waits for its own timer.* children, silent and idle",
+    ),
     "a child that sleeps beside one that computes": Kind(
-        [*_CHILDREN, "process", "computes", "sleeps"], r"sleeps, .*\(python"
+        [*_CHILDREN, "process", "computes", "sleeps"],
+        r"sleeps: pid \d+ \(python\S*\) waits for its own timer.* children, silent and idle",
     ),
     "a child that sleeps beside one that tells": Kind(
-        [*_CHILDREN, "process", "progresses", "sleeps"], r"sleeps, .*\(python"
+        [*_CHILDREN, "process", "progresses", "sleeps"],
+        r"sleeps: pid \d+ \(python\S*\) waits for its own timer.* children, silent and idle",
     ),
-    "a child of a child that sleeps": Kind([*_CHILDREN, "nested", "computes", "sleeps"], r"sleeps, .*\(python"),
+    "a child of a child that sleeps": Kind(
+        [*_CHILDREN, "nested", "computes", "sleeps"],
+        r"sleeps: pid \d+ \(python\S*\) waits for its own timer.* children, silent and idle",
+    ),
     # Their supervisor is dead or frozen; what is said of such a job is what is found on its host.
     "its supervisor is dead, and so is it": shell("kill -9 $PPID", "its processes are gone", verdict="dead"),
     "its supervisor is dead": shell("kill -9 $PPID; sleep 3600", "no heartbeat for .*, yet 2 processes run"),
-    "its supervisor is frozen": shell("kill -STOP $PPID; sleep 3600", "no heartbeat for .*, yet 2 processes run"),
+    "its supervisor is frozen": shell(
+        "kill -STOP $PPID; sleep 3600", "no heartbeat for .*, yet 2 processes run"
+    ),
 }
