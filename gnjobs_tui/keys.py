@@ -21,11 +21,13 @@ _ALL_JOBS_KEYS: Keys = (
     ("u", "users"),
     ("space", "mark"),
     ("K", "kill"),
+    ("b", "stacks"),
     ("L", "log"),
     (":", "more"),
     ("?", "help"),
     ("q", "quit"),
 )
+_GAP = "  "
 _SHORT_KEYS = frozenset({"enter", "/", "space", "K", "?", "q"})
 
 
@@ -41,10 +43,10 @@ def footer(keys: Keys, width: int) -> Content:
     parts: list[Part] = []
     used = 0
     for key, about in keys:
-        used += len(key) + len(about) + 3
-        if used > width:
+        used += len(key) + 1 + len(about) + len(_GAP)
+        if used - len(_GAP) > width:
             break
-        parts += [Cell(key, "accent"), f" {about}  "]
+        parts += [Cell(key, "accent"), f" {about}{_GAP}"]
     return content(*parts)
 
 

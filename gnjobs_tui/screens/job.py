@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 
 KEYS = (
     ("enter", "output"),
-    ("e", "all faults"),
+    ("e", "faults"),
     ("o", "owner"),
-    ("K", "kill this row"),
+    ("K", "kill row"),
     ("y", "copy"),
     ("x", "fields"),
+    ("b", "stacks"),
     (":", "more"),
     ("?", "help"),
     ("esc", "back"),
@@ -40,10 +41,10 @@ KEYS = (
 NARROW_KEYS = (
     ("enter", "output"),
     ("e", "faults"),
-    ("o", "owner"),
     ("K", "kill"),
     ("y", "copy"),
     ("x", "fields"),
+    ("b", "stacks"),
     ("?", "help"),
     ("esc", "back"),
 )
@@ -62,6 +63,14 @@ class JobScreen(RowActions):
         Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults in its data"),
         Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="All fields"),
         Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
+        Binding(
+            "b",
+            "stacks",
+            "stacks",
+            show=False,
+            id="job.stacks",
+            tooltip="Stacks: where in their code the processes of what the cursor is on are",
+        ),
     ]
 
     class Seen(Message):
@@ -256,6 +265,10 @@ class JobScreen(RowActions):
             silence=picture.parts.silence(child) if picture is not None else row.silence,
         )
 
+    def target(self) -> Target:
+        """The part that the cursor is on."""
+        return self._target(self._cursor)
+
     def action_kill(self) -> None:
         """Ask what to kill: the row of the cursor."""
         if self.is_refused("kill"):
@@ -265,7 +278,7 @@ class JobScreen(RowActions):
             return
         from gnjobs_tui.screens.kill import KillScreen
 
-        self.app.push_screen(KillScreen([self._target(self._cursor)]))
+        self.app.push_screen(KillScreen([self.target()]))
 
     def action_faults(self) -> None:
         """Show all faults."""

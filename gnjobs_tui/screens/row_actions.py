@@ -35,6 +35,14 @@ class RowActions(WatchScreen):
             tooltip="Remove this job or the marked jobs (ended ones only)",
         ),
         Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
+        Binding(
+            "b",
+            "stacks",
+            "stacks",
+            show=False,
+            id="rows.stacks",
+            tooltip="Stacks: where in their code its processes are",
+        ),
     ]
 
     class Rerun(Message):
@@ -61,6 +69,19 @@ class RowActions(WatchScreen):
     def can_be_killed(self) -> bool:
         """Whether one of these jobs has not ended."""
         return any(not row.is_final for row in self.rows_to_act_on())
+
+    def target(self) -> Target | None:
+        """The job or child that the cursor is on."""
+        row = self.row
+        return None if row is None else target_of_row(row, row.prefix or self.dashboard.config.prefixes[0])
+
+    def action_stacks(self) -> None:
+        """Show where in their code the processes of the row are."""
+        from gnjobs_tui.screens.stacks import StacksScreen
+
+        target = self.target()
+        if target is not None:
+            self.app.push_screen(StacksScreen(target))
 
     def action_owner(self) -> None:
         """Show all jobs of the owner."""

@@ -12,26 +12,11 @@ from gnjobs.processes.stack import stack_of
 from gnjobs.records import requests
 from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
+from tests.support.deadlock import DEADLOCK
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, supervised
 from tests.support.terminal import gnjobs
 from tests.support.waiting import wait_for
-
-DEADLOCK = """\
-import threading
-a, b, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
-def first():
-    with a:
-        both.wait()
-        b.acquire()
-def second():
-    with b:
-        both.wait()
-        a.acquire()
-threading.Thread(target=first).start()
-print("begins", flush=True)
-second()
-"""
 
 
 def test_a_deadlock_names_both_lines_whoever_looks(server: Server, tmp_path: Path) -> None:

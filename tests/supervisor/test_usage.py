@@ -80,7 +80,7 @@ def test_a_beat_says_what_the_job_and_each_child_use(echo: "subprocess.Popen[byt
     measured = Measuring(lambda _: [seen(echo)])(500.0)
     activity = measured.family.activity(measured.family.of_child("c", None))
     assert (activity.idle_since, activity.is_runnable) == (500.0, False)
-    assert [process.state for process in activity.waiting] == ["S"]
+    assert [process.state for process in activity.telling] == ["S"]
     assert measured.fields["processes"] == 1
     assert measured.fields["idle-since"] == 500.0
     assert measured.snapshot is not None

@@ -11,7 +11,7 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import NOT_ALLOWED, stacks_of
 from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
-from gnjobs.records.fields import Job
+from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest
 
@@ -29,21 +29,29 @@ def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, acto
     """
     job = store.get(job_id)
     actor.check("see", job)
-    if child_id is not None:
-        store.child(job_id, child_id)
-    if job.is_final:
-        return f"it has ended: {job.status}"
+    child = store.child(job_id, child_id) if child_id is not None else None
+    if job.is_final or (child is not None and child.is_final):
+        return f"it has ended: {job.status if child is None or job.is_final else child.status}"
     here = find_here(store, job, child_id) if is_on_this_host(job) else None
+    if not here and child is not None and is_on_this_host(job):
+        here = _find_told(find_here(store, job, None), child)
     told = stacks_of(here) if here else None
     if told is not None and NOT_ALLOWED not in told:
         return told
-    return _asked(store, job, child_id, actor) or told or _nobody(job)
+    if not actor.may("kill", job):  # asking is writing
+        return told or f"{actor.name} may only look, and asks nobody; run {_there(job)}"
+    return _asked(store, job, child_id, actor) or told or f"nobody answers; run {_there(job)}"
 
 
 def find_here(store: Records, job: Job, child_id: str | None, owner: str | None = None) -> Found:
     """The processes of a job, or of one child, on this host; with an `owner` only what was launched for that user."""
     supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
     return processes_of(wanted_of(job, store, owner), child_id, supervisor=supervisor)
+
+
+def _find_told(whole: Found, child: Child) -> Found:
+    """The process in which a child runs that has no mark of its own, as a thread or in a Pool: that of its pid."""
+    return Found(tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid)))
 
 
 def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> str | None:
@@ -68,5 +76,5 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> st
     return None
 
 
-def _nobody(job: Job) -> str:
-    return f"nobody answers on {job.host or 'its host'}; run there: gnjobs stack {job.id}"
+def _there(job: Job) -> str:
+    return f"on {job.host or 'its host'}: gnjobs stack {job.id}"

@@ -1,0 +1,119 @@
+"""The screen of stacks: where in their code the processes of a job or of one child are."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from gnjobs.text import safe_text
+from gnjobs_tui.screens.base import WatchScreen, clock_seconds
+from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.style import GLYPHS, Cell, Part
+from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
+
+COLUMNS = (
+    Column("line", "Where in its code each process is, innermost function first", 30, 100, grows=True),
+)
+KEYS = (("ctrl+r", "look again"), ("y", "copy all"), ("?", "help"), ("esc", "back"))
+
+
+class StacksScreen(WatchScreen):
+    """Looks once when it opens, and again when asked: a look takes seconds, and stops no process."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "copy", "copy", show=False, id="stacks.copy", tooltip="Copy all stacks"),
+        Binding("ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Look again"),
+    ]
+
+    class Seen(Message):
+        """The stacks were read."""
+
+        def __init__(self, text: str, at: float) -> None:
+            super().__init__()
+            self.text = text
+            self.at = at
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._target = target
+        self._text = ""
+        self._seen_at: float | None = None
+        self._is_reading = True
+        self._rows = NumberedRows[str](_cells)
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the stacks were read, or can't be."""
+        return not self._is_reading
+
+    def compose(self) -> ComposeResult:
+        """Header, lines, footer."""
+        yield self.header()
+        yield VirtualTable(COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Look for the first time."""
+        self.query_one("#table", VirtualTable).focus()
+        self.work(self._read, "stacks")
+
+    def trail(self) -> Sequence[Part]:
+        """The job, the child, and when its processes were looked at."""
+        target = self._target
+        child: list[Part] = [f" {GLYPHS.into} ", target.name] if target.child else []
+        when = f"   stacks at {clock_seconds(self._seen_at)}" if self._seen_at is not None else "   stacks"
+        return [
+            target.label,
+            *child,
+            Cell(when, "dim"),
+            Cell("  reading …" if self._is_reading else "", "dim"),
+        ]
+
+    def _read(self) -> None:
+        from gnjobs.control.stack import job_stacks
+
+        app, target = self.dashboard, self._target
+        store = app.store_under(target.prefix)
+        text = job_stacks(store, target.job_id, target.child, actor=app.actor)
+        self.post_message(self.Seen(text, app.jobs.now()))
+
+    def on_stacks_screen_seen(self, message: Seen) -> None:
+        """Show what was seen."""
+        self._text, self._seen_at, self._is_reading = message.text, message.at, False
+        self._rows.items = message.text.split("\n")
+        self.draw()
+
+    def on_failed(self, _: Message) -> None:
+        """Wait for nothing more; the base class says why."""
+        self._is_reading = False
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the stacks."""
+        if self.is_mounted:
+            self.draw_header()
+            empty = "reading …" if self._is_reading else "nothing was read"
+            self.query_one("#table", VirtualTable).show(self._rows, empty=empty)
+            self.show_keys(KEYS)
+
+    def action_reload(self) -> None:
+        """Look again; what was seen stays until then."""
+        if not self._is_reading:
+            self._is_reading = True
+            self.draw()
+            self.work(self._read, "stacks")
+
+    def action_copy(self) -> None:
+        """Copy all of it, made safe."""
+        self.app.copy_to_clipboard(safe_text(self._text))
+        self.dashboard.say("copied the stacks")
+
+
+def _cells(line: str) -> Cells:
+    """One line; those that name a process stand out."""
+    is_heading = line.startswith("pid ")
+    return {"line": Cell(line, "bold" if is_heading else "plain")}
