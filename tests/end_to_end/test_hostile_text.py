@@ -3,6 +3,8 @@
 import json
 import re
 import subprocess
+import sys
+from collections.abc import Iterable, Sequence
 
 import pytest
 
@@ -27,16 +29,16 @@ PLACES = (
 )
 CHILD_PLACES = ("label", "message", "error", "unit", "stop_by", "stop_reason")
 KEYS = Keys()
-# Several at once, since each walk through all screens takes seconds; the long one comes last and is cut.
-GROUP = 7
+# Several at once, since each walk through all screens takes seconds.
 NAMES = sorted(set(TEXTS) - {"long"})
-GROUPS = [NAMES[start : start + GROUP] for start in range(0, len(NAMES), GROUP)]
-COMMANDS = (
-    ("ls",),
-    ("show", "job-running"),
-    ("log",),
-    ("users",),
-    ("logs", "job-running", "--child", "child"),
+GROUPS = [NAMES[start::4] for start in range(4)]
+COMMANDS = ("ls", "show job-running", "log", "users", "logs job-running --child child")
+IN_TURN = (
+    "import sys\nfrom gnjobs_tui.cli.main import main\n"
+    "for words in sys.argv[1:]:\n"
+    "    sys.argv[1:] = words.split()\n"
+    "    try: main()\n"
+    "    except SystemExit as ended: assert ended.code == 0, words\n"
 )
 
 
@@ -46,14 +48,23 @@ def raw(text: str) -> bytes:
     )
 
 
+def turned(fields: Iterable[str], texts: Sequence[str]) -> dict[str, bytes]:
+    """All texts in every field, each time with another one first: what comes later may be cut."""
+    return {
+        field: b" ".join(map(raw, (*texts[(first := place % len(texts)) :], *texts[:first])))
+        for place, field in enumerate(fields)
+    }
+
+
 @pytest.fixture(params=GROUPS, ids=lambda names: names[0])
 def text(request: pytest.FixtureRequest, server: Server) -> str:
     """Hostile texts, written into every field of a job, a child, an output and an event."""
-    hostile = " ".join(TEXTS[name] for name in request.param)
-    fields = dict.fromkeys(PLACES, raw(hostile))
+    texts = [TEXTS[name] for name in request.param]
+    hostile = " ".join(texts)
+    fields = turned(PLACES, texts)
     write_running(server, "job-running", **fields, user_id="jsmith")
     write_job(server, "job-failed", **(fields | {"status": "error", "user_id": "jsmith"}))
-    write_child(server, "job-running", "child", **dict.fromkeys(CHILD_PLACES, raw(hostile)), started=1)
+    write_child(server, "job-running", "child", **turned(CHILD_PLACES, texts), started=1)
     server.client().hset(KEYS.job("job-running"), mapping={raw(hostile) or b"x": raw(hostile)})
     output = KEYS.child_output("job-running", "child")
     write_line(server, output, 1, hostile.replace("\n", " "))
@@ -61,9 +72,7 @@ def text(request: pytest.FixtureRequest, server: Server) -> str:
     fault = dict.fromkeys(("file", "row_title", "column_title", "value", "expected"), hostile)
     write_line(server, output, 2, json.dumps(log), "log")
     write_line(server, output, 3, json.dumps(fault), "fault")
-    server.client().xadd(
-        KEYS.events, dict.fromkeys(("kind", "text", "by", "label", "owner", "reason"), raw(hostile))
-    )
+    server.client().xadd(KEYS.events, turned(("kind", "text", "by", "label", "owner", "reason"), texts))
     return hostile
 
 
@@ -110,8 +119,8 @@ def test_into_a_pipe_goes_what_was_stored(server: Server, text: str) -> None:
     assert not re.search(r"(^|,)[=@]", rows)
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str, command: tuple[str, ...]) -> None:
-    with Terminal(gnjobs(*command), 120, 36, environment(server.url)) as terminal:
-        assert terminal.wait_closed(30) == 0
+def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str) -> None:
+    command = [sys.executable, "-c", IN_TURN, *COMMANDS]
+    with Terminal(command, 120, 36, environment(server.url)) as terminal:
+        assert terminal.wait_closed(30) == 0, terminal.text
         assert harmless(bytes(terminal.raw)) == []

@@ -69,13 +69,8 @@ class Typist:
             self._quiet = usual
 
     def at_rest(self) -> str:
-        """The screen once nothing has changed for a moment."""
-        text, since = self._terminal.text, time.monotonic()
-        while time.monotonic() - since < self._quiet:
-            time.sleep(0.02)
-            if self._terminal.text != text:
-                text, since = self._terminal.text, time.monotonic()
-        return text
+        """The screen once nothing has come for a moment."""
+        return self._terminal.wait_for_rest(self._quiet)
 
     def go(self, screen: str) -> None:
         """Go back to the list of jobs, and from there to a screen."""
@@ -109,6 +104,11 @@ class Typist:
             self._terminal.send(key)
             places.append(self.place())
         return places
+
+    def both(self, screen: str, keys: str) -> tuple[list[str], list[str]]:
+        """Where keys lead slowly and at once."""
+        slowly = self.slowly(screen, keys)
+        return slowly, self.at_once(screen, keys, slowly)
 
     def at_once(self, screen: str, keys: str, expected: list[str]) -> list[str]:
         """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
@@ -144,8 +144,7 @@ def differing(typist: Typist, screen: str) -> Iterator[tuple[str, list[str], lis
     for keys, slowly in sorted(expected.items()):
         if typist.at_once(screen, keys, slowly) != slowly:
             with typist.slower():
-                again = typist.slowly(screen, keys)
-                at_once = typist.at_once(screen, keys, again)
+                again, at_once = typist.both(screen, keys)
             if again != at_once:
                 yield keys, again, at_once
 

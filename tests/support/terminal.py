@@ -27,6 +27,7 @@ class Terminal:
         self.raw = bytearray()
         self.exit_code: int | None = None
         self._stream = pyte.ByteStream(self.screen)
+        self._rows = [""] * rows
         self._changed = threading.Condition()
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
@@ -67,7 +68,16 @@ class Terminal:
     def lines(self) -> list[str]:
         """What is on the screen now, a string a row, without trailing blanks."""
         with self._changed:
-            return [line.rstrip() for line in self.screen.display]
+            return self._shown()
+
+    def _shown(self) -> list[str]:
+        """All rows; only those that changed since the last look are put together anew."""
+        for row in self.screen.dirty:
+            cells = self.screen.buffer[row]
+            text = "".join([cells[column].data for column in range(self.screen.columns)])
+            self._rows[row] = text.rstrip()
+        self.screen.dirty.clear()
+        return self._rows.copy()
 
     @property
     def text(self) -> str:
@@ -86,13 +96,20 @@ class Terminal:
         fulfilled = wanted if callable(wanted) else lambda text: wanted in text
         with self._changed:
             while True:
-                text = "\n".join(line.rstrip() for line in self.screen.display)
+                text = "\n".join(self._shown())
                 if fulfilled(text):
                     return text
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise AssertionError(f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}")
                 self._changed.wait(min(left, 1.0))
+
+    def wait_for_rest(self, quiet: float) -> str:
+        """Wait until nothing has come for `quiet` seconds; return the screen."""
+        with self._changed:
+            while self._changed.wait(quiet):
+                continue
+            return self.text
 
     def wait_closed(self, limit: float = 30.0) -> int:
         """Wait until the program has ended; return its exit code (negative: a signal)."""
