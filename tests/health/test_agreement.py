@@ -23,7 +23,7 @@ from gnjobs.watch.rows import row_of
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_running
 
-LOOKS = 100
+LOOKS = 40
 STUCK_AFTER = 900.0
 PROCESSES = 20
 _VERDICTS = {"ok", "quiet", "stuck"}
