@@ -276,7 +276,7 @@ def test_faults_are_shown_grouped_and_listed_with_their_file(server: Server, tmp
     shown = run(server.url, "show", job_id).stdout
     assert "4 faults in 2 files" in shown
     assert [line.split() for line in shown.splitlines() if "needs a number" in line] == [
-        ["a.tsv", "row", "1,", "column", "2:", "found", '"=x",', "needs", "a", "number", "×3"]
+        ["a.tsv", "row", "1,", "column", "2", "(B):", "found", '"=x",', "needs", "a", "number", "×3"]
     ]
     rows = run(server.url, "show", job_id, "--faults", "--csv").stdout.splitlines()
     assert rows[1:] == [
