@@ -16,7 +16,7 @@ from gnjobs.records.scripts import set_fields
 from gnjobs.records.statuses import RUNNING
 from gnjobs.store import JobStore
 from gnjobs.supervisor.children import ChildWatch
-from gnjobs.supervisor.measure import Clocks, Measured
+from gnjobs.supervisor.measure import Amount, Clocks, Measured
 from gnjobs.supervisor.signs import JobSigns
 from gnjobs.watch.judge import Judge
 from gnjobs.watch.rows import row_of
@@ -85,7 +85,7 @@ class Seeded:
             cpu = 100.0 if state == "R" else self.chance.choice((0.0, 0.6, 1.0))
             yield SeenProcess(number + 2, 1, child, state, cpu, idle_since=self.now - idle, command="sort x")
 
-    def _measure(self, now: float, _: object) -> Measured:
+    def _measure(self, now: float, _: object, amount: Amount | None) -> Measured:
         """Two beats in three come without a new snapshot, as at work."""
         ages = [each.idle_since for each in self.seen if each.idle_since is not None]
         fields = {"cpu": sum(each.cpu or 0.0 for each in self.seen), "processes": len(self.seen)}

@@ -4,13 +4,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import msgspec
 import psutil
 import pytest
 
 from gnjobs.health.idleness import Idleness
-from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess, read_snapshot
 from gnjobs.processes.table import process_start
-from gnjobs.supervisor.measure import Measuring
+from gnjobs.supervisor.measure import MOST_POINTS, Amount, HistoryKeeper, Measuring
 from tests.support.waiting import wait_for
 
 ECHO = [sys.executable, "-u", "-c", "for line in open(0): print(line)"]
@@ -84,3 +85,31 @@ def test_a_beat_says_what_the_job_and_each_child_use(echo: "subprocess.Popen[byt
     assert measured.fields["processes"] == 1
     assert measured.fields["idle-since"] == 500.0
     assert measured.snapshot is not None
+
+
+def test_a_history_spans_the_whole_run_in_few_points() -> None:
+    keeper = HistoryKeeper(10.0)
+    history = keeper.add(0.0, 0, Amount(0), 0.0)
+    for number in range(1, 1000):
+        history = keeper.add(number, 1e6, Amount(number * 500, "rows"), number * 10.0)
+        assert 0 < len(history.cpu) == len(history.rss) == len(history.rate) < MOST_POINTS
+    assert history.every * len(history.cpu) == pytest.approx(10_000, abs=history.every)
+    assert list(history.cpu) == sorted(history.cpu)
+    assert history.rate[-1] == 50.0
+    assert history.unit == "rows"
+
+
+def test_a_history_has_no_rate_where_nobody_counts_and_none_below_0() -> None:
+    assert HistoryKeeper(10.0).add(5.0, 7, None, 1.0).rate == ()
+    keeper = HistoryKeeper(10.0)
+    keeper.add(1.0, 1, Amount(100, "rows"), 1.0)
+    assert keeper.add(1.0, 1, Amount(50, "rows"), 11.0).rate == (0.0, 0.0)
+
+
+def test_a_unit_is_made_fit_for_json() -> None:
+    amount = Amount.of(1.0, b"\xff" * 100)
+    history = HistoryKeeper(10.0).add(0.0, 0, amount, 1.0)
+    snapshot = read_snapshot(msgspec.json.encode(ProcessSnapshot(1.0, (), history)))
+    assert snapshot is not None
+    assert snapshot.history == history
+    assert len(history.unit or "") <= 30

@@ -44,11 +44,25 @@ class Found(msgspec.Struct, frozen=True):
         return bool(self.processes or self.hidden)
 
 
+class History(msgspec.Struct, frozen=True):
+    """A job's run so far in a few points `every` seconds apart, the oldest first.
+
+    `cpu` is in % of one core, `rss` in bytes; `rate` counts `unit` a second and is empty where nobody counts anything.
+    """
+
+    every: values.Seconds
+    cpu: tuple[values.Number, ...] = ()
+    rss: tuple[values.Number, ...] = ()
+    rate: tuple[values.Number, ...] = ()
+    unit: str | None = None
+
+
 class ProcessSnapshot(msgspec.Struct, frozen=True):
-    """A job's processes as its supervisor saw them at a time (unix seconds)."""
+    """A job's processes as its supervisor saw them at a time (unix seconds), and what they used before."""
 
     at: values.Seconds
     processes: tuple[SeenProcess, ...] = ()
+    history: History | None = None
 
 
 def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:

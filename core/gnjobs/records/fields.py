@@ -180,6 +180,9 @@ class Job(Listed, frozen=True, kw_only=True):
         Text, Stored(_END, "What went wrong, with the traceback if there is one.", json=True)
     ] = None
     message: Annotated[Text, Stored(_CODE, "What the job is doing, in its own words.", json=True)] = None
+    done: Annotated[Number, Stored(_CODE, "How much of the work is done, in `unit`.", listed=False)] = None
+    total: Annotated[Number, Stored(_CODE, "How much work there is, in `unit`.", listed=False)] = None
+    unit: Annotated[Text, Stored(_CODE, "What `done` and `total` count, such as rows.", listed=False)] = None
     cwd: Annotated[Text, Stored(_CREATOR, "The directory that the command runs in.", listed=False)] = None
     stuck_after: Annotated[Span, Stored(_CREATOR, "How long a silence means that the job is stuck.")] = None
     keep: Annotated[Span, Stored(_CREATOR, "How long the job's keys are kept after its end.")] = None

@@ -11,6 +11,7 @@ from gnjobs.outputs.faults import check_fault
 from gnjobs.outputs.lines import Line, encode_json
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL, lines_descriptor
 from gnjobs.records.keys import DEFAULT_PREFIX
+from gnjobs.records.scripts import Value
 from gnjobs.records.values import encode_text
 from gnjobs.runtime import child
 from gnjobs.runtime.context import JobContext
@@ -43,10 +44,15 @@ class CurrentJob(JobContext, HasChildren):
         """Say in a few words what the job is doing."""
         self.set_fields({"message": encode_text(text)})
 
-    def progress(self, done: float, total: float | None = None) -> None:
-        """Say how far the job is: a percentage, or `done` of `total`."""
+    def progress(self, done: float, total: float | None = None, unit: str | None = None) -> None:
+        """Say how far the job is: a percentage, or `done` of `total`, which count `unit`."""
         share = done if total is None else 100 * done / total if total else 0.0
-        self.set_fields({"percent": f"{min(100.0, max(0.0, share)):.2f}"})
+        fields: dict[str, Value] = {"percent": f"{min(100.0, max(0.0, share)):.2f}"}
+        if total is not None:
+            fields |= {"done": float(done), "total": float(total)}
+        if unit is not None:
+            fields["unit"] = encode_text(unit)
+        self.set_fields(fields)
 
     def log(self, text: str, level: str = "INFO", logger: str = "job") -> None:
         """Write a log line."""

@@ -22,13 +22,16 @@ from gnjobs.records.statuses import (
     UNFINISHED_STATUSES,
 )
 from gnjobs.records.values import encode_text
+from gnjobs.supervisor.measure import Amount
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.wakeups import Exit
 
 # Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
-_READ = ("status", "last-output", "started", "faults", "label", "pid", MAY_FAIL_FIELD, *_END)
+_READ = (
+    "status", "last-output", "started", "faults", "label", "pid", MAY_FAIL_FIELD, "done", "unit", *_END
+)  # fmt: skip
 _WAITING_READ_AT_ONCE = 500
 _LONGEST_WORDS = 1000
 _NAMED = 5
@@ -44,6 +47,8 @@ class WatchedChild(NamedTuple):
     label: str | None = None
     pid: int | None = None
     may_fail: bool = False
+    done: float | None = None
+    unit: str | None = None
     end: tuple[str | None, ...] = ()
 
     @property
@@ -70,7 +75,7 @@ class WatchedChild(NamedTuple):
 
 
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
-    status, last_output, started, faults, label, pid, may_fail, *rest = listed
+    status, last_output, started, faults, label, pid, may_fail, done, unit, *rest = listed
     word = _valid(values.text(status)) or PENDING
     return WatchedChild(
         word,
@@ -80,6 +85,8 @@ def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
         values.text(label),
         values.integer(pid),
         may_fail is not None,
+        values.number(done),
+        _short(unit),
         tuple(map(_short, rest)) if word in FINAL_STATUSES else (),
     )
 
@@ -171,6 +178,15 @@ class ChildWatch:
     def faults(self) -> int:
         """How many faults all children have found."""
         return sum(child.faults for child in self.children.values())
+
+    @property
+    def amount(self) -> Amount | None:
+        """How much all children have done; None where no child says it."""
+        told = [child for child in self.children.values() if child.done is not None]
+        if not told:
+            return None
+        unit = next((child.unit for child in told if child.unit is not None), None)
+        return Amount.of(sum(child.done or 0.0 for child in told), unit)
 
     def failure_note(self) -> str | None:
         """Name the children that make their job an error: "1 of 3 children failed: pheno.tsv (exit code 1)"."""

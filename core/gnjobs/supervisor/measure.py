@@ -11,9 +11,10 @@ from gnjobs.health.idleness import Identity, Idleness
 from gnjobs.health.parts import Family
 from gnjobs.health.sampling import SAMPLES_UNTIL_QUIET, StackSamples
 from gnjobs.health.verdict import Limits
-from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import History, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.waits import Waits
+from gnjobs.records import values
 from gnjobs.records.scripts import Value
 
 _JITTER: Final = 2.0
@@ -62,6 +63,63 @@ class LastSign:
         return self._said
 
 
+class Amount(NamedTuple):
+    """How much of its work a job has done, in `unit`, as far as its code says."""
+
+    done: float
+    unit: str | None = None
+
+    @classmethod
+    def of(cls, done: float, unit: bytes | str | None) -> "Amount":
+        """Take a unit as it is stored, whatever it is."""
+        text = values.text(unit)
+        return cls(done, None if text is None else text[:_LONGEST_UNIT].encode("utf-8", "replace").decode())
+
+
+_LONGEST_UNIT: Final = 30
+MOST_POINTS: Final = 60
+
+
+class HistoryKeeper:
+    """Adds up a job's history; when it has many points, each two become one, so that it spans the whole run."""
+
+    def __init__(self, every: float) -> None:
+        self._every = every
+        self._points: list[tuple[float, float, float]] = []
+        self._next: list[tuple[float, float, float]] = []
+        self._merged = 1
+        self._last: tuple[float, float] | None = None
+        self._has_rate = False
+        self._unit: str | None = None
+
+    def add(self, cpu: float, rss: float, amount: Amount | None, now: float) -> History:
+        """Take what was measured at a time (unix seconds); returns the history so far."""
+        self._next.append((cpu, rss, self._rate(amount, now)))
+        if len(self._next) >= self._merged:
+            self._points.append(_mean(self._next))
+            self._next = []
+        if len(self._points) == MOST_POINTS:
+            self._points = [_mean(self._points[place : place + 2]) for place in range(0, MOST_POINTS, 2)]
+            self._merged *= 2
+        cpus, sizes, rates = zip(*self._points, strict=True) if self._points else ((), (), ())
+        return History(self._every * self._merged, cpus, sizes, rates if self._has_rate else (), self._unit)
+
+    def _rate(self, amount: Amount | None, now: float) -> float:
+        """How much was done a second since the last time."""
+        if amount is None:
+            return 0.0
+        before, self._last = self._last, (amount.done, now)
+        self._has_rate, self._unit = True, amount.unit
+        if before is None or now <= before[1]:
+            return 0.0
+        return max(0.0, amount.done - before[0]) / (now - before[1])
+
+
+def _mean(points: list[tuple[float, float, float]]) -> tuple[float, float, float]:
+    cpu, rss, rate = (sum(column) / len(points) for column in zip(*points, strict=True))
+    return round(cpu, 1), round(rss), round(rate, 1)
+
+
 _SNAPSHOT_SECONDS = 10.0
 
 
@@ -100,9 +158,15 @@ class Measuring:
         self._snapshot_after = 0.0
         self._waits: dict[Identity, SeenProcess] = {}
         self._samples = StackSamples()
+        self._history = HistoryKeeper(_SNAPSHOT_SECONDS)
 
-    def __call__(self, now: float, silence: Silence = lambda _: 0.0) -> Measured:
-        """Measure; `now` is the server's time, with which a snapshot is stamped; `silence` that of a process's part."""
+    def __call__(
+        self, now: float, silence: Silence = lambda _: 0.0, amount: Amount | None = None
+    ) -> Measured:
+        """Measure; `now` is the server's time, with which a snapshot is stamped.
+
+        `silence` is that of a process's part; `amount` goes into the job's history.
+        """
         is_due = time.monotonic() >= self._snapshot_after
         self._view = ProcessView(None if is_due else self._view)
         seen = self._samples.tell(self._idleness.look(self._find(self._view), now))
@@ -113,7 +177,8 @@ class Measuring:
             self._snapshot_after = time.monotonic() + _SNAPSHOT_SECONDS - BEAT_SECONDS / 2
             seen = Waits(seen).told(now)
             self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
-            snapshot = msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(seen)))
+            history = self._history.add(*_usage(seen), amount, now)
+            snapshot = msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(seen), history=history))
         else:
             seen = [self._as_last_told(process) for process in seen]
         return Measured(self._fields(seen), Family(seen), snapshot)
@@ -127,10 +192,16 @@ class Measuring:
 
     def _fields(self, seen: list[SeenProcess]) -> dict[str, Value]:
         signs = [process.idle_since for process in seen if process.idle_since is not None]
+        cpu, rss = _usage(seen)
         return {
             **({"idle-since": max(signs)} if signs else {}),
-            "cpu": round(sum(process.cpu or 0.0 for process in seen), 1),
-            "rss": sum(process.rss or 0 for process in seen),
+            "cpu": cpu,
+            "rss": rss,
             "written": self._idleness.written,
             "processes": len(seen),
         }
+
+
+def _usage(seen: list[SeenProcess]) -> tuple[float, int]:
+    """CPU (% of one core) and memory (bytes) of all of these."""
+    return round(sum(each.cpu or 0.0 for each in seen), 1), sum(each.rss or 0 for each in seen)

@@ -14,9 +14,9 @@ from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.supervisor.children import ChildWatch, WatchedChild
-from gnjobs.supervisor.measure import Clocks, LastSign, Measuring
+from gnjobs.supervisor.measure import Amount, Clocks, LastSign, Measuring
 
-_WORDS: Final = ("percent", "message")
+_WORDS: Final = ("percent", "message", "done", "unit")
 
 
 class Said(NamedTuple):
@@ -50,7 +50,9 @@ class JobSigns:
     def look(self, clocks: Clocks, last_line: float = 0.0) -> Said:
         """Look at the processes, and say what is known; `last_line` is when the job printed, by this host's clock."""
         self._began = self._began or clocks.server
-        measured = self._measure(clocks.server, lambda process: clocks.server - self._last_word(process))
+        measured = self._measure(
+            clocks.server, lambda process: clocks.server - self._last_word(process), self._amount()
+        )
         self._at_work = frozenset(each.child for each in measured.family.processes if each.child is not None)
         self._children.hear(clocks)
         own = self._line.at(last_line, clocks) if last_line else 0.0
@@ -72,6 +74,12 @@ class JobSigns:
         """When the child that a process belongs to, or else the job, was last heard of as of the last beat."""
         own = self._children.heard.get(process.child) if process.child is not None else None
         return own or self._last_output or self._began
+
+    def _amount(self) -> Amount | None:
+        """How much is done, as the job itself says, or else its children together."""
+        _, _, done, unit = self._words or (None,) * len(_WORDS)
+        own = values.number(done)
+        return self.watch.amount if own is None else Amount.of(own, unit)
 
     def add_reads(self, pipe: Any) -> int:
         """Add to a pipeline the reading of the job's words and of its children; return how many replies come."""

@@ -35,7 +35,7 @@ def main(path: str, database: str, seconds: float) -> None:
             connection.commit()
             rows += len(batch)
             job.record({"table": TABLE, "rows": rows, "total": total})
-            job.progress(rows, total)
+            job.progress(rows, total, unit="rows")
             time.sleep(seconds * len(batch) / total)
         job.message(f"inserted {rows} rows")
 
