@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gnjobs.errors import InvalidName, NoSuchChild, NotAllowed, NotFinished
-from gnjobs.records.fields import MIRROR_FIELD, Job
+from gnjobs.records.fields import Job
 from gnjobs.records.keys import check_id, new_job_id
 from gnjobs.records.reading import Records
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gnjobs.processing.view import JobStatus, JobView
     from gnjobs.records.actor import Actor
     from gnjobs.records.events import Event, Events
+    from gnjobs.records.layouts import Layout
     from gnjobs.records.lifecycle import Word
     from gnjobs.supervisor.launch import Via
 
@@ -64,7 +65,7 @@ class JobStore(Records):
         """Put an existing record, whoever made it, into the indexes, and make it expire late enough."""
         from gnjobs.records import lifecycle
 
-        lifecycle.add_created(self.client, self.keys, job_id, self.now())
+        lifecycle.add_created(self.client, self.keys, job_id, self.get(job_id).created or self.now())
         job = self._indexed(self.get(job_id))
         if not job.is_final:
             lifecycle.renew(self.client, self.keys, job)
@@ -164,19 +165,30 @@ class JobStore(Records):
 _JOBS = ":jobs"
 
 
+def launch_stored_job(
+    redis_url: str, prefix: str, job_id: str, via: "Via" = "detach", *, layout: "Layout | None" = None
+) -> Job:
+    """Run a waiting job that another program stored, in place of that program's own worker.
+
+    The record that is there gets its indexes, and the supervisor runs its command. Those who read it go on finding
+    the words and fields that the prefix's description names; before the end is told, the fields for its output hold
+    the last 32 MiB of each stream. Raises `NoSuchJob`, `InvalidName`, and `LaunchError` where it can't begin.
+    """
+    from gnjobs.records.lifecycle import take_over
+    from gnjobs.supervisor.launch import launch
+
+    store = JobStore.from_url(redis_url, prefix, layout=layout)
+    take_over(store.client, store.keys, store.get(job_id))
+    job = store.adopt(job_id)
+    launch(job, via, store)
+    return job
+
+
 def launch_uploader_job(redis_url: str, jobs_prefix: str, job_id: str, via: "Via" = "detach") -> Job:
     """Run a job that gn-uploader stored, in place of `python -m scripts.worker <redis-url> <prefix> <job-id>`.
 
-    The record that is there gets its indexes, and the supervisor runs its `command`; `status` and `percent` stay
-    where they were, and at the end `stdout` and `stderr` hold the last of the output for those who read them there.
-    Raises `NoSuchJob`, `InvalidName`, `LaunchError`.
+    As `launch_stored_job`; the prefix is the whole one of its jobs, such as `gn-uploader:jobs`.
     """
-    from gnjobs.supervisor.launch import launch
-
     if not jobs_prefix.endswith(_JOBS):
         raise InvalidName(f"{jobs_prefix!r:.160} is not the prefix of jobs: it ends in {_JOBS}")
-    store = JobStore.from_url(redis_url, jobs_prefix.removesuffix(_JOBS))
-    job = store.adopt(job_id)
-    store.client.hset(store.keys.job(job_id), MIRROR_FIELD, 1)
-    launch(job, via, store)
-    return job
+    return launch_stored_job(redis_url, jobs_prefix.removesuffix(_JOBS), job_id, via)

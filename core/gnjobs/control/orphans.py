@@ -17,7 +17,7 @@ from gnjobs.processes.table import ProcessView, Wanted, command_text, descendant
 from gnjobs.records import events, values
 from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
-from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
+from gnjobs.records.fields import JOB_FIELDS, OWN_STATUS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
 from gnjobs.records.keys import is_id
 from gnjobs.records.reading import Records
@@ -31,7 +31,7 @@ _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
 _LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
 _OVERDUE_SECONDS: Final = 60.0
-_WHOLE: Final = tuple(JOB_FIELDS)
+_WHOLE: Final = (*JOB_FIELDS, OWN_STATUS)
 
 
 class Orphan:

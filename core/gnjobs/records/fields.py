@@ -338,12 +338,17 @@ ROW_FIELDS: Final = _table(Listed)
 ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
 MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
-MIRROR_FIELD: Final = "mirror-output"  # in a record of another program's that a supervisor of ours runs
+# In a record of another program's that a supervisor of ours runs: the fields for what it prints, the words that the
+# other program understands (see `records.scripts`), and our own word for the status.
+MIRROR_FIELD: Final = "mirror-output"
+WORDS_FIELD: Final = "old-words"
+OWN_STATUS: Final = "own-status"
 
 # What lists read by HMGET of a job that has not ended.
 LIST_FIELDS: Final = (
     *(name for name, field in JOB_FIELDS.items() if field.stored.listed),
     *ALIASES,
+    OWN_STATUS,
 )
 
 
@@ -351,7 +356,11 @@ def _read(known: Mapping[str, Field], fields: Iterable[tuple[str, bytes | str | 
     read: dict[str, Any] = {}
     raw: dict[str, str] = {}
     unreadable: list[str] = []
+    own_status: bytes | str | None = None
     for name, value in fields:
+        if name == OWN_STATUS:
+            own_status = value
+            continue
         if value is None or name == TOKEN_FIELD or name.startswith(CHILD_FIELD):
             continue
         field = known.get(ALIASES.get(name, name))
@@ -367,6 +376,9 @@ def _read(known: Mapping[str, Field], fields: Iterable[tuple[str, bytes | str | 
             unreadable.append(name)
         else:
             read[field.attribute] = understood
+    if own_status is not None:
+        raw["status"] = read.get("status") or ""
+        read["status"] = values.text(own_status)
     return read | {"raw": raw, "unreadable": tuple(unreadable)}
 
 

@@ -16,6 +16,7 @@ from gnjobs.records.fields import (
     JOB_FIELDS,
     LIST_FIELDS,
     MIRROR_FIELD,
+    OWN_STATUS,
     TOKEN_FIELD,
     Child,
     Job,
@@ -24,7 +25,7 @@ from gnjobs.records.fields import (
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.records.keys import RESERVED_IDS, Keys
 from gnjobs.records.layouts import Layout
-from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
+from gnjobs.records.statuses import ERROR, FINAL_STATUSES, STATUSES
 from gnjobs.records.values import encode_text
 
 _SHELL: Final = ("/bin/sh", "-c")
@@ -39,7 +40,9 @@ def list_names(layout: Layout) -> tuple[str, ...]:
 
 def known_names(layout: Layout) -> tuple[str, ...]:
     """Every field of which something is known."""
-    return tuple(dict.fromkeys((*JOB_FIELDS, *ALIASES, TOKEN_FIELD, MIRROR_FIELD, *_described(layout))))
+    return tuple(
+        dict.fromkeys((*JOB_FIELDS, *ALIASES, TOKEN_FIELD, MIRROR_FIELD, OWN_STATUS, *_described(layout)))
+    )
 
 
 def _described(layout: Layout) -> Sequence[str]:
@@ -60,11 +63,14 @@ def read_record(layout: Layout, job_id: str, stored: Mapping[str, bytes]) -> Job
     `raw` has the word for the status where gnjobs has another.
     """
     fields = _plain_fields(stored) if layout.json else dict(stored)
-    word = values.text(fields.get(_STATUS))
-    status = _status(layout, word, fields)
+    word = values.text(fields.get(OWN_STATUS) or fields.get(_STATUS))
+    status = word if OWN_STATUS in fields else _status(layout, word, fields)
     for ours, theirs in layout.fields.items():
         if theirs in fields and (ours == theirs or ours not in fields):
             fields[ours] = _converted(layout, ours, fields[theirs])
+    error = fields.get(layout.output_field("stderr"))
+    if status == ERROR and error and "error" not in fields:
+        fields["error"] = error
     if layout.id_time and "created" not in fields and (began := _time_in_id(layout, job_id)):
         fields["created"] = began
     is_ours = "heartbeat" in fields or values.seconds(stored.get("created")) is not None

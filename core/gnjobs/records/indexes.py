@@ -9,7 +9,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type, readable
-from gnjobs.records.fields import Job
+from gnjobs.records.fields import OWN_STATUS, Job
 from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
@@ -232,10 +232,11 @@ def _count(client: redis.Redis, keys: Keys, user: str) -> dict[str, int]:
     pipe = client.pipeline(transaction=False)
     for entry in read_index(client, keys.user_jobs(user), None, MOST_COUNTED):
         pipe.exists(keys.job(entry.job_id))
-        pipe.hget(keys.job(entry.job_id), "status")
+        pipe.hmget(keys.job(entry.job_id), (OWN_STATUS, "status"))
     replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
     listed = zip(replies[::2], replies[1::2], strict=True)
-    return dict(Counter(values.text(status) or UNKNOWN for exists, status in listed if exists))
+    words = (next(filter(None, found or ()), None) for exists, found in listed if exists)
+    return dict(Counter(values.text(status) or UNKNOWN for status in words))
 
 
 _OLDEST: Final = 50

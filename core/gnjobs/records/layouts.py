@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gnjobs.records.statuses import ERROR, KILLED, PENDING, RUNNING, STATUSES, SUCCESS
+from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STATUSES, STOPPING, SUCCESS
 
 ID: Final = "<id>"
 PREFIX: Final = "<prefix>"
@@ -36,8 +36,9 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     without a zone are in `time_zone`; `id_time` is the form (of strptime) of the time with which ids begin. `outputs`
     names the fields that hold `stdout` and `stderr` where they have other names. `parts` says what the keys
     `<record>:<section>:<kind>:<name>` of each kind hold, `part_fields` which fields of a `state` mean what. `workers`
-    are the command lines of processes that run a job (see `processes.find`). `expires_after` is the expiry in seconds
-    that a record gets when it is made.
+    are the command lines of processes that run a job (see `processes.find`). `writes` says which fields to write for
+    each status of a job that gnjobs runs in the program's place, for those who go on reading them. `expires_after` is
+    the expiry in seconds that a record gets when it is made.
     """
 
     key: str = OWN_KEY
@@ -51,15 +52,16 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     parts: Mapping[str, PartKind] = {}
     part_fields: Mapping[str, str] = {}
     workers: tuple[str, ...] = ()
+    writes: Mapping[str, Mapping[str, str]] = {}
     expires_after: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could never be read; raises `ValueError`."""
         if not self.key.endswith(ID) or self.key.count(ID) > 1 or self.key == ID:
             raise ValueError(f"key must end with {ID}, behind something that no other key begins with")
-        strange = sorted(set(self.words.values()) - STATUSES)
+        strange = sorted({*self.words.values(), *self.writes} - STATUSES)
         if strange:
-            raise ValueError(f"words can mean {', '.join(sorted(STATUSES))}, not {strange[0]!r:.80}")
+            raise ValueError(f"a status is one of {', '.join(sorted(STATUSES))}, not {strange[0]!r:.80}")
 
     def namespace(self, prefix: str) -> str:
         """What the keys of all records begin with; the id follows."""
@@ -77,16 +79,33 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.words.get(known) or (known if known in STATUSES else WORDS.get(known, word))
 
 
+def _told(waiting: str, **ended: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
+    """What readers are told that know a word for waiting, `running`, and how a job ended."""
+    return {
+        PENDING: {"status": waiting},
+        **{status: {"status": RUNNING} for status in (RUNNING, STOPPING)},
+        SUCCESS: ended["success"],
+        **dict.fromkeys((ERROR, KILLED, LOST), ended["error"]),
+    }
+
+
+_PLAINLY: Final = {"success": {"status": SUCCESS}, "error": {"status": ERROR}}
 UPLOADER: Final = Layout(
     parts={"errors": "faults", "logs": "lines", "metadata": "state"},
     part_fields={"done": "checked", "total": "linecount", "faults": "total-errors"},
     workers=("scripts.worker * <prefix> <id>",),
+    writes=_told(PENDING, **_PLAINLY),
 )
 GN2: Final = Layout(
     fields={"created": "request_received_time", "exit-code": "return-code"},
     ending="completion-status",
     time_zone="utc",
     workers=("gn2.scripts.run_external * run-job <id>",),
+    writes=_told(
+        "queued",
+        success={"status": "completed", "completion-status": "success"},
+        error={"status": "completed", "completion-status": "error"},
+    ),
 )
 _JSON_JOBS: Final = Layout(
     key=f"{PREFIX}::{ID}",
@@ -102,6 +121,7 @@ COMMANDS: Final = Layout(
     id_time="%Y-%m-%d%H-%M%S",
     outputs={"stdout": "result"},
     workers=("sheepdog.worker ... > <command>", "scripts.worker * ... > <command>"),
+    writes=_told("queued", **_PLAINLY),
 )
 
 # By the prefix under which each program keeps its jobs; any other is read as gn-uploader's.

@@ -12,16 +12,18 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Final
 
+import msgspec
 import redis
 
-from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists
+from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists, LaunchError
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import Job, read_job
+from gnjobs.records.fields import JOB_FIELDS, MIRROR_FIELD, WORDS_FIELD, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
 from gnjobs.records.keys import DEFAULT_PREFIX, MONTH, WEEK, Keys, is_id
+from gnjobs.records.layouts import Stream
 from gnjobs.records.reading import output_keys
-from gnjobs.records.scripts import add_fields, create_record
+from gnjobs.records.scripts import add_fields, create_record, transition
 from gnjobs.records.statuses import PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import LONGEST, safe_text
@@ -89,14 +91,42 @@ def store_record(
     return read_job(job_id, {name.encode(): value for name, value in stored.items()})
 
 
-def add_created(client: redis.Redis, keys: Keys, job_id: str, now: float) -> None:
+def add_created(client: redis.Redis, keys: Keys, job_id: str, created: float) -> None:
     """Date a record that somebody else made, once, unless it is gone or no record at all."""
     try:
-        add_fields(client, keys.job(job_id), {"created": f"{now:.6f}"})
+        add_fields(client, keys.job(job_id), {"created": f"{created:.6f}"})
     except redis.ResponseError as error:
         if not is_wrong_type(error):
             raise
         raise InvalidName(f"the key of {job_id} holds something else than a job") from error
+
+
+def take_over(client: redis.Redis, keys: Keys, job: Job) -> None:
+    """Make a waiting record of another program's one that a supervisor can run, for those, too, who go on reading it.
+
+    It gets our names for what stands under others, and what says which words and fields its readers understand.
+    Raises `LaunchError` where it does not wait, or its readers could not read it any more.
+    """
+    layout, key = keys.layout, keys.job(job.id)
+    if layout.json:
+        raise LaunchError(
+            f"job {job.id} can't be run where it is: its readers take every field for JSON; create a job instead"
+        )
+    if job.status != PENDING:
+        raise LaunchError(
+            f"job {job.id} is {job.status or 'unknown'}: only one that waits to be started can be launched"
+        )
+    ours = {name: getattr(job, JOB_FIELDS[name].attribute) for name in layout.fields}
+    fields = {name: encode_text(text) for name, text in ours.items() if isinstance(text, str)}
+    outputs: tuple[Stream, ...] = ("stdout", "stderr")
+    fields[MIRROR_FIELD] = " ".join(map(layout.output_field, outputs)).encode()
+    if layout.writes:
+        fields[WORDS_FIELD] = msgspec.json.encode(layout.writes)
+    add_fields(client, key, fields)
+    word = job.raw.get("status", PENDING)
+    outcome, status = transition(client, key, {word, PENDING}, PENDING, uuid.uuid4().hex)
+    if outcome != "done":
+        raise LaunchError(f"job {job.id} is {status or 'gone'} by now: it was not launched")
 
 
 def index(client: redis.Redis, keys: Keys, job: Job) -> None:

@@ -17,15 +17,23 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return true
 """
 
-# The token of the last transition makes a retry after a lost reply a success instead of a refusal.
+# The token of the last transition makes a retry after a lost reply a success instead of a refusal. A record whose
+# `status` is read by another program says by `old-words` which fields to write for which status, and has ours beside.
 _TRANSITION = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
-local status = redis.call('HGET', KEYS[1], 'status') or ''
+local status = redis.call('HGET', KEYS[1], 'own-status') or redis.call('HGET', KEYS[1], 'status') or ''
 if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'stood', status} end
 local allowed = false
 for word in string.gmatch(ARGV[1], '[^,]+') do allowed = allowed or word == status end
 if not allowed then return {'refused', status} end
-redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
+local words = redis.call('HGET', KEYS[1], 'old-words')
+local is_read, told = pcall(cjson.decode, words or 'null')
+if words and is_read and type(told) == 'table' then
+  redis.call('HSET', KEYS[1], 'own-status', ARGV[2], 'transition-token', ARGV[3])
+  for name, value in pairs(told[ARGV[2]] or {}) do redis.call('HSET', KEYS[1], name, value) end
+else
+  redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
+end
 for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return {'done', ARGV[2]}
 """

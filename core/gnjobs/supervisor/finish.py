@@ -1,12 +1,15 @@
 """Finishes a job: waits for its whole output, ends its children, writes the final status, and lets its keys expire."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gnjobs.outputs.lines import Line, entry_number
+from gnjobs.outputs.lines import Hole, entry_number
 from gnjobs.outputs.reader import OutputReader
+from gnjobs.outputs.window import LONGEST_LINE
 from gnjobs.outputs.writer import OutputWriter
+from gnjobs.records import values
 from gnjobs.records.ends import JobEnd, end_job
 from gnjobs.records.fields import MIRROR_FIELD
 from gnjobs.records.scripts import Value, set_fields
@@ -18,21 +21,53 @@ from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import encode_summary
 from gnjobs.supervisor.wakeups import Exit
 
-_LINES = 10_000
-_LARGEST = 1_000_000
-_FIELDS = {"out": "stdout", "err": "stderr"}
+MIRROR_BYTES = 32 * 1024 * 1024
+_STREAMS = ("out", "err")
+_LONGEST_WHOLE = LONGEST_LINE - 4  # a longer line is cut between characters, of at most four bytes
+
+
+class _Kept:
+    """The last lines of one stream, as many as fit."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque()
+        self._size = 0
+        self.cut = 0
+
+    def add(self, text: str) -> None:
+        """Take a line; one that is as long as a line can be is a piece of a longer one."""
+        line = encode_text(text)
+        self._lines.append(line if len(line) > _LONGEST_WHOLE else line + b"\n")
+        self._size += len(self._lines[-1])
+        while self._size > MIRROR_BYTES:
+            self._size -= len(self._lines.popleft())
+            self.cut += 1
+
+    def text(self) -> bytes:
+        """All of it; where lines were left out, the first one says so."""
+        lines = b"".join(self._lines)
+        return b"[%d lines before this are left out]\n%s" % (self.cut, lines) if self.cut else lines
 
 
 def mirror_output(link: RecordLink) -> None:
-    """Write the last lines, 1 MB of each at most, if the record asks for it; raises redis-py's errors."""
-    if MIRROR_FIELD.encode() not in link.found:
+    """Write what was printed, each stream by itself, where the record asks for it; raises redis-py's errors."""
+    asked = link.found.get(MIRROR_FIELD.encode())
+    if asked is None:
         return
-    lines = OutputReader(link.client, link.keys.output(link.job_id)).tail(_LINES)
-    fields = {}
-    for kind, field in _FIELDS.items():
-        text = "\n".join(line.text for line in lines if isinstance(line, Line) and line.kind == kind)
-        fields[field] = encode_text(text + "\n" if text else "")[-_LARGEST:]
-    set_fields(link.client, link.key, fields)
+    names = (values.text(asked) or "").split()
+    kept = {kind: _Kept() for kind in _STREAMS}
+    for line in OutputReader(link.client, link.keys.output(link.job_id)).iterate():
+        if isinstance(line, Hole):
+            for each in kept.values():
+                each.cut += line.last - line.first + 1
+        elif line.kind in kept:
+            kept[line.kind].add(line.text)
+    fields = names if len(names) == len(_STREAMS) else ("stdout", "stderr")
+    set_fields(
+        link.client,
+        link.key,
+        {name: kept[kind].text() for kind, name in zip(_STREAMS, fields, strict=True)},
+    )
 
 
 _WORDS = {SUCCESS: "done", ERROR: "failed"}

@@ -44,9 +44,9 @@ class LineFeed(ABC):
             self._rest = tail
         else:
             self._rest += chunk
-        if len(self._rest) >= self.longest:
-            self._store([self._rest])
-            self._rest = b""
+        while len(self._rest) >= self.longest:
+            self._store([self._rest[: self.longest]])
+            self._rest = self._rest[self.longest :]
 
     def end(self) -> None:
         """Take the end of the pipe: what stands on the last line is a line."""

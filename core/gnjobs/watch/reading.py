@@ -15,6 +15,7 @@ from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import (
     ALIASES,
     JOB_FIELDS,
+    OWN_STATUS,
     ROW_FIELDS,
     Job,
     Reader,
@@ -130,7 +131,7 @@ _LONGEST_REMEMBERED: Final = 80
 # What is read of every job first, then what the row of one that has ended may need besides.
 BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary")
 FURTHER_FIELDS: Final = (
-    *ALIASES, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
+    *ALIASES, OWN_STATUS, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
 )  # fmt: skip
 _STATUS: Final = BRIEF_FIELDS.index("status")
 _always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ALIASES.values()))
@@ -167,6 +168,9 @@ class _Columns:
             if alias in self._stored:
                 pairs = zip(self[name], self[alias], strict=True)
                 self._stored[name] = [other if own is None else own for own, other in pairs]
+        if OWN_STATUS in self._stored:
+            pairs = zip(self[OWN_STATUS], self["status"], strict=True)
+            self._stored["status"] = [other if own is None else own for own, other in pairs]
 
     def __contains__(self, name: str) -> bool:
         return name in self._stored
