@@ -94,7 +94,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
     table = _table("State", "Label", "User", "%", "Run", "Started", "Id")
     for job, health in jobs:
         table.add_row(
-            _state_text(display_state(job, health)),
+            _state_text(display_state(job, health)).append(" ?" if job.is_uncounted else ""),
             _one_line(job.name),
             _text(job.user),
             _text(_percent(percent_done(job))),
@@ -169,7 +169,7 @@ def _draw_facts(job: "Job", now: float) -> None:
     for name, value in (facts | extra).items():
         if value not in (None, ""):
             for index, part in enumerate(str(value).rstrip("\n").split("\n")):
-                lead = _text(name if index == 0 else "").plain[:14]
+                lead = _text(name if index == 0 else "").plain
                 _console.print(Text.assemble((f"{lead:<14} ", "dim"), _text(part)), soft_wrap=True)
 
 

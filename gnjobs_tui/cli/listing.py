@@ -84,7 +84,8 @@ def _print(found: "Iterable[Found]", *, as_json: bool, as_tsv: bool) -> None:
         elif as_tsv:
             print_fields(*(_cell(value) for value in job_object(job, health).values()))
         else:
-            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, job.faults)
+            faults = "?" if job.is_uncounted else job.faults
+            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, faults)
 
 
 def _cell(value: object) -> object:

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
+from gnjobs.records.fields import LIST_FIELDS, OWN_STATUS, Job, read_job_list
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
 from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, default_order, row_of
@@ -40,11 +40,15 @@ def read_whole(job_id: str, fields: dict[str, bytes]) -> JobRow:
     return row_of(job, prefix="gn-uploader")
 
 
+ENDS = st.sampled_from([{"status": status.encode()} for status in sorted(FINAL_STATUSES)])
 RECORDS = st.builds(
-    lambda status, fields: fields | {"status": status.encode()},
-    st.sampled_from(sorted(FINAL_STATUSES)),
+    lambda end, own, fields: fields | end | own,
+    ENDS,
+    st.one_of(st.just({}), ENDS.map(lambda end: {OWN_STATUS: end["status"]})),
     st.dictionaries(
-        st.sampled_from([name for name in ALL_FIELDS if name != "status"]), VALUES.filter(bool), max_size=25
+        st.sampled_from([name for name in ALL_FIELDS if name not in {"status", OWN_STATUS}]),
+        VALUES.filter(bool),
+        max_size=25,
     ),
 )
 

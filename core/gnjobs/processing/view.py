@@ -19,7 +19,7 @@ from gnjobs.processing.registry import start_processing
 from gnjobs.processing.report import Report
 from gnjobs.processing.running import Portion, RunningProcessor
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.foreign import PartFinder
+from gnjobs.records.foreign import PartFinder, counted
 from gnjobs.records.indexes import usual_run
 from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING, RUNNING
@@ -98,7 +98,8 @@ class JobView:
     def glance(self, look: Look | None = None) -> JobStatus:
         """Read the job as it is now, with the report that was made last: quick however much was printed."""
         job = self.store.get(self.job_id)
-        children = self.store.all_children(self.job_id, self._parts)
+        children = self.store.all_children(self.job_id, self._parts, job)
+        job = counted(job, children)
         return JobStatus(job, children, self._assess(job, children, look), self._report)
 
     def _assess(self, job: Job, children: list[Child], look: Look | None) -> Health:

@@ -161,8 +161,9 @@ class Listed(msgspec.Struct, frozen=True):
 class Job(Listed, frozen=True, kw_only=True):
     """One job's record; None where nothing readable is stored.
 
-    `estimated_start` and `is_foreign` are stored nowhere: see `records.foreign`. `raw` holds the fields that are none
-    of ours and those that can't be read, which `unreadable` names.
+    `estimated_start`, `is_foreign` and `is_uncounted` (there may be faults that nobody has counted) are stored nowhere:
+    see `records.foreign`. `raw` holds the fields that are none of ours and those that can't be read, which `unreadable`
+    names.
     """
 
     id: str
@@ -243,6 +244,7 @@ class Job(Listed, frozen=True, kw_only=True):
     ] = None
     estimated_start: float | None = None
     is_foreign: bool = False
+    is_uncounted: bool = False
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
 
@@ -349,6 +351,7 @@ LIST_FIELDS: Final = (
     *(name for name, field in JOB_FIELDS.items() if field.stored.listed),
     *ALIASES,
     OWN_STATUS,
+    MIRROR_FIELD,
 )
 
 

@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -25,7 +25,7 @@ from gnjobs.records.fields import (
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.records.keys import RESERVED_IDS, Keys
 from gnjobs.records.layouts import Layout
-from gnjobs.records.statuses import ERROR, FINAL_STATUSES, STATUSES
+from gnjobs.records.statuses import ERROR, FINAL_STATUSES, PENDING, STATUSES
 from gnjobs.records.values import encode_text
 
 _SHELL: Final = ("/bin/sh", "-c")
@@ -76,7 +76,8 @@ def read_record(layout: Layout, job_id: str, stored: Mapping[str, bytes]) -> Job
     is_ours = "heartbeat" in fields or values.seconds(stored.get("created")) is not None
     job = read_job(job_id, fields)
     if not is_ours or MIRROR_FIELD in fields:
-        job = msgspec.structs.replace(job, is_foreign=True)
+        is_uncounted = job.faults is None and status != PENDING and "faults" in layout.parts.values()
+        job = msgspec.structs.replace(job, is_foreign=True, is_uncounted=is_uncounted)
     if status != word:
         job = msgspec.structs.replace(job, status=status, raw={**job.raw, _STATUS: word or ""})
     return job
@@ -254,6 +255,22 @@ def read_parts(
                 output_key=part_key(keys, job.id, part),
                 label=f"{part.section}: {part.name} (log)",
             )
+
+
+def counted(job: Job, children: Iterable[Child]) -> Job:
+    """The job with the faults that its children are known to have, where nobody has counted them."""
+    known = [child.faults for child in children if child.faults is not None]
+    if not job.is_uncounted or not known:
+        return job
+    return msgspec.structs.replace(job, faults=sum(known), is_uncounted=False)
+
+
+def count_left(client: redis.Redis, keys: Keys, job: Job) -> int | None:
+    """How many faults another program's processes left below a job; None where the server does not let us look."""
+    try:
+        return sum(child.faults or 0 for child in read_parts(client, keys, job))
+    except redis.ResponseError:
+        return None
 
 
 def _child(

@@ -232,13 +232,15 @@ class Records:
         """Read a job's children in chunks, as they were recorded; one whose hash is gone has no status."""
         return fetch_children(self.client, self.keys, job_id)
 
-    def all_children(self, job_id: str, finder: PartFinder | None = None) -> list[Child]:
+    def all_children(
+        self, job_id: str, finder: PartFinder | None = None, job: Job | None = None
+    ) -> list[Child]:
         """Read all children of a job; of one that another program wrote, also what its processes left below its key.
 
-        A `finder` that is passed again searches the server less often.
+        A `finder` that is passed again searches the server less often, and a `job` was read just now.
         """
         children = sorted(self.children(job_id), key=lambda child: child.id)
-        job = self.get(job_id)
+        job = job or self.get(job_id)
         return children + list(read_parts(self.client, self.keys, job, finder) if job.is_foreign else ())
 
     def child(self, job_id: str, child_id: str) -> Child:

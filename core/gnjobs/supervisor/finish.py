@@ -12,6 +12,7 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
 from gnjobs.records.ends import JobEnd, end_job
 from gnjobs.records.fields import MIRROR_FIELD
+from gnjobs.records.foreign import count_left
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
@@ -109,9 +110,8 @@ class Finishing:
         settle_children(self._link, self._watch, self._outcome, self._exits)
         mirror_output(self._link)
         status, fields = self._final()
-        end = JobEnd(
-            status, fields, self._event_text(status, _as_text(fields.get("error", ""))), *self._asker()
-        )
+        error, faults = _as_text(fields.get("error", "")), fields.get("faults", 0)
+        end = JobEnd(status, fields, self._event_text(status, error, int(faults)), *self._asker())
         outcome, _ = end_job(
             self._link.records,
             self._link.job,
@@ -147,7 +147,7 @@ class Finishing:
             "finished": self._finished,
             "heartbeat": self._finished,
             "lines": self._output.lines,
-            "faults": self._own_faults + self._watch.faults,
+            **({} if (faults := self._faults()) is None else {"faults": faults}),
             "processes": len(self._outcome.survivors),
             "cpu": 0,
             "rss": 0,
@@ -159,13 +159,20 @@ class Finishing:
             fields["children-summary"] = encode_summary(self._watch)
         return status, fields
 
+    def _faults(self) -> int | None:
+        """How many faults are known, those included that the job's code stored as another program's; None: unknown."""
+        known = self._own_faults + self._watch.faults
+        if not self._link.has_old_readers:
+            return known
+        left = count_left(self._link.client, self._link.keys, self._link.job)
+        return None if left is None else known + left
+
     def _asker(self) -> tuple[str | None, str | None]:
         stop = self._outcome.stop
         return (stop.by, stop.reason) if stop else (None, None)
 
-    def _event_text(self, status: str, error: str) -> str:
+    def _event_text(self, status: str, error: str, faults: int) -> str:
         """Say for the log of events how it ended, and of a kill how long it took."""
-        faults = self._own_faults + self._watch.faults
         words = _WORDS.get(status, status)
         if faults:
             words += f", {faults} fault{'' if faults == 1 else 's'} in its data"

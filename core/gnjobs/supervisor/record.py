@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from gnjobs.records import values
 from gnjobs.records.connection import CountedConnection
-from gnjobs.records.fields import Job, read_job
+from gnjobs.records.fields import MIRROR_FIELD, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
 from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys
 from gnjobs.records.lasting import Statement, Step, say
@@ -59,6 +59,11 @@ class RecordLink:
     def said(self) -> dict[str, Value]:
         """The fields that were written, with their values."""
         return self.statement.fields
+
+    @property
+    def has_old_readers(self) -> bool:
+        """Whether another program stored the job, and its readers and its job's code go on as they did."""
+        return MIRROR_FIELD.encode() in self.found
 
     @property
     def job(self) -> Job:

@@ -130,7 +130,8 @@ class Reporter(threading.Thread):
         fields = said.fields | {"lines": self._printed.lines}
         while self._says:
             fields |= self._says.popleft()
-        fields["faults"] = self._count_faults() + self._watch.faults
+        if not self._link.has_old_readers:  # there may be others, which are counted at the end
+            fields["faults"] = self._count_faults() + self._watch.faults
         return fields
 
     def _take(self, replies: list[Any], asked: float, reads: int) -> None:

@@ -150,7 +150,7 @@ MEASURES: Final[dict[str, Measure]] = {
         for field in ROW_FIELDS.values()
         if field.kind.read in _COUNTS
     },
-    "faults": Measure(lambda row, _: row.faults or 0, plain_number),
+    "faults": Measure(lambda row, _: None if row.is_uncounted else row.faults or 0, plain_number),
     "cpu": Measure(lambda row, _: row.cpu, plain_number),
 }
 JOBS: Final = Vocabulary(lambda row: (row.label, row.id, row.user, row.type, row.says), WORD_FIELDS, MEASURES)

@@ -288,12 +288,6 @@ class Source:
         self._names = list_names(keys.layout)
         self._whole = RecordPipeline(client, keys, self._names)
 
-    @property
-    def _whole_without_time(self) -> bool:
-        """Whether more is known of a job that has no time among gnjobs' fields: from its expiry, or other fields."""
-        layout = self.keys.layout
-        return bool(layout.expires_after or layout.fields or layout.json or layout.id_time)
-
     def key(self, job_id: str) -> str:
         """Name the row of a job in the catalogue."""
         return self._rows.key(job_id)
@@ -342,9 +336,8 @@ class Source:
                     ended[job_id] = reply
             rows += self._rows.read(list(ended), list(ended.values()))
         rows += self._further_rows(further)
-        if self._whole_without_time:
-            whole += [row.id for row in rows if not row.created and row.started is None]
-            rows = [row for row in rows if row.created or row.started is not None]
+        whole += [row.id for row in rows if _says_too_little(row)]
+        rows = [row for row in rows if not _says_too_little(row)]
         found = Found(rows, [])
         if self.users is not None:
             found = Found([], [])
@@ -374,6 +367,13 @@ class Source:
             found.rows.append(row)
         else:
             found.gone.append(key)
+
+
+def _says_too_little(row: JobRow) -> bool:
+    """Whether a job may say more in other fields, or by its expiry: it has no time, or no faults, or has not ended."""
+    if row.status not in FINAL_STATUSES or (row.faults is None and row.status == SUCCESS):
+        return True
+    return not row.created and row.started is None
 
 
 def make_sources(

@@ -19,6 +19,7 @@ from gnjobs.records.statuses import ERROR, KILLED, LOST, STOPPING, SUCCESS
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
+UNCOUNTED: Final = "faults not counted"
 
 
 class JobRow(Listed, frozen=True, gc=False):
@@ -47,6 +48,11 @@ class JobRow(Listed, frozen=True, gc=False):
     def is_final(self) -> bool:
         """Whether the job has ended for good."""
         return self.job is None
+
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether there may be faults that nobody has counted, which is the first that is said of it."""
+        return self.faults is None and self.says is not None and self.says.startswith(UNCOUNTED)
 
     @property
     def cpu(self) -> float | None:
@@ -135,6 +141,11 @@ def rank_of(state: State) -> int:
 def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
     """Make a row of a record that was read and, while it is unfinished, judged."""
     state = state_of(job.status, verdict, job.faults)
+    says = last_word(
+        job.status, job.message, job.error, job.stop_by, job.stop_reason, job.signal, job.exit_code
+    )
+    if job.is_uncounted:
+        says = ", ".join(filter(None, (UNCOUNTED, says)))
     kept = {field.attribute: _shared(getattr(job, field.attribute)) for field in ROW_FIELDS.values()}
     return JobRow(
         **kept | {"started": job.began},
@@ -145,9 +156,7 @@ def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str =
         label=job.name[:LONGEST_TEXT],
         state=state.word,
         children_done=ended_children(job.children_summary),
-        says=last_word(
-            job.status, job.message, job.error, job.stop_by, job.stop_reason, job.signal, job.exit_code
-        ),
+        says=says,
         job=None if job.is_final else job,
     )
 
