@@ -4,7 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.records.fields import LIST_FIELDS, OWN_STATUS, Job, read_job_list
+from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
+from gnjobs.records.keys import OWN_STATUS
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
 from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, default_order, row_of

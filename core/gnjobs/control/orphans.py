@@ -17,9 +17,9 @@ from gnjobs.processes.table import ProcessView, Wanted, command_text, descendant
 from gnjobs.records import events, values
 from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
-from gnjobs.records.fields import JOB_FIELDS, OWN_STATUS, Job, read_job_list
+from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
-from gnjobs.records.keys import is_id
+from gnjobs.records.keys import OWN_STATUS, is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES

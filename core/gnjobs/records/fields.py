@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, NamedTuple
 import msgspec
 
 from gnjobs.records import values
-from gnjobs.records.keys import CHILD_FIELD
+from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING, SUCCESS
 from gnjobs.text import mask_secrets
 
@@ -340,11 +340,6 @@ ROW_FIELDS: Final = _table(Listed)
 ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
 MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
-# In a record of another program's that a supervisor of ours runs: the fields for what it prints, the words that the
-# other program understands (see `records.scripts`), and our own word for the status.
-MIRROR_FIELD: Final = "mirror-output"
-WORDS_FIELD: Final = "old-words"
-OWN_STATUS: Final = "own-status"
 
 # What lists read by HMGET of a job that has not ended.
 LIST_FIELDS: Final = (

@@ -11,19 +11,9 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import readable
-from gnjobs.records.fields import (
-    ALIASES,
-    JOB_FIELDS,
-    LIST_FIELDS,
-    MIRROR_FIELD,
-    OWN_STATUS,
-    TOKEN_FIELD,
-    Child,
-    Job,
-    read_job,
-)
+from gnjobs.records.fields import ALIASES, JOB_FIELDS, LIST_FIELDS, TOKEN_FIELD, Child, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
-from gnjobs.records.keys import RESERVED_IDS, Keys
+from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, RESERVED_IDS, Keys
 from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import ERROR, FINAL_STATUSES, PENDING, STATUSES
 from gnjobs.records.values import encode_text

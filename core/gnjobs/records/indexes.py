@@ -9,8 +9,8 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type, readable
-from gnjobs.records.fields import OWN_STATUS, Job
-from gnjobs.records.keys import MONTH, Keys, is_id
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
 Cursor = tuple[float, str]

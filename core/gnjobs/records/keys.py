@@ -12,6 +12,11 @@ DEFAULT_PREFIX = "gn-uploader"
 DRY_RUN_PREFIX = "gnjobs-dry-run"  # of keys that no server has: see `runtime.dry_run`
 RESERVED_IDS = frozenset({"output", "control", "answers", "children", "processes"})
 CHILD_FIELD = "child:"
+# In a record of another program's that a supervisor of ours runs: the fields for what it prints, the words that the
+# other program understands (see `records.scripts`), and our own word for the status.
+MIRROR_FIELD = "mirror-output"
+WORDS_FIELD = "old-words"
+OWN_STATUS = "own-status"
 # How long keys live (seconds): those of a job that may run, and those of one that has ended.
 MONTH = 30 * 86400
 WEEK = 7 * 86400

@@ -18,9 +18,9 @@ import redis
 from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists, LaunchError
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import JOB_FIELDS, MIRROR_FIELD, WORDS_FIELD, Job, read_job
+from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
-from gnjobs.records.keys import DEFAULT_PREFIX, MONTH, WEEK, Keys, is_id
+from gnjobs.records.keys import DEFAULT_PREFIX, MIRROR_FIELD, MONTH, WEEK, WORDS_FIELD, Keys, is_id
 from gnjobs.records.layouts import Stream
 from gnjobs.records.reading import output_keys
 from gnjobs.records.scripts import add_fields, create_record, transition

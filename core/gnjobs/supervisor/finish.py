@@ -11,7 +11,6 @@ from gnjobs.outputs.window import LONGEST_LINE
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
 from gnjobs.records.ends import JobEnd, end_job
-from gnjobs.records.fields import MIRROR_FIELD
 from gnjobs.records.foreign import count_left
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, SUCCESS

@@ -8,9 +8,9 @@ from redis.exceptions import ResponseError
 
 from gnjobs.records import values
 from gnjobs.records.connection import CountedConnection
-from gnjobs.records.fields import MIRROR_FIELD, Job, read_job
+from gnjobs.records.fields import Job, read_job
 from gnjobs.records.indexes import add_to_indexes
-from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys
+from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
 from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, kept_for
 from gnjobs.records.reading import Records
