@@ -342,12 +342,8 @@ MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
 
 # What lists read by HMGET of a job that has not ended.
-LIST_FIELDS: Final = (
-    *(name for name, field in JOB_FIELDS.items() if field.stored.listed),
-    *ALIASES,
-    OWN_STATUS,
-    MIRROR_FIELD,
-)
+_LISTED = (name for name, field in JOB_FIELDS.items() if field.stored.listed)
+LIST_FIELDS: Final = (*_LISTED, *ALIASES, OWN_STATUS, MIRROR_FIELD)
 
 
 def _read(known: Mapping[str, Field], fields: Iterable[tuple[str, bytes | str | None]]) -> dict[str, Any]:

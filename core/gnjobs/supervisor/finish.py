@@ -12,6 +12,7 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
 from gnjobs.records.ends import JobEnd, end_job
 from gnjobs.records.foreign import count_left
+from gnjobs.records.keys import MIRROR_FIELD
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
