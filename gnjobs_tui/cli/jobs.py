@@ -15,7 +15,9 @@ from gnjobs_tui.cli.session import Duration, Session, complain, say, with_sessio
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
+    from gnjobs.supervisor.launch import Via
 
+_VIAS = ("detach", "systemd", "agent", "slurm")
 
 _READ_WITHIN = 10.0
 
@@ -41,6 +43,21 @@ _READ_WITHIN = 10.0
     help="How long it may be silent and idle before it counts as stuck.  [default: 15m]",
 )
 @click.option("--detach", is_flag=True, help="Return at once instead of waiting for its end.")
+@click.option(
+    "--via",
+    type=click.Choice(_VIAS),
+    default="detach",
+    show_default=True,
+    help="Who starts it: this host, systemd, the agent of a host, or a Slurm cluster.",
+)
+@click.option("--host", metavar="H", help="Have the agent of this host start it.")
+@click.option(
+    "--sbatch",
+    "options",
+    multiple=True,
+    metavar="OPTION",
+    help="With --via slurm: such as --sbatch=--mem=16G.",
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @with_session
 def run(
@@ -52,15 +69,23 @@ def run(
     keep: float | None,
     stuck_after: float | None,
     detach: bool,
+    via: "Via",
+    host: str | None,
+    options: tuple[str, ...],
     command: tuple[str, ...],
 ) -> int:
     """Create a job of COMMAND (after --) and run it; its id is printed first.
 
     Waits for the end and exits as the command did, unless --detach is given. Where the job ends as an error though
-    its command exits with 0, as when a child of it fails, it says why and exits 1.
+    its command exits with 0, as when a child of it fails, it says why and exits 1. Ctrl-C kills the job.
     """
     from gnjobs.supervisor.launch import launch, run_and_wait
 
+    if host is not None and via not in ("detach", "agent"):
+        raise click.UsageError("--host goes with --via agent")
+    if options and via != "slurm":
+        raise click.UsageError("--sbatch goes with --via slurm")
+    via = "agent" if host is not None else via
     session.actor.check("run")
     job = session.store.create(
         list(command),
@@ -73,11 +98,25 @@ def run(
         cwd=_working_directory(),
     )
     click.echo(job.id)
-    if detach:
-        launch(job, store=session.store)
-        return 0
-    code = run_and_wait(job, session.store)
-    return code or _after_success(session.store, job.id)
+    if via == "detach" and not detach:
+        code = run_and_wait(job, session.store)
+        return code or _after_success(session.store, job.id)
+    launch(job, via, session.store, options=options, host=host)
+    return DONE if detach else _wait_elsewhere(session, job.id)
+
+
+def _wait_elsewhere(session: Session, job_id: str) -> int:
+    """Print what a job prints that runs somewhere else, until it ends; returns its exit code as a shell says it."""
+    from gnjobs_tui.cli.kill import HowToKill, kill_one
+    from gnjobs_tui.cli.logs import follow_to_end
+
+    try:
+        follow_to_end(session.store, job_id)
+    except KeyboardInterrupt:
+        kill_one(session.store, job_id, HowToKill(session.actor, None, "ctrl-c"))
+    job = session.store.get(job_id)
+    code = 128 + job.signal if job.signal is not None else job.exit_code or DONE
+    return code or _after_success(session.store, job_id)
 
 
 def _after_success(store: "JobStore", job_id: str) -> int:

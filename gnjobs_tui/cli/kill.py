@@ -33,15 +33,15 @@ class Grace(click.FloatRange):
         return found
 
 
-class _Kill(NamedTuple):
+class HowToKill(NamedTuple):
     """How to kill each of the jobs."""
 
     actor: "Actor"
     child: str | None
     reason: str
-    grace: float
-    force: bool
-    is_awaited: bool
+    grace: float = DEFAULT_GRACE
+    force: bool = False
+    is_awaited: bool = True
 
     def steps(self, store: "JobStore", job_id: str) -> "Iterator[KillStep]":
         """Kill one; the steps up to the last that is waited for."""
@@ -95,13 +95,14 @@ def kill(
     if child:
         store, job_id = targets[0]
         child = find_child(store, job_id, child)
-    how = _Kill(session.actor, child, reason, grace, force, not no_wait)
+    how = HowToKill(session.actor, child, reason, grace, force, not no_wait)
     if query is not None:
         return _kill_many(targets, how)
-    return try_each(targets, lambda store, job_id: _kill_one(store, job_id, how))
+    return try_each(targets, lambda store, job_id: kill_one(store, job_id, how))
 
 
-def _kill_one(store: "JobStore", job_id: str, how: _Kill) -> int:
+def kill_one(store: "JobStore", job_id: str, how: HowToKill) -> int:
+    """Kill one job or child, and print each step; returns an exit code."""
     from datetime import datetime
 
     code = FAILED
@@ -111,7 +112,7 @@ def _kill_one(store: "JobStore", job_id: str, how: _Kill) -> int:
     return code
 
 
-def _kill_many(targets: Sequence[Target], how: _Kill) -> int:
+def _kill_many(targets: Sequence[Target], how: HowToKill) -> int:
     """Kill many side by side; prints what became of each, and returns the worst exit code."""
 
     def kill_it(target: Target) -> tuple[str, str, int]:

@@ -65,6 +65,16 @@ def logs(
     return 0
 
 
+def follow_to_end(store: "JobStore", job_id: str) -> None:
+    """Print what a job prints until it has ended; say once on standard error why it waits."""
+    from gnjobs.health.assess import queue_words
+
+    job = store.get(job_id)
+    if job.is_in_slurm:
+        complain(queue_words(job, store.now()))
+    _print_lines(_followed(store, job_id, store.output(job_id), 0), _drawn if on_terminal() else _stored, 0)
+
+
 def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":
     while True:
         ended = store.get(job_id).is_final

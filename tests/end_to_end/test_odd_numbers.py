@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from gnjobs.records import values
-from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, children_summary
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS
 from gnjobs.records.keys import Keys
+from gnjobs.records.summaries import children_summary
 from tests.support.command import environment, invoke
 from tests.support.hostile import NUMBERS
 from tests.support.servers import Server

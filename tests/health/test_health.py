@@ -6,7 +6,8 @@ from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.states import child_state, display_state
 from gnjobs.health.verdict import Health, Limits
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs.text import age_text, duration_words, parse_duration, silence_text
 
 NOW = 1_700_000_000.0
@@ -125,3 +126,31 @@ def test_lengths_of_time_are_said_coarsely() -> None:
     assert [age_text(s) for s in (5, 2460, 7800, 273600)] == ["5s", "41m", "2h 10m", "3d 4h"]
     assert silence_text(59) == ""
     assert duration_words(1400) == "23 min"
+
+
+def test_a_job_in_slurms_queue_is_not_stuck_and_says_why_it_waits() -> None:
+    job = Job(
+        id="a", status="pending", created=0.0, slurm_job="17", queue_reason="Resources", queue_read=1000.0
+    )
+    health = assess(job, now=1060.0)
+    assert (health.verdict, health.evidence) == ("ok", ("waits in Slurm's queue as job 17: Resources",))
+
+
+def test_a_queue_that_nobody_reads_is_said_to_be_read_by_nobody() -> None:
+    job = Job(
+        id="a",
+        status="pending",
+        created=0.0,
+        slurm_job="17",
+        queue_reason="Resources",
+        queue_read=1000.0,
+        launch_host="login1",
+    )
+    (said,) = assess(job, now=2000.0).evidence
+    assert said.startswith("waits in Slurm's queue as job 17: Resources, as of ")
+    assert said.endswith(": no agent on login1 reads it")
+
+
+def test_an_end_by_slurm_is_told_as_one() -> None:
+    job = Job(id="a", status="killed", stop_by="Slurm", stop_reason="time limit 8 h")
+    assert assess(job, now=0.0).evidence == ("ended by Slurm: time limit 8 h",)

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gnjobs.health.assess import assess
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.summaries import ChildrenSummary, SilentChild
 
 NOW = 1_700_000_000.0
 ORDER = ("ok", "quiet", "stuck", "dead")

@@ -9,7 +9,8 @@ from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.silence import child_silence, judge_child, process_words
 from gnjobs.health.verdict import Health, Limits, worst_of
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, ChildrenSummary, Job, SilentChild, TellingProcess
+from gnjobs.records.fields import Child, Job
+from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 
 NOW = 1_700_000_000.0
 MINUTE = 60.0

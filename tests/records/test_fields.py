@@ -6,16 +6,9 @@ from hypothesis import strategies as st
 
 from gnjobs.processes.seen import read_snapshot
 from gnjobs.records import values
-from gnjobs.records.fields import (
-    CHILD_FIELDS,
-    JOB_FIELDS,
-    LIST_FIELDS,
-    children_summary,
-    read_child,
-    read_job,
-    read_job_list,
-)
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, LIST_FIELDS, read_child, read_job, read_job_list
 from gnjobs.records.requests import KillStep
+from gnjobs.records.summaries import children_summary
 from tests.support.hostile import NUMBERS, TEXTS
 
 NAMES = st.sampled_from(

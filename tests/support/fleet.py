@@ -9,7 +9,8 @@ from typing import Any
 
 from gnjobs.health.verdict import Health
 from gnjobs.processes.seen import Presence
-from gnjobs.records.fields import ChildrenSummary, Job, SilentChild
+from gnjobs.records.fields import Job
+from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs.supervisor.measure import Clocks, LastSign
 from gnjobs.watch.catalogue import Catalogue
 from gnjobs.watch.judge import Judge

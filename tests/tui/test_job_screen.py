@@ -11,8 +11,8 @@ from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
 from gnjobs.processing.registry import register
-from gnjobs.records.fields import ChildrenSummary, SilentChild
 from gnjobs.records.keys import CHILD_FIELD
+from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.screens.job_parts import _ORDER

@@ -20,6 +20,7 @@ import redis
 
 from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
 from gnjobs.control.orphans import Rounds
+from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
@@ -175,6 +176,7 @@ class Agent:
         )
         self._pool = RequestPool(self._steps, self._listener.answer)
         self._rounds = Rounds(store, self._finish_kill)
+        self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
 
@@ -256,6 +258,7 @@ class Agent:
         self._store.client.zadd(self._store.keys.hosts, {self._host: now})
         self._rounds.go(now)
         self._listener.streams = self._streams()
+        self._slurm.go(self._rounds.in_slurm, now)
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
+from gnjobs.control.slurm import cancel_and_wait, leave_queue
 from gnjobs.errors import NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import (
@@ -21,6 +22,7 @@ from gnjobs.processes.find import (
     is_supervisor,
 )
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
 from gnjobs.records.ends import StopRequest, conclude_kill
@@ -84,9 +86,9 @@ def request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
     return keys.admin_requests
 
 
-def agent_beats(store: Records, job: Job) -> bool:
-    """Whether the job's host has an agent that has beaten lately."""
-    beat = store.client.zscore(store.keys.hosts, job.host or "")
+def agent_beats(store: Records, host: str | None) -> bool:
+    """Whether a host has an agent that has beaten lately."""
+    beat = store.client.zscore(store.keys.hosts, host or "")
     return beat is not None and store.now() - float(beat) < AGENT_BEAT_SECONDS
 
 
@@ -125,7 +127,7 @@ class _Kill:
             )
         elif target.is_final:
             yield from self._already_ended(target)
-        elif self.job.status == PENDING and self.job.supervisor_pid is None:
+        elif self.job.status == PENDING and (self.job.supervisor_pid is None or self.job.is_in_slurm):
             yield from self._kill_pending()
         elif self.job.supervisor_pid is None:
             yield from self._end_here()
@@ -172,6 +174,8 @@ class _Kill:
         last = conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
         self.job = self.store.get(self.job.id)
         if self.job.is_final or not last.verified:
+            if self.job.is_in_slurm and last.verified:
+                yield from leave_queue(self.job)
             yield last
         else:
             yield step("answered", f"it is {self.job.status} by now")
@@ -245,13 +249,39 @@ class _Kill:
             yield from self._answer_for_supervisor(
                 "does not answer" if self._supervisor_lives() else "is gone"
             )
+        elif self.job.slurm_job is not None:
+            yield from self._end_in_slurm(self.job.slurm_job)
         else:
             yield from self._ask_agent()
+
+    def _end_in_slurm(self, slurm_job: str) -> Iterator[KillStep]:
+        """Have Slurm end what does not answer on its node; from a host without Slurm, by where it was submitted."""
+        if self.child is not None:
+            yield step("refused", "its supervisor does not answer; kill the whole job", final=True)
+            return
+        yield step(
+            "answered",
+            f"its supervisor on {self.job.host} does not answer; Slurm is to end its job {slurm_job}",
+        )
+        stop = self._stop
+        with contextlib.suppress(RedisError):  # what counts is that it ends
+            fields = {**stop.fields, "stop-requested": f"{stop.at:.3f}"}
+            key = self.store.keys.job(self.job.id)
+            transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
+        try:
+            verdict = cancel_and_wait(self.job)
+        except SlurmError as problem:
+            yield step("answered", str(problem))
+            yield from self._ask_agent(self.job.launch_host)
+            return
+        last = conclude_kill(self.store, self.job, None, stop, verdict)
+        self.job = self.store.get(self.job.id)
+        yield last
 
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
         """Do on the job's host what its supervisor should; the agent does it for who may not."""
         supervisor = f"supervisor {self.job.supervisor_pid} {state}"
-        if not self._may_act() and not self.as_agent and agent_beats(self.store, self.job):
+        if not self._may_act() and not self.as_agent and agent_beats(self.store, self.job.host):
             yield step(
                 "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
             )
@@ -273,16 +303,17 @@ class _Kill:
     def _may_act(self) -> bool:
         return os.geteuid() == 0 or self.job.account == login_name()
 
-    def _ask_agent(self) -> Iterator[KillStep]:
-        if self.as_agent or not agent_beats(self.store, self.job):
+    def _ask_agent(self, host: str | None = None) -> Iterator[KillStep]:
+        host = host or self.job.host
+        if self.as_agent or not agent_beats(self.store, host):
             yield from self._refused()
             return
-        yield step("answered", f"asking the agent of {self.job.host}")
+        yield step("answered", f"asking the agent of {host}")
         stream = request_stream(self.store.keys, self.actor, self.job)
         if (
             self.actor.role != "curator"
         ):  # in whose own stream the agent hears what concerns a silent supervisor
-            stream = self.store.keys.host_control(self.job.host or "")
+            stream = self.store.keys.host_control(host or "")
         yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
 
     def _may_still_run(self) -> bool:

@@ -79,7 +79,8 @@ class Orphan:
 class Rounds:
     """Goes through the unfinished jobs, a bounded number each round: none is left out for ever.
 
-    `on_stopping` is told of jobs that somebody asked to kill, whose supervisor is gone, and that still run.
+    `on_stopping` is told of jobs that somebody asked to kill, whose supervisor is gone, and that still run. `in_slurm`
+    are those of the last round that Slurm runs or lets wait.
     """
 
     def __init__(self, store: Records, on_stopping: Callable[[Job], None]) -> None:
@@ -88,10 +89,13 @@ class Rounds:
         self.overdue: dict[str, tuple[str, float]] = {}  # job id → owner, until when (monotonic) that counts
         self._cursor: Cursor | None = None
         self._orphans: dict[str, Orphan] = {}
+        self.in_slurm: list[Job] = []
 
     def go(self, now: float) -> None:
         """One round: look at jobs, newest first, from where the last round ended."""
-        suspects = [job for job in self._next_jobs() if self._is_suspect(job, now)]
+        unfinished = list(self._next_jobs())
+        self.in_slurm = [job for job in unfinished if job.is_in_slurm]
+        suspects = [job for job in unfinished if self._is_suspect(job, now)]
         jobs = list(self._read_whole(suspects))
         self._note_overdue(jobs)
         doubtful = [job for job in self._safely(jobs, self._needs_look) if self._is_suspect(job, now)]
@@ -129,7 +133,7 @@ class Rounds:
     def _is_suspect(self, job: Job, now: float) -> bool:
         """Whether nobody seems to report on a job of which this host may know."""
         if job.status == PENDING:
-            return now - (job.launched or job.created or 0.0) > _LAUNCH_SECONDS
+            return not job.is_in_slurm and now - (job.launched or job.created or 0.0) > _LAUNCH_SECONDS
         since = job.heartbeat or job.started or job.created or 0.0
         return is_on_this_host(job) and (job.id in self._orphans or now - since > beat_overdue_after(job))
 

@@ -60,7 +60,7 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> st
         streams = []
     else:
         streams = [request_stream(store.keys, actor, job)]
-    if agent_beats(store, job) and actor.role != "curator":  # whose own stream agents heed, too
+    if agent_beats(store, job.host) and actor.role != "curator":  # whose own stream agents heed, too
         streams.append(store.keys.host_control(job.host or ""))
     request = ControlRequest(
         id="", kind="stack", job=job.id, child=child_id, by=actor.name, origin=host_name()

@@ -7,12 +7,13 @@ from typing import Final
 from gnjobs.health.silence import disagreements, judge_parts
 from gnjobs.health.verdict import DEAD, NO_BEAT, OK, STUCK, Health, Limits, worst_of
 from gnjobs.processes.seen import Presence, ProcessSnapshot
-from gnjobs.records.fields import Child, Job
+from gnjobs.records.fields import SLURM, Child, Job
 from gnjobs.records.statuses import LOST, PENDING, RUNNING, STOPPING
 from gnjobs.text import MINUTE, clock_text, duration_words
 
 BEAT_SECONDS: Final = 5.0
 LEAST_OVERDUE: Final = 15.0
+QUEUE_SECONDS: Final = 180.0
 LONG_RUN_FACTOR: Final = 3.0
 
 
@@ -105,6 +106,8 @@ def assess_listed(
 
 
 def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
+    if job.is_in_slurm:
+        return Health(OK, (queue_words(job, now),))
     created = job.created or job.estimated_start
     waited = 0.0 if created is None else max(0.0, now - created)
     if waited <= limits.pending_after:
@@ -112,10 +115,21 @@ def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
     return Health(STUCK, (f"waiting to be started for {duration_words(waited)}: no supervisor took it",))
 
 
+def queue_words(job: Job, now: float) -> str:
+    """Say of a waiting job why Slurm lets it wait, and since when nobody has looked, where that is long."""
+    name = f" as job {job.slurm_job}" if job.slurm_job else ""
+    said = f"waits in Slurm's queue{name}" + (f": {job.queue_reason}" if job.queue_reason else "")
+    if job.queue_read is None or now - job.queue_read <= QUEUE_SECONDS:
+        return said
+    agent = f"no agent on {job.launch_host} reads it" if job.launch_host else "nobody reads it"
+    return f"{said}, as of {clock_text(job.queue_read, now)}: {agent}"
+
+
 def _how_it_ended(job: Job) -> tuple[str, ...]:
     said = []
     if job.stop_by:
         what = "closed" if job.status == LOST else "killed"  # nothing of it was left to be killed
+        what = "ended" if job.stop_by == SLURM else what
         said.append(f"{what} by {job.stop_by}" + (f": {job.stop_reason}" if job.stop_reason else ""))
     if job.left_running:
         said.append(f"left running: {job.left_running}")

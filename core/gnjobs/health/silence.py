@@ -16,8 +16,9 @@ from gnjobs.health.idleness import computes
 from gnjobs.health.parts import Activity, Family
 from gnjobs.health.verdict import QUIET, STUCK, Health, Limits
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.records.fields import Child, Job, SilentChild, TellingProcess
+from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import RUNNING, STOPPING, UNFINISHED_STATUSES
+from gnjobs.records.summaries import SilentChild, TellingProcess
 from gnjobs.text import clock_text, duration_words
 
 _MOST_NAMED: Final = 3

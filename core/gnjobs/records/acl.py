@@ -25,13 +25,13 @@ _ASK = ("xadd", "expire")
 _KILL = ("eval", "hset", "zrem", "expire", "unlink")
 _RUN = (
     *("ping", "time", "info", "eval", "multi", "exec", "exists", "ttl", "expire", "unlink", "del", "set"),
-    *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hsetnx", "hincrby", "zadd", "zrem"),
+    *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hdel", "hsetnx", "hincrby", "zadd", "zrem"),
     *("xadd", "xread", "xrange", "xrevrange", "xinfo|stream", "memory|usage"),
 )
 _CREATE = ("type", "hkeys", "hlen", "hstrlen", "zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
     *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
-    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset"),
+    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel"),
     *(
         "zadd",
         "zrem",

@@ -13,13 +13,13 @@ import redis
 
 from gnjobs.records.connection import is_wrong_type, patiently
 from gnjobs.records.events import record_event
-from gnjobs.records.fields import Child, Job
+from gnjobs.records.fields import MAY_FAIL_FIELD, SLURM, Child, Job
 from gnjobs.records.hooks import run_on_end
 from gnjobs.records.lifecycle import expire_ended
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, step
-from gnjobs.records.scripts import Outcome, Value, transition
-from gnjobs.records.statuses import ERROR, KILLED, LOST, UNFINISHED_STATUSES
+from gnjobs.records.scripts import Outcome, Value, set_fields, transition
+from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.records.values import encode_text
 
 _EVENT_KINDS = {KILLED: "killed", ERROR: "failed", LOST: "lost"}
@@ -120,6 +120,57 @@ def end_children(records: Records, job_id: str, status: str, fields: Mapping[str
             except redis.ResponseError as error:
                 if not is_wrong_type(error):  # a key of another type is somebody else's data
                     raise
+
+
+# What a record says of one run: nothing of it is true of a job that waits again.
+_OF_A_RUN = (
+    *(
+        "started",
+        "heartbeat",
+        "host",
+        "account",
+        "pid",
+        "process-started",
+        "supervisor-pid",
+        "supervisor-started",
+    ),
+    *("boot-id", "pid-namespace", "mark", "cpu", "rss", "processes", "idle-since", "last-output", "orphaned"),
+    *(
+        "stop-requested",
+        "stop-by",
+        "stop-reason",
+        "left-running",
+        "error",
+        "percent",
+        "message",
+        "queue-read",
+    ),
+)
+
+
+def requeue_job(records: Records, job: Job, why: str, *, move: Move | None = None) -> bool:
+    """Let a job that Slurm will start again wait again, as the same job; returns whether it does.
+
+    Its children of this run are put away: whatever became of them is no failure of the next one. Called again after
+    an error of redis-py's, with the same `move`, it is done once.
+    """
+    key = records.keys.job(job.id)
+    end_children(records, job.id, KILLED, {"finished": f"{records.now():.3f}", "error": f"requeued: {why}"})
+    for child in records.children(job.id):
+        set_fields(records.client, records.keys.child(job.id, child.id), {MAY_FAIL_FIELD: 1})
+    move = move or partial(transition, records.client, key, token=uuid.uuid4().hex)
+    fields: dict[str, Value] = {
+        "queue-reason": encode_text(f"requeued: {why}"),
+        "requeues": (job.requeues or 0) + 1,
+    }
+    outcome, _ = move((RUNNING, STOPPING), PENDING, fields=fields)
+    if outcome == "done":
+        records.client.hdel(key, *_OF_A_RUN)
+        records.client.unlink(records.keys.processes(job.id))
+        record_event(
+            records.client, records.keys, "requeued", job, text=f"requeued by Slurm: {why}", by=SLURM
+        )
+    return outcome == "done"
 
 
 def told(verdict: KillStep, by: str, outcome: Outcome, status: str) -> KillStep:

@@ -14,6 +14,11 @@ ENV_MARK: Final = "GNJOBS_MARK"
 ENV_OWNER: Final = "GNJOBS_OWNER"  # whom the job was launched for, whatever its record says by now
 ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
 ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
+ENV_IN_SLURM: Final = (
+    "GNJOBS_IN_SLURM"  # of a supervisor that is itself a job of Slurm's, not only inside one
+)
+ENV_SLURM_JOB: Final = "SLURM_JOB_ID"  # Slurm's own, as the next
+ENV_SLURM_RESTARTS: Final = "SLURM_RESTART_COUNT"
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
 

@@ -14,6 +14,7 @@ import msgspec
 from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING, SUCCESS
+from gnjobs.records.summaries import ChildrenSummary, TellingProcess, children_summary, telling_process
 from gnjobs.text import mask_secrets
 
 Fields = Mapping[bytes, bytes] | Mapping[str, bytes]
@@ -58,56 +59,6 @@ class Field(NamedTuple):
         return self.stored.unit or self.kind.unit
 
 
-class TellingProcess(msgspec.Struct, frozen=True, kw_only=True):
-    """The process of a job or child that tells most of what it does, as its supervisor saw it (see `SeenProcess`).
-
-    `idle_since` (unix seconds) and `cpu` (% of one core) are of all processes of the part together.
-    """
-
-    idle_since: values.Seconds | None = None
-    cpu: values.Number | None = None
-    pid: int | None = None
-    state: str | None = None
-    command: str = ""
-    waits: str | None = None
-    code: str | None = None
-
-
-class SilentChild(TellingProcess, frozen=True, kw_only=True):
-    """A running child as its supervisor tells of it, silent `since` (unix seconds)."""
-
-    id: str | None = None
-    label: str | None = None
-    since: values.Seconds | None = None
-
-
-class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What the supervisor says of all children at a beat, so that a list needs to read no child.
-
-    `counts` maps status to number; of the running children, `quietest` has been silent longest, and `idlest` silent and
-    idle at once (None where that is the same one).
-    """
-
-    counts: dict[str, int] = {}
-    quietest: SilentChild | None = None
-    idlest: SilentChild | None = None
-
-    @property
-    def told(self) -> tuple[SilentChild, ...]:
-        """The children that it tells of."""
-        return tuple(child for child in (self.quietest, self.idlest) if child is not None)
-
-
-def children_summary(value: bytes | str | None) -> ChildrenSummary | None:
-    """Read a supervisor's summary of the children, else None."""
-    return values.json(value, ChildrenSummary)
-
-
-def telling_process(value: bytes | str | None) -> TellingProcess | None:
-    """Read what a supervisor says of the process that tells most, else None."""
-    return values.json(value, TellingProcess)
-
-
 Text = Annotated[str | None, Kind(values.text, "text")]
 Number = Annotated[float | None, Kind(values.number, "number")]
 Whole = Annotated[int | None, Kind(values.integer, "whole number")]
@@ -124,6 +75,7 @@ _LAUNCHER: Final = "launcher, once"
 _CLAIM: Final = "supervisor, when it takes the job"
 _SPAWN: Final = "supervisor, when the process starts"
 _BEAT: Final = "supervisor, at each beat"
+_QUEUE: Final = "launcher or agent, while it waits in Slurm's queue"
 _CODE: Final = "the job's code, at any time"
 _END: Final = "whoever ends the job, at the end"
 _KILL: Final = "whoever carries out the kill"
@@ -193,9 +145,21 @@ class Job(Listed, frozen=True, kw_only=True):
     launched: Annotated[
         Moment, Stored(_LAUNCHER, "When a supervisor was started for the job.", listed=False)
     ] = None
-    launch_host: Annotated[Text, Stored(_LAUNCHER, "The host that it was started on.", listed=False)] = None
+    launch_host: Annotated[Text, Stored(_LAUNCHER, "The host that it was started on.")] = None
     launch_namespace: Annotated[
         Text, Stored(_LAUNCHER, "The pid namespace that it was started in.", listed=False)
+    ] = None
+    slurm_job: Annotated[
+        Text, Stored(f"{_LAUNCHER}, or {_CLAIM}", "The id of the job in Slurm that runs it.", json=True)
+    ] = None
+    queue_reason: Annotated[Text, Stored(_QUEUE, "Why Slurm lets it wait, in Slurm's own word.")] = None
+    queue_read: Annotated[Moment, Stored(_QUEUE, "When Slurm's queue was read for that.")] = None
+    time_limit: Annotated[Span, Stored(_CLAIM, "How long Slurm lets it run.", listed=False)] = None
+    memory_limit: Annotated[
+        Whole, Stored(_CLAIM, "The memory that Slurm lets it have.", unit="bytes", listed=False)
+    ] = None
+    requeues: Annotated[
+        Whole, Stored("whoever requeues it", "How often Slurm requeued it.", listed=False)
     ] = None
     process_started: Annotated[
         Whole, Stored(_SPAWN, "When `pid` started (field 22 of its stat).", unit="clock ticks since boot")
@@ -252,6 +216,11 @@ class Job(Listed, frozen=True, kw_only=True):
     def is_final(self) -> bool:
         """Whether the job has ended for good."""
         return self.status in FINAL_STATUSES
+
+    @property
+    def is_in_slurm(self) -> bool:
+        """Whether Slurm runs it, or is to be asked to."""
+        return self.slurm_job is not None or self.queue_reason is not None
 
     @property
     def began(self) -> float | None:
@@ -340,6 +309,7 @@ ROW_FIELDS: Final = _table(Listed)
 ALIASES: Final = {field.stored.alias: name for name, field in JOB_FIELDS.items() if field.stored.alias}
 MAY_FAIL_FIELD: Final = "may-fail"
 TOKEN_FIELD: Final = "transition-token"
+SLURM: Final = "Slurm"  # in `stop-by` where Slurm ended a job for a reason of its own
 
 # What lists read by HMGET of a job that has not ended.
 _LISTED = (name for name, field in JOB_FIELDS.items() if field.stored.listed)

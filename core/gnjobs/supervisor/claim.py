@@ -3,20 +3,22 @@
 import os
 import signal
 import sys
+import time
 import uuid
 
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
-from gnjobs.health.assess import BEAT_SECONDS
+from gnjobs.health.assess import BEAT_SECONDS, BeatClock, beat_overdue_after
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.table import process_start
+from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.ends import JobEnd, StopRequest, end_job
-from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job
+from gnjobs.records.environment import ENV_JOB, ENV_SLURM_RESTARTS
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
-from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, PENDING
+from gnjobs.records.statuses import ERROR, FINAL_STATUSES, KILLED, PENDING, RUNNING, STOPPING
 from gnjobs.supervisor.loop import Supervision
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.setup import (
@@ -30,6 +32,7 @@ from gnjobs.supervisor.setup import (
 from gnjobs.supervisor.wakeups import Wakeups
 
 _ROUNDED_SECONDS = 0.1  # by so much more is heard than what was asked since the claim
+_LOOK_SECONDS = 1.0
 _WRONG_USE = 2
 NO_SUCH_JOB = 3
 NO_CONNECTION = 5
@@ -52,6 +55,7 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value], asked: s
     A signal to stop that comes before ends the job as killed; a second one leaves it as it is.
     """
     backoff, pause = Backoff(), 0.0
+    earlier = EarlierRun(fields.get("slurm-job"))
     told: list[signal.Signals] = []
     token = uuid.uuid4().hex
     while True:
@@ -61,6 +65,9 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value], asked: s
         try:
             if told and not link.statement.steps:
                 _kill_unclaimed(link, told[0], token)
+            if earlier.is_waited_for(link):
+                pause = _LOOK_SECONDS
+                continue
             job = _claim_once(
                 link, fields, asked, token
             )  # once tried, it may have been made though its reply was lost
@@ -71,6 +78,33 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value], asked: s
             if isinstance(problem, AuthenticationError) or _is_lasting(problem):
                 raise GivenUp(f"Redis refuses this supervisor: {problem}", NO_CONNECTION) from problem
             pause = backoff.failed()
+
+
+class EarlierRun:
+    """The run of a job that Slurm has started again, whose supervisor may not have been able to end it.
+
+    While that beats, it has the job; when its beats are overdue, the job is let wait again, for us to claim it.
+    """
+
+    def __init__(self, slurm_job: Value | None) -> None:
+        self._slurm_job = slurm_job
+        self._is_again = slurm_job is not None and bool(values.integer(os.environ.get(ENV_SLURM_RESTARTS)))
+        self._beats = BeatClock(time.monotonic)
+        self._beat: float | None = None
+
+    def is_waited_for(self, link: RecordLink) -> bool:
+        """Whether to look again later."""
+        job = link.read() if self._is_again and not link.statement.steps else None
+        if job is None or job.slurm_job != self._slurm_job or job.status not in (RUNNING, STOPPING):
+            return False
+        self._beat = self._beat or job.heartbeat
+        age = self._beats.age(job, link.now())
+        if job.heartbeat != self._beat:
+            return False  # it lives: the claim is refused, and says whose the job is
+        if age is not None and age <= beat_overdue_after(job):
+            return True
+        requeue_job(link.records, job, "its node failed")
+        return False
 
 
 def _is_lasting(problem: RedisError) -> bool:
@@ -117,6 +151,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     try:
         settings, link = _open()
         fields = {**identity(), "mark": settings.mark}
+        fields |= {"slurm-job": settings.slurm_job} if settings.slurm_job else {}
         job = claim(link, wakeups, fields, settings.asked)
     except GivenUp as given_up:
         print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201

@@ -10,9 +10,11 @@ from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.window import LONGEST_LINE
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
-from gnjobs.records.ends import JobEnd, end_job
+from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job
+from gnjobs.records.fields import SLURM
 from gnjobs.records.foreign import count_left
 from gnjobs.records.keys import MIRROR_FIELD
+from gnjobs.records.reading import fetch_job
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
@@ -104,10 +106,15 @@ class Finishing:
         self._finished: float | None = None
         self._is_told = False
 
-    def __call__(self) -> None:
-        """Report; raises redis-py's errors."""
+    def __call__(self) -> bool:
+        """Report; returns whether that is to last: a job that waits again is ours no more. Raises redis-py's errors."""
         self._complete_output()
         settle_children(self._link, self._watch, self._outcome, self._exits)
+        if self._outcome.requeued is not None:
+            requeue_job(self._link.records, self._link.job, self._outcome.requeued, move=self._link.move)
+            self._on_reported(True)
+            return False
+        self._name_who_asked_slurm()
         mirror_output(self._link)
         status, fields = self._final()
         error, faults = _as_text(fields.get("error", "")), fields.get("faults", 0)
@@ -123,6 +130,16 @@ class Finishing:
         if not self._is_told:
             self._is_told = outcome != "gone"
             self._on_reported(self._is_told)
+        return True
+
+    def _name_who_asked_slurm(self) -> None:
+        """Somebody who asked for a kill may have had Slurm do it, and said so in the record."""
+        stop = self._outcome.stop
+        if stop is not None and stop.by == SLURM:
+            job = fetch_job(self._link.client, self._link.keys, self._link.job_id)
+            asked = StopRequest.of(job) if job is not None else None
+            if asked is not None and asked.by != SLURM:
+                self._outcome = self._outcome._replace(stop=asked)
 
     def _complete_output(self) -> None:
         """Wait until all lines are stored; a server that forgot some gets them again, as far as they are kept."""

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args
@@ -199,7 +199,7 @@ def passing_signals_to(pid: int) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-Via = Literal["detach", "systemd", "agent"]
+Via = Literal["detach", "systemd", "agent", "slurm"]
 
 _SYSTEMD_SECONDS = 30.0
 _OF_A_UNIT = frozenset({"INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "MAINPID", "WATCHDOG_PID"})
@@ -209,27 +209,51 @@ _NOTE_SECONDS = 1.0
 _log = logging.getLogger("gnjobs")
 
 
-def launch(job: "Job", via: Via = "detach", store: Records | None = None) -> None:
+def launch(
+    job: "Job",
+    via: Via = "detach",
+    store: Records | None = None,
+    *,
+    options: Sequence[str] = (),
+    host: str | None = None,
+) -> None:
     """Start the job's supervisor and return at once; nobody has to wait for it.
 
     `detach` makes it a process of its own on this host, `systemd` a unit of the user's manager, `agent` asks
-    the agent of this host to start it. `store` says where the job is; by default it is where this process
-    created it, or where the environment says. What runs is the command of `job` as it is given here: a supervisor whose
-    record says something else starts nothing. Raises `LaunchError`, and `ValueError` for any other `via`.
+    the agent of `host`, by default this one, to start it, and `slurm` submits it with `options` for `sbatch`, such as
+    `--mem=16G`. `store` says where the job is; by default it is where this process created it, or where the environment
+    says. What runs is the command of `job` as it is given here: a supervisor whose record says something else starts
+    nothing. Raises `LaunchError`, and `ValueError` for any other `via`.
     """
     if via not in get_args(Via):
         raise ValueError(f"via is {' or '.join(map(repr, get_args(Via)))}, not {via!r:.100}")
+    if (options and via != "slurm") or (host is not None and via != "agent"):
+        raise LaunchError("options are for via='slurm', and a host for via='agent'")
     url, prefix = _origin(job, store)
-    if via != "agent":
-        _note_launch(job.id, url, prefix)
+    if via == "agent":
+        _ask_agent(job.id, url, prefix, host or host_name())
+        return
+    if via == "slurm":
+        _launch_in_slurm(job, url, prefix, options)
+        return
+    _note_launch(job.id, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job)
     if via == "detach":
         _warn_inside_a_unit()
         spawn(environment).reports.close()
-    elif via == "systemd":
-        _launch_in_a_unit(job.id, environment)
     else:
-        _ask_agent(job.id, url, prefix)
+        _launch_in_a_unit(job.id, environment)
+
+
+def _launch_in_slurm(job: "Job", url: str, prefix: str, options: Sequence[str]) -> None:
+    from gnjobs.supervisor import slurm  # only for those who need it: see start-up times
+
+    slurm.check_options(options)
+    _note_launch(job.id, url, prefix, {"queue-reason": slurm.SUBMITTING})
+    environment = for_supervisor(os.environ, url, prefix, job)
+    with connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS) as client:
+        records = Records(client, Keys(prefix), url)
+        slurm.submit_supervisor(records, job, supervisor_command(), environment, options)
 
 
 def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts]) -> str:
@@ -287,7 +311,7 @@ def _origin(job: "Job", store: Records | None) -> tuple[str, str]:
     return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
 
 
-def _note_launch(job_id: str, url: str, prefix: str) -> None:
+def _note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
     """Write where the job is launched, so that its host can tell when its supervisor died before it claimed the job.
 
     A Redis that is away is no reason not to launch: the supervisor waits for it.
@@ -296,7 +320,7 @@ def _note_launch(job_id: str, url: str, prefix: str) -> None:
     try:
         seconds, _ = client.time()
         where = {"launch-host": host_name(), "launch-namespace": pid_namespace() or ""}
-        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where})
+        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where, **(more or {})})
     except (RedisError, ValueError):
         return
     finally:
@@ -336,14 +360,14 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
         raise LaunchError(f"systemd-run: {last_line(done.stderr) or f'exit code {done.returncode}'}")
 
 
-def _ask_agent(job_id: str, url: str, prefix: str) -> None:
-    """Have the agent of this host start the supervisor; it says when it has."""
-    host = host_name()
+def _ask_agent(job_id: str, url: str, prefix: str, host: str) -> None:
+    """Have the agent of a host start the supervisor; it says when it has."""
     keys = Keys(prefix)
+    control = keys.host_control(host)
     client = connect(url)
     try:
         request_id = send_request(
-            client, keys.host_control(host), ControlRequest("", "start", job_id, by=login_name(), origin=host)
+            client, control, ControlRequest("", "start", job_id, by=login_name(), origin=host_name())
         )
         limit = time.monotonic() + _AGENT_SECONDS
         for said in read_answers(client, keys.answers(job_id), request_id, lambda: limit):

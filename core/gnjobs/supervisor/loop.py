@@ -19,11 +19,12 @@ from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
-from gnjobs.records.fields import Job
+from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, asker_of, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
+from gnjobs.supervisor import slurm
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
 from gnjobs.supervisor.finish import Finishing
@@ -32,6 +33,7 @@ from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
 from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
+from gnjobs.supervisor.slurm import SlurmEnd
 from gnjobs.supervisor.wakeups import Exit, Reaper, Wakeups
 
 GRACE_SECONDS = 10.0
@@ -144,6 +146,8 @@ class Supervision:
         self._requests = RequestPool(self._beside, self._answers.send)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
+        self._is_stopped_by_signal = False
+        self._slurm_end: SlurmEnd | None = None
         self._ending: EndingThread | None = None
         self._is_reporting = False
         self._has_left = False
@@ -155,6 +159,8 @@ class Supervision:
         os.chdir("/")
         self._reporter.say(self._command.fields)
         self._reporter.start()
+        if self._settings.slurm_job is not None:
+            threading.Thread(target=self._say_limits, name="slurm", daemon=True).start()
         if self._command.failure is None:
             self._listener.start()
             self._answers.start()
@@ -166,6 +172,9 @@ class Supervision:
                 self._handle(event)
         self._reports.ended(self._shell_code)
         return self._shell_code
+
+    def _say_limits(self) -> None:
+        self._reporter.say(slurm.limits_of(self._settings.slurm_job or ""))
 
     @property
     def _shell_code(self) -> int:
@@ -207,7 +216,7 @@ class Supervision:
                 self._find,
                 grace,
                 prepare=self._before_ending,
-                conclude=self._command.finish_pipes,
+                conclude=self._conclude_ending,
                 on_step=self._answers.tell,
                 on_ended=self._wakeups.post,
             )
@@ -219,13 +228,22 @@ class Supervision:
         elif self._stop is None:
             self._command.drain()
 
+    def _conclude_ending(self) -> None:
+        """Read the pipes to their end; where a signal ended the job under Slurm, ask Slurm why."""
+        self._command.finish_pipes()
+        by_signal = self._command.exit is not None and self._command.exit.signal is not None
+        if self._settings.slurm_job is not None and (self._is_stopped_by_signal or by_signal):
+            self._slurm_end = slurm.why_ended(self._settings.slurm_job)
+
     def _stop_by_signal(self, number: signal.Signals) -> None:
         if self._is_reporting or self._has_left:
             before = "everything of it was gone" if self._has_left else "its end was reported"
             self._complain(f"told to stop before {before}")
             self._is_over = True
             return
-        stop = StopRequest(login_name(), f"its supervisor got {number.name}", self._link.now())
+        by = login_name() if self._settings.slurm_job is None else SLURM
+        stop = StopRequest(by, f"its supervisor got {number.name}", self._link.now())
+        self._is_stopped_by_signal = self._stop is None or self._is_stopped_by_signal
         self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
 
     def _on_request(self, request: ControlRequest) -> None:
@@ -293,6 +311,14 @@ class Supervision:
     def _report_end(self, ended: Ended) -> None:
         self._reap()
         self._is_reporting = True
+        by_slurm = self._slurm_end if self._stop is None or self._is_stopped_by_signal else None
+        if by_slurm is not None:
+            since = self._stop.at if self._stop is not None else self._link.now()
+            self._stop = StopRequest(SLURM, by_slurm.why, since)
+        elif (
+            self._stop is not None and self._stop.by == SLURM
+        ):  # Slurm says nothing of it: somebody here did it
+            self._stop = self._stop._replace(by=login_name())
         outcome = Outcome(
             exit=self._command.exit or Exit(),
             failed_start=self._command.failure.error if self._command.failure else None,
@@ -301,6 +327,7 @@ class Supervision:
             survivors=ended.survivors,
             last_words=self._command.last_words,
             ending_took=self._link.now() - self._stop.at if self._stop else ended.took,
+            requeued=by_slurm.why if by_slurm is not None and by_slurm.requeued else None,
         )
         self._reporter.finish(
             Finishing(

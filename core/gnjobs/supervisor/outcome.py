@@ -14,7 +14,10 @@ _LONGEST_NOTE = 500
 
 
 class Outcome(NamedTuple):
-    """The end of a job: how its main process ended, who stopped it, what outlived it."""
+    """The end of a job: how its main process ended, who stopped it, what outlived it.
+
+    `requeued` says why Slurm will start it again: then it is the end of this run alone.
+    """
 
     exit: Exit = Exit()
     failed_start: str | None = None
@@ -24,6 +27,7 @@ class Outcome(NamedTuple):
     last_words: str = ""
     output_trouble: str | None = None
     ending_took: float = 0.0
+    requeued: str | None = None
 
     def final(self, children_note: str | None) -> tuple[str, dict[str, Value]]:
         """The final status and the fields that explain it; `children_note` names killed children."""

@@ -52,7 +52,7 @@ class Reporter(threading.Thread):
         self._poked = threading.Event()
         self._moves: deque[tuple[Collection[str], str, Mapping[str, Value]]] = deque()
         self._says: deque[Mapping[str, Value]] = deque()
-        self._finish: Callable[[], None] | None = None
+        self._finish: Callable[[], bool] | None = None
         self._renewed = time.monotonic()
         self._has_snapshot = False
         self._removed = False
@@ -69,8 +69,8 @@ class Reporter(threading.Thread):
         self._moves.append((allowed_from, to, fields))
         self._poked.set()
 
-    def finish(self, work: Callable[[], None]) -> None:
-        """Have the end reported by `work`, which is repeated until the server took all of it."""
+    def finish(self, work: Callable[[], bool]) -> None:
+        """Have the end reported by `work`, repeated until the server took it; it says whether that is to last."""
         self._finish = work
         self._poked.set()
 
@@ -163,14 +163,15 @@ class Reporter(threading.Thread):
             self._link.renew()
             self._renewed = time.monotonic()
 
-    def _report_end(self, work: Callable[[], None]) -> None:
+    def _report_end(self, work: Callable[[], bool]) -> None:
         if self._removed:
             return
         self._make_moves()
         while True:
             if self._link.is_new_connection and not self._mend():
                 return
-            work()
+            if not work():
+                return
             self._told_at = self._told_at or time.monotonic()
             time.sleep(STAY_SECONDS)
             if self._link.has_lasted():

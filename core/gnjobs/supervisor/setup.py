@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from gnjobs.records.environment import (
     ENV_ASKED,
     ENV_CHILD,
+    ENV_IN_SLURM,
     ENV_JOB,
     ENV_LINES_FD,
     ENV_LINES_PIPE,
     ENV_MARK,
     ENV_OWNER,
     ENV_PREFIX,
+    ENV_SLURM_JOB,
     ENV_URL,
 )
 from gnjobs.records.keys import DEFAULT_PREFIX
@@ -139,12 +141,12 @@ class ReportPipe:
 ECHO = "GNJOBS_ECHO"
 
 _NOT_INHERITED = frozenset(
-    {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_OWNER, ENV_ASKED}
+    {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_OWNER, ENV_ASKED, ENV_IN_SLURM}
 )
 
 
 class Settings(NamedTuple):
-    """What a supervisor is told by its environment."""
+    """What a supervisor is told by its environment; `slurm_job` is the job of Slurm's that it is, if it is one."""
 
     url: str
     prefix: str
@@ -153,6 +155,7 @@ class Settings(NamedTuple):
     echo: bool = False
     mark: str = ""
     asked: str = ""
+    slurm_job: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
@@ -168,6 +171,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         echo=environment.get(ECHO) == "1",
         mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
         asked=environment.get(ENV_ASKED, ""),
+        slurm_job=environment.get(ENV_SLURM_JOB) if environment.get(ENV_IN_SLURM) else None,
     )
 
 

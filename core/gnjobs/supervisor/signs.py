@@ -9,10 +9,10 @@ import msgspec
 from gnjobs.health.parts import Activity, Family, activity_by_child
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.records import values
-from gnjobs.records.fields import ChildrenSummary, SilentChild, TellingProcess
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
+from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 from gnjobs.supervisor.children import ChildWatch, WatchedChild
 from gnjobs.supervisor.measure import Amount, Clocks, LastSign, Measuring
 

@@ -12,11 +12,12 @@ from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader, children_summary
+from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import OWN_STATUS, Keys
 from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
+from gnjobs.records.summaries import children_summary
 from gnjobs.text import mask_secrets
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 

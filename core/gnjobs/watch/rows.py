@@ -14,8 +14,9 @@ import msgspec
 
 from gnjobs.health.states import State, state_of
 from gnjobs.health.verdict import OK
-from gnjobs.records.fields import ROW_FIELDS, ChildrenSummary, Job, Listed
+from gnjobs.records.fields import ROW_FIELDS, Job, Listed
 from gnjobs.records.statuses import ERROR, KILLED, LOST, STOPPING, SUCCESS
+from gnjobs.records.summaries import ChildrenSummary
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300

@@ -1,0 +1,163 @@
+"""Jobs in Slurm whose supervisors do not speak: killed by `scancel`, and followed by the agent of their login host.
+
+The agent says why each waits, closes what Slurm has ended and nobody will report on, and lets what Slurm starts again
+wait again.
+"""
+
+import signal
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from gnjobs.health.assess import beat_overdue_after
+from gnjobs.processes.host import host_name
+from gnjobs.processes.slurm import Placed, SlurmError, cancel, look_up, size_words, wait_until_ended
+from gnjobs.records.ends import JobEnd, end_children, end_job, requeue_job
+from gnjobs.records.fields import SLURM, Job
+from gnjobs.records.reading import Records
+from gnjobs.records.requests import KillStep, step
+from gnjobs.records.scripts import Value
+from gnjobs.records.statuses import KILLED, LOST, PENDING
+from gnjobs.records.values import encode_text
+from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_name
+
+LOOK_SECONDS: Final = 10.0
+_SAY_AGAIN_SECONDS: Final = 60.0
+_SUBMIT_SECONDS: Final = 60.0
+# Slurm gives a job 30 s between TERM and KILL by default (`KillWait`), and its nodes some time to say so.
+CANCEL_SECONDS: Final = 120.0
+
+
+def leave_queue(job: Job) -> Iterator[KillStep]:
+    """Have Slurm forget a waiting job, which nobody would run any more."""
+    name = f"Slurm's job {job.slurm_job or slurm_name(job.id)}"
+    try:
+        for slurm_job in [job.slurm_job] if job.slurm_job else look_up(name=slurm_name(job.id)):
+            cancel(slurm_job)
+        yield step("answered", f"{name} was cancelled")
+    except SlurmError as problem:
+        yield step("answered", f"{name} stays in the queue and does nothing when it starts ({problem})")
+
+
+def cancel_and_wait(job: Job) -> KillStep:
+    """Have Slurm end a job, and wait until it has seen that; the step says whether that is `verified`.
+
+    Raises `SlurmError` where this host can't ask Slurm.
+    """
+    slurm_job = job.slurm_job or ""
+    cancel(slurm_job)
+    try:
+        placed = wait_until_ended(slurm_job, CANCEL_SECONDS)
+    except SlurmError as problem:
+        return step("left", str(problem))
+    if placed is not None and placed.state == "NODE_FAIL":
+        return step("left", f"Slurm can't reach {placed.nodes}, and can't tell what runs there")
+    ended = f"ended on {placed.nodes}" if placed is not None and placed.nodes else "ended"
+    return step("verified", f"Slurm says that its job {slurm_job} has {ended}", verified=True)
+
+
+class SlurmRounds:
+    """The agent's looks at jobs that were submitted on its host."""
+
+    def __init__(self, store: Records) -> None:
+        self._store = store
+        self._due = 0.0
+        self._ended: set[str] = set()
+        self._complaint = ""
+
+    def go(self, jobs: Iterable[Job], now: float) -> None:
+        """Look at those of these jobs that are ours, at most every ten seconds; `now` is the server's time."""
+        ours = [job for job in jobs if job.is_in_slurm and job.launch_host == host_name()]
+        if not ours or time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + LOOK_SECONDS
+        try:
+            self._look(ours, now)
+            self._complaint = ""
+        except SlurmError as problem:
+            if str(problem) != self._complaint:
+                print(f"gnjobs: agent: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+            self._complaint = str(problem)
+
+    def _look(self, jobs: list[Job], now: float) -> None:
+        found = look_up(job.slurm_job for job in jobs if job.slurm_job)
+        reasons: dict[str, Mapping[str, Value]] = {}
+        ended = set()
+        for job in jobs:
+            placed = found.get(job.slurm_job or "") if job.slurm_job else self._by_name(job, now, reasons)
+            if placed is not None and not placed.has_ended:
+                self._follow(job, placed, now, reasons)
+            elif _nobody_reports(job, now) and (placed is not None or job.slurm_job or _is_old(job, now)):
+                # At second sight: a supervisor's last word may be on its way.
+                ended.add(job.id)
+                if job.id in self._ended:
+                    self._conclude(job, placed, now)
+        self._ended = ended
+        if reasons:
+            note_queue(self._store, reasons)
+
+    def _by_name(self, job: Job, now: float, reasons: dict[str, Mapping[str, Value]]) -> Placed | None:
+        """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""
+        if not _is_old(job, now, LOOK_SECONDS):
+            return None
+        placed = next(iter(look_up(name=slurm_name(job.id)).values()), None)
+        if placed is not None:
+            reasons[job.id] = {"slurm-job": placed.id}
+        return placed
+
+    def _follow(self, job: Job, placed: Placed, now: float, reasons: dict[str, Mapping[str, Value]]) -> None:
+        if job.status == PENDING:
+            reason = placed.reason if placed.waits else f"starting on {placed.nodes}"
+            is_news = reason != (job.queue_reason or "") and not (job.requeues and not reason)
+            if is_news or now - (job.queue_read or 0.0) > _SAY_AGAIN_SECONDS:
+                reasons[job.id] = {**reasons.get(job.id, {}), "queue-reason": encode_text(reason)}
+        elif placed.waits and _nobody_reports(job, now):
+            requeue_job(self._store, self._store.get(job.id), placed.how_it_ends or "asked for in Slurm")
+
+    def _conclude(self, job: Job, placed: Placed | None, now: float) -> None:
+        """Write the end of a job that Slurm has ended, or knows no more, and that no supervisor reported."""
+        job = self._store.get(job.id)
+        status, why = _verdict(job, placed)
+        by = SLURM if status == KILLED else None
+        fields: dict[str, Value] = {"finished": f"{now:.3f}"}
+        fields |= {"stop-by": SLURM, "stop-reason": encode_text(why)} if by else {"error": encode_text(why)}
+        end_children(self._store, job.id, status, fields)
+        text = f"ended by {SLURM}: {why}" if by else f"{status}: {why}"
+        end_job(self._store, job, JobEnd(status, fields, text, by or "agent", why if by else None))
+
+
+def _verdict(job: Job, placed: Placed | None) -> tuple[str, str]:
+    """The final status of a job that Slurm has ended without a word of its supervisor, and why."""
+    if placed is None:
+        known = (
+            f"Slurm knows nothing more of its job {job.slurm_job}"
+            if job.slurm_job
+            else "it never came to Slurm"
+        )
+        return LOST, known
+    why = placed.how_it_ends
+    if placed.state in ("NODE_FAIL", "BOOT_FAIL"):
+        return LOST, f"ended by Slurm: {why}"
+    if why:
+        return KILLED, why
+    where = f" on {placed.nodes}" if placed.nodes else ""
+    when = " before it began" if job.status == PENDING else ""
+    if placed.signal == signal.SIGKILL:
+        limit = f" (limit: {size_words(job.memory_limit)})" if job.memory_limit else ""
+        return (
+            LOST,
+            f"its supervisor was killed{where}{when} by SIGKILL, as is a job that exceeds its memory{limit}",
+        )
+    reason = f", {placed.reason}" if placed.reason else ""
+    return LOST, f"its supervisor ended{where}{when}: Slurm calls it {placed.state}{reason}"
+
+
+def _is_old(job: Job, now: float, seconds: float = _SUBMIT_SECONDS) -> bool:
+    return now - (job.launched or job.created or 0.0) > seconds
+
+
+def _nobody_reports(job: Job, now: float) -> bool:
+    if job.status == PENDING:
+        return job.queue_reason != SUBMITTING or _is_old(job, now)
+    return now - (job.heartbeat or job.started or 0.0) > beat_overdue_after(job)

@@ -1,0 +1,230 @@
+"""What runs on a Slurm cluster, by Slurm's own commands: submitting, looking, cancelling; nothing passes a shell.
+
+Each command is asked for named columns or one value, which are the same in all of Slurm's versions.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from gnjobs.errors import GnjobsError
+from gnjobs.records import values
+from gnjobs.text import duration_words
+
+SLURM: Final = "Slurm"
+
+# Words of Slurm's for a job's state.
+WAITING: Final = frozenset(
+    {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+)
+_AT_WORK: Final = frozenset(
+    {"RUNNING", "SUSPENDED", "STOPPED", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"}
+)
+_SECONDS: Final = 30.0
+_LOOK_EVERY: Final = 0.25
+_MOST_NAMED: Final = 500
+_COLUMNS: Final = {
+    "id": ("JobID", 24),
+    "state": ("State", 24),
+    "reason": ("Reason", 200),
+    "nodes": ("NodeList", 200),
+    "limit": ("TimeLimit", 24),
+    "memory": ("MinMemory", 24),
+    "cpus": ("NumCPUs", 12),
+    "restarts": ("RestartCnt", 12),
+    "preempted": ("PreemptTime", 24),
+    "exit": ("exit_code", 12),
+    "name": ("Name", 200),
+}
+_SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
+_CLOCK: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", re.ASCII)
+_JOB: Final = re.compile(r"\d{1,12}", re.ASCII)
+_STEP: Final = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+
+
+class SlurmError(GnjobsError):
+    """A command of Slurm's that is not there, gives no answer, or refuses; one line."""
+
+
+class NoAnswer(SlurmError):
+    """Slurm did not answer in time: what was asked for may have been done all the same."""
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """A job as Slurm knows it: `state` and `reason` in its own words, `limit` in seconds, `memory` in bytes a node.
+
+    `restarts` counts how often it was requeued, `signal` is what ended its script. None where there is no limit.
+    """
+
+    id: str
+    state: str
+    reason: str = ""
+    nodes: str = ""
+    limit: float | None = None
+    memory: int | None = None
+    restarts: int = 0
+    preempted: bool = False
+    signal: int = 0
+    name: str = ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits to be started, for the first time or again."""
+        return self.state in WAITING
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it is over, on its nodes, too, as far as Slurm knows."""
+        return not self.waits and self.state not in _AT_WORK
+
+    @property
+    def how_it_ends(self) -> str:
+        """Why Slurm ends it or has ended it, in words; empty where it does not say so."""
+        where = f" of {self.nodes}" if self.nodes else ""
+        if self.reason == "TimeLimit" or self.state == "TIMEOUT":
+            return f"time limit {duration_words(self.limit)}" if self.limit else "time limit"
+        if self.state == "OUT_OF_MEMORY" or self.reason == "OutOfMemory":
+            return f"out of memory{f', limit {size_words(self.memory)}' if self.memory else ''}"
+        if self.state in ("NODE_FAIL", "BOOT_FAIL") or self.reason in ("NodeDown", "NodeFail"):
+            return f"node failure{where}"
+        if self.state == "PREEMPTED" or self.preempted:
+            return "preempted"
+        if self.state == "DEADLINE" or self.reason == "DeadLine":
+            return "its deadline can't be met"
+        return "cancelled in Slurm" if self.state in ("CANCELLED", "REVOKED") else ""
+
+
+def size_words(size: int) -> str:
+    """A size of memory as Slurm's users say it: `16G`, `512M`."""
+    for sign in "TG":
+        if size >= _SIZES[sign] and size % _SIZES[sign] == 0:
+            return f"{size // _SIZES[sign]}{sign}"
+    return f"{size // _SIZES['M']}M"
+
+
+def submit(script: str, options: Sequence[str], environment: Mapping[str, str]) -> str:
+    """Submit a script, whose environment this is, and return the id of its job; raises `SlurmError`."""
+    said = _run(["sbatch", "--parsable", *options], environment=environment, given=script)
+    found = said.strip().partition(";")[0]
+    if not _JOB.fullmatch(found):
+        raise SlurmError(f"sbatch: {found!r:.80} is no id of a job")
+    return found
+
+
+def look_up(ids: Iterable[str] = (), *, name: str = "") -> dict[str, Placed]:
+    """What Slurm knows of jobs, by their ids or under one name; those that it has forgotten are left out.
+
+    Raises `SlurmError`.
+    """
+    wanted = [each for each in dict.fromkeys(ids) if _JOB.fullmatch(each)]
+    if name:
+        return _look_up([f"--name={name}"])
+    found: dict[str, Placed] = {}
+    for start in range(0, len(wanted), _MOST_NAMED):
+        found |= _look_up([f"--jobs={','.join(wanted[start : start + _MOST_NAMED])}"])
+    return found
+
+
+def _look_up(which: Sequence[str]) -> dict[str, Placed]:
+    columns = ",".join(f"{column}:{width}|" for column, width in _COLUMNS.values())
+    command = ["squeue", "--noheader", "--states=all", f"--Format={columns}", *which]
+    try:
+        said = _run(command)
+    except SlurmError as problem:
+        if "Invalid job id" not in str(problem):
+            raise
+        return {}
+    return {placed.id: placed for placed in _read(said)}
+
+
+def _read(said: str) -> Iterator[Placed]:
+    for line in said.splitlines():
+        cells = dict(zip(_COLUMNS, (cell.strip() for cell in line.split("|")), strict=False))
+        if len(cells) == len(_COLUMNS) and _JOB.fullmatch(cells["id"]):
+            reason = "" if cells["reason"] in ("None", "") else cells["reason"]
+            yield Placed(
+                cells["id"],
+                cells["state"],
+                reason,
+                cells["nodes"],
+                read_limit(cells["limit"]),
+                read_memory(cells["memory"], values.integer(cells["cpus"]) or 1),
+                values.integer(cells["restarts"]) or 0,
+                cells["preempted"] not in ("N/A", "None", ""),
+                (values.integer(cells["exit"]) or 0) & 0x7F,
+                cells["name"],
+            )
+
+
+def read_limit(text: str) -> float | None:
+    """Read a limit of time, `[days-][hours:]minutes:seconds`; None for none."""
+    found = _CLOCK.fullmatch(text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(days * 86400 + hours * 3600 + minutes * 60 + seconds) or None
+
+
+def read_memory(text: str, cpus: int) -> int | None:
+    """Read a limit of memory, of a node or (`c`) of each of its processors, as bytes; None for none."""
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        return None
+    size = float(found.group(1)) * _SIZES[found.group(2)]
+    return int(size * (cpus if text.endswith("c") else 1)) or None
+
+
+def cancel(slurm_job: str) -> None:
+    """Have Slurm end a job or one of its steps (`17`, `17.3`); raises `SlurmError`."""
+    if not _STEP.fullmatch(slurm_job):
+        raise SlurmError(f"{slurm_job!r:.80} is no id of a job in Slurm")
+    _run(["scancel", slurm_job])
+
+
+def wait_until_ended(slurm_job: str, seconds: float) -> Placed | None:
+    """Wait until Slurm has seen a job end on its nodes; None where it does not know it any more.
+
+    Raises `SlurmError`, also where it has not ended by then.
+    """
+    limit = time.monotonic() + seconds
+    while True:
+        placed = look_up([slurm_job]).get(slurm_job)
+        if placed is None or placed.has_ended:
+            return placed
+        if time.monotonic() > limit:
+            raise SlurmError(f"Slurm's job {slurm_job} is {placed.state} still, {seconds:.0f} s later")
+        time.sleep(_LOOK_EVERY)
+
+
+def _run(command: list[str], *, environment: Mapping[str, str] | None = None, given: str = "") -> str:
+    try:
+        done = subprocess.run(
+            command,
+            env=None if environment is None else dict(environment),
+            input=given,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise SlurmError(f"{command[0]} is not there: this host has no Slurm") from None
+    except OSError as problem:
+        raise SlurmError(f"{command[0]} can't be run: {problem.strerror}") from problem
+    except subprocess.TimeoutExpired:
+        raise NoAnswer(f"{command[0]}: Slurm gave no answer within {_SECONDS:.0f} s") from None
+    if done.returncode:
+        raise SlurmError(f"{command[0]}: {_last_line(done.stderr) or f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _last_line(said: str) -> str:
+    """The line that says most, without the name of the program before it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return re.sub(r"^\w+: (error: )?", "", lines[-1]) if lines else ""

@@ -1,0 +1,131 @@
+"""A job's supervisor under Slurm: submitting it, what Slurm lets it have, and why Slurm ends it."""
+
+import os
+import shlex
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from redis.exceptions import RedisError
+
+from gnjobs.errors import LaunchError
+from gnjobs.processes.slurm import NoAnswer, Placed, SlurmError, look_up, submit
+from gnjobs.records import values
+from gnjobs.records.ends import JobEnd, end_job
+from gnjobs.records.environment import ENV_IN_SLURM, ENV_SLURM_RESTARTS
+from gnjobs.records.fields import Job
+from gnjobs.records.reading import Records
+from gnjobs.records.scripts import Value, set_fields
+from gnjobs.records.statuses import ERROR, PENDING
+from gnjobs.records.values import encode_text
+
+# What would make of one job several or none, or keep us waiting.
+_REFUSED: Final = ("--array", "-a", "--wrap", "--wait", "-W", "--test-only", "--export-file")
+_INSTEAD: Final = "one job is one job of Slurm's; for many tasks use run_children(..., via='slurm')"
+_KEPT: Final = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
+_DEFAULTS: Final = ("--no-requeue", "--output=/dev/null")
+SUBMITTING: Final = "being submitted"
+
+
+class SlurmEnd(NamedTuple):
+    """Why Slurm ends this run of the job, in words; `requeued`: it will start the job again."""
+
+    why: str
+    requeued: bool = False
+
+
+def check_options(options: Sequence[str]) -> None:
+    """Refuse options for `sbatch` that are none, or that one job can't have; raises `LaunchError`."""
+    for option in options:
+        name = option.partition("=")[0]
+        if not option.startswith("-") or option in ("-", "--"):
+            raise LaunchError(f"{option!r:.80} is no option of sbatch: write --name=value in one word")
+        if any(refused.startswith(name if name.startswith("--") else name[:2]) for refused in _REFUSED):
+            raise LaunchError(f"{option:.80} can't be used: {_INSTEAD}")
+
+
+def slurm_name(job_id: str) -> str:
+    """The name that a job has in Slurm, by which it is found where its id was not recorded."""
+    return f"gnjobs-{job_id}"
+
+
+def submit_supervisor(
+    records: Records, job: Job, command: Sequence[str], environment: Mapping[str, str], options: Sequence[str]
+) -> str:
+    """Submit the job's supervisor and record its id in Slurm, which is returned; raises `LaunchError`.
+
+    One that Slurm refuses ends as failed. No value of a variable is in an argument, and nothing secret in the script.
+    """
+    check_options(options)
+    ours = {
+        name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in _KEPT
+    }
+    words = [*_DEFAULTS, *options, "--export=ALL", f"--job-name={slurm_name(job.id)}"]
+    try:
+        slurm_job = submit(f"#!/bin/sh\nexec {shlex.join(command)}\n", words, {**ours, ENV_IN_SLURM: "1"})
+    except NoAnswer as problem:  # it may have been taken: whoever reads the queue finds it by its name
+        raise LaunchError(str(problem)) from problem
+    except SlurmError as problem:
+        _refuse(records, job, str(problem))
+        raise LaunchError(str(problem)) from problem
+    note_queue(records, {job.id: {"slurm-job": slurm_job, **_first_reason(slurm_job)}})
+    return slurm_job
+
+
+def _refuse(records: Records, job: Job, why: str) -> None:
+    try:
+        fields: dict[str, Value] = {"finished": f"{records.now():.3f}", "error": encode_text(why)}
+        end_job(
+            records, job, JobEnd(ERROR, fields, f"failed: {why}"), allowed={PENDING}, token=uuid.uuid4().hex
+        )
+    except RedisError:
+        return  # who launched it is told all the same
+
+
+def _first_reason(slurm_job: str) -> dict[str, Value]:
+    """What keeps it waiting right after it was submitted."""
+    try:
+        placed = look_up([slurm_job]).get(slurm_job)
+    except SlurmError:
+        placed = None
+    return {"queue-reason": encode_text(placed.reason) if placed is not None else b""}
+
+
+def note_queue(records: Records, said: Mapping[str, Mapping[str, Value]]) -> None:
+    """Write what was read of Slurm's queue into the records of waiting jobs; a Redis that is away forgoes it."""
+    try:
+        now = round(records.now())
+        pipe = records.client.pipeline(transaction=False)
+        for job_id, fields in said.items():
+            set_fields(pipe, records.keys.job(job_id), {**fields, "queue-read": now})
+        pipe.execute(raise_on_error=False)
+    except RedisError:
+        return
+
+
+def limits_of(slurm_job: str) -> dict[str, Value]:
+    """The fields that say what Slurm lets this job have; empty where Slurm does not say."""
+    try:
+        placed = look_up([slurm_job]).get(slurm_job)
+    except SlurmError:
+        return {}
+    found = {} if placed is None else {"time-limit": placed.limit, "memory-limit": placed.memory}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def why_ended(slurm_job: str) -> SlurmEnd | None:
+    """Why Slurm is ending the job that this process is; None where it is not, or gives no answer."""
+    try:
+        placed = look_up([slurm_job]).get(slurm_job)
+    except SlurmError:
+        return None
+    return None if placed is None else _why(placed)
+
+
+def _why(placed: Placed) -> SlurmEnd | None:
+    if placed.restarts > (values.integer(os.environ.get(ENV_SLURM_RESTARTS)) or 0) or placed.waits:
+        return SlurmEnd(placed.how_it_ends or "asked for in Slurm", requeued=True)
+    if words := placed.how_it_ends:
+        return SlurmEnd(words)
+    # It is being ended, and Slurm names no reason of its own: somebody asked for it.
+    return SlurmEnd("cancelled in Slurm") if placed.state in ("COMPLETING", "CANCELLED") else None

@@ -1,0 +1,227 @@
+"""Jobs under a real Slurm: placed, waiting, killed, ended by Slurm itself, requeued; each told as what it is."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from gnjobs import JobStore, launch
+from gnjobs.control.kill import kill_job
+from gnjobs.errors import LaunchError
+from gnjobs.health.assess import assess
+from gnjobs.processes.slurm import look_up
+from gnjobs.records.actor import Actor
+from gnjobs.records.fields import Job
+from gnjobs.records.statuses import FINAL_STATUSES
+from tests.support.agents import agent_at_work
+from tests.support.servers import Server
+from tests.support.slurm import NODES, Cluster, needs_slurm, running_cluster
+from tests.support.supervised import python
+from tests.support.waiting import wait_for
+
+pytestmark = [needs_slurm, pytest.mark.faults, pytest.mark.xdist_group("slurm")]
+SLEEP = python("import time; print('ready', flush=True); time.sleep(1000)")
+AS_OTHER = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+ADMIN = Actor.admin("tux")
+
+
+@pytest.fixture(scope="module")
+def _shared_cluster() -> Iterator[Cluster]:
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(_shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    for name, value in _shared_cluster.environment.items():
+        monkeypatch.setenv(name, value)
+    return _shared_cluster
+
+
+def place(store: JobStore, command: list[str], *options: str) -> Job:
+    job = store.create(command)
+    launch(job, via="slurm", store=store, options=["--mem=200M", *options])
+    return store.get(job.id)
+
+
+def ended(store: JobStore, job: Job, limit: float = 60.0) -> Job:
+    wait_for(lambda: store.get(job.id).status in FINAL_STATUSES, limit, "an end")
+    return store.get(job.id)
+
+
+def running(store: JobStore, job: Job) -> Job:
+    wait_for(lambda: store.get(job.id).pid is not None, 60, "a process")
+    return store.get(job.id)
+
+
+def supervisor_of(job: Job) -> int:
+    """Its pid as it is seen from outside of the node."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if "gnjobs.supervisor" in process.cmdline() and process.environ().get("GNJOBS_JOB_ID") == job.id:
+                return process.pid
+    raise AssertionError("no supervisor")
+
+
+def lines(store: JobStore, job: Job) -> list[str]:
+    return [line.text for line in store.output(job.id).tail(10)]
+
+
+def state(job: Job) -> str:
+    return look_up([job.slurm_job or ""])[job.slurm_job or ""].state
+
+
+def sentences(store: JobStore, job: Job) -> str:
+    return "; ".join(assess(store.get(job.id), now=store.now()).evidence)
+
+
+def test_a_job_runs_on_a_node_and_ends_there(cluster: Cluster, store: JobStore) -> None:
+    code = "import os, socket; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
+    job = place(store, python(code), "--time=10")
+    assert job.slurm_job
+    found = ended(store, job)
+    assert found.status == "success", found.error
+    assert found.host in NODES
+    assert (found.slurm_job, found.memory_limit) == (job.slurm_job, 200 * 2**20)
+    assert found.time_limit == 600
+    assert lines(store, job) == [f"{found.host} {job.slurm_job}"]
+
+
+def test_a_kill_is_verified_on_the_node(cluster: Cluster, store: JobStore) -> None:
+    job = running(store, place(store, SLEEP))
+    steps = list(kill_job(store, job.id, actor=ADMIN, reason="runaway"))
+    assert steps[-1].verified, steps
+    found = ended(store, job)
+    assert (found.status, found.stop_by, found.stop_reason) == ("killed", "tux", "runaway")
+
+
+def test_scancel_by_somebody_is_told_as_that(cluster: Cluster, store: JobStore) -> None:
+    job = running(store, place(store, SLEEP))
+    cluster.run("scancel", job.slurm_job or "")
+    assert ended(store, job).status == "killed"
+    assert sentences(store, job) == "ended by Slurm: cancelled in Slurm"
+
+
+def test_the_time_limit_is_told_as_that(cluster: Cluster, store: JobStore) -> None:
+    job = running(store, place(store, SLEEP, "--time=1:00:00"))
+    cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "TimeLimit=0")
+    assert ended(store, job).status == "killed"
+    assert sentences(store, job) == "ended by Slurm: time limit"  # now of 0 s
+
+
+def test_options_that_one_job_can_not_have_are_refused(store: JobStore) -> None:
+    for option in ("--array=1-3", "-a1-3", "--wrap=true", "job.sh", "--", "--arr=1"):
+        job = store.create(["true"])
+        with pytest.raises(LaunchError):
+            launch(job, via="slurm", store=store, options=[option])
+        assert store.get(job.id).status == "pending"
+
+
+def test_what_slurm_refuses_ends_as_failed(cluster: Cluster, store: JobStore) -> None:
+    job = store.create(["true"])
+    with pytest.raises(LaunchError, match="not available"):
+        launch(job, via="slurm", store=store, options=["--mem=900G"])
+    found = store.get(job.id)
+    assert (found.status, "not available" in (found.error or "")) == ("error", True)
+
+
+def test_a_job_that_waits_says_why_and_is_killed_there(cluster: Cluster, store: JobStore) -> None:
+    job = place(store, SLEEP, "--begin=now+1hour")
+    with agent_at_work(store):
+        wait_for(lambda: store.get(job.id).queue_reason == "BeginTime", 30, "the agent's look")
+        assert f"waits in Slurm's queue as job {job.slurm_job}: BeginTime" in sentences(store, job)
+        assert assess(store.get(job.id), now=store.now() + 100).verdict == "ok"
+        assert "no agent on" in "".join(assess(store.get(job.id), now=store.now() + 1000).evidence)
+    steps = list(kill_job(store, job.id, actor=ADMIN))
+    assert f"Slurm's job {job.slurm_job} was cancelled" in [step.text for step in steps]
+    assert (ended(store, job).status, look_up([job.slurm_job or ""])[job.slurm_job or ""].state) == (
+        "killed",
+        "CANCELLED",
+    )
+
+
+def test_what_is_cancelled_while_it_waits_ends_as_that(cluster: Cluster, store: JobStore) -> None:
+    job = place(store, SLEEP, "--begin=now+1hour")
+    cluster.run("scancel", job.slurm_job or "")
+    with agent_at_work(store):
+        assert ended(store, job, 60).status == "killed"
+    assert sentences(store, job) == "ended by Slurm: cancelled in Slurm"
+
+
+def test_a_frozen_supervisor_is_ended_by_slurm(cluster: Cluster, store: JobStore) -> None:
+    job = running(store, place(store, SLEEP))
+    os.kill(supervisor_of(job), signal.SIGSTOP)
+    steps = list(kill_job(store, job.id, actor=ADMIN, reason="frozen"))
+    assert steps[-1].verified, steps
+    found = ended(store, job)
+    assert (found.status, found.stop_by, found.stop_reason) == ("killed", "tux", "frozen")
+
+
+def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobStore) -> None:
+    """What is requeued waits two minutes by itself, unless it is released."""
+    code = "import os, sys, time; print('run', os.environ.get('SLURM_RESTART_COUNT', 0), flush=True)\n"
+    code += "if os.environ.get('SLURM_RESTART_COUNT') is None: time.sleep(1000)"
+    job = running(store, place(store, python(code), "--requeue"))
+    cluster.run("scontrol", "requeue", job.slurm_job or "")
+    wait_for(lambda: store.get(job.id).status == "pending", 40, "waiting again")
+    found = store.get(job.id)
+    assert (found.requeues, found.pid, found.started) == (1, None, None)
+    assert "requeued" in sentences(store, job)
+    wait_for(
+        lambda: look_up([job.slurm_job or ""])[job.slurm_job or ""].state == "PENDING", 40, "Slurm's queue"
+    )
+    cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "StartTime=now")
+    assert ended(store, job, 100).status == "success"
+    assert lines(store, job) == ["run 0", "run 1"]
+
+
+def test_a_node_that_dies_leaves_no_job_running(cluster: Cluster, store: JobStore) -> None:
+    job = running(store, place(store, SLEEP))
+    cluster.kill_node(job.host or "")
+    try:
+        with agent_at_work(store):
+            assert ended(store, job, 120).status == "lost"
+        assert sentences(store, job) == f"ended by Slurm: node failure of {job.host}"
+    finally:
+        cluster.start_node(job.host or "")
+        wait_for(cluster.is_ready, 60, "the node again")
+
+
+def test_what_exceeds_its_memory_is_told_as_that(cluster: Cluster, store: JobStore) -> None:
+    """Without cgroups Slurm kills it and names no reason."""
+    code = "import time; print('ready', flush=True); taken = bytearray(300 * 2**20); time.sleep(1000)"
+    job = place(store, python(code))
+    with agent_at_work(store):
+        assert ended(store, job, 90).status == "lost"
+    assert "by SIGKILL, as is a job that exceeds its memory (limit: 200M)" in sentences(store, job)
+
+
+def test_the_url_is_shown_to_nobody_else(cluster: Cluster, store: JobStore, server: Server) -> None:
+    """Not by Slurm's commands, not in an argument, and not in a file that another account can read."""
+    with server.client() as client:
+        client.acl_setuser(
+            "jobs", enabled=True, passwords=["+s3cr3t"], keys=["*"], channels=["*"], commands=["+@all"]
+        )
+    url = server.url.replace("redis://", "redis://jobs:s3cr3t@")
+    secret = JobStore.from_url(url)
+    job = running(store, place(secret, SLEEP))
+    shown = cluster.run("scontrol", "show", "job", "--details", job.slurm_job or "")
+    shown += cluster.run("scontrol", "write", "batch_script", job.slurm_job or "", "-")
+    shown += "".join(str(each.info["cmdline"]) for each in psutil.process_iter(["cmdline"]))
+    assert "s3cr3t" not in shown
+    holding = subprocess.run(
+        ["grep", "-rl", "s3cr3t", str(cluster.place)], capture_output=True, text=True
+    ).stdout
+    assert holding, "Slurm keeps the environment somewhere"
+    as_other = subprocess.run(
+        [*AS_OTHER, "grep", "-rl", "s3cr3t", str(cluster.place)], capture_output=True, text=True
+    )
+    assert as_other.stdout == ""
+    assert list(kill_job(store, job.id, actor=ADMIN))[-1].verified
+    ended(store, job)
+    with server.client() as client:
+        client.acl_deluser("jobs")

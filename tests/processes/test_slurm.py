@@ -1,0 +1,130 @@
+"""What Slurm's commands print, read; and what is made of it."""
+
+from pathlib import Path
+
+import pytest
+
+from gnjobs.errors import LaunchError
+from gnjobs.processes.slurm import (
+    NoAnswer,
+    Placed,
+    SlurmError,
+    cancel,
+    look_up,
+    read_limit,
+    read_memory,
+    submit,
+)
+from gnjobs.supervisor.slurm import check_options
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("10:00", 600),
+        ("8:00:00", 28800),
+        ("1-00:00:30", 86430),
+        ("0:00", None),
+        ("UNLIMITED", None),
+        ("", None),
+        ("x:1", None),
+    ],
+)
+def test_limits_of_time_are_read(text: str, seconds: float | None) -> None:
+    assert read_limit(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("16G", 16 * 2**30),
+        ("200M", 200 * 2**20),
+        ("1.50G", 1610612736),
+        ("100Mc", 400 * 2**20),
+        ("0", None),
+        ("lots", None),
+    ],
+)
+def test_limits_of_memory_are_read(text: str, size: int | None) -> None:
+    assert read_memory(text, 4) == size
+
+
+@pytest.mark.parametrize(
+    ("placed", "words"),
+    [
+        (Placed("1", "TIMEOUT", limit=28800.0), "time limit 8 h"),
+        (Placed("1", "COMPLETING", "TimeLimit", limit=60.0), "time limit 1 min"),
+        (Placed("1", "OUT_OF_MEMORY", memory=16 * 2**30), "out of memory, limit 16G"),
+        (Placed("1", "NODE_FAIL", nodes="n2"), "node failure of n2"),
+        (Placed("1", "PREEMPTED"), "preempted"),
+        (Placed("1", "CANCELLED"), "cancelled in Slurm"),
+        (Placed("1", "FAILED", "NonZeroExitCode"), ""),
+    ],
+)
+def test_an_end_by_slurm_is_told_in_words(placed: Placed, words: str) -> None:
+    assert placed.how_it_ends == words
+
+
+def fake(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """A command of Slurm's that does this."""
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
+
+
+def test_lines_that_are_none_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = "17|PENDING|QOSMaxCpuPerUserLimit||8:00:00|16G|4|0|N/A|0|gnjobs-x|"
+    fake(
+        tmp_path,
+        monkeypatch,
+        "squeue",
+        f"echo '{good}'; echo; echo 'rm -rf|x'; echo '1;2|RUNNING|a|b|c|d|1|0|N/A|0|n|'",
+    )
+    assert look_up(["17"]) == {
+        "17": Placed("17", "PENDING", "QOSMaxCpuPerUserLimit", "", 28800.0, 16 * 2**30, name="gnjobs-x")
+    }
+
+
+def test_jobs_that_slurm_has_forgotten_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(
+        tmp_path, monkeypatch, "squeue", "echo >&2 'slurm_load_jobs error: Invalid job id specified'; exit 1"
+    )
+    assert look_up(["17"]) == {}
+
+
+def test_what_is_no_id_never_reaches_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tmp_path, monkeypatch, "squeue", f"touch {tmp_path}/ran")
+    fake(tmp_path, monkeypatch, "scancel", f"touch {tmp_path}/ran")
+    assert look_up(["--me", "1,2", "17;ls"]) == {}
+    for text in ("--me", "-u root", "17 18", ""):
+        with pytest.raises(SlurmError):
+            cancel(text)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_host_without_slurm_a_refusal_and_silence_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SlurmError, match=r"^sbatch is not there: this host has no Slurm$"):
+        submit("#!/bin/sh\n", [], {"PATH": str(tmp_path)})
+    fake(tmp_path, monkeypatch, "sbatch", "echo >&2 'sbatch: error: Batch job submission failed: no'; exit 1")
+    with pytest.raises(SlurmError, match=r"^sbatch: Batch job submission failed: no$"):
+        submit("#!/bin/sh\n", [], {"PATH": f"{tmp_path}:/bin"})
+    monkeypatch.setattr("gnjobs.processes.slurm._SECONDS", 0.1)
+    fake(tmp_path, monkeypatch, "sbatch", "exec sleep 5")
+    with pytest.raises(NoAnswer):
+        submit("#!/bin/sh\n", [], {"PATH": f"{tmp_path}:/bin"})
+
+
+@pytest.mark.parametrize(
+    "option", ["--array=1-3", "-a1-3", "--arr=1", "--wrap=true", "job.sh", "--", "-", "-W"]
+)
+def test_options_that_one_job_can_not_have_are_refused(option: str) -> None:
+    with pytest.raises(LaunchError):
+        check_options([option])
+
+
+def test_other_options_are_taken() -> None:
+    check_options(["--mem=16G", "-N2", "--time=8:00:00", "--wait-all-nodes=1", "-w", "--account=x"])
