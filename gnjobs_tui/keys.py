@@ -2,17 +2,30 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import accumulate
+from typing import Final, NamedTuple
 
+from rich.cells import cell_len
+from textual import events
 from textual.app import App
 from textual.binding import ActiveBinding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
+from textual.keys import _character_to_key
 from textual.screen import Screen
 
-from gnjobs_tui.style import Cell, Part, content
+from gnjobs.records.actor import Action
+from gnjobs_tui.style import Cell, Part, content, safe
 
 Keys = Sequence[tuple[str, str]]
+
+# What changes something, by the action of its key, and what it takes.
+CHANGES: Final[dict[str, Action]] = {"kill": "kill", "remove": "remove"}
+# What only leads to another place.
+_MOVES: Final = frozenset(
+    {"move", "page", "first", "last", "sideways", "open", "back", "leave", "line", "search_on", "match"}
+)
+SECTIONS: Final = ("Move", "Look", "Change")
 
 _ALL_JOBS_KEYS: Keys = (
     ("enter", "open"),
@@ -38,16 +51,40 @@ def jobs_keys(*, is_narrow: bool, is_first: bool, of_user: bool) -> Keys:
     return keys if is_first else [*keys[:-1], ("esc", "back")]
 
 
-def footer(keys: Keys, width: int) -> Content:
-    """As many keys as the width has room for."""
+class KeySpan(NamedTuple):
+    """Cells of a line in which a click does what a key does."""
+
+    cells: range
+    key: str
+
+
+def footer(keys: Keys, width: int) -> tuple[Content, list[KeySpan]]:
+    """As many keys as the width has room for, and where each stands; two that belong together share what is said."""
     parts: list[Part] = []
+    spans: list[KeySpan] = []
     used = 0
     for key, about in keys:
-        used += len(key) + 1 + len(about) + len(_GAP)
-        if used - len(_GAP) > width:
+        length = len(key) + 1 + len(about)
+        if used + length > width:
             break
         parts += [Cell(key, "accent"), f" {about}{_GAP}"]
-    return content(*parts)
+        first, *others = key.split()
+        at = used + len(first) + 1
+        spans += [KeySpan(range(at, at + len(other)), other) for other in others]
+        spans.append(KeySpan(range(used, used + length), first))
+        used += length + len(_GAP)
+    return content(*parts), spans
+
+
+def part_spans(parts: Sequence[Part], keys: Sequence[str | None]) -> list[KeySpan]:
+    """Where those of some parts stand that have a key."""
+    texts = [part.text if isinstance(part, Cell) else part for part in parts]
+    starts = accumulate((cell_len(safe(text)) for text in texts), initial=0)
+    return [
+        KeySpan(range(start, start + cell_len(safe(text))), key)
+        for start, text, key in zip(starts, texts, keys, strict=False)
+        if key
+    ]
 
 
 _NAMES = {
@@ -69,6 +106,20 @@ class KeyHelp(NamedTuple):
     action: str
     is_of_widget: bool
 
+    @property
+    def section(self) -> str:
+        """Whether it moves, shows something, or changes something."""
+        name = self.action.partition("(")[0].rpartition(".")[2]
+        return SECTIONS[2 if name in CHANGES else 0 if name in _MOVES else 1]
+
+
+def key_event(name: str) -> events.Key:
+    """The key that a person calls so, as if it had been pressed."""
+    known = {shown: key for key, shown in _NAMES.items()}
+    if name in known or len(name) > 1:
+        return events.Key(known.get(name, name), name if len(name) == 1 else None)
+    return events.Key(_character_to_key(name), name)
+
 
 def key_name(key: str) -> str:
     """A key as a person calls it."""
@@ -80,8 +131,8 @@ def key_name(key: str) -> str:
 def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
     """Every action that we bind on the focused widget, the screen or the app, once, with all its keys.
 
-    What this screen alone does comes first, then what all screens do, then moving about. Those with a tooltip are
-    ours; Textual's own, such as scrolling sideways, have none.
+    What moves comes first, then what shows something, then what changes something; in each what this screen alone does
+    comes first. Those with a tooltip are ours; Textual's own have none.
     """
     found: dict[str, tuple[list[str], str, bool]] = {}
     offers: Callable[[str], bool] = getattr(screen, "offers", lambda _: True)
@@ -90,8 +141,11 @@ def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
         if binding.tooltip and active.enabled and offers(binding.action):
             of_widget = not isinstance(active.node, Screen | App)
             found.setdefault(binding.action, ([], binding.tooltip, of_widget))[0].append(key_name(key))
-    for action, (keys, about, of_widget) in found.items():
-        yield KeyHelp(" ".join(keys), about, action, of_widget)
+    told = [
+        KeyHelp(" ".join(keys), about, action, of_widget)
+        for action, (keys, about, of_widget) in found.items()
+    ]
+    yield from sorted(told, key=lambda key: SECTIONS.index(key.section))
 
 
 def _place(active: ActiveBinding) -> int:

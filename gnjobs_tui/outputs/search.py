@@ -6,27 +6,42 @@ from typing import NamedTuple
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import Entry, Line
 from gnjobs.outputs.reader import OutputReader
+from gnjobs.watch.patterns import Pattern
 
 # Lines that are looked through at once: a search can be stopped between them.
 MOST_SKIMMED = 20_000
 
+REGULAR = "re:"
 _STRUCTURED = frozenset({"log", "fault", "record", "result"})
 
 
 class Query:
-    """What is looked for; capitals count only where the query has some."""
+    """What is looked for: words, or after `re:` a regular expression; capitals count only where it has some.
+
+    Raises `FilterError` where the regular expression is none.
+    """
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.pattern = Pattern(text[len(REGULAR) :]) if text.startswith(REGULAR) else None
         self._ignores_case = text == text.lower()
 
-    def folded(self, text: str) -> str:
-        """A text as it is compared."""
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether the regular expression took so long that it was given up."""
+        return self.pattern is not None and self.pattern.is_spent
+
+    def _folded(self, text: str) -> str:
         return text.lower() if self._ignores_case else text
+
+    def _holds(self, text: str) -> bool:
+        return self.text in self._folded(text) if self.pattern is None else self.pattern.is_in(text)
 
     def spans(self, text: str) -> list[tuple[int, int]]:
         """Where the query stands in a text, as pairs of begin and end."""
-        found, folded = [], self.folded(text)
+        if self.pattern is not None:
+            return self.pattern.spans(text)
+        found, folded = [], self._folded(text)
         start = folded.find(self.text) if self.text and len(folded) == len(text) else -1
         while start >= 0:
             found.append((start, start + len(self.text)))
@@ -36,16 +51,16 @@ class Query:
     def may_be_in(self, entry: Entry) -> bool:
         """Whether some line of an entry may hold the query: many lines that don't are told at once."""
         data = entry.data
-        if entry.kind in _STRUCTURED or data.startswith(b"{") or b"\n{" in data:
+        if self.pattern or entry.kind in _STRUCTURED or data.startswith(b"{") or b"\n{" in data:
             return True
-        return self.text in self.folded(data.decode("utf-8", "surrogateescape"))
+        return self.text in self._folded(data.decode("utf-8", "surrogateescape"))
 
     def is_in(self, line: Line) -> bool:
         """Whether the query stands in a line, as it is stored or as it is shown."""
-        if self.text in self.folded(line.text):
+        if self._holds(line.text):
             return True
         if line.kind in _STRUCTURED or line.text.startswith("{"):
-            return self.text in self.folded(line_sentence(line))
+            return self._holds(line_sentence(line))
         return False
 
 

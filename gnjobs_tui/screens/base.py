@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -13,13 +13,10 @@ from textual.worker import Worker
 from gnjobs.records.actor import Action
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
-from gnjobs_tui.keys import Keys, footer
+from gnjobs_tui.keys import CHANGES, Keys, footer, key_event
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
-
-# What changes something, by the action of its key, and what it takes.
-CHANGES: Final[dict[str, Action]] = {"kill": "kill", "remove": "remove"}
 
 
 class Failed(Message):
@@ -101,7 +98,13 @@ class WatchScreen(Screen[Any]):
         """Show what can be pressed, as far as there is room, who looks may do it, and it would do something."""
         has_kill = self.offers("kill") and self.can_be_killed
         allowed = [(key, about) for key, about in keys if key != "K" or has_kill]
-        self.query_one("#footer", Line).show(footer(allowed, self.size.width))
+        shown, spans = footer(allowed, self.size.width)
+        self.query_one("#footer", Line).show(shown, keys=spans)
+
+    def on_line_pressed(self, message: Line.Pressed) -> None:
+        """Do what the key does that was clicked, in turn with those that are typed."""
+        # The app's own, as those from the terminal are: one that a screen sent would go no further than to it.
+        self.dashboard.typed.add(key_event(message.key).set_sender(self.app))
 
     def header(self) -> Line:
         """Make the header line."""

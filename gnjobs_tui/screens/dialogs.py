@@ -1,5 +1,6 @@
 """The small dialogs: a text to read and copy, a yes-or-no question, the choice of a sort order, and help."""
 
+from itertools import groupby
 from typing import ClassVar, Final, cast
 
 from textual.app import ComposeResult
@@ -103,6 +104,19 @@ ORDERS: Final[tuple[tuple[Sort, str, str], ...]] = (
 _COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=1))
 
 
+def chosen_order(chosen: Sort, shown: Sort) -> Sort:
+    """The order that was chosen; the one that is shown already is turned round."""
+    turned = chosen.column == shown.column and chosen.column is not None
+    return Sort(chosen.column, not shown.descending) if turned else chosen
+
+
+def order_by(column: str, shown: Sort) -> Sort | None:
+    """The order by a column of a list, None where there is none."""
+    name = {"percent": "progress", "started": "created", "says": "faults"}.get(column, column)
+    found = next((order for order, *_ in ORDERS if order.column == name), None)
+    return chosen_order(found, shown) if found is not None else None
+
+
 class SortScreen(ModalScreen[Sort | None]):
     """Asks for an order; the one that is shown already is turned round."""
 
@@ -149,9 +163,7 @@ class SortScreen(ModalScreen[Sort | None]):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Answer."""
-        chosen = ORDERS[int(message.key)][0]
-        turned = chosen.column == self._shown.column and chosen.column is not None
-        self.dismiss(Sort(chosen.column, not self._shown.descending) if turned else chosen)
+        self.dismiss(chosen_order(ORDERS[int(message.key)][0], self._shown))
 
 
 KEYS_WIDTH = 18
@@ -168,7 +180,11 @@ class HelpScreen(ModalScreen[None]):
 
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
-        self._keys: list[Parts] = [[fit(key.keys, KEYS_WIDTH) + key.about] for key in screen_keys(screen)]
+        self._keys: list[Parts] = []
+        for section, keys in groupby(screen_keys(screen), lambda key: key.section):
+            self._keys += [[]] if self._keys else []
+            self._keys.append([Cell(section, "bold")])
+            self._keys += [[fit(key.keys, KEYS_WIDTH) + key.about] for key in keys]
 
     def compose(self) -> ComposeResult:
         """Keys, then states."""

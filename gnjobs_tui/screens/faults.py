@@ -174,7 +174,8 @@ class FaultsScreen(WatchScreen):
             parts.append(Cell(" read, there may be more", "warning"))
         shown = self._shown.faults
         if shown.wanted is not None:
-            parts.append(Cell(f"   /{shown.wanted}: {count_text(shown.matching)} match", "accent"))
+            how = "re: takes too long" if shown.wanted.is_too_slow else f"{count_text(shown.matching)} match"
+            parts.append(Cell(f"   /{shown.wanted}: {how}", "accent"))
         return [*parts, Cell(f"   {count_text(len(shown))} kinds", "accent")] if shown.is_grouped else parts
 
     def _read(self) -> None:

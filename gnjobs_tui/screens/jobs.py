@@ -12,7 +12,7 @@ from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
-from gnjobs_tui.keys import jobs_keys
+from gnjobs_tui.keys import jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
@@ -174,7 +174,9 @@ class JobsScreen(RowActions):
         parts = count_parts(jobs.catalogue.counts(self._users), self.choice.group, self.size.width < NARROW)
         is_loading = jobs.progress is not None and jobs.progress < 1
         loading = [Cell(f"loading {jobs.progress:.0%}", "accent")] if is_loading else []
-        line.show(content(*parts), content(*loading))
+        # Each count stands for its digit; a gap follows each.
+        digits = [key for number in range(1, len(GROUPS) + 1) for key in (str(number), None)]
+        line.show(content(*parts), content(*loading), part_spans(parts, digits))
 
     def on_virtual_table_moved(self) -> None:
         """Say why the job of the cursor is as it is."""
@@ -204,6 +206,7 @@ class JobsScreen(RowActions):
     def _notes(self) -> list[str]:
         choice, marks = self.choice, self.table.marks
         notes = [f"/{choice.filter}"[: self.size.width // 3]] if choice.filter else []
+        notes += ["re: takes too long"] if choice.filter and choice.filter.is_too_slow else []
         arrow = GLYPHS.down if choice.sort.descending else GLYPHS.up
         notes += [f"by {choice.sort.column} {arrow}"] if choice.sort.column else []
         feed = self.dashboard.feed
@@ -236,6 +239,12 @@ class JobsScreen(RowActions):
         from gnjobs_tui.screens.dialogs import SortScreen
 
         self.app.push_screen(SortScreen(self.choice.sort), self._sort_by)
+
+    def on_virtual_table_heading_clicked(self, message: VirtualTable.HeadingClicked) -> None:
+        """Sort by the column, or the other way round."""
+        from gnjobs_tui.screens.dialogs import order_by
+
+        self._sort_by(order_by(message.column, self.choice.sort))
 
     def _sort_by(self, sort: Sort | None) -> None:
         if sort is not None:

@@ -11,7 +11,16 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from gnjobs_tui.screens.dashboard import Dashboard
-from gnjobs_tui.screens.kill_run import GRACE, KillRun, Target, target_lines, title_of, what_ends
+from gnjobs_tui.screens.kill_run import (
+    GRACE,
+    KillRun,
+    LeftOut,
+    Target,
+    left_out_lines,
+    target_lines,
+    title_of,
+    what_ends,
+)
 from gnjobs_tui.style import GLYPHS, Cell, Part, content, lines
 
 # On a lower terminal the list of processes makes room for the steps.
@@ -49,9 +58,10 @@ class KillScreen(ModalScreen[None]):
             super().__init__()
             self.rows = rows
 
-    def __init__(self, targets: Sequence[Target], hidden: int = 0) -> None:
+    def __init__(self, targets: Sequence[Target], hidden: int = 0, left_out: Sequence[LeftOut] = ()) -> None:
         super().__init__()
         self._targets = targets
+        self._left_out = left_out
         self._hidden = hidden
         self._run: KillRun | None = None
 
@@ -100,11 +110,16 @@ class KillScreen(ModalScreen[None]):
     def _show_targets(self) -> None:
         several = len(self._targets) > 1
         self.query_one("#dialog").border_title = title_of(self._targets)
-        self.query_one("#who", Static).update(lines([] if several else target_lines(self._targets)))
         if several:
-            self.query_one("#processes", Static).update(lines(target_lines(self._targets)))
+            told = f"{len(self._targets)} of {len(self._targets) + len(self._left_out)} marked; the others are below"
+            self.query_one("#who", Static).update(lines([[Cell(told, "warning")]] if self._left_out else []))
+            self._show_ends(target_lines(self._targets))
         else:
+            self.query_one("#who", Static).update(lines(target_lines(self._targets)))
             self.run_worker(self._look, thread=True, exit_on_error=False, group="look")
+
+    def _show_ends(self, rows: list[list[Part]]) -> None:
+        self.query_one("#processes", Static).update(lines([*rows, *left_out_lines(self._left_out)]))
 
     def _look(self) -> None:
         from redis.exceptions import RedisError
@@ -121,7 +136,7 @@ class KillScreen(ModalScreen[None]):
 
     def on_kill_screen_looked(self, message: Looked) -> None:
         """Show what would end."""
-        self.query_one("#processes", Static).update(lines(message.rows))
+        self._show_ends(message.rows)
 
     def action_next(self, by: int) -> None:
         """Go round: Cancel, why, (the number,) Kill."""

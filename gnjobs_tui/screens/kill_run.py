@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
-from gnjobs.text import duration_words
+from gnjobs.text import duration_words, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.screens.job_facts import without_directory
-from gnjobs_tui.style import Cell, Part
+from gnjobs_tui.style import Cell, Part, fit, safe, state_cell, state_named
 
 if TYPE_CHECKING:
     from gnjobs.records.requests import KillStep
@@ -31,6 +31,7 @@ class Target(NamedTuple):
     account: str | None = None
     percent: float | None = None
     silence: float | None = None
+    state: str | None = None
 
     @property
     def name(self) -> str:
@@ -49,6 +50,7 @@ def target_of_row(row: JobRow, prefix: str) -> Target:
         account=row.job.account if row.job else None,
         percent=row.percent,
         silence=row.silence,
+        state=row.state,
     )
 
 
@@ -198,9 +200,9 @@ def title_of(targets: Sequence[Target]) -> str:
 
 
 def target_lines(targets: Sequence[Target]) -> list[list[Part]]:
-    """Who and what it is; of several, a line each."""
+    """Who and what it is; of several, a line each: id, state, silence, host, user, label."""
     if len(targets) > 1:
-        return [[f"{target.job_id[:8]}  {target.label}   {target.user or ''}"] for target in targets]
+        return [_listed(target, silence_text(target.silence)) for target in targets]
     target = targets[0]
     details = [percent_text(target.percent)] if target.percent is not None else []
     details += [f"silent {duration_words(target.silence)}"] if target.silence and target.silence >= 60 else []
@@ -211,6 +213,31 @@ def target_lines(targets: Sequence[Target]) -> list[list[Part]]:
     where = f"      on {target.host}" if target.host else ""
     account = f", run as {target.account}" if target.account else ""
     lines.append([Cell("owner   ", "dim"), f"{target.user or 'nobody'}{where}{account}"])
+    return lines
+
+
+def _listed(target: Target, silence: str) -> list[Part]:
+    state = state_cell(state_named(target.state)) if target.state else Cell("")
+    where = (
+        f"{fit(silence, 7, 'right')}  {fit(safe(target.host or ''), 10)} {fit(safe(target.user or ''), 9)} "
+    )
+    return [f"{target.job_id[:8]}  ", state._replace(text=fit(state.text, 10)), where, target.label]
+
+
+class LeftOut(NamedTuple):
+    """A marked job that is not killed, and why."""
+
+    target: Target
+    why: str
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[list[Part]]:
+    """Each marked job that is left out, with why."""
+    if not left_out:
+        return []
+    lines: list[list[Part]] = [[Cell(f"left out of the marked, {len(left_out)}:", "warning")]]
+    for target, why in left_out:
+        lines += [_listed(target, ""), [Cell(f"          {why}", "dim")]]
     return lines
 
 

@@ -19,10 +19,11 @@ from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
     Column("at", "When", 10, 100),
-    Column("text", "What", 24, 99, grows=1),
-    Column("label", "Job", 18, 98),
-    Column("owner", "Owner", 9, 90, from_width=90),
-    Column("by", "By", 9, 95),
+    Column("text", "What", 20, 99, grows=3),
+    Column("reason", "Why", 14, 97, grows=1),
+    Column("label", "Job", 12, 98, grows=1),
+    Column("owner", "Owner", 8, 96),
+    Column("by", "By", 7, 95),
 )
 KEYS = (("enter", "full entry"), ("r", "kill results"), (":", "more"), ("?", "help"), ("esc", "back"))
 SHOWN_EVENTS = 5000
@@ -126,10 +127,10 @@ class LogScreen(WatchScreen):
 
 
 def _cells(event: Event, now: float) -> Cells:
-    reason = f" ({event.reason})" if event.reason else ""
     return {
         "at": Cell(clock_text(event.at, now), "dim"),
-        "text": Cell(event.text + reason, _TOKENS.get(event.kind, "plain")),
+        "text": Cell(event.text, _TOKENS.get(event.kind, "plain")),
+        "reason": Cell(event.reason or ""),
         "label": Cell(event.label or event.job or ""),
         "owner": Cell(event.owner or ""),
         "by": Cell(event.by or ""),

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
+from gnjobs.errors import FilterError
 from gnjobs.outputs.lines import Hole
 from gnjobs.text import count_text
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
@@ -57,7 +58,7 @@ class OutputScreen(OutputBase):
 
     async def action_search(self) -> None:
         """Ask what to search for."""
-        await self.query_one(Prompt).ask("search")
+        await self.query_one(Prompt).ask("search", hint="words, or re:^row \\d+ for a regular expression")
 
     async def action_line(self) -> None:
         """Ask for a line's number."""
@@ -69,14 +70,19 @@ class OutputScreen(OutputBase):
 
     async def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """Search, go to the line, or save."""
+        try:
+            query = Query(message.text) if message.asked == "search" else None
+        except FilterError as error:
+            self.query_one(Prompt).refuse(str(error))
+            return
         self._close_prompt()
         if message.asked == "line":
             self._go_to_line(message.text)
         elif message.asked == "save as":
             self._save_as(typed_path(message.text, self._file_name))
-        elif message.text:
-            self._query = Query(message.text)
-            self.view.highlight(self._query)
+        elif query is not None and query.text:
+            self._query = query
+            self.view.highlight(query)
             await self.action_search_on(True)
 
     def _go_to_line(self, text: str) -> None:
@@ -108,6 +114,8 @@ class OutputScreen(OutputBase):
             for progress in search(reader, query, start, forward=forward, last=reader.extent().last):
                 if worker.is_cancelled:
                     return
+                if query.is_too_slow:
+                    raise FilterError("the regular expression takes too long")
                 found = progress if progress.is_found else None
                 if not progress.is_found and time.monotonic() - told_at > PROGRESS_EVERY:
                     told_at = time.monotonic()

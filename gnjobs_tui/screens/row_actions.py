@@ -11,7 +11,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_pane import ended_words
-from gnjobs_tui.screens.kill_run import Target, target_of_row
+from gnjobs_tui.screens.kill_run import LeftOut, Target, target_of_row
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -102,10 +102,14 @@ class RowActions(WatchScreen):
                 how = ended_words(chosen[0], self.dashboard.jobs.now()) if is_one else "all have ended"
                 self.dashboard.say(f"nothing to kill: {how}")
             return
-        targets: list[Target] = [
-            target_of_row(row, row.prefix or self.dashboard.config.prefixes[0]) for row in rows
-        ]
-        self.app.push_screen(KillScreen(targets, hidden=self.hidden_marks()))
+        now, targets, left_out = self.dashboard.jobs.now(), [], []
+        for row in chosen:
+            target = target_of_row(row, row.prefix or self.dashboard.config.prefixes[0])
+            if row.is_final:
+                left_out.append(LeftOut(target, ended_words(row, now)))
+            else:
+                targets.append(target)
+        self.app.push_screen(KillScreen(targets, self.hidden_marks(), left_out))
 
     def action_rerun(self) -> None:
         """Show the command that runs the job again."""

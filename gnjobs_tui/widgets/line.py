@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from textual import events
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
+from gnjobs_tui.keys import KeySpan
 from gnjobs_tui.style import spread
 
 
@@ -33,16 +36,31 @@ class Lines(Widget):
 
 
 class Line(Lines):
-    """One line, with something at its left end and perhaps at its right end."""
+    """One line, with something at its left end and perhaps at its right end; a click may stand for a key."""
+
+    class Pressed(Message):
+        """What stands for a key was clicked."""
+
+        def __init__(self, key: str) -> None:
+            super().__init__()
+            self.key = key
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
         self._ends: tuple[Content, Content | None] = (Content(""), None)
+        self._keys: Sequence[KeySpan] = ()
 
-    def show(self, left: Content, right: Content | None = None) -> None:
-        """Show a text, and another one at the right end."""
-        self._ends = (left, right)
+    def show(self, left: Content, right: Content | None = None, keys: Sequence[KeySpan] = ()) -> None:
+        """Show a text, and another one at the right end; `keys` stand in cells of the first."""
+        self._ends, self._keys = (left, right), keys
         self._lay_out()
+
+    def on_click(self, event: events.Click) -> None:
+        """Tell which key stands there."""
+        for cells, key in self._keys:
+            if event.x in cells:
+                self.post_message(self.Pressed(key))
+                return
 
     def on_resize(self) -> None:
         """Put both ends where they belong now."""

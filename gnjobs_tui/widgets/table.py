@@ -135,6 +135,13 @@ class VirtualTable(ScrollView, can_focus=True):
             super().__init__()
             self.key = key
 
+    class HeadingClicked(Message):
+        """The title of a column was clicked."""
+
+        def __init__(self, column: str) -> None:
+            super().__init__()
+            self.column = column
+
     def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._columns = columns
@@ -310,9 +317,13 @@ class VirtualTable(ScrollView, can_focus=True):
             self.post_message(self.Opened(self.cursor_key))
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; a double click opens."""
+        """Put the cursor where the mouse is; a double click opens; on the heading, tell which column."""
+        if event.y < HEADER_LINES:
+            at = [p.column.id for p in self.drawing.placed if p.x <= event.x < p.x + p.width]
+            self.post_message(self.HeadingClicked(at[0])) if at else None
+            return
         index = self.scroll_offset.y + event.y - HEADER_LINES
-        if event.y >= HEADER_LINES and index < len(self._source):
+        if index < len(self._source):
             self.move_to(index)
             if event.chain == 2:
                 self.action_open()

@@ -291,3 +291,10 @@ def test_a_server_that_goes_away_is_told_and_waited_for(own_server: Server) -> N
         write_line(own_server, KEYS.output(JOB), 1, "after")
         following.wait_for("after")
         assert not following.told[-1].away
+
+
+def test_a_regular_expression_is_held_against_each_line() -> None:
+    query = Query(r"re:^row \d{3}$")
+    lines = [Line(n, None, "out", text) for n, text in enumerate(("row 12", "a row 123", "row 123"), 1)]
+    assert [query.is_in(line) for line in lines] == [False, False, True]
+    assert query.spans("row 123") == [(0, 7)]

@@ -4,6 +4,7 @@
     "QC average"        these words together
     state:STUCK,fail    a shown or stored state (or a group: trouble) that begins with one of these
     user: type: host: id:   that begin so     label:   that contains it
+    re:"^QC .*July$"    a regular expression that one of the texts matches
     age>2h run<=10m silent>10m faults>0 cpu>90 percent<50 children>1
     -state:done !test   not
 
@@ -24,21 +25,23 @@ from gnjobs.records import values
 from gnjobs.records.fields import ROW_FIELDS, Job
 from gnjobs.records.statuses import STATUSES
 from gnjobs.text import parse_duration
+from gnjobs.watch.patterns import Pattern
 from gnjobs.watch.rows import JobRow, row_of
 
 Test = Callable[[Any, float], bool]
 
 
 class Term(NamedTuple):
-    """One condition; `timed` when its answer changes as time passes."""
+    """One condition; `timed` when its answer changes as time passes, `pattern` what may be given up."""
 
     test: Test
     timed: bool = False
+    pattern: Pattern | None = None
 
     def negated(self) -> "Term":
         """The opposite condition."""
         test = self.test
-        return Term(lambda row, now: not test(row, now), self.timed)
+        return Term(lambda row, now: not test(row, now), self.timed, self.pattern)
 
 
 Words = Callable[[Sequence[str]], Term]
@@ -63,6 +66,11 @@ class Vocabulary(NamedTuple):
         """The word stands anywhere in what a list shows of the row."""
         wanted, texts = word.casefold(), self.texts
         return Term(lambda row, _: any(wanted in text.casefold() for text in texts(row) if text))
+
+    def matching(self, pattern: Pattern) -> Term:
+        """A regular expression matches one of the texts."""
+        is_in, texts = pattern.is_in, self.texts
+        return Term(lambda row, _: any(is_in(text) for text in texts(row) if text), pattern=pattern)
 
 
 def _state(alternatives: Sequence[str]) -> Term:
@@ -186,6 +194,7 @@ def _example(measure: Measure) -> str:
 _PIECE: Final = re.compile(r'"([^"]*)"|([^\s"]+)|(")')
 _FIELD: Final = re.compile(r"([a-z]+):(.*)", re.IGNORECASE | re.DOTALL)
 _COMPARISON: Final = re.compile(r"([a-z]+)(>=|<=|>|<|=)(.*)", re.IGNORECASE | re.DOTALL)
+_PATTERN: Final = "re:"
 LONGEST_FILTER: Final = 1000
 
 
@@ -196,12 +205,18 @@ class Filter:
         self.text = text
         self.timed = any(term.timed for term in terms)
         self._tests = tuple(term.test for term in terms)
+        self._patterns = tuple(term.pattern for term in terms if term.pattern is not None)
 
     def __bool__(self) -> bool:
         return bool(self._tests)
 
     def __str__(self) -> str:
         return self.text
+
+    @property
+    def is_too_slow(self) -> bool:
+        """Whether a regular expression took so long that it was given up: nothing matches it any more."""
+        return any(pattern.is_spent for pattern in self._patterns)
 
     def matches(self, row: Any, now: float = 0.0) -> bool:
         """Tell whether a row passes at this time (unix seconds)."""
@@ -253,6 +268,8 @@ def _term(word: _Word, vocabulary: Vocabulary) -> Term:
     if match := _COMPARISON.match(word.bare):
         name, sign = _known(match.group(1).lower(), match.group(2), vocabulary), match.group(2)
         return comparison(name, vocabulary.measures[name], sign, word.text[match.start(3) :])
+    if word.bare[:3].lower() == _PATTERN:
+        return vocabulary.matching(Pattern(word.text[3:], ignores_case=True))
     if match := _FIELD.match(word.bare):
         name, alternatives = _known(match.group(1).lower(), ":", vocabulary), word.split(match.start(2))
         if not alternatives:
@@ -267,7 +284,7 @@ def _known(name: str, sign: str, vocabulary: Vocabulary) -> str:
         return name
     if name in (measures if sign == ":" else words):
         raise FilterError(f"{name} is compared: {name}>… or {name}<…" if sign == ":" else f"use {name}:…")
-    known = ", ".join(words if sign == ":" else measures)
+    known = ", ".join([*words, "re"] if sign == ":" else measures)
     raise FilterError(f"unknown key {name}{sign} (known: {known}); to search for that text, quote it")
 
 
