@@ -10,22 +10,27 @@ from pathlib import Path
 import click
 
 from gnjobs.records.actor import Actor
-from gnjobs.store import JobStore
 from gnjobs_tui.config import Config
 from gnjobs_tui.demo.guard import READY
 from gnjobs_tui.demo.server import NoServer, socket_url
-from gnjobs_tui.demo.workload import start_all
 
 
 @contextmanager
-def guarded_server() -> Iterator[tuple[str, Path]]:
+def guarded_server(size: float | None = None) -> Iterator[tuple[str, Path]]:
     """A server with a private directory, for the time of a with block: its URL and the directory.
 
-    Both, and all jobs in it, are gone afterwards, also when this process is killed.
+    With a size, jobs come and go on it. Everything is gone afterwards, also when this process is killed.
     """
     directory = Path(tempfile.mkdtemp(prefix="gnjobs-demo-"))
     guard = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gnjobs_tui.demo.guard", str(directory)],
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "gnjobs_tui.demo.guard",
+            str(directory),
+            *([] if size is None else [str(size)]),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -46,11 +51,10 @@ def guarded_server() -> Iterator[tuple[str, Path]]:
 
 def run_demo(*, size: float, mouse: bool, theme: str | None) -> int:
     """Start everything, open the dashboard, and clear up when it is left."""
-    with guarded_server() as (url, directory):
-        click.echo("Starting a server and real jobs on it …", err=True)
-        start_all(JobStore.from_url(url), directory, size=size)
+    click.echo("Starting a server and real jobs on it ...", err=True)
+    with guarded_server(size) as (url, _):
         from gnjobs_tui.app import GnjobsApp
 
         GnjobsApp(Config(url=url), Actor.admin("demo"), theme=theme).run(mouse=mouse)
-        click.echo("Ending the demo's jobs …", err=True)
+        click.echo("Ending the demo's jobs ...", err=True)
     return 0

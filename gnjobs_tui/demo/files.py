@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 STRAINS = ("BXD1", "BXD2", "BXD6", "BXD12", "BXD31", "BXD32", "BXD60", "BXD100")
-ROWS = 800_000
+ROWS = 200_000
 _POOL = 997
 _FAULTS_PER_FILE = 120
 

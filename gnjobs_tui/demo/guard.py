@@ -1,7 +1,7 @@
 """A process that outlives the demo and cleans up after it, even after `kill -9`.
 
-It owns the server. When its standard input closes, the demo has ended: it kills every job, verifies that, and removes
-the server and the files.
+It owns the server, and where it is asked to, keeps the demo alive. When its standard input closes, the demo has ended:
+it kills every job, verifies that, and removes the server and the files.
 """
 
 import os
@@ -20,6 +20,7 @@ from gnjobs.errors import GnjobsError
 from gnjobs.records.actor import Actor
 from gnjobs.records.environment import ENV_URL
 from gnjobs.store import JobStore
+from gnjobs_tui.demo.life import Life
 from gnjobs_tui.demo.server import socket_url, start_server
 
 READY = "ready"
@@ -47,10 +48,17 @@ def _end_marked(url: str) -> None:
     psutil.wait_procs(marked, timeout=5)
 
 
-def _guard(directory: Path, server: subprocess.Popen[bytes]) -> None:
+def _guard(directory: Path, server: subprocess.Popen[bytes], size: float | None) -> None:
     store = JobStore.from_url(socket_url(directory))
+    life = None if size is None else Life(store, directory, size)
     try:
+        if life is not None:
+            life.begin()
+            life.start()
+        print(READY, flush=True)
         sys.stdin.read()
+        if life is not None:
+            life.stop()
         _end_jobs(store)
     finally:
         _end_marked(socket_url(directory))
@@ -60,18 +68,21 @@ def _guard(directory: Path, server: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Start the server in the directory given, say so, and guard it until the demo has ended."""
+    """Start the server in the directory given, say so, and guard it until the demo has ended.
+
+    With a second argument, the demo's size, jobs are started, and others whenever it is their time.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     directory = Path(sys.argv[1])
+    size = float(sys.argv[2]) if len(sys.argv) > 2 else None
     try:
         server = start_server(directory)
     except GnjobsError as error:
         print(error, flush=True)
         shutil.rmtree(directory, ignore_errors=True)
         sys.exit(1)
-    print(READY, flush=True)
-    _guard(directory, server)
+    _guard(directory, server, size)
 
 
 if __name__ == "__main__":

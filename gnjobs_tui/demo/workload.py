@@ -1,7 +1,6 @@
 """The list of jobs that the demo starts, with their users and labels."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,14 +12,15 @@ STUCK_LABEL = "QC std error, July"
 
 
 class Planned(NamedTuple):
-    """A job to be started."""
+    """A job to be started, on this host or as if on another."""
 
     module: str
-    arguments: Sequence[str]
+    arguments: tuple[str, ...]
     job_type: str
     user: str
     label: str
     stuck_after: float | None = None
+    host: str | None = None
 
 
 def make_files(directory: Path, size: float) -> dict[str, Path]:
@@ -38,31 +38,44 @@ def make_files(directory: Path, size: float) -> dict[str, Path]:
 
 def plan(directory: Path, files: dict[str, Path], size: float) -> list[Planned]:
     """All jobs of the demo, the oldest first."""
-    checked = [str(files[name]) for name in ("pheno_av.tsv", "pheno_se.tsv", "geno_av.tsv", "covar_se.tsv")]
-    slow = [str(files[name]) for name in ("geno.tsv", "phenocovar.tsv", "pheno_num.tsv", "pheno_se.tsv")]
-    insert = [checked[0], str(directory / "genenetwork.db"), f"{90 * min(1.0, size * 5):.0f}"]
+    checked = _paths(files, "pheno_av.tsv", "pheno_se.tsv", "geno_av.tsv", "covar_se.tsv")
+    slow = _paths(files, "geno.tsv", "phenocovar.tsv", "pheno_num.tsv", "pheno_se.tsv")
+    insert = (checked[0], str(directory / "genenetwork.db"), f"{900 * min(1.0, size * 5):.0f}")
     return [
         Planned("endless", slow, "qc", "jsmith", STUCK_LABEL, STUCK_AFTER),
-        Planned("failing", [], "insert", "mhall", "insert pheno CC"),
-        Planned("stubborn", [], "generic", "tux", "QC runaway test"),
-        Planned("crashing", [], "generic", "agunn", "map geno HS-rats"),
+        Planned("failing", (), "insert", "mhall", "insert pheno CC"),
+        Planned("stubborn", (), "generic", "tux", "QC runaway test"),
+        Planned("crashing", (), "generic", "agunn", "map geno HS-rats"),
         Planned("insert", insert, "insert", "agunn", "insert geno HS-rats"),
-        Planned("chatty", ["120"], "generic", "mhall", "list markers CC"),
+        Planned("chatty", ("3600",), "generic", "mhall", "list markers CC"),
         Planned("qc", checked, "qc", "jsmith", "QC average, July"),
     ]
 
 
-def start_all(store: JobStore, directory: Path, *, size: float = 1.0) -> list[Job]:
-    """Make the files, create the jobs, and launch them; returns at once after that."""
-    started = []
-    for planned in plan(directory, make_files(directory, size), size):
-        job = store.create(
-            [sys.executable, "-P", "-m", f"gnjobs_tui.demo.jobs.{planned.module}", *planned.arguments],
-            job_type=planned.job_type,
-            user_id=planned.user,
-            label=planned.label,
-            stuck_after=planned.stuck_after,
-        )
-        launch(job, store=store)
-        started.append(job)
-    return started
+def _paths(files: dict[str, Path], *names: str) -> tuple[str, ...]:
+    return tuple(str(files[name]) for name in names)
+
+
+def create(store: JobStore, planned: Planned) -> Job:
+    """Create a job, which waits to be started."""
+    return store.create(
+        [sys.executable, "-P", "-m", f"gnjobs_tui.demo.jobs.{planned.module}", *planned.arguments],
+        job_type=planned.job_type,
+        user_id=planned.user,
+        label=planned.label,
+        stuck_after=planned.stuck_after,
+    )
+
+
+def start(store: JobStore, job: Job) -> Job:
+    """Launch a job, and return at once."""
+    launch(job, store=store)
+    return job
+
+
+def start_all(
+    store: JobStore, directory: Path, files: dict[str, Path] | None = None, *, size: float = 1.0
+) -> list[Job]:
+    """Make the files unless they are given, create the jobs, and launch them; returns at once after that."""
+    planned = plan(directory, files or make_files(directory, size), size)
+    return [start(store, create(store, each)) for each in planned]

@@ -1,5 +1,6 @@
 """The demo in a real terminal: from the list to a stuck child's end, and nothing left behind."""
 
+import json
 import os
 import re
 import signal
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_URL
-from tests.support.command import environment
+from gnjobs_tui.demo.command import guarded_server
+from tests.support.command import environment, run
 from tests.support.terminal import Terminal, gnjobs
 from tests.support.waiting import wait_for
 
@@ -64,7 +66,7 @@ def leave(terminal: Terminal, directory: Path) -> None:
 def assert_nothing_left(directory: Path) -> None:
     """No process, no socket, no file."""
     wait_for(lambda: not marked(directory), 60, "the demo's processes to end")
-    wait_for(lambda: not list(directory.iterdir()), 60, "the demo's files to go")
+    wait_for(lambda: not (directory.exists() and list(directory.iterdir())), 60, "the demo's files to go")
     wait_for(lambda: not mentioning(directory), 60, "the demo's server and guard to end")
 
 
@@ -141,17 +143,18 @@ def test_a_stuck_child_is_found_explained_and_killed(directory: Path) -> None:
 
 def test_a_curator_finds_the_faulty_cell(directory: Path) -> None:
     with open_demo(directory) as terminal:
-        terminal.wait_for(lambda text: re.search(r"▲ faults +QC", text) is not None, START)
+        terminal.wait_for(lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START)
         terminal.send("u")
         terminal.wait_for("jsmith")
         move_to(terminal, "jsmith")
         terminal.send(ENTER)
         terminal.wait_for(lambda text: "Says" in text and " faults, " in text)
-        move_to(terminal, "▲ faults")
+        move_to(terminal, "▲ faults   QC average, July")
         terminal.send(ENTER)
         screen = terminal.wait_for("found")
         assert re.search(
-            r'row [\d ]+ "[^"]+", column [\d ]+ "[^"]+": (found "[^"]*", needs|empty cell)', screen
+            r'row [\d ]+ "[^"]+", column [\d ]+ ?(\([A-Z]+\) )?"[^"]+": (found "[^"]*", needs|empty cell)',
+            screen,
         )
         move_to(terminal, "▲ faults   pheno")
         terminal.send(ENTER)
@@ -169,6 +172,33 @@ def test_nothing_is_left_however_the_demo_ends(directory: Path, end: signal.Sign
         os.kill(terminal.pid, end)
         terminal.wait_closed(60)
         assert_nothing_left(directory)
+
+
+@pytest.mark.faults
+def test_for_as_long_as_one_looks_there_are_jobs_of_every_state_on_several_hosts() -> None:
+    with guarded_server(0.02) as (url, directory):
+
+        def seen() -> set[str]:
+            jobs = [json.loads(line) for line in run(url, "ls", "--json").stdout.splitlines()]
+            labels.update(job["label"] for job in jobs if job["label"].startswith("check links"))
+            ended = [job for job in jobs if job["finished"]]
+            assert len(ended) > 300
+            assert len({job["type"] for job in ended}) == 4
+            assert max(job["finished"] for job in ended) - min(job["finished"] for job in ended) > 5 * 86400
+            assert len({job["user"] for job in jobs}) == 6
+            assert len({job["host"] for job in jobs} - {None}) == 4
+            many.update(job["children"] for job in jobs)
+            return {job["status"] for job in jobs} | {job["health"] for job in jobs}
+
+        labels: set[str] = set()
+        many: set[int] = set()
+        states = {"pending", "running", "success", "error", "killed", "lost", "quiet", "stuck", "dead"}
+        wait_for(lambda: seen() >= states, 120, "a job of every state")
+        wait_for(lambda: seen() and len(labels) > 1, 90, "another job a minute later")
+        assert 300 in many
+        ends = run(url, "log", "--json").stdout.splitlines()
+        assert len(ends) > 300
+    assert_nothing_left(directory)
 
 
 def test_the_terminal_is_too_narrow_for_nothing_that_matters(directory: Path) -> None:

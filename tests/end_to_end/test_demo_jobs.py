@@ -10,6 +10,7 @@ from pathlib import Path
 from gnjobs import Job, JobStore, Line
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
+from gnjobs_tui.demo.jobs.chatty import LINES_A_SECOND
 from gnjobs_tui.demo.jobs.qc import row_faults
 from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all
 from tests.support.command import run
@@ -110,7 +111,7 @@ def test_the_crashing_job_has_one_child_that_a_signal_ended(store: JobStore) -> 
 def test_the_chatty_job_prints_a_lot(store: JobStore) -> None:
     job = run_job(store, "chatty", "1")
     assert job.status == "success"
-    assert store.output(job.id).extent().last == 2001
+    assert store.output(job.id).extent().last == LINES_A_SECOND + 1
 
 
 def test_the_workload_runs_for_several_users_and_its_stubborn_job_needs_force(

@@ -53,8 +53,9 @@ def record_event(
     text: str,
     by: str | None = None,
     reason: str | None = None,
+    at: float | None = None,
 ) -> None:
-    """Append an event about a job; `client` may be a pipeline."""
+    """Append an event about a job, of now or a time after all others (`at`); `client` may be a pipeline."""
     fields = {
         "kind": kind,
         "job": job.id,
@@ -68,7 +69,8 @@ def record_event(
     said = {
         name: encode_text(value[:LONGEST_TEXT]) for name, value in fields.items() if value not in (None, "")
     }
-    client.xadd(keys.events, said, maxlen=KEPT, approximate=True)
+    entry = "*" if at is None else f"{_milliseconds(at)}-*"
+    client.xadd(keys.events, said, id=entry, maxlen=KEPT, approximate=True)
 
 
 def record_refusal(

@@ -5,7 +5,7 @@ import time
 
 from gnjobs import current_job
 
-LINES_A_SECOND = 2000
+LINES_A_SECOND = 200
 
 if __name__ == "__main__":
     seconds = int(sys.argv[1])
