@@ -67,7 +67,7 @@ def footer(keys: Keys, width: int) -> tuple[Content, list[KeySpan]]:
         length = len(key) + 1 + len(about)
         if used + length > width:
             break
-        parts += [Cell(key, "accent"), f" {about}{_GAP}"]
+        parts += [_GAP if parts else "", Cell(key, "accent"), f" {about}"]
         first, *others = key.split()
         at = used + len(first) + 1
         spans += [KeySpan(range(at, at + len(other)), other) for other in others]

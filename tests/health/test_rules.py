@@ -1,11 +1,14 @@
 """Rules that hold for the verdict on every record, whatever it says."""
 
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gnjobs.health.assess import assess
+from gnjobs.health.silence import judge_child
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.summaries import ChildrenSummary, SilentChild
@@ -20,6 +23,7 @@ WHERE = st.sampled_from(
         Presence("gone"),
         Presence("running", "1 process runs"),
         Presence("hidden", "?"),
+        Presence("late", "?"),
         Presence("elsewhere", "?"),
     ]
 )
@@ -116,3 +120,64 @@ def test_what_is_stuck_was_silent_and_idle_for_the_whole_limit(record: dict[str,
     assert any(
         since is not None and idle is not None and NOW - max(since, idle) >= limit for since, idle in parts
     )
+
+
+def of_child(record: dict[str, Any], snapshot: ProcessSnapshot, said: float | None) -> int:
+    child = Child(id="c", status="running", started=NOW - 9000, last_output=said)
+    return ORDER.index(judge_child(Job(id="j", **record), child, snapshot).verdict)
+
+
+def changed(snapshot: ProcessSnapshot, change: Callable[[SeenProcess], SeenProcess]) -> ProcessSnapshot:
+    return ProcessSnapshot(snapshot.at, tuple(change(process) for process in snapshot.processes))
+
+
+def idler(process: SeenProcess, longer: float) -> SeenProcess:
+    since = process.idle_since
+    return replace(process, idle_since=None if since is None else since - longer)
+
+
+@given(records(), snapshots(), ages, st.floats(0, 7200))
+def test_more_silence_or_idleness_never_betters_a_child(
+    record: dict[str, Any], snapshot: ProcessSnapshot, age: float | None, longer: float
+) -> None:
+    known = record | {"children_summary": None}
+    before = of_child(known, snapshot, ago(age))
+    if age is not None:
+        assert of_child(known, snapshot, NOW - age - longer) >= before
+    assert of_child(known, changed(snapshot, lambda each: idler(each, longer)), ago(age)) >= before
+
+
+@given(records(), snapshots(), ages)
+def test_a_sign_of_life_never_worsens_a_child(
+    record: dict[str, Any], snapshot: ProcessSnapshot, age: float | None
+) -> None:
+    known = record | {"children_summary": None}
+    before = of_child(known, snapshot, ago(age))
+    assert of_child(known, snapshot, NOW) <= before
+    for alive in ({"idle_since": NOW}, {"state": "R"}, {"cpu": 100.0}):
+        # One that idles for an unknown time keeps the whole from being known to idle; life makes it known.
+        woken = changed(
+            snapshot, lambda each, alive=alive: replace(each, **alive) if each.idle_since else each
+        )
+        assert of_child(known, woken, ago(age)) <= before
+
+
+@given(records(), snapshots(), ages)
+def test_a_stuck_child_has_no_runnable_process(
+    record: dict[str, Any], snapshot: ProcessSnapshot, age: float | None
+) -> None:
+    if of_child(record, snapshot, ago(age)) == ORDER.index("stuck"):
+        assert all(each.state != "R" for each in snapshot.processes if each.child == "c")
+
+
+@given(records(), told(), st.floats(0, 7200), st.sampled_from(["since", "idle_since"]))
+def test_more_silence_or_idleness_of_a_told_child_never_betters_its_job(
+    record: dict[str, Any], child: SilentChild, longer: float, name: str
+) -> None:
+    before = getattr(child, name)
+    if before is not None:
+        summary = ChildrenSummary(counts={"running": 1}, quietest=child)
+        later = ChildrenSummary(counts={"running": 1}, quietest=replace(child, **{name: before - longer}))
+        assert badness(record | {"children_summary": later}) >= badness(
+            record | {"children_summary": summary}
+        )

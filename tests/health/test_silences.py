@@ -8,7 +8,7 @@ import pytest
 from gnjobs.health.assess import BeatClock, assess, common_causes
 from gnjobs.health.silence import child_silence, judge_child, process_words
 from gnjobs.health.verdict import Health, Limits, worst_of
-from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 
@@ -248,6 +248,15 @@ def test_a_beat_that_is_new_is_young_and_one_that_was_forgotten_is_seen_anew() -
     beats.forget(["j", "unknown"])
     assert beats.age(running(heartbeat=NOW - 500), NOW) == 500
     assert beats.age(running(heartbeat=None), NOW) is None
+
+
+def test_a_supervisor_that_gets_no_processor_is_late_and_accuses_nobody_at_first() -> None:
+    def starves(_: Job) -> Presence:
+        return Presence("late", "supervisor 48190 waits for a processor")
+
+    late = assess(running(heartbeat=NOW - 50), now=NOW, look=starves)
+    assert late == Health("quiet", ("no heartbeat for 50 s: supervisor 48190 waits for a processor",))
+    assert assess(running(heartbeat=NOW - 500), now=NOW, look=starves).verdict == "stuck"
 
 
 def test_a_beat_is_overdue_by_its_own_period() -> None:

@@ -43,6 +43,19 @@ def test_processes_that_carry_its_mark_run(process: "subprocess.Popen[bytes]") -
     assert look(job_here()) == ("running", "1 process runs")
 
 
+def test_a_supervisor_that_is_runnable_and_does_not_report_is_late() -> None:
+    spins = [sys.executable, "-c", "while True: pass", "gnjobs.supervisor"]
+    with subprocess.Popen(spins, env=os.environ | {ENV_JOB: JOB}) as started:
+        try:
+            job = job_here(supervisor_pid=started.pid, supervisor_started=process_start(started.pid))
+            assert wait_for(lambda: look(job) if look(job).kind == "late" else None) == (
+                "late",
+                f"supervisor {started.pid} waits for a processor",
+            )
+        finally:
+            started.kill()
+
+
 def test_without_any_it_is_gone() -> None:
     assert look(job_here()).kind == "gone"
     assert look(job_here(pid=os.getpid(), process_started=1, supervisor_pid=1)).kind == "gone"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from gnjobs.health.silence import disagreements, judge_parts
-from gnjobs.health.verdict import DEAD, NO_BEAT, OK, STUCK, Health, Limits, worst_of
+from gnjobs.health.verdict import DEAD, NO_BEAT, OK, QUIET, STUCK, Health, Limits, worst_of
 from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.records.fields import SLURM, Child, Job
 from gnjobs.records.statuses import LOST, PENDING, RUNNING, STOPPING
@@ -15,6 +15,7 @@ BEAT_SECONDS: Final = 5.0
 LEAST_OVERDUE: Final = 15.0
 QUEUE_SECONDS: Final = 180.0
 LONG_RUN_FACTOR: Final = 3.0
+_LATEST: Final = 2 * MINUTE  # a supervisor that gets no processor for longer has another fault
 
 
 class BeatClock:
@@ -146,7 +147,9 @@ def _judge_silent_supervisor(job: Job, age: float, look: Callable[[Job], Presenc
             return Health(DEAD, (f"its processes are gone, and its supervisor with them: {no_beat}",))
         case "restarted":
             return Health(DEAD, (f"the host was restarted since: {no_beat}",))
-        case "running" | "hidden":
+        case "late" if age <= _LATEST:
+            return Health(QUIET, (f"{no_beat}: {present.words}",))
+        case "running" | "late" | "hidden":
             return Health(STUCK, (f"{no_beat}, yet {present.words}",))
     where = present.words or f"its processes on {job.host or 'another host'} cannot be seen from here"
     return Health(STUCK, (f"{no_beat}; {where}",))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Final
 
+from gnjobs.processes.activity import read_state
 from gnjobs.processes.find import (
     Identity,
     Trace,
@@ -108,10 +109,13 @@ def unseen(
 def _look_here(job: Job, view: ProcessView, known: Collection[Identity], wanted: Wanted) -> Presence:
     supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
     found = processes_of(wanted, supervisor=supervisor, view=view)
+    is_supervised = supervisor is not None and is_supervisor(*supervisor, wanted)
+    if is_supervised and read_state(job.supervisor_pid or 0) == "R":
+        return Presence("late", f"supervisor {job.supervisor_pid} waits for a processor")
     if found.processes:
         count = len(found.processes)
         return Presence("running", f"{count} process{'es run' if count > 1 else ' runs'}")
-    if supervisor is not None and is_supervisor(*supervisor, wanted):
+    if is_supervised:
         return Presence("running", f"supervisor {job.supervisor_pid} is there and does not report")
     hidden = unseen(job, view, known, wanted=wanted)
     if hidden is None:

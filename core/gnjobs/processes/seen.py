@@ -73,8 +73,9 @@ def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:
 class Presence(NamedTuple):
     """What can be said here of a job's processes when its supervisor is silent.
 
-    `elsewhere`: the job runs on another host; `restarted`: this host was started again since.
+    `late`: its supervisor is there and waits for a processor; `elsewhere`: the job runs on another host; `restarted`:
+    this host was started again since.
     """
 
-    kind: Literal["gone", "running", "hidden", "elsewhere", "restarted"]
+    kind: Literal["gone", "running", "late", "hidden", "elsewhere", "restarted"]
     words: str = ""

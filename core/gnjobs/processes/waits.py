@@ -33,6 +33,7 @@ _PLAIN: Final = {
     "rt_sigtimedwait": "waits for a signal",
 }
 _PIPE_END: Final = re.compile(r"a pipe to pid (\d+)")
+_OWN_SOCKET: Final = "a local socket whose peer is its own"
 _WRITERS: Final = "1"
 _READERS: Final = "0"
 
@@ -50,11 +51,27 @@ class Waits:
 
     def words(self, pid: int) -> str | None:
         """What a process waits for, by its first thread or, where that waits for another one, by a telling one."""
-        wait = _telling_wait(pid)
+        wait = self._telling_wait(pid)
         return None if wait is None else self._wait_words(pid, wait)
 
+    def _telling_wait(self, pid: int) -> Wait | None:
+        """What the first thread waits in, or, where that is another of its threads, what a telling one of them does."""
+        waits = [
+            wait for thread in thread_ids(pid)[:_MOST_THREADS] if (wait := read_wait(pid, thread)) is not None
+        ]
+        if waits and not waits[0].is_private_lock:
+            return waits[0]
+        return next((wait for wait in waits if self._is_telling(pid, wait)), waits[0] if waits else None)
+
+    def _is_telling(self, pid: int, wait: Wait) -> bool:
+        """Whether it waits for something outside of its process: a thread that is woken by another tells nothing."""
+        if wait.is_private_lock or wait.call in _PLAIN:
+            return False
+        target = _link(pid, wait.arguments[0]) if wait.call in _READS else ""
+        return not target.startswith("pipe:") or set(self._ends(target, _WRITERS)) != {pid}
+
     def _told(self, process: SeenProcess) -> SeenProcess:
-        wait = _telling_wait(process.pid)
+        wait = self._telling_wait(process.pid)
         if wait is None:
             return process
         words = self._wait_words(process.pid, wait) or ""
@@ -96,28 +113,31 @@ class Waits:
         if not numbers:
             return _TIMER if wait.has_limit and "poll" in wait.channel else None
         names = list(dict.fromkeys(self._file(pid, number, _WRITERS) for number in numbers))
-        told = [name for name in names if not name.startswith("anon_inode")] or names
+        told = [name for name in names if not name.startswith("anon_inode") and name != _OWN_SOCKET] or names
         return f"waits for {told[0]}" + (f" and {len(told) - 1} more" if len(told) > 1 else "")
 
     def _file(self, pid: int, number: int, other_end: str | None = None) -> str:
         """Name an open file; of a pipe also who holds its `other_end`, where that is one of the job's."""
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{number}")
-        except OSError:
+        target = _link(pid, number)
+        if not target:
             return f"file {number}"
         kind, _, inode = target.partition(":[")
         if kind == "socket":
-            return self._socket(int(inode[:-1]))
+            return self._socket(pid, int(inode[:-1]))
         if kind == "pipe":
             holder = next((each for each in self._ends(target, other_end) if each != pid), None)
             return "a pipe" if holder is None else f"a pipe to pid {holder}"
         return target
 
-    def _socket(self, inode: int) -> str:
+    def _socket(self, pid: int, inode: int) -> str:
         found = self._tcp.get(inode)
         if found is not None:
             return found.peer
-        return "a local socket" if inode in self._peers else "a socket"
+        if inode not in self._peers:
+            return "a socket"
+        peer = f"socket:[{self._peers[inode]}]"
+        is_own = any(target == peer for _, target in self._files.get(pid, ()))
+        return _OWN_SOCKET if is_own else "a local socket"
 
     def _ends(self, pipe: str, mode: str | None) -> Iterator[int]:
         """The pids that hold an end of a pipe which is open for reading or writing."""
@@ -154,15 +174,12 @@ class Waits:
         return local_peers()
 
 
-def _telling_wait(pid: int) -> Wait | None:
-    """What the first thread waits in, unless that is another of its threads: then what the first of those does."""
-    waits = [
-        wait for thread in thread_ids(pid)[:_MOST_THREADS] if (wait := read_wait(pid, thread)) is not None
-    ]
-    if waits and not waits[0].is_private_lock:
-        return waits[0]
-    telling = (wait for wait in waits if not wait.is_private_lock and wait.call not in _PLAIN)
-    return next(telling, waits[0] if waits else None)
+def _link(pid: int, number: int) -> str:
+    """What an open file is; empty where that can't be seen."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{number}")
+    except OSError:
+        return ""
 
 
 def _is_idle(process: SeenProcess, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import os
 import re
 import tempfile
 from collections.abc import Iterator
@@ -57,6 +58,7 @@ def _busy_loops(count: int) -> Iterator[None]:
 
 
 def _spin() -> None:
+    os.setsid()
     while True:
         pass
 

@@ -14,7 +14,7 @@ from gnjobs.processes.presence import look
 from gnjobs.store import JobStore
 from tests.health.corpus.kinds import KINDS
 from tests.support.servers import Server
-from tests.support.supervised import SupervisedJob, supervised
+from tests.support.supervised import SupervisedJob
 
 LIMIT = 8.0
 NAMED_WITHIN = 15.0
@@ -84,10 +84,11 @@ def wrongs(server: Server, names: Iterable[str], slack: float = 0.0) -> list[str
     named: dict[str, Named] = {}
     with contextlib.ExitStack() as stack:
         store, began = JobStore.from_url(server.url), time.monotonic()
-        jobs = {
-            name: stack.enter_context(supervised(server, KINDS[name].command, stuck_after=str(LIMIT)))
-            for name in names
-        }
+        jobs = {name: SupervisedJob(server, KINDS[name].command, stuck_after=str(LIMIT)) for name in names}
+        for job in jobs.values():
+            stack.callback(job.end)
+            # As `launch` does it: where the kernel shares out processors by session, none starves in ours.
+            job.supervise(start_new_session=True)
         idling = {name: Idling(job.processes[0].pid) for name, job in jobs.items()}
         is_over = False
         while not is_over and time.monotonic() < began + LONGEST + slack:
