@@ -79,11 +79,14 @@ class JobStore(Records):
         index(self.client, self.keys, job)
         return job
 
-    def output(self, job_id: str, child_id: str | None = None) -> "OutputReader":
-        """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
+    def output(self, job_id: str, child_id: str | None = None, *, whole: bool = False) -> "OutputReader":
+        """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`.
+
+        Lines of over 1 MiB in a text that another program stored are cut unless they are to be `whole`.
+        """
         from gnjobs.outputs.reader import open_output
 
-        return open_output(self, job_id, child_id)
+        return open_output(self, job_id, child_id, whole=whole)
 
     def processes(self, job_id: str) -> "ProcessSnapshot | None":
         """Read the job's processes as its supervisor last saw them."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 TERMINAL_LINES = 50
+_MOST_PLACES = 3
+_NEWLINE = "\n"
 LAST_LINE = 10**12
 
 
@@ -54,12 +56,15 @@ def logs(
     if count is not None and first is not None:
         raise click.UsageError("-n and --from exclude each other")
     store, job_id = session.find(id_)
-    reader = store.output(job_id, find_child(store, job_id, child) if child else None)
+    child_id = find_child(store, job_id, child) if child else None
+    reader = store.output(job_id, child_id, whole=not on_terminal())
     if count is None and first is None and on_terminal() and not as_json:
         count = TERMINAL_LINES
     start = first or 1 if count is None else max(1, reader.extent().last - count + 1)
     show = _json_line if as_json else _drawn if on_terminal() else _sentence if as_text else _stored
     last = _print_lines(reader.iterate(first=start), show, last=start - 1)
+    if last == 0 and child is None and not follow:
+        _say_where(store, job_id)
     if follow:
         _print_lines(_followed(store, job_id, reader, last), show, last)
     return 0
@@ -73,6 +78,22 @@ def follow_to_end(store: "JobStore", job_id: str) -> None:
     if job.is_in_slurm:
         complain(queue_words(job, store.now()))
     _print_lines(_followed(store, job_id, store.output(job_id), 0), _drawn if on_terminal() else _stored, 0)
+
+
+def _say_where(store: "JobStore", job_id: str) -> None:
+    """Say where there is something of a job whose own output is empty."""
+    from gnjobs.outputs.reader import line_counts
+
+    children = store.all_children(job_id)
+    counts = zip(children, line_counts(store, job_id, children), strict=True)
+    places = [
+        f"--child '{child.id}' ({count} line{'' if count == 1 else 's'})" for child, count in counts if count
+    ]
+    more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
+    job = store.get(job_id)
+    error = f"; its error: {job.error.strip().rpartition(_NEWLINE)[2]}" if job.error else ""
+    where = f"; try {', '.join(places[:_MOST_PLACES])}{more}" if places else ""
+    complain(f"the job's own output is empty{where}{error}")
 
 
 def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":

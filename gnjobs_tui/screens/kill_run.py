@@ -250,6 +250,13 @@ def what_ends(
             [Cell("a worker of a Pool: its parent will wait for it for ever;", "warning")],
             [Cell("kill the job instead?  press ", "warning"), Cell("j", "accent")],
         ]
+    if is_foreign and snapshot is None:
+        return [
+            [
+                Cell("processes unknown", "warning"),
+                "; its worker is looked for on this host by its command line",
+            ]
+        ]
     if snapshot is None or now - snapshot.at > SNAPSHOT_AGE:
         since = f" since {datetime.fromtimestamp(snapshot.at):%H:%M}" if snapshot is not None else ""
         return [

@@ -170,6 +170,9 @@ class _Kill:
         yield step("skipped", f"it has already ended: {target.status}", verified=True, final=True)
 
     def _kill_pending(self) -> Iterator[KillStep]:
+        if self.job.is_foreign:
+            yield from self._kill_foreign_pending()
+            return
         verdict = step("verified", "it had not been started", verified=True)
         last = conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
         self.job = self.store.get(self.job.id)
@@ -180,6 +183,18 @@ class _Kill:
         else:
             yield step("answered", f"it is {self.job.status} by now")
             yield from self.steps(SUPERVISOR_SECONDS)
+
+    def _kill_foreign_pending(self) -> Iterator[KillStep]:
+        """End its worker where there is one here; where not, no record of another program proves that there is none."""
+        if self._local.has_worker():
+            yield from self._end_here()
+            return
+        verdict = step("verified", "marked as killed", verified=True)
+        conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
+        self.job = self.store.get(self.job.id)
+        written = "it is marked as killed" if self.job.is_final else f"its status is {self.job.status}"
+        text = f"no process of it was found on {host_name()}; {written}, yet its program may run it elsewhere or later"
+        yield step("left", text, final=True)
 
     def _ask(
         self,

@@ -102,14 +102,17 @@ class LocalKill:
             end_processes(lambda: supervisor_process(supervisor, self._wanted), grace=0.0)
         )
 
+    def has_worker(self) -> bool:
+        """Whether a worker of another program runs the job here, or may."""
+        return bool(self._find_worker())
+
+    def _find_worker(self) -> Found:
+        return worker_processes_of(self._job, self._store) or processes_of(self._wanted)
+
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at."""
-
-        def find() -> Found:
-            return worker_processes_of(self._job, self._store) or processes_of(self._wanted)
-
-        if find():
-            yield from self._end_job(find)
+        if self.has_worker():
+            yield from self._end_job(self._find_worker)
         else:
             text = (
                 f"no process of it was found on {host_name()}, and its record names no supervisor and no host"

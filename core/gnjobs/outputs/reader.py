@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import redis
@@ -88,11 +89,14 @@ class OutputReader:
     """The output at `key`, or in one field of the hash at `key`, whatever its form.
 
     Never raises on data: what can't be read has the extent's kind `unreadable`. Errors of the connection pass
-    through.
+    through. Lines of over 1 MiB in a text are cut unless they are to be `whole`.
     """
 
-    def __init__(self, client: redis.Redis, key: str, field: str | None = None) -> None:
+    def __init__(
+        self, client: redis.Redis, key: str, field: str | None = None, *, whole: bool = False
+    ) -> None:
         self.key = key
+        self._is_whole = whole
         self.field = field
         self._name = encode_text(key)  # a file's name in a key may be anything but UTF-8
         self._client = client
@@ -182,14 +186,15 @@ class OutputReader:
         if found == b"list":
             return ListLines(self._client, self._name)
         if found == b"string":
-            return TextLines(StringText(self._client, self._name))
+            return TextLines(StringText(self._client, self._name), is_whole=self._is_whole)
         return NoLines("unreadable")
 
     def _find_field(self, field: str) -> Stored:
         length: Any = self._client.hstrlen(self._name, field)
         if length > LARGEST_FIELD:
             return NoLines("unreadable")
-        return TextLines(FieldText(self._client, self._name, field)) if length else NoLines("none")
+        text = FieldText(self._client, self._name, field)
+        return TextLines(text, is_whole=self._is_whole) if length else NoLines("none")
 
     def _find_stream(self) -> Stored:
         with self._client.pipeline(transaction=False) as pipeline:
@@ -227,16 +232,19 @@ def _last_line(records: Records, job_id: str, child: Child) -> int | None:
         return None
 
 
-def open_output(records: Records, job_id: str, child_id: str | None = None) -> OutputReader:
+def open_output(
+    records: Records, job_id: str, child_id: str | None = None, *, whole: bool = False
+) -> OutputReader:
     """Open an output of a job, or of one of its children if its key lies inside the job; raises `NoSuchChild`."""
+    make = partial(OutputReader, records.client, whole=whole)
     record, layout = records.keys.job(job_id), records.keys.layout
     if child_id == STDERR_CHILD:
-        return OutputReader(records.client, record, layout.output_field("stderr"))
+        return make(record, layout.output_field("stderr"))
     if child_id is None:
         key, field = records.keys.output(job_id), layout.output_field("stdout")
         is_field = not records.client.exists(key) and records.read(records.client.hexists, record, field)
-        return OutputReader(records.client, record, field) if is_field else OutputReader(records.client, key)
+        return make(record, field) if is_field else make(key)
     key = records.child(job_id, child_id).output_key or ""
     if not records.keys.owns(job_id, key):
         raise NoSuchChild(f"the output of child {child_id} lies outside its job, so it is not opened")
-    return OutputReader(records.client, key)
+    return make(key)

@@ -130,12 +130,13 @@ class TextLines:
     not.
 
     A last line without its newline counts, but whoever waits gets it only once it has stopped growing. A
-    line of over 1 MiB is cut, which an ellipsis shows.
+    line of over 1 MiB is cut, which an ellipsis shows, unless it `is_whole`.
     """
 
-    def __init__(self, text: Text) -> None:
+    def __init__(self, text: Text, *, is_whole: bool = False) -> None:
         self.kind = text.kind
         self._text = text
+        self._is_whole = is_whole
         self._forget()
 
     def extent(self) -> Extent:
@@ -190,11 +191,11 @@ class TextLines:
         while chunk := self._text.fetch(position):
             position += len(chunk)
             whole = chunk.split(b"\n")
-            whole[0] = _cut(rest + whole[0])
+            whole[0] = rest + whole[0]
             rest = whole.pop()
-            yield from whole
+            yield from whole if self._is_whole else map(_cut, whole)
         if rest:
-            yield rest
+            yield rest if self._is_whole else _cut(rest)
 
 
 def _cut(line: bytes) -> bytes:

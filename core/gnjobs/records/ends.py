@@ -9,16 +9,18 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import NamedTuple, Protocol
 
+import msgspec
 import redis
 
 from gnjobs.records.connection import is_wrong_type, patiently
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import MAY_FAIL_FIELD, SLURM, Child, Job
 from gnjobs.records.hooks import run_on_end
+from gnjobs.records.keys import WORDS_FIELD
 from gnjobs.records.lifecycle import expire_ended
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, step
-from gnjobs.records.scripts import Outcome, Value, set_fields, transition
+from gnjobs.records.scripts import Outcome, Value, add_fields, set_fields, transition
 from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.records.values import encode_text
 
@@ -89,6 +91,10 @@ def end_job(
     if move is None:
         key = records.keys.job(job.id)
         move = partial(transition, records.client, key, token=token or uuid.uuid4().hex)
+        if job.is_foreign and job.supervisor_pid is None:
+            if records.keys.layout.json:
+                return "refused", job.status or ""  # its readers could not read the record any more
+            allowed = _for_old_readers(records, job, allowed)
     outcome, status = move(allowed, end.status, fields=end.fields)
     if outcome == "gone":
         return outcome, status
@@ -96,11 +102,19 @@ def end_job(
     pipe.zrem(records.keys.unfinished, job.id)
     pipe.unlink(records.keys.processes(job.id))
     pipe.execute()
-    if is_own or job.supervisor_pid is not None or job.created is not None:
+    if is_own or job.supervisor_pid is not None or not job.is_foreign:
         expire_ended(records.client, records.keys, job)  # what others wrote keeps the end that they gave it
     if outcome == "done" and not is_repeated:
         _follow_up(records, job, end, is_own)
     return outcome, status
+
+
+def _for_old_readers(records: Records, job: Job, allowed: Collection[str]) -> Collection[str]:
+    """Have another program's record told its readers' words; its own word for a status counts as ours does."""
+    if records.keys.layout.writes:
+        words = msgspec.json.encode(records.keys.layout.writes)
+        add_fields(records.client, records.keys.job(job.id), {WORDS_FIELD: words})
+    return {*allowed, job.raw.get("status", "")} - {""} if job.status in allowed else allowed
 
 
 def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:

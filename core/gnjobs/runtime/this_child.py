@@ -40,7 +40,8 @@ class HasChildren(ABC):
         """Run `function(item, child)` for each item in a child of its own; returns each result or failure, in order.
 
         At most `max_workers` (by default one for each core) are at work at once. Their keys are recorded before
-        the first starts. Of each child's output the newest `output_limit` bytes are kept (0: all of it).
+        the first starts. `labels` says what to call each, by default after the path that its item is or holds. Of each
+        child's output the newest `output_limit` bytes are kept (0: all of it).
 
         Where a child fails the others go on, and the job ends as `error`, naming the children that failed, though its
         command exits with 0. With `on_failure="stop"` the first failure ends the others. With `on_failure="ignore"`
@@ -65,9 +66,15 @@ class HasChildren(ABC):
 
 
 def _label_of(item: Any) -> str:
-    """Call a child by its item: a path by its last part, anything else by its text."""
+    """Call a child by its item: a path by its last part, of a tuple the first path in it, anything else by its text."""
+    if isinstance(item, tuple):
+        item = next((part for part in item if _is_path(part)), item)
     text = str(item)
     return os.path.basename(text.rstrip("/")) or text if isinstance(item, str | os.PathLike) else text[:100]
+
+
+def _is_path(part: object) -> bool:
+    return isinstance(part, os.PathLike) or (isinstance(part, str) and "/" in part and "://" not in part)
 
 
 class ThisChild(ChildOutput, HasChildren):
