@@ -47,7 +47,7 @@ import platformdirs
 from gnjobs.errors import ConfigError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
-from gnjobs.records.keys import DEFAULT_PREFIX, check_id, check_prefix
+from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
@@ -240,7 +240,7 @@ def _user(login: str, entry: object) -> UserEntry:
         name = _text(f"users.{login}.name", entry["name"]) if "name" in entry else None
         entry = entry.get("ids", [])
     ids = _texts(f"users.{login}", entry)
-    return UserEntry(tuple(check_id(each, f"user id of {login}") for each in ids), name)
+    return UserEntry(tuple(check_user(each, f"user id of {login}") for each in ids), name)
 
 
 def _layout(prefix: str, table: object) -> Layout:

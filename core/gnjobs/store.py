@@ -1,11 +1,12 @@
 """The store of jobs: creating, listing, reading and removing them, over one Redis and one prefix."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gnjobs.errors import InvalidName, NoSuchChild, NotAllowed, NotFinished
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import check_id, new_job_id
+from gnjobs.records.keys import check_id, check_user, new_job_id
+from gnjobs.records.layouts import OWN_KEY
 from gnjobs.records.reading import Records
 
 if TYPE_CHECKING:
@@ -37,28 +38,38 @@ class JobStore(Records):
         stuck_after: float | None = None,
         cwd: str | None = None,
         parent_job: str | None = None,
+        fields: Mapping[str, str] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Job:
         """Create a pending job; `keep` and `stuck_after` in seconds.
 
-        Raises `JobExists`, `InvalidName` for an id, `InvalidJob` for a command or a length of time.
+        `fields` are kept in the record beside gnjobs' own. `env` adds to the environment of the command; it stands in
+        the record, so it is no place for secrets. Raises `JobExists`, `InvalidName` for an id or a prefix under which
+        another program's jobs stand, `InvalidJob` for a command, a length of time, a field or a variable.
         """
         from gnjobs.records import lifecycle
 
+        if self.keys.layout.key != OWN_KEY:
+            raise InvalidName(
+                f"jobs under {self.keys.prefix} are laid out by another program; choose another prefix"
+            )
         chosen = check_id(job_id, "job id") if job_id is not None else new_job_id()
-        fields: dict[str, object] = {
+        stored_fields: dict[str, object] = {
+            **lifecycle.check_fields(fields or {}),
             "jobid": chosen,
             "command": lifecycle.command_line(command),
             "percent": 0,
             "job-type": job_type,
-            "user-id": None if user_id is None else check_id(user_id, "user id"),
+            "user-id": None if user_id is None else check_user(user_id),
             "label": label,
             "created": f"{self.now():.6f}",
             "cwd": cwd,
+            "env": lifecycle.environment_text(env),
             "stuck-after": lifecycle.check_length(stuck_after, "stuck-after"),
             "keep": lifecycle.check_length(keep, "keep"),
             "parent-job": None if parent_job is None else check_id(parent_job, "job id"),
         }
-        stored = lifecycle.store_record(self.client, self.keys, chosen, fields, keep)
+        stored = lifecycle.store_record(self.client, self.keys, chosen, stored_fields, keep)
         return self._indexed(stored)  # not as it reads by now: what is launched is what was asked for
 
     def adopt(self, job_id: str) -> Job:

@@ -130,6 +130,28 @@ def _own_secrets() -> re.Pattern[str] | None:
         return None
 
 
+_INTERPRETER = re.compile(r"(?:python|perl|ruby|node|java|Rscript|R|bash|sh|dash)[\d.]*")
+_LONG_COMMAND = 60
+
+
+def telling(command: str) -> str:
+    """What tells a long command line from others: the module or script that runs, and its arguments.
+
+    The directories of programs, the interpreter and its options are left out, since they are the same in all of them.
+    """
+    if len(command) <= _LONG_COMMAND:
+        return command
+    words = command.split(" ")
+    name = words[0].rpartition("/")[2]
+    if not _INTERPRETER.fullmatch(name):
+        return " ".join([name, *words[1:]])
+    rest = words[1:]
+    while len(rest) > 1 and rest[0].startswith("-"):
+        if rest.pop(0) in ("-m", "-c"):
+            return " ".join(rest)
+    return " ".join([rest[0].rpartition("/")[2], *rest[1:]]) if rest else name
+
+
 def mask_secrets(text: str) -> str:
     """Return the text with the passwords of its URLs replaced: `mysql://user:***@db1/`.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gnjobs.records.acl import ACL_ROLES, AclRole, acl_rules
-from gnjobs.records.keys import check_id
+from gnjobs.records.keys import check_user
 from gnjobs_tui.cli.session import Session, complain, with_session
 
 
@@ -50,7 +50,7 @@ def acl(
 
 def _ids(session: Session, user: str) -> tuple[str, ...]:
     entry = session.config.users.get(user)
-    return entry.ids if entry is not None else (check_id(user, "user id"),)
+    return entry.ids if entry is not None else (check_user(user),)
 
 
 def _digest(path: Path) -> str:

@@ -18,6 +18,10 @@ COMMANDS = {
     "agent": ("gnjobs_tui.cli.hosting:agent", "Answer for this host's jobs whose supervisor is gone."),
     "completion": ("gnjobs_tui.cli.completion:completion", "Print the completion script for a shell."),
     "demo": ("gnjobs_tui.cli.hosting:demo", "Open the dashboard on a server of its own, with real jobs."),
+    "describe": (
+        "gnjobs_tui.cli.describe:describe",
+        "Try how a prefix's jobs are described: what is found and understood.",
+    ),
     "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs or one child; 0 only when all processes are gone."),
     "log": ("gnjobs_tui.cli.log:log", "Show or follow the event log: ends, losses, kills, by whom and why."),
     "logs": ("gnjobs_tui.cli.logs:logs", "Show or follow the output of a job or child."),

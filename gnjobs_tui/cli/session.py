@@ -73,8 +73,10 @@ class Session:
 
     @property
     def store(self) -> "JobStore":
-        """The store where jobs are created."""
-        return self.stores[0]
+        """The store where jobs are created: the first that is laid out as gnjobs does it."""
+        from gnjobs.records.layouts import OWN_KEY
+
+        return next((store for store in self.stores if store.keys.layout.key == OWN_KEY), self.stores[0])
 
     def find(self, beginning: str) -> "tuple[JobStore, str]":
         """Find the job whose id begins so, under any prefix, as its store and full id.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs.records.statuses import SUCCESS
+from gnjobs.records.statuses import STATUSES, SUCCESS
 from gnjobs.text import duration_words
 from gnjobs_tui.cli.exits import DONE, FAILED, NO_SUCH_JOB
 from gnjobs_tui.cli.selection import Target, select, selecting
@@ -34,9 +34,9 @@ def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: flo
     """
     until = math.inf if timeout is None else time.monotonic() + timeout
     waiting = select(session, ids, query, ended=False)
-    worst = DONE
+    worst, told = DONE, set[str]()
     while waiting:
-        ended = _ended(waiting, until)
+        ended = _ended(waiting, until, told)
         for target, job in ended:
             waiting.remove(target)
             worst = max(worst, _tell(target[1], job))
@@ -54,8 +54,11 @@ def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: flo
     return worst
 
 
-def _ended(waiting: "Sequence[Target]", until: float) -> "list[tuple[Target, Job | None]]":
-    """Those that have ended, or whose record is gone (None); a Redis that is away is waited for."""
+def _ended(waiting: "Sequence[Target]", until: float, told: set[str]) -> "list[tuple[Target, Job | None]]":
+    """Those that have ended, or whose record is gone (None); a Redis that is away is waited for.
+
+    Of a status that means nothing it is said once, of which `told` takes note.
+    """
     from gnjobs.records.connection import patiently
 
     ended: list[tuple[Target, Job | None]] = []
@@ -65,6 +68,11 @@ def _ended(waiting: "Sequence[Target]", until: float) -> "list[tuple[Target, Job
         for job_id, job in zip(ids, patiently(read, max(0.0, until - time.monotonic())), strict=True):
             if job is None or job.is_final:
                 ended.append(((store, job_id), job))
+            elif job.status not in STATUSES and job_id not in told:
+                told.add(job_id)
+                complain(
+                    f"the status of {job_id} is {job.status!r:.80}, which means nothing here; waiting for one that does"
+                )
     return ended
 
 

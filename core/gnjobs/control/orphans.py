@@ -19,7 +19,7 @@ from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
-from gnjobs.records.keys import OWN_STATUS, is_id
+from gnjobs.records.keys import OWN_STATUS, is_user
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_STATUSES
@@ -110,7 +110,7 @@ class Rounds:
         now = time.monotonic()
         self.overdue = {name: entry for name, entry in self.overdue.items() if entry[1] > now}
         for job in jobs:
-            if job.user is not None and is_id(job.user) and is_on_this_host(job):
+            if job.user is not None and is_user(job.user) and is_on_this_host(job):
                 self.overdue[job.id] = (job.user, now + _OVERDUE_SECONDS)
 
     def _next_jobs(self) -> Iterator[Job]:

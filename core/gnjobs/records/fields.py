@@ -15,7 +15,7 @@ from gnjobs.records import values
 from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING, SUCCESS
 from gnjobs.records.summaries import ChildrenSummary, TellingProcess, children_summary, telling_process
-from gnjobs.text import mask_secrets
+from gnjobs.text import mask_secrets, telling
 
 Fields = Mapping[bytes, bytes] | Mapping[str, bytes]
 Reader = Callable[[bytes | str | None], Any]
@@ -113,9 +113,8 @@ class Listed(msgspec.Struct, frozen=True):
 class Job(Listed, frozen=True, kw_only=True):
     """One job's record; None where nothing readable is stored.
 
-    `estimated_start`, `is_foreign` and `is_uncounted` (there may be faults that nobody has counted) are stored nowhere:
-    see `records.foreign`. `raw` holds the fields that are none of ours and those that can't be read, which `unreadable`
-    names.
+    `estimated_start`, `is_foreign` and `is_uncounted` are stored nowhere: see `records.foreign`. `raw` holds the fields
+    that are none of ours and those that can't be read, which `unreadable` names.
     """
 
     id: str
@@ -137,6 +136,7 @@ class Job(Listed, frozen=True, kw_only=True):
     total: Annotated[Number, Stored(_CODE, "How much work there is, in `unit`.", listed=False)] = None
     unit: Annotated[Text, Stored(_CODE, "What `done` and `total` count, such as rows.", listed=False)] = None
     cwd: Annotated[Text, Stored(_CREATOR, "The directory that the command runs in.", listed=False)] = None
+    env: Annotated[Text, Stored(_CREATOR, "Variables of the command's environment.", listed=False)] = None
     stuck_after: Annotated[Span, Stored(_CREATOR, "How long a silence means that the job is stuck.")] = None
     keep: Annotated[Span, Stored(_CREATOR, "How long the job's keys are kept after its end.")] = None
     parent_job: Annotated[
@@ -230,7 +230,7 @@ class Job(Listed, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """What to call the job: its label, else its command, else its id."""
-        return self.label or mask_secrets(self.command or "") or self.id
+        return self.label or telling(mask_secrets(self.command or "")) or self.id
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type, readable
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id
+from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id, is_user
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
 Cursor = tuple[float, str]
@@ -40,7 +40,7 @@ def add_to_indexes(pipe: Any, keys: Keys, job: Job) -> None:
     pipe.zadd(keys.jobs, {job.id: created})
     if not job.is_final:
         pipe.zadd(keys.unfinished, {job.id: created})
-    if job.user is not None and is_id(job.user):
+    if job.user is not None and is_user(job.user):
         pipe.zadd(keys.users, {job.user: created}, gt=True)
         pipe.zadd(keys.user_jobs(job.user), {job.id: created})
 
@@ -49,7 +49,7 @@ def remove_from_indexes(pipe: Any, keys: Keys, job: Job) -> None:
     """Remove a job from every index that may list it; `pipe` may be a pipeline or a client."""
     pipe.zrem(keys.jobs, job.id)
     pipe.zrem(keys.unfinished, job.id)
-    if job.user is not None and is_id(job.user):
+    if job.user is not None and is_user(job.user):
         pipe.zrem(keys.user_jobs(job.user), job.id)
 
 
@@ -224,7 +224,9 @@ def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
             raise
         return []
     named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
-    counted = (UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_id(user))
+    counted = (
+        UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_user(user)
+    )
     return [summary for summary in counted if summary.counts]
 
 
@@ -251,7 +253,7 @@ def tidy(client: redis.Redis, keys: Keys, user: str | None = None) -> None:
     """
     _tidy_index(client, keys, keys.jobs)
     _tidy_index(client, keys, keys.unfinished, also=_FINAL)
-    users = [user] if user is not None and is_id(user) else []
+    users = [user] if user is not None and is_user(user) else []
     for each in dict.fromkeys([*users, *_some_users(client, keys)]):
         _tidy_index(client, keys, keys.user_jobs(each))
     _tidy_users(client, keys)
@@ -259,7 +261,7 @@ def tidy(client: redis.Redis, keys: Keys, user: str | None = None) -> None:
 
 def _some_users(client: redis.Redis, keys: Keys) -> list[str]:
     found = [values.text(member) or "" for member in _some(client, keys.users, oldest=1, random=1)]
-    return [user for user in found if is_id(user)]
+    return [user for user in found if is_user(user)]
 
 
 def _some(
@@ -300,7 +302,7 @@ def _tidy_users(client: redis.Redis, keys: Keys) -> None:
         if not is_wrong_type(error):
             raise
         return
-    named = {member: user for member in found if is_id(user := values.text(member) or "")}
+    named = {member: user for member in found if is_user(user := values.text(member) or "")}
     pipe = client.pipeline(transaction=False)
     for user in named.values():
         pipe.exists(keys.user_jobs(user))

@@ -22,6 +22,7 @@ MONTH = 30 * 86400
 WEEK = 7 * 86400
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
@@ -68,6 +69,20 @@ def check_id(text: str, what: str = "id") -> str:
         raise InvalidName(
             f"{what} {text!r:.160} is refused: use 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or digit, "
             f"and none of {', '.join(sorted(RESERVED_IDS))}"
+        )
+    return text
+
+
+def is_user(text: str) -> bool:
+    """Whether the text may be a user's id: as any id, and an e-mail address is one, too."""
+    return _USER.fullmatch(text) is not None and text not in RESERVED_IDS
+
+
+def check_user(text: str, what: str = "user id") -> str:
+    """Return a user's id unchanged, or raise `InvalidName` since it could reach other keys."""
+    if not is_user(text):
+        raise InvalidName(
+            f"{what} {text!r:.160} is refused: use 1 to 128 of A-Z a-z 0-9 . _ @ + -, the first a letter or digit"
         )
     return text
 
@@ -134,16 +149,16 @@ class Keys:
 
     def user_jobs(self, user_id: str) -> str:
         """The sorted set of one user's job ids, scored by creation."""
-        return f"{self.users}:{check_id(user_id, 'user id')}:jobs"
+        return f"{self.users}:{check_user(user_id)}:jobs"
 
     def user_requests(self, user_id: str) -> str:
         """The stream of one user's requests: who may write it is the server's to say, so its name proves the asker."""
-        return f"{self.users}:{check_id(user_id, 'user id')}:requests"
+        return f"{self.users}:{check_user(user_id)}:requests"
 
     def user_asking(self, stream: str) -> str | None:
         """The user whose stream of requests this is; None for any other stream."""
         user = stream.removeprefix(f"{self.users}:").removesuffix(":requests")
-        return user if is_id(user) and stream == self.user_requests(user) else None
+        return user if is_user(user) and stream == self.user_requests(user) else None
 
     def host_control(self, host: str) -> str:
         """The stream of requests to a host's agent."""

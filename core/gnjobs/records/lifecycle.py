@@ -18,9 +18,19 @@ import redis
 from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists, LaunchError
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.fields import JOB_FIELDS, Job, read_job
+from gnjobs.records.fields import JOB_FIELDS, TOKEN_FIELD, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
-from gnjobs.records.keys import DEFAULT_PREFIX, MIRROR_FIELD, MONTH, WEEK, WORDS_FIELD, Keys, is_id
+from gnjobs.records.keys import (
+    CHILD_FIELD,
+    DEFAULT_PREFIX,
+    MIRROR_FIELD,
+    MONTH,
+    OWN_STATUS,
+    WEEK,
+    WORDS_FIELD,
+    Keys,
+    is_user,
+)
 from gnjobs.records.layouts import Stream
 from gnjobs.records.reading import output_keys
 from gnjobs.records.scripts import add_fields, create_record, transition
@@ -77,6 +87,28 @@ def check_length(seconds: float | None, what: str) -> float | None:
     if seconds is not None and not (math.isfinite(seconds) and 0 < seconds <= LONGEST):
         raise InvalidJob(f"{what} must be more than 0 seconds and at most 100 years, not {seconds!r}")
     return seconds
+
+
+_VARIABLE = re.compile(r"(?!GNJOBS_)[A-Za-z_][A-Za-z0-9_]*")
+_TAKEN = frozenset({*JOB_FIELDS, "jobid", TOKEN_FIELD, MIRROR_FIELD, WORDS_FIELD, OWN_STATUS})
+
+
+def check_fields(fields: Mapping[str, str]) -> Mapping[str, str]:
+    """Return fields of somebody's own unchanged; raises `InvalidJob` for a name that means something to gnjobs."""
+    for name, value in fields.items():
+        if name in _TAKEN or name.startswith(CHILD_FIELD) or not name or not isinstance(value, str):
+            raise InvalidJob(
+                f"a field of your own is text under a name that gnjobs does not use, not {name!r:.80}"
+            )
+    return fields
+
+
+def environment_text(env: Mapping[str, str] | None) -> str | None:
+    """Variables as a record holds them (JSON); raises `InvalidJob` for one that no process could have."""
+    for name, value in (env or {}).items():
+        if not _VARIABLE.fullmatch(name) or not isinstance(value, str) or "\0" in value:
+            raise InvalidJob(f"{name!r:.80} is no variable that a job can be given")
+    return msgspec.json.encode(env).decode() if env else None
 
 
 def store_record(
@@ -207,10 +239,12 @@ def rerun_line(job: Job, prefix: str = DEFAULT_PREFIX) -> str:
     command = values.command_words(job.command)
     if not command:
         raise GnjobsError(f"the record of job {job.id} holds no command")
+    if variables := values.json(job.env, dict[str, str]):
+        command = ["env", *(f"{name}={value}" for name, value in variables.items()), *command]
     options = {
         "--prefix": None if prefix == DEFAULT_PREFIX else prefix,
         "--type": job.type,
-        "--user": job.user if job.user and is_id(job.user) else None,
+        "--user": job.user if job.user and is_user(job.user) else None,
         "--label": job.label,
         "--keep": _seconds(job.keep),
         "--stuck-after": _seconds(job.stuck_after),

@@ -129,7 +129,7 @@ class RunningCommand:
     def start(self, job: Job, settings: Settings) -> None:
         """Start it; a command that can't be started has `failure` and `exit` at once."""
         words = values.command_words(job.command)
-        environment = for_command(os.environ, settings, job.user)
+        environment = for_command(os.environ, settings, job)
         stdin = 0 if settings.is_foreground else subprocess.DEVNULL
         started = start_command(words, job.cwd, environment, stdin)
         if settings.is_foreground:

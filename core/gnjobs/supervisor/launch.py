@@ -278,6 +278,8 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
 def _account_for(job: "Job", starts: Mapping[str, AgentStarts]) -> str:
     """The first account that may run it; the directory counts, for whoever chooses it chooses what `-m` imports."""
     words = values.command_words(job.command)
+    if job.env is not None:
+        raise LaunchError("this agent starts no job that brings an environment of its own")
     for account, allowed in starts.items():
         beginnings = [shlex.split(beginning) for beginning in allowed.commands]
         begins_so = any(first and words[: len(first)] == first for first in beginnings)

@@ -20,7 +20,7 @@ from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import SLURM, Job
-from gnjobs.records.keys import MONTH, Keys, is_id
+from gnjobs.records.keys import MONTH, Keys, is_id, is_user
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, asker_of, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
@@ -59,7 +59,7 @@ class Removed(NamedTuple):
 
 def _streams_heeded(keys: Keys, job: Job) -> list[str]:
     """Where somebody may ask for something: the admins' stream, and that of the owner whom the job was launched for."""
-    own = [keys.user_requests(job.user)] if job.user is not None and is_id(job.user) else []
+    own = [keys.user_requests(job.user)] if job.user is not None and is_user(job.user) else []
     return [keys.admin_requests, *own]
 
 

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from gnjobs.records import values
 from gnjobs.records.environment import (
     ENV_ASKED,
     ENV_CHILD,
@@ -176,8 +177,9 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def digest_of(job: "Job") -> str:
-    """A digest of what decides what a job runs, where, and for whom: its command, directory, owner and type."""
-    said = "\0".join(repr(part) for part in (job.command, job.cwd, job.user, job.type))
+    """A digest of what decides what a job runs, where, and for whom: command, directory, owner, type, environment."""
+    parts = [job.command, job.cwd, job.user, job.type, *([] if job.env is None else [job.env])]
+    said = "\0".join(map(repr, parts))
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -198,7 +200,8 @@ def _marked(
     return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
-def for_command(outer: Mapping[str, str], settings: Settings, owner: str | None) -> dict[str, str]:
+def for_command(outer: Mapping[str, str], settings: Settings, job: "Job") -> dict[str, str]:
     """The environment of a job's command; Python does not hold back there what it prints."""
-    own = _marked(outer, settings.url, settings.prefix, settings.job_id, owner)
+    given = {**outer, **(values.json(job.env, dict[str, str]) or {})}
+    own = _marked(given, settings.url, settings.prefix, settings.job_id, job.user)
     return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark}

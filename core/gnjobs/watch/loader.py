@@ -9,7 +9,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import without_index
-from gnjobs.records.keys import ids_among, is_id
+from gnjobs.records.keys import ids_among, is_user
 from gnjobs.watch.collections import IdSet
 from gnjobs.watch.reading import READ_AT_ONCE, Source
 from gnjobs.watch.rows import Change, JobRow
@@ -66,7 +66,7 @@ class Loader:
     def _index(self, source: Source) -> list[str]:
         if source.users is None:
             return [source.keys.jobs]
-        return [source.keys.user_jobs(user) for user in sorted(source.users) if is_id(user)]
+        return [source.keys.user_jobs(user) for user in sorted(source.users) if is_user(user)]
 
     def _newest(self, source: Source, seen: IdSet) -> Iterator[JobRow]:
         for index in self._index(source):
@@ -123,7 +123,7 @@ class Loader:
         if users is None:
             found = self._allowed(source.client.zrevrange, source.keys.users, 0, _MOST_COUNTED_USERS - 1)
             users = frozenset(values.text(member) or "" for member in found or ())
-        named = [user for user in users if is_id(user)]
+        named = [user for user in users if is_user(user)]
         pipe = source.client.pipeline(transaction=False)
         for index in (source.keys.jobs, *map(source.keys.user_jobs, named)):
             pipe.zcard(index)

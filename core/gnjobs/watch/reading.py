@@ -18,7 +18,7 @@ from gnjobs.records.keys import OWN_STATUS, Keys
 from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
-from gnjobs.text import mask_secrets
+from gnjobs.text import mask_secrets, telling
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 
 _ASKED_AT_ONCE: Final = 400
@@ -232,7 +232,7 @@ _SAYING: Final = ("message", "error", "stop-by", "stop-reason", "signal", "exit-
 def _labels(stored: _Columns, job_ids: Sequence[str]) -> Iterable[str]:
     found = zip(stored["label"], stored["command"], job_ids, strict=True)
     return (
-        (values.text(label) or mask_secrets(values.text(command) or "") or job_id)[:LONGEST_TEXT]
+        (values.text(label) or telling(mask_secrets(values.text(command) or "")) or job_id)[:LONGEST_TEXT]
         for label, command, job_id in found
     )
 
