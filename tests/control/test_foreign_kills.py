@@ -1,0 +1,108 @@
+"""Kills of jobs that other programs run, whose workers are known by their command lines alone."""
+
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from gnjobs.control.kill import kill_job
+from gnjobs.processes.find import worker_processes_of
+from gnjobs.records.actor import Actor
+from gnjobs.store import JobStore
+from tests.support import genenetwork_double as double
+from tests.support.servers import Server
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+
+
+def sleeping(seconds: str) -> list[str]:
+    return [sys.executable, "-c", f"import time; time.sleep({seconds})"]
+
+
+def commands(store: JobStore, job_id: str) -> list[str]:
+    return [each.command for each in worker_processes_of(store.get(job_id), store).processes]
+
+
+def end(*processes: "subprocess.Popen[bytes]") -> None:
+    for process in processes:
+        for each in [*psutil.Process(process.pid).children(recursive=True), process]:
+            each.kill()
+        process.wait()
+
+
+def test_a_queued_command_is_ended_and_its_worker_goes_on(server: Server) -> None:
+    store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.25")
+    job_id = double.gn3_command(server.client(), command, status="running")
+    stranger = subprocess.Popen(command)  # the same command, and nobody's job
+    worker = double.start_command_worker(command)
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        steps = list(kill_job(store, job_id, actor=TUX, reason="runaway", grace=2.0))
+        assert steps[-1].verified, steps
+        assert stranger.poll() is None
+        assert worker.wait(20) == 0  # it learns that its command has ended
+        record = server.client().hgetall(f"cmd::{job_id}")
+        assert (record[b"status"], record[b"stop-by"]) == (b"error", b"tux")  # a word that its readers know
+        assert store.get(job_id).status == "killed"
+    finally:
+        end(stranger)
+        worker.kill()
+        worker.wait()
+
+
+def test_where_two_jobs_run_the_same_command_neither_is_touched(server: Server) -> None:
+    store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.5")
+    job_id = double.gn3_command(server.client(), command, status="running")
+    workers = [double.start_command_worker(command) for _ in range(2)]
+    try:
+        wait_for(lambda: len(worker_processes_of(store.get(job_id), store).hidden) == 2, 20)
+        steps = list(kill_job(store, job_id, actor=TUX, grace=0.0))
+        assert not steps[-1].verified
+        assert "whose it is can't be told" in steps[-1].text
+        assert [worker.poll() for worker in workers] == [None, None]
+        assert store.get(job_id).status == "running"
+    finally:
+        end(*workers)
+
+
+@pytest.mark.parametrize("prefix", ["gn2", "cmd"])
+def test_found_none_is_not_gone(server: Server, prefix: str) -> None:
+    client, store = server.client(), JobStore.from_url(server.url, prefix)
+    make = double.gn2_job if prefix == "gn2" else double.gn3_command
+    job_id = make(client, sleeping("1000.75"))
+    (last,) = kill_job(store, job_id, actor=TUX)
+    assert not last.verified
+    assert "no process of it was found" in last.text
+    assert "may run it elsewhere or later" in last.text
+    assert store.get(job_id).status == "killed"  # a worker of commands heeds that
+    running = make(client, sleeping("1000.75"), status="running")
+    (last,) = kill_job(store, running, actor=TUX)
+    assert (last.kind, last.verified, store.get(running).status) == ("refused", False, "running")
+
+
+def test_a_record_of_json_is_not_written(server: Server) -> None:
+    store = JobStore.from_url(server.url, "GN_AUTH::JOBS")
+    job_id = double.json_job(server.client(), "GN_AUTH::JOBS", status="started", search_results=[])
+    before = server.client().hgetall(f"GN_AUTH::JOBS::{job_id}")
+    words = [
+        sys.executable,
+        "-c",
+        "import time; time.sleep(1000)",
+        "-m",
+        "scripts.search_phenotypes",
+        "mouse",
+        "x",
+        job_id,
+    ]
+    script = subprocess.Popen([*words, "--host=http://127.0.0.1:9/"])
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        last = list(kill_job(store, job_id, actor=TUX, grace=0.0))[-1]
+        assert (last.verified, last.text) == (True, "verified: 1 of 1 gone; its status is running")
+        assert script.wait(20) == -9
+        assert server.client().hgetall(f"GN_AUTH::JOBS::{job_id}") == before
+    finally:
+        script.kill()
+        script.wait()
