@@ -2,15 +2,23 @@
 keys that work everywhere.
 """
 
+import pkgutil
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.dom import DOMNode
 
+from gnjobs.errors import ConfigError
 from gnjobs.records.actor import Actor
+from gnjobs_tui import screens, widgets
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Changed
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
+from gnjobs_tui.screens.job_cells import job_columns
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.style import DARK, OUR_THEMES, theme_named
 
@@ -23,6 +31,33 @@ def _commands() -> "type[Provider]":
     from gnjobs_tui.keys import ScreenCommands
 
     return ScreenCommands
+
+
+_KEY = re.compile(r"((ctrl|shift|alt)\+)*(\S|[a-z][a-z0-9_]+)")
+
+
+def usual_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
+    """The usual keys of the bindings that get others; raises `ConfigError` where there is no such binding or key."""
+    for package in (screens, widgets):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            import_module(module.name)
+    known: dict[str, set[str]] = {}
+    for node in _ours(DOMNode):
+        for binding in node.__dict__.get("BINDINGS", ()):
+            known.setdefault(binding.id, set()).update(binding.key.split(","))
+    for name, keys in chosen.items():
+        if name not in known:
+            raise ConfigError(f"keys.{name}: there is no such command; known are {', '.join(sorted(known))}")
+        if wrong := [key for key in keys.split(",") if not _KEY.fullmatch(key)]:
+            raise ConfigError(f"keys.{name}: {wrong[0]!r:.40} is no key, such as K, ctrl+k, f5 or space")
+    return {name: known[name] for name in chosen}
+
+
+def _ours(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
+    if kind.__module__.startswith("gnjobs_tui."):
+        yield kind
+    for each in kind.__subclasses__():
+        yield from _ours(each)
 
 
 class GnjobsApp(Dashboard):
@@ -56,8 +91,11 @@ class GnjobsApp(Dashboard):
     def __init__(
         self, config: Config, actor: Actor, *, user: str | None = None, theme: str | None = None
     ) -> None:
+        job_columns(config.columns, of_user=False)
+        usual = usual_keys(config.keys) if config.keys else {}
         super().__init__(config, actor)
         self.animation_level = "none"
+        self.usual_keys = usual
         self._first_user = user or actor.only_user
         for each in OUR_THEMES:
             self.register_theme(each)
@@ -71,6 +109,7 @@ class GnjobsApp(Dashboard):
 
     def on_mount(self) -> None:
         """Begin to watch once the first screen is there."""
+        self.set_keymap(dict(self.config.keys))
         self.typed.start()
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
         self.call_after_refresh(self.jobs.start)

@@ -4,6 +4,7 @@
     prefix = ["gn-uploader", "gnqc"]  # one or several; jobs are created under the first
     role = "viewer"                   # of every login that [roles] and [users] do not name
     theme = "light"
+    columns = ["state", "label", "silent"]  # of the lists of jobs, in this order; the last go first where room is short
     trust-sudo-user = true            # in the system's file alone
     on-end = ["/usr/local/bin/mail-owner", "--short"]  # runs whenever a job has ended, with the job as JSON on stdin
 
@@ -23,6 +24,12 @@
     commands = ["python3 -m scripts.qc"]  # how they begin
     url-file = "/etc/gnjobs/writer-url"   # what the jobs connect to; default: what the agent connects to
 
+    [keys]                            # of the dashboard: the name of what keys do → the keys for it
+    "rows.kill" = "ctrl+k"
+
+    [filters]                         # of the dashboard: filters with a name, for `:filter mine`
+    mine = "user:jsmith state:trouble"
+
     [expires-after]                   # by prefix: what another program gives its jobs; tells their start
     gn-uploader = "1d"
 
@@ -31,7 +38,8 @@
     words = { crashed = "error" }
 
 Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, whom it
-does not name is a viewer, and each of its settings wins. The user's own file can only lower her role.
+does not name is a viewer, and each of its settings wins, but for columns, keys and filters, which are a matter of
+taste. The user's own file can only lower her role.
 """
 
 import re
@@ -44,7 +52,7 @@ from typing import Any, Final
 import msgspec
 import platformdirs
 
-from gnjobs.errors import ConfigError, InvalidName
+from gnjobs.errors import ConfigError, FilterError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix, check_user
@@ -53,7 +61,10 @@ from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
 KNOWN: Final = (
     "agent-starts",
+    "columns",
     "expires-after",
+    "filters",
+    "keys",
     "layouts",
     "on-end",
     "prefix",
@@ -78,6 +89,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     roles: Mapping[str, Role] = {}
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
+    columns: tuple[str, ...] = ()
+    keys: Mapping[str, str] = {}
+    filters: Mapping[str, str] = {}
     stuck_after: Mapping[str, float] = {}
     expires_after: Mapping[str, float] = {}
     layouts: Mapping[str, Layout] = {}
@@ -125,6 +139,9 @@ class _Reader:
             roles=_roles(self._table("roles")),
             users={login: _user(login, entry) for login, entry in self._table("users").items()},
             theme=_text("theme", self._found["theme"]) if "theme" in self._found else None,
+            columns=_texts("columns", self._found.get("columns", [])),
+            keys={name: ",".join(_texts(f"keys.{name}", keys)) for name, keys in self._table("keys").items()},
+            filters={name: _filter(name, text) for name, text in self._table("filters").items()},
             stuck_after=self._lengths("stuck-after"),
             expires_after=self._lengths("expires-after"),
             layouts={
@@ -259,6 +276,15 @@ def _layout(prefix: str, table: object) -> Layout:
         raise ValueError(f"layouts.{prefix}: {error}") from error
 
 
+def _filter(name: str, text: object) -> str:
+    from gnjobs.watch.filters import parse_filter  # late: only the dashboard needs it
+
+    try:
+        return str(parse_filter(_text(f"filters.{name}", text)))
+    except FilterError as error:
+        raise ValueError(f"filters.{name}: {error}") from error
+
+
 def _length(name: str, length: object) -> float:
     if isinstance(length, bool) or not isinstance(length, str | int | float):
         raise ValueError(f"{name} must be a length of time such as 15m")
@@ -281,6 +307,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     highest_role: Role = "admin"
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
+    columns: tuple[str, ...] = ()
+    keys: Mapping[str, str] = {}
+    filters: Mapping[str, str] = {}
     stuck_after: Mapping[str, float] = {}
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
@@ -330,6 +359,9 @@ def load_config(path: str | Path | None = None) -> Config:
         highest_role=own.role or "admin",
         users=who.users,
         theme=system.theme or own.theme,
+        columns=own.columns or system.columns,
+        keys={**system.keys, **own.keys},
+        filters={**system.filters, **own.filters},
         stuck_after={**own.stuck_after, **system.stuck_after},
         layouts=_expiring({**own.layouts, **system.layouts}, {**own.expires_after, **system.expires_after}),
         on_end=system.on_end or own.on_end,

@@ -1,8 +1,8 @@
 """The keys of a screen, as the footer, the help (`?`) and the command palette (`:`) show them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -25,6 +25,7 @@ CHANGES: Final[dict[str, Action]] = {"kill": "kill", "remove": "remove"}
 _MOVES: Final = frozenset(
     {"move", "page", "first", "last", "sideways", "open", "back", "leave", "line", "search_on", "match"}
 )
+MOST_CHOICES = 50
 SECTIONS: Final = ("Move", "Look", "Change")
 
 _ALL_JOBS_KEYS: Keys = (
@@ -154,8 +155,24 @@ def _place(active: ActiveBinding) -> int:
     return 2 if isinstance(active.node, App) else 3
 
 
+class Argument(NamedTuple):
+    """A command with a word behind it, such as `user jsmith`.
+
+    `choices` tells what may follow that begins as typed, and what each does; `usual` is the action that asks for it.
+    """
+
+    word: str
+    about: str
+    choices: Callable[[str], Iterable[tuple[str, Callable[[], object]]]]
+    usual: str = ""
+
+
 class ScreenCommands(Provider):
-    """Offers the actions that the keys of the screen have; moving about is left to the keys."""
+    """Offers the actions that the keys of the screen have, and commands with a word; moving is left to the keys."""
+
+    @property
+    def _arguments(self) -> Sequence[Argument]:
+        return getattr(self.screen, "arguments", list)()
 
     def _actions(self) -> Iterator[tuple[str, str, str]]:
         for key in screen_keys(self.screen):
@@ -166,9 +183,19 @@ class ScreenCommands(Provider):
         """Everything, before something is typed."""
         for about, keys, action in self._actions():
             yield DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)
+        for argument in self._arguments:
+            if argument.usual:
+                act = partial(self.screen.run_action, argument.usual)
+                yield DiscoveryHit(f"{argument.word} …", act, help=argument.about)
 
     async def search(self, query: str) -> Hits:
         """What resembles the words typed."""
+        word, _, typed = query.partition(" ")
+        for argument in self._arguments:
+            if argument.word.startswith(word):
+                for shown, act in islice(argument.choices(typed.strip()), MOST_CHOICES):
+                    display = content(f"{argument.word} ", Cell(shown, "bold"))
+                    yield Hit(1.0 if typed else 0.5, display, act, help=argument.about)
         matcher = self.matcher(query)
         for about, keys, action in self._actions():
             if (score := matcher.match(about)) > 0:

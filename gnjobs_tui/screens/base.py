@@ -1,7 +1,8 @@
 """The base class of all screens: header, back, help, reload, event log, and news of changed jobs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
@@ -13,7 +14,7 @@ from textual.worker import Worker
 from gnjobs.records.actor import Action
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
-from gnjobs_tui.keys import CHANGES, Keys, footer, key_event
+from gnjobs_tui.keys import CHANGES, Argument, Keys, footer, key_event, key_name
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
@@ -94,10 +95,36 @@ class WatchScreen(Screen[Any]):
         """Whether what keys act on has not ended."""
         return True
 
+    def arguments(self) -> Sequence[Argument]:
+        """The commands of the palette that take a word: here, the user whose jobs are to be shown."""
+        return (
+            []
+            if self.dashboard.actor.only_user
+            else [Argument("user", "this user's jobs", self._users_named)]
+        )
+
+    def _users_named(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
+        app = self.dashboard
+        for user in sorted(filter(None, app.jobs.catalogue.user_counts())):
+            if user.startswith(typed) or app.config.name_of(user).casefold().startswith(typed.casefold()):
+                yield user, partial(app.open_jobs_of, user)
+
+    def shown_key(self, name: str) -> str:
+        """The key that the configuration puts in a key's place on this screen."""
+        usual, key = self.dashboard.usual_keys, key_event(name).key
+        for bound, active in self.active_bindings.items() if usual else ():
+            if key in usual.get(active.binding.id or "", ()):
+                return key_name(bound)
+        return name
+
     def show_keys(self, keys: Keys) -> None:
         """Show what can be pressed, as far as there is room, who looks may do it, and it would do something."""
         has_kill = self.offers("kill") and self.can_be_killed
-        allowed = [(key, about) for key, about in keys if key != "K" or has_kill]
+        allowed = [
+            (" ".join(map(self.shown_key, key.split())), about)
+            for key, about in keys
+            if key != "K" or has_kill
+        ]
         shown, spans = footer(allowed, self.size.width)
         self.query_one("#footer", Line).show(shown, keys=spans)
 

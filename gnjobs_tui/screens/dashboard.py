@@ -1,5 +1,6 @@
 """What screens may ask of the app, as a base class of it, so that no screen imports the app."""
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -41,6 +42,8 @@ class Dashboard(App[None]):
         self.jobs = Watch(self, config, users, self.draw_screens)
         self._stores: dict[str, JobStore] = {}
         self.kill_runs: list[KillRun] = []
+        # The keys of what the configuration gives other keys, by the id of the binding.
+        self.usual_keys: Mapping[str, Collection[str]] = {}
         self.typed = TypeAhead(self, super().on_event)
         self._painter = Painter()
 

@@ -1,7 +1,9 @@
 """The cells of a job's row in a table of jobs: how times, percentages, sizes and progress are written."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import SUCCESS
@@ -32,6 +34,23 @@ MEMORY = Column("memory", "Memory", 7, 15, "right", from_width=110)
 _MORE = (PROGRESS, PERCENT, CHILDREN, CPU, SILENT, RUN, STARTED, ID, TYPE, HOST, MEMORY)
 ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE, SAYS._replace(worth=22, from_width=130))
 ONE_USER_COLUMNS = (STATE, LABEL, SAYS, *_MORE)
+_KNOWN: Final = {column.id: column for column in (*ALL_USERS_COLUMNS, SAYS)}
+
+
+def job_columns(chosen: Sequence[str], *, of_user: bool) -> Sequence[Column]:
+    """The columns of a list: those that the configuration names, of which the last goes first where room is short.
+
+    Raises `ConfigError` for a name that no column has.
+    """
+    unknown = [name for name in chosen if name not in _KNOWN]
+    if unknown:
+        raise ConfigError(f"columns: there is no column {unknown[0]!r:.80}; known are {', '.join(_KNOWN)}")
+    wanted = [
+        _KNOWN[name]._replace(worth=len(chosen) - place, from_width=0, stands_for=None)
+        for place, name in enumerate(dict.fromkeys(chosen))
+        if not (of_user and name == USER.id)
+    ]
+    return wanted or (ONE_USER_COLUMNS if of_user else ALL_USERS_COLUMNS)
 
 
 def run_text(seconds: float | None, *, is_over: bool = False) -> str:

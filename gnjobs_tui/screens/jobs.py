@@ -1,21 +1,24 @@
 """The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import ClassVar
 
 import msgspec
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from gnjobs.errors import FilterError
 from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
+from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
-from gnjobs_tui.keys import jobs_keys, part_spans
+from gnjobs_tui.keys import Argument, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
-from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, ONE_USER_COLUMNS, JobsSource
+from gnjobs_tui.screens.job_cells import JobsSource, job_columns
 from gnjobs_tui.screens.job_pane import count_parts, empty_words, pane_lines, pane_title
 from gnjobs_tui.screens.row_actions import RowActions
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
@@ -78,7 +81,9 @@ class JobsScreen(RowActions):
         """Header, counts, table, pane, footer."""
         yield self.header()
         yield Line(id="counts")
-        yield VirtualTable(ONE_USER_COLUMNS if self.user else ALL_USERS_COLUMNS, id="table")
+        yield VirtualTable(
+            job_columns(self.dashboard.config.columns, of_user=self.user is not None), id="table"
+        )
         yield Line(id="rule", classes="rule")
         yield Lines(id="pane")
         yield Line(id="footer", classes="footer")
@@ -267,6 +272,37 @@ class JobsScreen(RowActions):
         keys = set(self._list.current.keys()) if self._list is not None else set()
         marks = self.table.marks
         self.table.set_marks(marks - keys if keys <= marks else marks | keys)
+
+    def arguments(self) -> Sequence[Argument]:
+        """A filter, a saved one too, and an order, beside what every screen takes."""
+        return [
+            *super().arguments(),
+            Argument("filter", "list these jobs alone", self._filters, "filter"),
+            Argument("sort", "sort by this", self._orders, "sort"),
+        ]
+
+    def _filters(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
+        for name, text in self.dashboard.config.filters.items():
+            if name.startswith(typed):
+                yield name, partial(self._filter_by, text)
+        if typed:
+            yield typed, partial(self._filter_by, typed)
+
+    def _filter_by(self, text: str) -> None:
+        try:
+            found = parse_filter(text)
+        except FilterError as error:
+            self.dashboard.say(str(error), is_error=True)
+            return
+        self.filter_bar.remember(text)
+        self._choose(msgspec.structs.replace(self.choice, filter=found))
+
+    def _orders(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
+        from gnjobs_tui.screens.dialogs import ORDERS, chosen_order
+
+        for order, name, _ in ORDERS:
+            if name.lower().startswith(typed.lower()):
+                yield name, partial(self._sort_by, chosen_order(order, self.choice.sort))
 
     async def action_filter(self) -> None:
         """Type a filter."""

@@ -1,6 +1,7 @@
 """The screen of one output: what its keys do (search, go to a line, save, copy a line, kill the writer)."""
 
 import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +13,7 @@ from textual.worker import Worker, get_current_worker
 from gnjobs.errors import FilterError
 from gnjobs.outputs.lines import Hole
 from gnjobs.text import count_text
+from gnjobs_tui.keys import Argument
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
 from gnjobs_tui.outputs.seen import hole_words
@@ -52,6 +54,29 @@ class OutputScreen(OutputBase):
         self._query: Query | None = None
         self._search: Worker[None] | None = None
 
+    def arguments(self) -> Sequence[Argument]:
+        """A line's number and words to search for, beside what every screen takes."""
+        return [
+            *super().arguments(),
+            Argument("line", "go to this line", lambda typed: self._typed(typed, self._go_to_line), "line"),
+            Argument(
+                "search", "search for this", lambda typed: self._typed(typed, self._search_for), "search"
+            ),
+        ]
+
+    def _typed(self, typed: str, act: Callable[[str], object]) -> Iterator[tuple[str, Callable[[], object]]]:
+        if typed:
+            yield typed, partial(act, typed)
+
+    async def _search_for(self, text: str) -> None:
+        try:
+            self._query = Query(text)
+        except FilterError as error:
+            self.dashboard.say(str(error), is_error=True)
+            return
+        self.view.highlight(self._query)
+        await self.action_search_on(True)
+
     def _close_prompt(self) -> None:
         self.query_one(Prompt).close()
         self.view.focus()
@@ -70,20 +95,13 @@ class OutputScreen(OutputBase):
 
     async def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """Search, go to the line, or save."""
-        try:
-            query = Query(message.text) if message.asked == "search" else None
-        except FilterError as error:
-            self.query_one(Prompt).refuse(str(error))
-            return
         self._close_prompt()
         if message.asked == "line":
             self._go_to_line(message.text)
         elif message.asked == "save as":
             self._save_as(typed_path(message.text, self._file_name))
-        elif query is not None and query.text:
-            self._query = query
-            self.view.highlight(query)
-            await self.action_search_on(True)
+        elif message.text:
+            await self._search_for(message.text)
 
     def _go_to_line(self, text: str) -> None:
         digits = "".join(text.split()).replace(",", "")

@@ -28,10 +28,17 @@ class FilterBar(Prompt):
         self._vocabulary = vocabulary
         self._hint = hint
         self._refusal = ""
+        self._remembered: str | None = None
+
+    def remember(self, text: str) -> None:
+        """Begin with this text when it opens next: it was chosen elsewhere."""
+        self._remembered = text
 
     async def open(self) -> None:
         """Take the keys."""
-        await self.ask("/", None, self._hint)
+        text, self._remembered = self._remembered, None
+        with self.prevent(Input.Changed):
+            await self.ask("/", text, self._hint)
         self.refuse(self._refusal)
 
     def clear(self) -> None:

@@ -13,6 +13,9 @@ SAYING = "dashboard: content(*parts).plain"
 # What the source says there, by module and expression, and the place where it is seen.
 TOASTS = {
     "app: f'there is no theme {self._unknown_theme}'": "toast of a theme",
+    # What is wrong with a filter or a search that was typed into the palette.
+    "jobs: str(error)": "error of a filter",
+    "output: str(error)": "error of a filter",
     "app: run.summary()": "toast of a kill",
     "base: message.text": "toast of a failure",
     # The reader's own login name, and how a job that she may see has ended.
@@ -53,6 +56,8 @@ COPIES = {
 # The palette offers what keys do; what they do is written in the source, and so is every tooltip.
 PALETTE = {
     "keys: DiscoveryHit(about, partial(self.screen.run_action, action), help=keys)",
+    "keys: DiscoveryHit(f'{argument.word} …', act, help=argument.about)",
+    "keys: Hit(1.0 if typed else 0.5, display, act, help=argument.about)",
     "keys: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
 }
 TOOLTIPS = {"faults: about", "jobs: f'Show {group}'", "output: about", "output_view: about"}
