@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import psutil
@@ -68,7 +69,7 @@ def supervisor_of(job: Job) -> int:
 
 
 def lines(store: JobStore, job: Job) -> list[str]:
-    return [line.text for line in store.output(job.id).tail(10)]
+    return [line.text for line in store.output(job.id).tail(100)]
 
 
 def state(job: Job) -> str:
@@ -225,3 +226,39 @@ def test_the_url_is_shown_to_nobody_else(cluster: Cluster, store: JobStore, serv
     ended(store, job)
     with server.client() as client:
         client.acl_deluser("jobs")
+
+
+PLACED = [sys.executable, "-m", "tests.end_to_end.jobs.placed"]
+
+
+def test_children_run_as_steps_on_all_nodes(cluster: Cluster, store: JobStore) -> None:
+    names = [f"sleeps-3-{number}" for number in range(4)]
+    job = place(
+        store, [*PLACED, "--cpus-per-task=4", *names, "raises", "crashes"], "-N2", "-n16", "--mem=1600M"
+    )
+    found = ended(store, job, 100)
+    said = dict(
+        line.split(" ", 1)
+        for line in lines(store, job)
+        if line.split(" ")[0] in [*names, "raises", "crashes"]
+    )
+    assert {said[name] for name in names} == set(NODES), lines(store, job)
+    assert said["raises"] == "ValueError: raises cannot go on"
+    assert said["crashes"].startswith("ended by signal 9")
+    assert found.status == "error"
+    children = store.all_children(job.id)
+    assert {child.status for child in children if child.id in names} == {"success"}
+    for child in children:
+        if child.id != "crashes":  # which had no time to send its lines
+            logged = [line.text for line in store.output(job.id, child.id).tail(200) if line.kind == "log"]
+            assert len(set(logged)) == len(logged) == 100
+
+
+def test_one_child_in_slurm_is_killed_alone(cluster: Cluster, store: JobStore) -> None:
+    job = place(store, [*PLACED, "waits", "sleeps-6"], "-N2", "-n16", "--mem=1600M")
+    wait_for(lambda: {c.message for c in store.all_children(job.id)} & set(NODES), 60, "children at work")
+    wait_for(lambda: all(c.message for c in store.all_children(job.id)), 60, "both children at work")
+    assert list(kill_job(store, job.id, "waits", actor=ADMIN, reason="alone"))[-1].verified
+    found = ended(store, job, 60)
+    assert {c.id: c.status for c in store.all_children(job.id)} == {"waits": "killed", "sleeps-6": "success"}
+    assert "1 of 2 children killed by tux: alone" in (found.error or "")

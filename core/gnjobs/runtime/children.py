@@ -145,7 +145,9 @@ class ChildRun:
         self._function = function
         self._items = items
         self._labels = labels
+        self._given_workers = max_workers
         self._workers = max_workers or _cores()
+        self._child_process: type[ChildProcess] = ChildProcess
         self._stops = on_failure == "stop"
         self._may_fail = on_failure == "ignore"
         self._outcomes: dict[int, Outcome] = {}
@@ -203,6 +205,14 @@ class ChildRun:
             return ChildResult(self._id(index), self._labels[index], None)
         return self._failure(index, traceback.format_exc())
 
+    def in_slurm(self, options: Sequence[str]) -> list[Outcome]:
+        """Run each child where Slurm places it, with these options of `srun`."""
+        from gnjobs.runtime import remote
+
+        self._child_process = remote.child_in_slurm(options)
+        self._workers = self._given_workers or remote.workers_in_slurm()
+        return self.in_processes()
+
     def in_processes(self) -> list[Outcome]:
         """Run each child in a process and a session of its own."""
         function = pickled(self._function, self._function)
@@ -229,7 +239,7 @@ class ChildRun:
             if self._is_over:
                 break
             key, payload = self._keys[index], pickled(item, self._function)
-            running[index] = ChildProcess(
+            running[index] = self._child_process(
                 self._make_child, key, self._id(index), function, payload, self._job.url
             )
             self._progress.started(self._id(index))
@@ -271,7 +281,7 @@ class ChildRun:
         self._take(
             index, self._failure(index, error, code if code >= 0 else None, -code if code < 0 else None)
         )
-        if code > 0 and not self._has_begun:
+        if code > 0 and not self._has_begun and not process.is_elsewhere:
             raise cannot_be_child(self._function, f"a child could not get it: {error.strip()}")
 
     def _take(self, index: int, outcome: Outcome) -> None:

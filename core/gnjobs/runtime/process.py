@@ -10,9 +10,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
-from multiprocessing.context import SpawnProcess
 from multiprocessing.reduction import ForkingPickler
-from typing import Any
+from typing import Any, Protocol
 
 from gnjobs.records.environment import ENV_CHILD, ENV_LINES_FD, ENV_URL
 from gnjobs.records.scripts import Value
@@ -21,7 +20,7 @@ from gnjobs.runtime.child import ChildOutput
 
 _TERMINATION_SECONDS = 10.0
 _KILL_SECONDS = 5.0
-_BEGUN = "begun"
+BEGUN = "begun"
 MakeChild = Callable[[str], ChildOutput]
 _marking = threading.Lock()
 _WAYS_OUT = (
@@ -56,27 +55,79 @@ def _marks(child_id: str) -> Iterator[None]:
             os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
+class Started(Protocol):
+    """A process that was started, as multiprocessing has it."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its pid."""
+
+    @property
+    def exitcode(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs."""
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is readable once it has ended."""
+
+    def join(self) -> None:
+        """Wait for its end."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+
+    def kill(self) -> None:
+        """End it."""
+
+
+class Pipe(Protocol):
+    """Two ways to a process, as multiprocessing has it."""
+
+    def fileno(self) -> int:
+        """What is readable when a message is there."""
+
+    def poll(self) -> bool:
+        """Whether a message is there, or the end."""
+
+    def recv(self) -> Any:
+        """Wait for a message and unpickle it."""
+
+    def send_bytes(self, message: bytes, /) -> None:
+        """Send a message."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
 class ChildProcess:
     """One child's process and the pipe by which it says its result."""
+
+    is_elsewhere = False
 
     def __init__(
         self, make_child: MakeChild, key: str, child_id: str, function: bytes, item: bytes, url: str
     ) -> None:
-        self._pipe, theirs = connection.Pipe()
-        self._process: SpawnProcess = multiprocessing.get_context("spawn").Process(
-            target=run_child, args=(make_child, key, url, theirs), name=child_id
-        )
         self._is_open = True
         self.has_begun = False
         self.said: tuple[bool, Any] | None = None
         with _marks(child_id):
-            self._process.start()
-        theirs.close()
+            self._process, self._pipe = self._start(make_child, key, child_id, url)
         # Not as arguments: a child that dies before it has read them would keep its parent waiting for ever.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._pipe.send_bytes(function)
             self._pipe.send_bytes(item)
         self._end: int | None = _end_handle(self._process)
+
+    @staticmethod
+    def _start(make_child: MakeChild, key: str, child_id: str, url: str) -> "tuple[Started, Pipe]":
+        """Start the process; returns it and our end of the pipe to it."""
+        pipe, theirs = connection.Pipe()
+        process = multiprocessing.get_context("spawn").Process(
+            target=run_child, args=(make_child, key, url, theirs), name=child_id
+        )
+        process.start()
+        theirs.close()
+        return process, pipe
 
     @property
     def handles(self) -> list[Any]:
@@ -110,7 +161,10 @@ class ChildProcess:
         except Exception:  # noqa: BLE001 - EOF, or a result that can't be unpickled here
             self._is_open = False
             return
-        if message == _BEGUN:
+        self._take(message)
+
+    def _take(self, message: Any) -> None:
+        if message == BEGUN:
             self.has_begun = True
         else:
             self.said = message
@@ -155,7 +209,7 @@ class ChildProcess:
             self._is_over(_KILL_SECONDS)
 
 
-def _end_handle(process: SpawnProcess) -> int:
+def _end_handle(process: Started) -> int:
     """What becomes readable when the process ends.
 
     The sentinel is a pipe that whatever a child forks keeps open, so it can outlast the child.
@@ -187,7 +241,7 @@ def run_child(make_child: MakeChild, key: str, url: str, pipe: connection.Connec
     except Exception:  # noqa: BLE001 - whatever importing somebody's module raises is told
         _say(pipe, (False, traceback.format_exc()))
         raise SystemExit(1) from None
-    pipe.send(_BEGUN)
+    pipe.send(BEGUN)
     child = make_child(key)
     said = _run(called, item, child, pipe)
     _say(pipe, said)

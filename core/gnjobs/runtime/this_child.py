@@ -4,7 +4,7 @@ import contextlib
 import logging
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,6 +36,8 @@ class HasChildren(ABC):
         labels: Iterable[str] | None = None,
         on_failure: Literal["continue", "stop", "ignore"] = "continue",
         output_limit: int = MAX_BYTES,
+        via: Literal["slurm"] | None = None,
+        options: Sequence[str] = (),
     ) -> "list[ChildResult | ChildFailure]":
         """Run `function(item, child)` for each item in a child of its own; returns each result or failure, in order.
 
@@ -47,12 +49,17 @@ class HasChildren(ABC):
         command exits with 0. With `on_failure="stop"` the first failure ends the others. With `on_failure="ignore"`
         failures are the caller's to handle: the job may end as `success` all the same.
 
+        With `via="slurm"` each child runs where Slurm places it, with `options` for `srun`: as a step on any node of
+        the job, by default as many at once as the job has processors there.
+
         A `TypeError` is raised for a function or item that a process can't be given.
         """
         from gnjobs.runtime.children import ChildRun  # here, since multiprocessing takes long to import
 
         if kind not in ("process", "thread"):
             raise ValueError(f'kind is "process" or "thread", not {kind!r:.100}')
+        if via not in (None, "slurm") or (via == "slurm" and kind == "thread") or (options and via is None):
+            raise ValueError('via is "slurm" or None; threads run here, and options are for Slurm')
         if output_limit < 0:
             raise ValueError(f"output_limit is a number of bytes, or 0 for no limit, not {output_limit}")
         given = list(items)
@@ -62,6 +69,8 @@ class HasChildren(ABC):
         job = self._as_job()
         make_child = partial(ThisChild, url=job.url, output_limit=output_limit)
         run = ChildRun(job, make_child, function, given, names, max_workers, on_failure)
+        if via == "slurm" and not isinstance(job, DryContext):
+            return run.in_slurm(options)
         return run.in_threads() if kind == "thread" else run.in_processes()
 
 
