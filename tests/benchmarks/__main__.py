@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import foreign, kills, long_output, outputs, recovery, screen, startup, watching
+from tests.benchmarks import foreign, kills, long_output, outputs, recovery, rest, screen, startup, watching
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
@@ -18,6 +18,7 @@ SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "kills": lambda directory, _: kills.measure(directory),
     "long-output": lambda directory, _: long_output.measure(directory),
     "recovery": lambda directory, _: recovery.measure(directory),
+    "rest": lambda directory, _: rest.measure(directory),
     "screen": screen.measure,
     "startup": startup.measure,
     "watching": watching.measure,

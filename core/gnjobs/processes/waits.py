@@ -46,8 +46,14 @@ class Waits:
         self._child_of = {process.parent: process.pid for process in processes}
 
     def told(self, now: float) -> list[SeenProcess]:
-        """The processes, with what those wait for that have idled for some seconds `now` (unix seconds)."""
-        return [self._told(process) if _is_idle(process, now) else process for process in self._processes]
+        """The processes, with what those wait for that have idled for some seconds `now` (unix seconds).
+
+        What was told of one before stays.
+        """
+        return [
+            self._told(process) if process.waits is None and _is_idle(process, now) else process
+            for process in self._processes
+        ]
 
     def words(self, pid: int) -> str | None:
         """What a process waits for, by its first thread or, where that waits for another one, by a telling one."""

@@ -172,19 +172,17 @@ class Measuring:
         seen = self._samples.tell(self._idleness.look(self._find(self._view), now))
         silent = [process for process in seen if silence(process) >= self._quiet_after]
         self._samples.sample(silent, every=self._quiet_after / SAMPLES_UNTIL_QUIET)
+        seen = Waits(seen if is_due else [self._as_last_told(process) for process in seen]).told(now)
+        self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
         snapshot = None
         if is_due:
             self._snapshot_after = time.monotonic() + _SNAPSHOT_SECONDS - BEAT_SECONDS / 2
-            seen = Waits(seen).told(now)
-            self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
             history = self._history.add(*_usage(seen), amount, now)
             snapshot = msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(seen), history=history))
-        else:
-            seen = [self._as_last_told(process) for process in seen]
         return Measured(self._fields(seen), Family(seen), snapshot)
 
     def _as_last_told(self, process: SeenProcess) -> SeenProcess:
-        """A process with what it waited for at the last snapshot, where it idles since."""
+        """A process with what it was seen to wait for, where it idles since; every 10 s that is looked for anew."""
         told = self._waits.get((process.pid, process.started))
         if told is None or told.idle_since != process.idle_since:
             return process
