@@ -28,6 +28,7 @@ COMMANDS = {
     "ls": ("gnjobs_tui.cli.listing:ls", "List jobs, newest first."),
     "man": ("gnjobs_tui.cli.manual:man", "Print the manual page."),
     "metrics": ("gnjobs_tui.cli.metrics:metrics", "Print numbers for Prometheus, or serve them."),
+    "notify": ("gnjobs_tui.cli.notify:notify", "Tell people of a job's end, by mail, chat or web hook."),
     "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the command that runs a job again."),
     "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
     "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),

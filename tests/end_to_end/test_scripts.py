@@ -210,7 +210,7 @@ def test_logs_are_sentences_into_a_pipe_too_where_asked_for(server: Server) -> N
     assert sorted(sentences) == [
         "WARNING gn.qc: slow ␛[31mread",
         "plain",
-        "row 3, column 2: empty cell, needs a value",
+        "row 3, column 2 (B): empty cell, needs a value",
         "table=T rows=7",
     ]
 
@@ -241,7 +241,7 @@ def test_run_exits_with_1_where_a_child_failed_and_a_child_is_found_by_its_label
 
 
 def test_a_way_to_launch_that_is_none_is_refused_at_once(store: JobStore) -> None:
-    with pytest.raises(ValueError, match="via is 'detach' or 'systemd' or 'agent', not 'magic'"):
+    with pytest.raises(ValueError, match=r"via is 'detach' or .*, not 'magic'"):
         launch(store.create(["true"]), via="magic", store=store)  # type: ignore[arg-type]
 
 

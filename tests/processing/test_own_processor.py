@@ -7,9 +7,10 @@ import textwrap
 from pathlib import Path
 
 from gnjobs.store import JobStore
-from tests.support.command import run
+from tests.support.command import environment, run
 from tests.support.servers import Server
 from tests.support.supervised import python
+from tests.support.terminal import gnjobs
 
 README = Path(__file__).parents[2] / "core" / "README.md"
 
@@ -76,7 +77,8 @@ def test_an_installed_package_announces_it_to_the_command(
         f"[gnjobs.processors]\n{announced}\n"
     )
     job_id = run(server.url, "run", "--type", "align", "--", *python(SAYING)).stdout.split()[0]
-    shown = run(server.url, "show", job_id, env={"PYTHONPATH": str(package)}).stdout
+    env = environment(server.url, PYTHONPATH=str(package))
+    shown = subprocess.run(gnjobs("show", job_id), env=env, capture_output=True, text=True).stdout
     assert "2 samples, 50 % of reads mapped" in shown
     assert re.search(r"BXD2 +1200 +300", shown)
     assert "2 samples" not in run(server.url, "show", job_id).stdout

@@ -58,7 +58,7 @@ def test_run_by_hand_it_prints_what_it_would_have_stored(tmp_path: Path) -> None
     # Progress that comes fast is printed now and then, and its last.
     assert of_one[0] == "fine.tsv: 0 %, 1 of 5000 rows"
     assert of_one[-4:] == [
-        "fine.tsv: row 3, column 2: empty cell, needs a value",
+        "fine.tsv: row 3, column 2 (B): empty cell, needs a value",
         "fine.tsv: seen␛[31m",
         "fine.tsv: 100 %, 5000 of 5000 rows",
         "fine.tsv: done, 1 fault",
