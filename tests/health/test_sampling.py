@@ -102,7 +102,7 @@ def test_the_innermost_function_that_stays_is_said(monkeypatch: pytest.MonkeyPat
 def test_samples_are_taken_far_apart_of_the_busiest_and_of_none_that_can_not_be_read() -> None:
     stacks = Stacks("", "main", *[""] * 20)
     samples = StackSamples(stacks)
-    processes = [busy(1, 3.0), busy(2, 50.0), busy(3, 99.0), busy(4, 60.0)]
+    processes = [busy(1, 0.9), busy(2, 50.0), busy(3, 99.0), busy(4, 60.0)]
     for _ in range(5):
         samples.sample(processes, every=60.0)
     wait_for(lambda: len(stacks.asked) >= 2, 10)

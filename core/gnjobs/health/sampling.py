@@ -5,19 +5,18 @@ Samples cost something, so they are taken of the busiest ones alone, far apart, 
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.health.idleness import Identity
+from gnjobs.health.idleness import Identity, computes
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.stack import Frame, python_frames
 from gnjobs.text import duration_words
 
 SAMPLES_UNTIL_QUIET: Final = 5
 _LEAST_SECONDS: Final = 10.0
-_LEAST_CPU: Final = 10.0
 _MOST_PROCESSES: Final = 2
 _LEAST_SAMPLES: Final = 2
 _ENOUGH_SAMPLES: Final = 5
@@ -62,13 +61,14 @@ class StackSamples:
             for process in seen
         ]
 
-    def sample(self, processes: Iterable[SeenProcess], every: float) -> None:
+    def sample(self, processes: Sequence[SeenProcess], every: float) -> None:
         """Begin to take a sample of the busiest of these, if the last one is `every` seconds old; forget all others."""
-        busy = [process for process in processes if (process.cpu or 0.0) >= _LEAST_CPU]
+        silent = {(process.pid, process.started) for process in processes}
+        busy = [process for process in processes if computes(process.cpu)]
         chosen = sorted(busy, key=lambda process: -(process.cpu or 0.0))[:_MOST_PROCESSES]
         identities = [(process.pid, process.started) for process in chosen]
         for known in (self._stays, self._failures):
-            for gone in known.keys() - set(identities):
+            for gone in known.keys() - silent:
                 known.pop(gone, None)
         wanted = [each for each in identities if self._failures.get(each, 0) < _MOST_FAILURES]
         is_taking = self._thread is not None and self._thread.is_alive()
