@@ -56,14 +56,14 @@ def write_history(store: JobStore, count: int = JOBS) -> None:
     now = store.now()
     pipe = store.client.pipeline(transaction=False)
     ended = [_write_job(pipe, store, chance, now) for _ in range(count)]
+    at = 0.0
     for job in sorted(ended, key=lambda job: job.finished or 0.0):
+        at = max(job.finished or 0.0, at + 0.002)
         kind = {KILLED: "killed", ERROR: "failed", LOST: "lost"}.get(job.status or "", "ended")
         text = {SUCCESS: DONE.word, ERROR: f"failed: {job.error}"}.get(job.status or "", job.status or "")
         if job.faults:
             text += f", {job.faults} faults in its data"
-        record_event(
-            pipe, store.keys, kind, job, text=text, by=job.stop_by, reason=job.stop_reason, at=job.finished
-        )
+        record_event(pipe, store.keys, kind, job, text=text, by=job.stop_by, reason=job.stop_reason, at=at)
     pipe.execute()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from gnjobs import Job, JobStore, Line
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
+from gnjobs_tui.demo.history import write_history
 from gnjobs_tui.demo.jobs.chatty import LINES_A_SECOND
 from gnjobs_tui.demo.jobs.qc import row_faults
 from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all
@@ -155,6 +156,21 @@ def is_silent(store: JobStore, job: Job) -> bool:
         and hanging.last_output is not None
         and min(others) > hanging.percent > 11.5
     )
+
+
+def test_the_history_reads_as_supervisors_would_have_left_it(store: JobStore) -> None:
+    write_history(store, 60)
+    jobs = [store.get(job.id) for job in store.page(count=100).jobs]
+    assert len(jobs) == 60
+    assert all(job.is_final and not job.unreadable and not job.raw.keys() - {"jobid"} for job in jobs)
+    assert all((job.created or 0) < (job.started or 0) < (job.finished or 0) < store.now() for job in jobs)
+    faulty = next(job for job in jobs if job.faults)
+    status = store.status(faulty.id)
+    assert status.report.headline.startswith(f"{faulty.faults} fault")
+    assert sum(child.faults or 0 for child in status.children) == faulty.faults
+    events = list(store.events())
+    assert {event.job for event in events} == {job.id for job in jobs}
+    assert [event.at for event in events] == sorted(event.at for event in events)
 
 
 def test_files_are_the_same_for_the_same_seed(tmp_path: Path) -> None:

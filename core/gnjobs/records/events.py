@@ -55,7 +55,7 @@ def record_event(
     reason: str | None = None,
     at: float | None = None,
 ) -> None:
-    """Append an event about a job, of now or a time after all others (`at`); `client` may be a pipeline."""
+    """Append an event about a job, of now or a millisecond after all others (`at`); `client` may be a pipeline."""
     fields = {
         "kind": kind,
         "job": job.id,
@@ -69,7 +69,7 @@ def record_event(
     said = {
         name: encode_text(value[:LONGEST_TEXT]) for name, value in fields.items() if value not in (None, "")
     }
-    entry = "*" if at is None else f"{_milliseconds(at)}-*"
+    entry = "*" if at is None else f"{_milliseconds(at)}-0"
     client.xadd(keys.events, said, id=entry, maxlen=KEPT, approximate=True)
 
 
