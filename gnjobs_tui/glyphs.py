@@ -2,6 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from math import ceil
 from typing import NamedTuple
 
 
@@ -15,6 +18,7 @@ class Glyphs(NamedTuple):
     none: str
     up: str
     down: str
+    levels: str
     is_ascii: bool
 
     def bar(self, percent: float, width: int) -> str:
@@ -23,9 +27,18 @@ class Glyphs(NamedTuple):
         filled = min(max(filled, percent > 0), width - (percent < 100))
         return self.full * filled + self.empty * (width - filled)
 
+    def spark(self, values: Sequence[float], width: int) -> str:
+        """A line of values, the newest at the right: 0 at the lowest level, the largest at the highest."""
+        share = max(1.0, len(values) / width)
+        cuts = [round(place * share) for place in range(round(len(values) / share) + 1)]
+        means = [sum(values[start:end]) / (end - start) for start, end in pairwise(cuts)]
+        top = max(means, default=0.0) or 1.0
+        steps = len(self.levels) - 1
+        return "".join(self.levels[min(steps, max(0, ceil(mean / top * steps)))] for mean in means)
 
-UNICODE = Glyphs("█", "·", "─", "›", "–", "▲", "▼", is_ascii=False)
-ASCII = Glyphs("#", "-", "-", ">", "-", "^", "v", is_ascii=True)
+
+UNICODE = Glyphs("█", "·", "─", "›", "–", "▲", "▼", "▁▂▃▄▅▆▇█", is_ascii=False)
+ASCII = Glyphs("#", "-", "-", ">", "-", "^", "v", "_.-:=+*#", is_ascii=True)
 
 # What our own words use besides ASCII.
 ASCII_FORMS = str.maketrans(

@@ -14,7 +14,7 @@ from gnjobs.records.keys import is_id
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.store import JobStore
 from gnjobs_tui.outputs.pager import Need
-from gnjobs_tui.outputs.seen import Item, first_of, last_of, see
+from gnjobs_tui.outputs.seen import Item, first_of, last_of, see, see_partial
 
 
 class Beside(NamedTuple):
@@ -93,6 +93,14 @@ def read_around(reader: OutputReader, number: int, count: int) -> list[Item]:
     if after and isinstance(after[0], Hole):
         after[0] = Hole(_begin_of(reader, number), after[0].last)
     return read_before(reader, first_of(after[0]) if after else number, count // 2) + after
+
+
+def last_items(source: OutputSource, count: int) -> list[Item]:
+    """Read the last lines of an output, and the one that has not ended."""
+    reader = source.open()
+    last, partial = reader.extent().last, source.beside().partial
+    items = read_before(reader, last + 1, count)
+    return [*items, see_partial(last + 1, partial)] if partial else items
 
 
 def read_need(reader: OutputReader, need: Need, count: int) -> list[Item]:

@@ -14,14 +14,15 @@ from textual.widgets import Static
 from gnjobs.records.fields import Child, Job
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.screens.dialogs import TextScreen
+from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
 from gnjobs_tui.screens.kill_run import Target
-from gnjobs_tui.screens.row_actions import RowActions
+from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import Cell, Part, lines, state_cell, state_named
-from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table import VirtualTable
+from gnjobs_tui.widgets.line import Line, Lines
+from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 
 if TYPE_CHECKING:
     from gnjobs.processing.view import JobView
@@ -54,9 +55,13 @@ SHORTEST_PAUSE = 1.0
 PAUSE_FACTOR = 5.0
 LOW = 30
 LEAST_RESULT = 5
+# Header, verdict, facts, one line of result and footer; where so many more are left, a verdict has more.
+LINES_AROUND = 7
+MANY_LINES = 8
+LEAST_LAST = 5
 
 
-class JobScreen(RowActions):
+class JobScreen(GlanceScreen):
     """A job with its parts; what `K` and `enter` act on is the row of the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -110,11 +115,12 @@ class JobScreen(RowActions):
         yield Static(id="facts", markup=False)
         yield Static(id="result", markup=False)
         yield VirtualTable(PART_COLUMNS, id="table")
+        yield Lines(id="last")
         yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Read the job, now and whenever it changes."""
-        for name, height in (("#verdict", 2), ("#facts", 2), ("#result", 1)):
+        for name, height in (("#verdict", 2), ("#facts", 2), ("#result", 1), ("#last", 0)):
             self.query_one(name).styles.height = height
         self.query_one("#table", VirtualTable).focus()
         self.dashboard.jobs.open(self._row.key)
@@ -168,10 +174,11 @@ class JobScreen(RowActions):
             status = view.glance(look)
             snapshot = None if status.job.is_final else store.processes(self._row.id)
             parts = JobParts(status, snapshot, app.config.limits, app.jobs.now)
-            self.post_message(self.Seen(JobPicture(status, parts)))
+            history = snapshot.history if snapshot is not None else None
+            self.post_message(self.Seen(JobPicture(status, parts, history)))
             (view.go_on if self.is_active else view.stop)()
             report = view.report(status.job, status.children)
-            self.post_message(self.Seen(JobPicture(structs.replace(status, report=report), parts)))
+            self.post_message(self.Seen(JobPicture(structs.replace(status, report=report), parts, history)))
         finally:
             pause = max(SHORTEST_PAUSE, PAUSE_FACTOR * (time.monotonic() - started))
             with suppress(RuntimeError):  # the app may have ended meanwhile
@@ -198,19 +205,52 @@ class JobScreen(RowActions):
             state, says = state_cell(state_named(self.row.state)), Cell("reading …", "dim")
             self._show("#verdict", [[state, "   ", says], [self.row.says or ""]])
             return
-        width, is_high = self.size.width, self.size.height >= LOW
-        self._show("#verdict", verdict_lines(picture.job, picture.status.health, width))
-        self._show("#facts", fact_lines(picture.job, self.dashboard.jobs.now(), width))
-        result = result_lines(picture.status.report, self._room_for_result(len(picture.parts)), width)
-        self._show("#result", [*result, [""]] if is_high else result)
+        width, now = self.size.width, self.dashboard.jobs.now()
+        rows = len(picture.parts) + HEADER_LINES
+        has_room = self.size.height - LINES_AROUND - rows >= MANY_LINES
+        verdict = verdict_lines(picture.job, picture.status.health, width, 4 if has_room else 2)
+        facts = fact_lines(picture.job, now, width)
+        if not picture.job.is_final:
+            facts.append([*trend_parts(self.row, picture.history, now, width)])
+        around = 2 + len(verdict) + len(facts)
+        result = result_lines(picture.status.report, self._room_for_result(around, rows), width)
+        if self.size.height >= LOW:
+            result.append([""])
+        self._show("#verdict", verdict)
+        self._show("#facts", facts)
+        self._show("#result", result)
+        self._make_room(self.size.height - around - len(result) - rows)
         self.query_one("#table", VirtualTable).show(picture.parts)
+        self.draw_glance()
+
+    def _make_room(self, free: int) -> None:
+        """Leave what is free below the parts to last lines, whatever the cursor is on."""
+        height, last = free if free >= LEAST_LAST else 0, self.query_one("#last", Lines)
+        if last.styles.height is None or last.styles.height.value != height:
+            last.styles.height = height
+
+    def aim(self) -> Aim | None:
+        """What the cursor is on; None where there is no room for its lines."""
+        height, part = self.query_one("#last").styles.height, self._part
+        if part is None or height is None or not height.value:
+            return None
+        parts = [(part.id, part.label or part.id)] if isinstance(part, Child) else parts_of(self.row)
+        news = (part.status, part.last_output, None if isinstance(part, Child) else part.lines)
+        return Aim(self.prefix, self._row.id, parts, news, int(height.value))
+
+    def draw_glance(self) -> None:
+        """Show the last lines."""
+        aim, last = self.aim(), self.query_one("#last", Lines)
+        last.show_lines(glance_lines(self.glance, aim.lines, self.size.width) if aim is not None else [])
 
     def _draw_keys(self) -> None:
         self.show_keys(NARROW_KEYS if self.size.width < NARROW else KEYS)
 
     def on_virtual_table_moved(self) -> None:
-        """Show what can be done with the row."""
+        """Show what can be done with the row, and its last lines."""
         self._draw_keys()
+        self.look()
+        self.draw_glance()
 
     @property
     def can_be_killed(self) -> bool:
@@ -223,11 +263,11 @@ class JobScreen(RowActions):
         picture = self._picture
         return None if picture is None else picture.parts.child(self._cursor) or picture.job
 
-    def _room_for_result(self, parts: int) -> int:
+    def _room_for_result(self, around: int, rows: int) -> int:
         """Lines for the result: those that the parts leave free, and never fewer than a few."""
-        around = 9 if self.size.height >= LOW else 7
-        free = self.size.height - around - min(parts + 1, self.size.height // 2)
-        return max(LEAST_RESULT if self.size.height >= LOW else 2, free)
+        is_high = self.size.height >= LOW
+        free = self.size.height - around - is_high - min(rows, self.size.height // 2)
+        return max(LEAST_RESULT if is_high else 2, free)
 
     def _show(self, name: str, rows: Rows) -> None:
         widget = self.query_one(name, Static)
@@ -289,6 +329,4 @@ class JobScreen(RowActions):
     def action_fields(self) -> None:
         """Show every field of the record of what the cursor is on, ours and others'."""
         if self._part is not None:
-            self.app.push_screen(
-                TextScreen("All fields", fields_text(self._part, self.dashboard.jobs.now()), wide=True)
-            )
+            self.app.push_screen(TextScreen("All fields", fields_text(self._part), wide=True))

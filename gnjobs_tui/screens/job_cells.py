@@ -5,8 +5,7 @@ from typing import Final
 
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
-from gnjobs.records.fields import Child, Job
-from gnjobs.records.statuses import SUCCESS
+from gnjobs.records.fields import percent_done
 from gnjobs.text import MINUTE, age_text, clock_text, silence_text
 from gnjobs.watch.listing import Listing
 from gnjobs.watch.rows import JobRow
@@ -79,11 +78,6 @@ def size_text(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
-
-
-def percent_done(record: JobRow | Job | Child) -> float | None:
-    """How far a job or child is, as it says; one that succeeded is done whatever it said last."""
-    return 100.0 if record.status == SUCCESS else record.percent
 
 
 def _children(row: JobRow) -> str:

@@ -1,18 +1,15 @@
 """The text above the parts on a job's screen: verdict and evidence, facts, result. Also the list of all fields."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from msgspec import json
 from rich.cells import cell_len
 
 from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
-from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Job, run_seconds
 from gnjobs.records.statuses import PENDING
-from gnjobs.records.summaries import ChildrenSummary
-from gnjobs.text import MINUTE, clock_text, count_text, duration_words
+from gnjobs.text import clock_text, count_text, duration_words
 from gnjobs_tui.screens.job_cells import run_text, size_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
@@ -26,13 +23,15 @@ DOT = " . " if GLYPHS.is_ascii else " · "
 Rows = list[list[Part]]
 
 
-def verdict_lines(job: Job, health: Health, width: int) -> Rows:
-    """The state with its evidence, in two lines."""
+def verdict_lines(job: Job, health: Health, width: int, most: int) -> Rows:
+    """The state with its evidence, in two lines or, where it is long, in at most so many."""
     state = state_cell(display_state(job, health))
     indent = len(state.text) + 3
     evidence = DOT.join(health.evidence if job.is_final else health_words(health)) or job.message or ""
-    first, second = break_line(safe(evidence), max(20, width - indent))
-    return [[state, "   ", first], [" " * indent, second]]
+    said = break_lines(safe(evidence), max(20, width - indent), most)
+    said += [""] * (2 - len(said))
+    rest: Rows = [[" " * indent, line] for line in said[1:]]
+    return [[state, "   ", said[0]], *rest]
 
 
 def health_words(health: Health) -> list[str]:
@@ -40,6 +39,15 @@ def health_words(health: Health) -> list[str]:
     if health.verdict == OK and len(health.evidence) == 1:
         return [f"running normally; {health.evidence[0]}"]
     return list(health.evidence)
+
+
+def break_lines(text: str, width: int, most: int) -> list[str]:
+    """Break a text into at most so many lines, as `break_line` does; the last one has the rest."""
+    found: list[str] = []
+    while text and len(found) < most - 1:
+        line, text = break_line(text, width)
+        found.append(line)
+    return [*found, text] if text else found
 
 
 def break_line(text: str, width: int) -> tuple[str, str]:
@@ -89,41 +97,14 @@ def _when(job: Job, now: float) -> str:
     return " ".join(filter(None, [word, ran, f"since {about}{clock_text(job.began, now)}"]))
 
 
-def fields_text(record: Job | Child, now: float) -> str:
-    """Every field of a record that says something, ours as a person reads them, others' as they are stored.
-
-    Behind what is not said as it is stored, its stored number follows.
-    """
+def fields_text(record: Job | Child) -> str:
+    """Every field of a record that says something, ours as they were understood, others' as they are stored."""
     table = JOB_FIELDS if isinstance(record, Job) else CHILD_FIELDS
-    ours = {name: field_words(field, getattr(record, field.attribute), now) for name, field in table.items()}
+    ours = {name: getattr(record, field.attribute) for name, field in table.items()}
     said = {"id": record.id, **ours, **record.raw}
-    return "\n".join(f"{name:18}  {_indented(value)}" for name, value in said.items() if value)
-
-
-def field_words(field: Field, value: Any, now: float) -> str:
-    """What a field holds, in its unit: a time with its age, a length of time, a size, a count; "" for nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, ChildrenSummary):
-        counts = ", ".join(f"{count} {status}" for status, count in value.counts.items())
-        return f"{counts}   {json.encode(value).decode()}"
-    if not isinstance(value, int | float):
-        return str(value)
-    words = _number_words(field.unit, value, now)
-    return words if words in (str(value), f"{value:.0f}") else f"{words:30}  {value}"
-
-
-def _number_words(unit: str, value: float, now: float) -> str:
-    if unit == "unix seconds":
-        age = f"{duration_words(now - value)} ago" if value <= now else f"in {duration_words(value - now)}"
-        return f"{datetime.fromtimestamp(value):%a %d %b %Y %H:%M:%S}, {age}"
-    if unit == "seconds":
-        return duration_words(value) if value >= MINUTE else f"{value:g} s"
-    if unit == "bytes":
-        return size_text(value)
-    if unit.startswith("%"):
-        return f"{value:.0f} {unit.partition(' from ')[0]}"
-    return f"{value} {unit}".rstrip()
+    return "\n".join(
+        f"{name:18}  {_indented(str(value))}" for name, value in said.items() if value is not None
+    )
 
 
 def _indented(value: str) -> str:

@@ -1,6 +1,5 @@
 """The pane below a list of jobs: which job the cursor is on, why it is in its state, and its last message."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -12,10 +11,12 @@ from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.text import duration_words, moment_words
 from gnjobs.watch.catalogue import Counts
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs_tui.screens.job_facts import DOT, break_line, health_words
+from gnjobs_tui.screens.job_facts import DOT, break_lines, health_words
 from gnjobs_tui.style import GLYPHS, Cell, Part, Parts, content, safe
 
 LABEL_WIDTH = 8
+# So few lines have room for two of reasons.
+LOW = 3
 _ENDS = {
     SUCCESS: "ran to its end",
     ERROR: "failed",
@@ -52,8 +53,9 @@ def pane_title(row: JobRow | None, width: int, notes: Sequence[str]) -> Content:
 def pane_lines(
     row: JobRow | None, health: Health | None, causes: Sequence[str], size: tuple[int, int], now: float
 ) -> list[Content]:
-    """Why and what, in a width and so many lines; the reasons for trouble go before what the job says."""
+    """Why and what, in a width and at most so many lines; reasons for trouble go before what the job says."""
     width, height = size
+    is_low = height <= LOW
     why: list[list[Part]] = []
     if causes:
         why.append([Cell("all     ", "dim"), Cell("; ".join(causes), "warning")])
@@ -61,12 +63,14 @@ def pane_lines(
         return [content(*parts) for parts in why]
     evidence = health_words(health) if health is not None and not row.is_final else [ended_words(row, now)]
     if evidence:
-        first, second = break_line(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH))
+        said = break_lines(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH), 2 if is_low else height)
         word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"
-        why.append([Cell(word.ljust(LABEL_WIDTH), "dim"), first])
-        why += [[Cell(" " * LABEL_WIDTH, "dim"), second]] if second else []
+        firsts = [word, *[""] * (len(said) - 1)]
+        why += [
+            [Cell(first.ljust(LABEL_WIDTH), "dim"), line] for first, line in zip(firsts, said, strict=True)
+        ]
     says: list[Part] = [Cell("says    ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
-    reasons = height if row.rank == RANK_TROUBLED else height - 1
+    reasons = height if is_low and row.rank == RANK_TROUBLED else height - 1
     return [content(*parts) for parts in [*why[:reasons], says][:height]]
 
 
@@ -80,14 +84,6 @@ def ended_words(row: JobRow | Job | Child, now: float) -> str:
     words += [moment_words(row.finished, now)] if row.finished else []
     faults = f"; {row.faults} fault{'' if row.faults == 1 else 's'} in its data" if row.faults else ""
     return " ".join(words) + faults
-
-
-def ends_words(rows: Sequence[JobRow], now: float) -> str:
-    """That marked jobs have ended: how one did, or how many of several did how."""
-    if len(rows) == 1:
-        return f"{rows[0].label}: {ended_words(rows[0], now)}"
-    counts = Counter(row.state for row in rows)
-    return f"{len(rows)} marked jobs have ended: " + ", ".join(f"{n} {word}" for word, n in counts.items())
 
 
 def empty_words(filter_text: str, group: str, progress: float | None) -> str:

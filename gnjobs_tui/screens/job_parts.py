@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, NamedTuple
 from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
-from gnjobs.records.fields import Child, Job, run_seconds
+from gnjobs.records.fields import Child, Job, percent_done, run_seconds
 from gnjobs.text import count_text, silence_text
 from gnjobs_tui.screens.job_cells import (
     BAR_WIDTH,
     CPU,
     RUN,
     SILENT,
-    percent_done,
     percent_text,
     progress_text,
     run_text,
 )
+from gnjobs_tui.screens.trends import pace_words
 from gnjobs_tui.style import Cell, state_cell
 from gnjobs_tui.widgets.columns import Cells, Column
 
 if TYPE_CHECKING:
-    from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+    from gnjobs.processes.seen import History, ProcessSnapshot, SeenProcess
     from gnjobs.processing.view import JobStatus
 
 # No id of a child has a colon, so this key is free.
@@ -52,6 +52,7 @@ class JobPicture(NamedTuple):
 
     status: "JobStatus"
     parts: "JobParts"
+    history: "History | None" = None
 
     @property
     def job(self) -> Job:
@@ -143,7 +144,11 @@ class JobParts:
             "cpu": Cell(percent_text(sum(p.cpu or 0.0 for p in processes)) if processes else ""),
             "silent": Cell(silence_text(self.silence(child)), "warning"),
             "run": Cell(run_text(run_seconds(child, self._clock()), is_over=child.is_final)),
-            "says": Cell(child_words(child)),
+            "says": Cell(
+                ", ".join(
+                    filter(None, (child_words(child), pace_words(child, self.silence(child), self._clock())))
+                )
+            ),
         }
 
 

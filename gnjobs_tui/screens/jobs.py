@@ -12,28 +12,30 @@ from textual.binding import Binding, BindingType
 from gnjobs.errors import FilterError
 from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
-from gnjobs.records.statuses import SUCCESS
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
 from gnjobs_tui.keys import Argument, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
+from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_cells import JobsSource, job_columns
-from gnjobs_tui.screens.job_pane import count_parts, empty_words, ends_words, pane_lines, pane_title
-from gnjobs_tui.screens.row_actions import RowActions
+from gnjobs_tui.screens.job_pane import count_parts, empty_words, pane_lines, pane_title
+from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line, Lines
-from gnjobs_tui.widgets.table import VirtualTable
+from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 
 NARROW = 90
+# Header, counts, rule and footer.
+LINES_AROUND = 4
 # What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
 MOST_JUDGED = 500
 CAUSES_EVERY = 2.0
 
 
-class JobsScreen(RowActions):
+class JobsScreen(GlanceScreen):
     """The list of jobs."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,7 +77,6 @@ class JobsScreen(RowActions):
         super().__init__()
         self.user = user
         self._list: ShownList | None = None
-        self._awaited: set[str] = set()
         self._causes: list[str] = []
         self._causes_until = 0.0
 
@@ -158,19 +159,9 @@ class JobsScreen(RowActions):
             self._list.close()
 
     def changed(self, change: Change) -> None:
-        """Unmark what is gone, and tell of marked jobs that have ended, once."""
+        """Unmark what is gone."""
         if change.removed and self.table.marks:
-            self._mark(self.table.marks.difference(change.removed))
-        ended = [row for row in change.rows if row.is_final and row.key in self._awaited]
-        if ended:
-            self._awaited -= {row.key for row in ended}
-            self.app.bell()
-            is_error = any(row.status != SUCCESS for row in ended)
-            self.dashboard.say(ends_words(ended, self.dashboard.jobs.now()), is_error=is_error)
-
-    def _mark(self, keys: set[str]) -> None:
-        self.table.set_marks(keys)
-        self._awaited = {row.key for row in self.dashboard.jobs.catalogue.unfinished() if row.key in keys}
+            self.table.set_marks(self.table.marks.difference(change.removed))
 
     def draw(self) -> None:
         """Show the list as it is now."""
@@ -197,26 +188,55 @@ class JobsScreen(RowActions):
 
     def on_virtual_table_moved(self) -> None:
         """Say why the job of the cursor is as it is."""
+        self.look()
         self._draw_pane()
 
     def on_resize(self) -> None:
         """Lay out for the new width."""
-        if (pane := self.query_one("#pane")).size.height != self._pane_height:
-            pane.styles.height = self._pane_height
         self._draw_pane()
         self.draw()
 
     @property
-    def _pane_height(self) -> int:
+    def _least_pane(self) -> int:
         return 2 if self.size.width < NARROW else 3
+
+    @property
+    def _pane_height(self) -> int:
+        """A few lines, or many below a list that leaves so much room, whatever the cursor is on."""
+        many = (self.size.height - LINES_AROUND) * 2 // 5
+        is_known = self._list is not None and self.dashboard.jobs.progress == 1
+        rows = len(self._list.current) if self._list is not None and is_known else self.size.height
+        has_room = rows + HEADER_LINES <= self.size.height - LINES_AROUND - many
+        return max(many, self._least_pane) if has_room else self._least_pane
+
+    def aim(self) -> Aim | None:
+        """The child that is in trouble, or the job itself; None where no line of it would be seen."""
+        row, room = self.row, self._pane_height
+        if row is None or room <= self._least_pane:
+            return None
+        beat = None if row.job is None else (row.job.last_output, row.job.lines, (row.heartbeat or 0) // 10)
+        prefix = row.prefix or self.dashboard.config.prefixes[0]
+        return Aim(prefix, row.id, parts_of(row), (row.status, beat), room, runs=not row.is_final)
+
+    def draw_glance(self) -> None:
+        """Show the last lines."""
+        self._draw_pane()
 
     def _draw_pane(self) -> None:
         jobs, row, width = self.dashboard.jobs, self.row, self.size.width
         now = jobs.now()
         health = jobs.judge.health(row, now) if row is not None else None
         self.query_one("#rule", Line).show(pane_title(row, width, self._notes()))
-        shown = pane_lines(row, health, self._common_causes(), (width, self._pane_height), now)
-        self.query_one("#pane", Lines).show_lines(shown)
+        height, pane = self._pane_height, self.query_one("#pane", Lines)
+        if pane.styles.height is None or pane.styles.height.value != height:
+            pane.styles.height = height
+        shown = pane_lines(row, health, self._common_causes(), (width, height), now)
+        if height > self._least_pane and row is not None:
+            glance = self.glance
+            trend = content(*trend_parts(row, glance.history if glance else None, now, width))
+            shown += [trend] if trend else []
+            shown += glance_lines(glance, height - len(shown), width)
+        pane.show_lines(shown)
         keys = jobs_keys(is_narrow=width < NARROW, is_first=self.is_first, of_user=self.user is not None)
         self.show_keys(keys)
 
@@ -276,14 +296,14 @@ class JobsScreen(RowActions):
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""
         if self.row is not None:
-            self._mark(self.table.marks ^ {self.row.key})
+            self.table.set_marks(self.table.marks ^ {self.row.key})
             self.table.action_move(1)
 
     def action_mark_all(self) -> None:
         """Mark all that the list shows, or unmark them when all of them are marked."""
         keys = set(self._list.current.keys()) if self._list is not None else set()
         marks = self.table.marks
-        self._mark(marks - keys if keys <= marks else marks | keys)
+        self.table.set_marks(marks - keys if keys <= marks else marks | keys)
 
     def arguments(self) -> Sequence[Argument]:
         """A filter, a saved one too, and an order, beside what every screen takes."""
@@ -338,7 +358,7 @@ class JobsScreen(RowActions):
             self.on_filter_bar_kept()
             self._choose(msgspec.structs.replace(self.choice, filter=None))
         elif self.table.marks:
-            self._mark(set())
+            self.table.set_marks(set())
         elif self.is_first and self.choice != Choice():
             self._choose(Choice())
         else:

@@ -13,6 +13,7 @@ from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.screens import base
+from gnjobs_tui.screens.glance import GlanceScreen
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import until
 from tests.support.servers import Server
@@ -70,9 +71,15 @@ def after(app: GnjobsApp, *keys: str, shows: str) -> Callable[[Pilot[None]], obj
             await pilot.press(key)
             await pilot.pause(0.1)
         await until(pilot, lambda: shows in "\n".join(s.text for s in app.screen._compositor.render_strips()))
+        await until(pilot, lambda: has_glanced(app.screen))
         await pilot.pause(0.2)
 
     return press
+
+
+def has_glanced(screen: object) -> bool:
+    """Whether the last lines were read, where there is room for them."""
+    return not isinstance(screen, GlanceScreen) or screen.aim() is None or screen.glance is not None
 
 
 @pytest.mark.parametrize("size", [(100, 30), (80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
