@@ -47,6 +47,12 @@ _ERRORS: Final = {
     "map": "killed by signal 9 (out of memory?)",
     "generic": "exit code 2: URLError: connection refused",
 }
+_WORDS: Final = {
+    "qc": "all files checked",
+    "insert": "inserted {} 000 rows",
+    "map": "mapped {} traits",
+    "generic": "{} pages looked at",
+}
 _LOST: Final = "supervisor 4711 is gone, and nothing of it runs any more"
 
 
@@ -119,8 +125,10 @@ def _end_fields(kind: Kind, status: str, finished: float, chance: random.Random)
         asked = {"stop-by": chance.choice(("tux", kind.user)), "stop-reason": why, "signal": 15}
         return asked | {"stop-requested": f"{finished - 1:.3f}"}
     if status == SUCCESS:
-        return {"exit-code": 0, "message": "done"}
-    return {"exit-code": 1, "error": _ERRORS[kind.type]} if status == ERROR else {"error": _LOST}
+        return {"exit-code": 0, "message": _WORDS[kind.type].format(chance.randrange(90, 2000))}
+    if status == LOST:
+        return {"error": _LOST}
+    return {"error": _ERRORS[kind.type]} | ({"signal": 9} if kind.type == "map" else {"exit-code": 1})
 
 
 def _write_children(
