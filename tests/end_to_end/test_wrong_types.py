@@ -6,7 +6,16 @@ import pytest
 
 from tests.support.command import invoke
 from tests.support.servers import Server
-from tests.support.wrong_types import CHILD, INDEXES, JOB_KEYS, TYPES, USER, job_with
+from tests.support.wrong_types import (
+    CHILD,
+    GROUPS,
+    INDEXES,
+    TYPES,
+    USER,
+    job_with,
+    job_with_all,
+    shifted_types,
+)
 
 OF_ALL = (
     ("ls",),
@@ -47,19 +56,19 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
 
 
-@pytest.mark.parametrize("type_name", TYPES)
-@pytest.mark.parametrize("key_name", JOB_KEYS)
-def test_a_job_with_a_key_of_another_type(server: Server, key_name: str, type_name: str) -> None:
-    job_id = job_with(server.client(), key_name, type_name)
+@pytest.mark.parametrize("shift", range(len(TYPES)))
+@pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
+def test_a_job_with_keys_of_other_types(server: Server, key_names: list[str], shift: int) -> None:
+    job_id = job_with_all(server.client(), "job-1", shifted_types(key_names, shift))
     check_every_command(server, job_id)
     assert json.loads(invoke(server, "show", job_id, "--json"))["id"] == job_id
 
 
-@pytest.mark.parametrize("type_name", TYPES)
-@pytest.mark.parametrize("index", INDEXES)
-def test_an_index_of_another_type(server: Server, index: str, type_name: str) -> None:
+@pytest.mark.parametrize("shift", range(len(TYPES)))
+def test_indexes_of_other_types(server: Server, shift: int) -> None:
     client = server.client()
     job_id = job_with(client, "processes", "string")
-    client.delete(INDEXES[index])
-    TYPES[type_name](client, INDEXES[index])
+    for index, type_name in shifted_types(list(INDEXES), shift).items():
+        client.delete(INDEXES[index])
+        TYPES[type_name](client, INDEXES[index])
     check_every_command(server, job_id)

@@ -33,6 +33,13 @@ JOB_KEYS: dict[str, Callable[[str], str]] = {
     "foreign-metadata": lambda job_id: part_key(KEYS, job_id, Part("geno", "metadata", "f.tsv")),
 }
 
+# Each can be of a wrong type together with the others of its group: it hides nothing of them.
+GROUPS: dict[str, list[str]] = {
+    "record": ["record"],
+    "ours": [name for name in JOB_KEYS if name != "record" and not name.startswith("foreign")],
+    "foreign": [name for name in JOB_KEYS if name.startswith("foreign")],
+}
+
 INDEXES: dict[str, str] = {
     "jobs": KEYS.jobs,
     "unfinished": KEYS.unfinished,

@@ -13,7 +13,7 @@ from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.screens.users import UsersScreen
 from tests.support.dashboard import dashboard, shows, until
 from tests.support.servers import Server
-from tests.support.wrong_types import INDEXES, JOB_KEYS, TYPES, job_with, job_with_all, shifted_types
+from tests.support.wrong_types import GROUPS, INDEXES, TYPES, job_with, job_with_all, shifted_types
 
 REFUSALS = ("WRONGTYPE", "Traceback", "codec")
 
@@ -48,12 +48,8 @@ def refusals(pilot: Pilot[None]) -> list[str]:
     return [text for text in said if any(word in text for word in REFUSALS)]
 
 
-OURS = [name for name in JOB_KEYS if name != "record" and not name.startswith("foreign")]
-FOREIGN = [name for name in JOB_KEYS if name.startswith("foreign")]
-
-
 @pytest.mark.parametrize("shift", range(len(TYPES)))
-@pytest.mark.parametrize("key_names", [["record"], OURS, FOREIGN], ids=["record", "ours", "foreign"])
+@pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
 async def test_a_job_with_keys_of_other_types(server: Server, key_names: list[str], shift: int) -> None:
     job_with_all(server.client(), "job-1", shifted_types(key_names, shift))
     async with dashboard(server, size=(120, 36)) as pilot:
