@@ -22,7 +22,9 @@ from tests.support.waiting import wait_for
 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
 # A busy machine is no fault of a property.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 

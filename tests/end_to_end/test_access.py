@@ -44,6 +44,15 @@ with current_job() as job:
         child.log("slow")
 """
 
+PARENT_OF_THREADS = """
+from gnjobs import ChildOutput, current_job
+from tests.support.child_functions import end_as_told
+with current_job() as job:
+    job.run_children(end_as_told, ["raise"], kind="thread")
+    with ChildOutput(job.allocate_children(["by hand"])[0]) as child:
+        child.fault({"row": 1, "value": "x", "expected": "a number"})
+"""
+
 
 @pytest.fixture
 def guarded(own_server: Server) -> Guarded:
@@ -89,7 +98,8 @@ def filled(guarded: Guarded) -> dict[str, str]:
     uploaded = create_job(guarded.admin, ["true"], "qc", stdout="words")
     guarded.admin.rpush(f"{KEYS.job(uploaded)}:geno:errors:a.tsv", "wrong")
     guarded.admin.set(f"{KEYS.job(uploaded)}:geno:logs:a.tsv", "words")
-    with_children = SupervisedJob(guarded.server, python(PARENT), user_id="jsmith", label="parent")
+    command = python(PARENT_OF_THREADS)
+    with_children = SupervisedJob(guarded.server, command, user_id="jsmith", label="parent")
     with_children.supervise()
     with_children.wait_for()
     with_children.end()
@@ -97,7 +107,7 @@ def filled(guarded: Guarded) -> dict[str, str]:
 
 
 def look_at_everything(url: str, filled: dict[str, str]) -> None:
-    """What every reader does: commands, the change feed, the dashboard."""
+    """What every reader does: commands, and the change feed."""
     for arguments in (("ls",), ("ls", "--json"), ("ls", "--filter", "state:failed"), ("users",), ("log",)):
         assert do(url, *arguments).exit_code == 0
     for job_id in filled.values():
@@ -118,6 +128,9 @@ def look_at_everything(url: str, filled: dict[str, str]) -> None:
     ) as mirror:
         assert set(filled.values()) <= {row.id for row in mirror.rows().values()}
         assert mirror.state == "live"
+
+
+def see_the_dashboard(url: str) -> None:
     with Terminal(gnjobs(), 120, 40, environment(url)) as terminal:
         terminal.wait_for("live")
         for keys, shown in (
@@ -134,6 +147,7 @@ def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled:
     url = guarded.as_role("viewer")
     guarded.used()
     look_at_everything(url, filled)
+    see_the_dashboard(url)
     check_nothing_was_refused(guarded)
     check_no_less_would_do(guarded, "viewer", but={"ping", "xread"})  # for what is idle, and what runs
     said = run(url, "kill", filled["pending"])

@@ -16,7 +16,7 @@ LIMIT = 6.0
 NAMED_WITHIN = 60.0
 CODES = {
     "sleeps": "import time; time.sleep(1000)",
-    "computes": "while True: pass",
+    "computes": "import time\nwhile True: sum(range(10**6)); time.sleep(0.2)",
     # As from a slow disk: a little now and then, and hardly any CPU.
     "reads slowly": "import time\nfile = open('/dev/zero', 'rb')\nwhile True: file.read(9000); time.sleep(0.5)",
     "is paused": "import time\nwhile True: print('line', flush=True); time.sleep(0.5)",

@@ -16,9 +16,9 @@ from tests.support.waiting import wait_for
 
 LIMIT = 6.0
 NAMED_WITHIN = 15.0
-# Computes; SIGUSR1 makes it sleep or work, SIGUSR2 say something.
+# Computes for a tenth of the time; SIGUSR1 makes it sleep or work, SIGUSR2 say something.
 WORKER = python(
-    "import signal\n"
+    "import signal, time\n"
     "from gnjobs import current_job\n"
     "state = {'works': True, 'says': False}\n"
     "signal.signal(signal.SIGUSR1, lambda *_: state.update(works=not state['works']))\n"
@@ -26,7 +26,7 @@ WORKER = python(
     "with current_job() as job:\n"
     "    print('ready', flush=True)\n"
     "    while True:\n"
-    "        sum(range(10000)) if state['works'] else signal.pause()\n"
+    "        signal.pause() if not state['works'] else time.sleep(sum(range(10**6)) and 0.2)\n"
     "        if state['says']:\n"
     "            state['says'] = False\n"
     "            job.message('awake')\n"

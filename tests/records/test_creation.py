@@ -157,13 +157,13 @@ def test_keys_of_every_wrong_type_are_read_as_unknown(store: JobStore) -> None:
     assert store.output("list").read(1, 10) == []
 
 
-def test_a_hundred_thousand_children_are_removed_with_all_they_said(server: Server) -> None:
+def test_thousands_of_children_are_removed_with_all_they_said(server: Server) -> None:
     store = JobStore(server.client(), KEYS, server.url)
     job, other = store.create(["true"], user_id="u"), store.create(["true"], user_id="u")
-    outputs = {f"c{number}": KEYS.child_output(job.id, f"c{number}") for number in range(100_000)}
+    outputs = {f"c{number}": KEYS.child_output(job.id, f"c{number}") for number in range(20_000)}
     add_children(store.client, KEYS.job(job.id), outputs)
     pipe = store.client.pipeline(transaction=False)
-    for number in range(0, 100_000, 50):
+    for number in range(0, 20_000, 50):
         pipe.hset(KEYS.child(job.id, f"c{number}"), "status", "success")
         pipe.xadd(KEYS.child_output(job.id, f"c{number}"), {"at": 1, "kind": "out", "data": "x"}, id="1-0")
     pipe.hset(KEYS.job(job.id), mapping={f"{CHILD_FIELD}spy": KEYS.job(other.id), "status": "success"})

@@ -78,8 +78,13 @@ class Named(NamedTuple):
     said: list[str]
 
 
-def wrongs(server: Server, names: Iterable[str], slack: float = 0.0) -> list[str]:
-    """What was said of these kinds that is not so, one line each; `slack` in seconds for a machine that is busy."""
+def wrongs(
+    server: Server, names: Iterable[str], slack: float = 0.0, watched: float = 3 * LIMIT + NAMED_WITHIN
+) -> list[str]:
+    """What was said of these kinds that is not so, one line each.
+
+    They are watched for so many seconds and until each that idles was named; `slack` is for a machine that is busy.
+    """
     found: list[str] = []
     named: dict[str, Named] = {}
     with contextlib.ExitStack() as stack:
@@ -106,7 +111,7 @@ def wrongs(server: Server, names: Iterable[str], slack: float = 0.0) -> list[str
                     for name in jobs
                     if KINDS[name].says is not None
                 )
-                and time.monotonic() > began + 3 * LIMIT + NAMED_WITHIN
+                and time.monotonic() > began + watched
             )
         ended = [
             f"{name}: has ended: {job.read().error}" for name, job in jobs.items() if job.read().is_final

@@ -142,7 +142,8 @@ KINDS = {
     ),
 } | TOOL_KINDS
 SHORT = (
-    "computes", "reads slowly", "hears a local socket", "polls TCP that answers", "shows a bar", "hears UDP",
+    "computes at the lowest priority", "reads slowly", "hears a local socket", "polls TCP that answers",
+    "shows a bar", "hears UDP",
     "waits for a grandchild", "a timer that does nothing", "a deadlock", "a dead peer", "an empty pipe",
     "a child that sleeps beside one that tells", "its supervisor is dead, and so is it",
 )  # fmt: skip
