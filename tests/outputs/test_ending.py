@@ -27,6 +27,7 @@ OPENING = (
 )
 # Says after each line that it was written; the last word may be cut off, never ahead of what was written.
 WRITES = (
+    "sys.setswitchinterval(1e-6)\n"  # the process may be ended between any two steps
     "with said.open('w') as file:\n"
     "    for number in range(10**9):\n"
     "        child.fault({'number': number})\n"

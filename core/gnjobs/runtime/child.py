@@ -91,9 +91,11 @@ class ChildOutput:
 
     def write(self, kind: str, value: Any) -> None:
         """Write a line of a kind whose lines are JSON; a fault is counted."""
-        self._write(encode_json(value), kind)
-        if kind == "fault":
-            self._state.count_fault()
+        data = encode_json(value)
+        with self._state.changed:  # a process that is ended in between would have stored one without the other
+            self._write(data, kind)
+            if kind == "fault":
+                self._state.count_fault()
 
     def fault(self, fault: Mapping[str, Any]) -> None:
         """Write something that is wrong in the data, and count it.
