@@ -81,7 +81,7 @@ def sleeper(server: Server) -> Iterator[SupervisedJob]:
     made = SupervisedJob(server, python("import time; time.sleep(1000)"))
     made.supervise()
     made.wait_for("running")
-    wait_for(lambda: made.read().pid, 20)
+    wait_for(lambda: made.read().pid)
     yield made
     made.end()
 

@@ -60,7 +60,7 @@ def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, sleeper: Supervise
     sleeper.processes[0].wait()
     os.kill(record.pid, signal.SIGKILL)
     store.client.hset(KEYS.job(sleeper.id), mapping={"heartbeat": store.now() - 100, "keep": "1000"})
-    lost = sleeper.wait_for("lost", limit=20)
+    lost = sleeper.wait_for("lost")
     assert wait_for(lambda: store.client.ttl(KEYS.job(sleeper.id)) <= 1000)
     assert "nothing of it runs" in lost.error
     assert wait_for(lambda: store.client.zscore(KEYS.unfinished, sleeper.id) is None)
@@ -71,8 +71,8 @@ def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
     store: JobStore, sleeper: SupervisedJob, agent: Agent
 ) -> None:
     orphan = kill_supervisor(sleeper, store)
-    wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)], 20)
-    wait_for(lambda: store.now() - sleeper.read().heartbeat < 5, 20, "the agent to beat")
+    wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)])
+    wait_for(lambda: store.now() - sleeper.read().heartbeat < 5, what="the agent to beat")
     kept = sleeper.read()
     assert kept.status == "running"
     assert f"the agent of {host_name()} beats for it" in kept.error
@@ -126,7 +126,7 @@ def test_of_two_killers_the_one_that_finds_nothing_left_calls_the_job_killed(
 def test_an_orphan_that_ended_before_anybody_asked_is_lost(store: JobStore, sleeper: SupervisedJob) -> None:
     kill = orphaned(store, sleeper)
     os.kill(sleeper.read().pid, signal.SIGKILL)
-    wait_for(lambda: not sleeper.alive(), 20)
+    wait_for(lambda: not sleeper.alive())
     assert list(kill)[-1].verified
     assert sleeper.read().status == "lost"
 
@@ -184,7 +184,7 @@ def test_a_kill_whose_supervisor_died_over_it_is_finished(
         requests.send_request(store.client, KEYS.admin_requests, asked)
         job.wait_for("stopping")
         kill_supervisor(job, store)
-        done = job.wait_for("killed", limit=40)
+        done = job.wait_for("killed")
         assert (done.stop_by, done.stop_reason) == ("jane", "runaway")
         assert job.alive() == []
 
@@ -355,7 +355,7 @@ def test_a_forged_record_kills_no_bystander(store: JobStore, agent: Agent) -> No
             "supervisor-started": 1,
         }
         store.client.hset(KEYS.job(job.id), mapping=forged)
-        wait_for(lambda: store.get(job.id).status == "lost", 20)
+        wait_for(lambda: store.get(job.id).status == "lost")
         assert bystander.poll() is None
     finally:
         bystander.kill()

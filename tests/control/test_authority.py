@@ -153,7 +153,7 @@ def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
             handled.append(request.job)
             at_work[0] += 1
             most[0] = max(most[0], at_work[0])
-        go.wait(30)
+        go.wait(60)
         with lock:
             at_work[0] -= 1
         yield step("written", "done", verified=True, final=True)

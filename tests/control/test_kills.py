@@ -96,7 +96,7 @@ def test_who_asks_from_inside_the_job_does_not_call_itself_gone(store: JobStore,
     )
     said = server.directory / "said"
     with supervised(server, python(inside, str(said))) as job:
-        text = wait_for(lambda: said.exists() and said.read_text(), 30)
+        text = wait_for(lambda: said.exists() and said.read_text())
         assert text.startswith("1 "), text
         assert "inside the job itself" in text
         assert job.read().status == "stopping"

@@ -52,7 +52,7 @@ def test_a_supervisor_runs_it_once_with_the_job_as_json(server: Server, told: Pa
         given = read_one(told)
         assert (given["id"], given["status"], given["exit_code"]) == (job.id, "error", 3)
         assert (given["user"], given["label"], given["type"]) == ("jsmith", "QC", None)
-        job.processes[0].wait(30)
+        job.processes[0].wait(60)
     assert len(list(told.glob("*.json"))) == 1
 
 
@@ -67,7 +67,7 @@ def test_it_is_no_process_of_the_job_that_a_kill_would_end(
         names = {line.partition("=")[0] for line in seen.read_text().splitlines()}
         assert "GNJOBS_REDIS_URL" in names
         assert not names & {"GNJOBS_JOB_ID", "GNJOBS_MARK", "GNJOBS_CHILD_ID"}
-        job.processes[0].wait(30)
+        job.processes[0].wait(60)
 
 
 def test_a_kill_before_the_start_runs_it(server: Server, store: JobStore, told: Path) -> None:

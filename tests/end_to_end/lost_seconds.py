@@ -105,7 +105,7 @@ class ReplicaLoser:
         replica = self._new()
         with replica.client() as client:
             client.replicaof("127.0.0.1", str(self.main.port))
-            wait_for(lambda: client.info("replication")["master_link_status"] == "up", 20, "the replica")
+            wait_for(lambda: client.info("replication")["master_link_status"] == "up", what="the replica")
         return replica
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ def write_under_deaths(
     job = SupervisedJob(dying, command(place, SEED, names, lines=each, pace=each / seconds))
     lost = []
     job.supervise()
-    wait_for(lambda: all(_last_lines(job, names)), 30, "every child to write")
+    wait_for(lambda: all(_last_lines(job, names)), what="every child to write")
     for death in range(deaths):
         share = (death + 0.7) / deaths
         wait_for(lambda: sum(_last_lines(job, names)) >= share * lines, 120, f"{share:.0%} to be written")  # noqa: B023

@@ -21,6 +21,7 @@ from tests.support.terminal import Terminal
 KEYS = Keys()
 JOB, CHILD, ENDED = "job-running", "child", "job-ended"
 SHOWN_WITHIN = 30.0
+AT_REST = 0.1
 # Each field holds one of them, all short enough that several fields fit into a row of the screen.
 HARMS = tuple(
     TEXTS[name]
@@ -132,8 +133,13 @@ class Walk:
         start = len(self._terminal.raw)
         self._terminal.send(keys)
         wanted = [sign, *map(tag, names)]
+
+        def is_there(text: str) -> bool:
+            has_come = len(self._terminal.raw) > start or not keys
+            return has_come and all(word in text for word in wanted)
+
         try:
-            shown = self._terminal.wait_for(lambda text: all(word in text for word in wanted), SHOWN_WITHIN)
+            shown = self._terminal.wait_for(is_there, SHOWN_WITHIN)
         except AssertionError:
             shown = self._terminal.text
             self.missed[place] = [word for word in wanted if word not in shown]
@@ -151,6 +157,7 @@ class Walk:
     def back(self, gone: str, shows: str) -> None:
         self._terminal.send("\x1b")
         self._terminal.wait_for(lambda text: gone not in text and shows in text, SHOWN_WITHIN)
+        self._terminal.wait_for_rest(AT_REST)
 
 
 def all_modules() -> Iterator[Path]:

@@ -130,12 +130,12 @@ def test_a_killed_child_makes_its_job_say_by_whom_and_why(server: Server, store:
     started = run(server.url, "run", "--detach", "--label", "two", "--", *CHILDREN, "a", "waits")
     job_id = started.stdout.strip()
     waiting = wait_for(
-        lambda: next((c for c in store.all_children(job_id) if c.id == "waits" and c.done == 3), None), 30
+        lambda: next((c for c in store.all_children(job_id) if c.id == "waits" and c.done == 3), None)
     )
     assert waiting.status == "running"
     killed = run(server.url, "kill", job_id, "--child", "waits", "--reason", "runaway")
     assert killed.returncode == 0, killed.stdout + killed.stderr
-    job = wait_for(lambda: (found := store.get(job_id)).status in FINAL_STATUSES and found, 30)
+    job = wait_for(lambda: (found := store.get(job_id)).status in FINAL_STATUSES and found)
     assert job.status == "error"
     assert "1 of 2 children killed by" in job.error
     assert "runaway" in job.error
@@ -148,7 +148,7 @@ def test_children_of_a_job_that_is_killed_without_its_supervisor_end_with_it(
 ) -> None:
     command = [*CHILDREN, "a", "waits 1", "waits 2", "waits 3", "waits 4"]
     with supervised(server, command) as job:
-        wait_for(lambda: any(child.status == "running" for child in store.children(job.id)), 30)
+        wait_for(lambda: any(child.status == "running" for child in store.children(job.id)))
         job.processes[0].kill()
         job.processes[0].wait()
         *_, last = kill_job(store, job.id, actor=Actor.admin("tux"), reason="no supervisor", grace=1.0)

@@ -48,9 +48,9 @@ def all_write(job: SupervisedJob) -> bool:
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_while_children_write(faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault) -> None:
     job.supervise()
-    wait_for(lambda: all_write(job), 30)
+    wait_for(lambda: all_write(job))
     with broken(faulty, fault):
-        wait_for(said_by(tmp_path, SEED, "ends-0").exists, 30)
+        wait_for(said_by(tmp_path, SEED, "ends-0").exists)
     check(job, tmp_path, "success")
 
 
@@ -59,7 +59,7 @@ def test_when_a_child_has_just_ended(
     faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
 ) -> None:
     job.supervise()
-    wait_for(lambda: job.child("ends-0").status in FINAL_STATUSES, 30)
+    wait_for(lambda: job.child("ends-0").status in FINAL_STATUSES)
     with broken(faulty, fault):
         pass
     check(job, tmp_path, "success")
@@ -70,7 +70,7 @@ def test_when_a_killed_job_has_just_ended(
     faulty: Server, job: SupervisedJob, tmp_path: Path, fault: Fault
 ) -> None:
     supervisor = job.supervise()
-    wait_for(lambda: all_write(job), 30)
+    wait_for(lambda: all_write(job))
     supervisor.terminate()
     job.wait_for("killed")
     with broken(faulty, fault):

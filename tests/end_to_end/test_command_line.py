@@ -31,7 +31,7 @@ def start(server: Server, *command: str, options: tuple[str, ...] = ()) -> str:
     assert done.returncode == 0, done.stderr
     job_id = done.stdout.strip()
     store = JobStore.from_url(server.url)
-    wait_for(lambda: store.get(job_id).status != "pending", 20, "the job to start")
+    wait_for(lambda: store.get(job_id).status != "pending", what="the job to start")
     return job_id
 
 
@@ -160,9 +160,9 @@ def test_a_child_outside_of_its_job_hides_nothing_else(server: Server, store: Jo
 
 def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, store: JobStore) -> None:
     job_id = start(server, "sh", "-c", "sleep 1000 & sleep 1001")
-    wait_for(lambda: store.get(job_id).pid, 10)
+    wait_for(lambda: store.get(job_id).pid)
     group = psutil.Process(store.get(job_id).pid)
-    everyone = [group, *wait_for(lambda: group.children(recursive=True), 10)]
+    everyone = [group, *wait_for(lambda: group.children(recursive=True))]
     done = run(server.url, "kill", job_id, "--reason", "runaway")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verified" in done.stdout
@@ -200,7 +200,7 @@ def test_on_end_of_the_configuration_runs_when_a_job_ends(server: Server, tmp_pa
     config, said = tmp_path / "config.toml", tmp_path / "said"
     config.write_text(f'on-end = ["sh", "-c", "cat > {said}.part; mv {said}.part {said}"]\n')
     job_id = run(server.url, "run", "--config", str(config), "--detach", "--", "true").stdout.strip()
-    wait_for(said.exists, 30)
+    wait_for(said.exists)
     told = json.loads(said.read_text())
     assert (told["id"], told["status"], told["command"]) == (job_id, "success", "true")
 

@@ -123,12 +123,12 @@ def test_the_workload_runs_for_several_users_and_its_stubborn_job_needs_force(
         assert {job.user for job in jobs.values()} == {"jsmith", "agunn", "mhall", "tux"}
         stuck = jobs[STUCK_LABEL]
         assert (stuck.user, stuck.stuck_after) == ("jsmith", STUCK_AFTER)
-        done = wait_for(lambda: has_ended(store, jobs["QC average, July"]), 60)
+        done = wait_for(lambda: has_ended(store, jobs["QC average, July"]))
         assert done.status == "success"
         assert done.faults
-        wait_for(lambda: is_silent(store, stuck), 60, "the child that hangs, and siblings that go on")
+        wait_for(lambda: is_silent(store, stuck), what="the child that hangs, and siblings that go on")
         stubborn = jobs["QC runaway test"]
-        wait_for(lambda: store.output(stubborn.id).extent().last >= 1, 30)
+        wait_for(lambda: store.output(stubborn.id).extent().last >= 1)
         killed = run(store.url, "kill", stubborn.id, "--grace", "0.5", "--reason", "runaway")
         assert killed.returncode == 0, killed.stdout + killed.stderr
         assert "KILL to" in killed.stdout

@@ -100,7 +100,7 @@ def test_a_bar_of_a_million_returns_is_one_line_that_changes(server: Server, tmp
             assert sum("of a million" in line for line in terminal.lines) == 1
     finally:
         go_on.touch()
-        assert job.wait(30) == 0
+        assert job.wait(60) == 0
 
 
 def test_an_output_outside_its_job_is_refused(server: Server) -> None:

@@ -85,7 +85,7 @@ def test_while_it_is_killed(faulty: Server, job: SupervisedJob, tmp_path: Path, 
     job.wait_for_line("499")
     with broken(faulty, fault):
         supervisor.terminate()
-        wait_for(lambda: not job.alive(), 20, "everything is gone")
+        wait_for(lambda: not job.alive(), what="everything is gone")
     check_end(job, "killed", ALL_LINES[:500])
 
 
@@ -109,7 +109,7 @@ def test_a_flush_ends_the_storing_and_not_the_job(faulty: Server, job: Supervise
     job.wait_for_line("499")
     job.client.flushall()
     go(tmp_path, 1, 2)
-    assert supervisor.wait(30) == 0
+    assert supervisor.wait(60) == 0
     assert b"removed" in supervisor.stderr.read()
     assert job.client.keys() == []
 
@@ -118,7 +118,7 @@ def test_a_killed_supervisor_leaves_no_false_end(faulty: Server, job: Supervised
     supervisor = job.supervise()
     go(tmp_path, 0)
     job.wait_for_line("499")
-    wait_for(lambda: job.read().pid, 20)
+    wait_for(lambda: job.read().pid)
     supervisor.kill()
     supervisor.wait()
     assert job.read().status == "running"

@@ -78,7 +78,7 @@ def text(request: pytest.FixtureRequest, server: Server) -> str:
 
 def test_no_screen_lets_it_act(server: Server, text: str) -> None:
     with Terminal(gnjobs(), 120, 36, environment(server.url)) as terminal:
-        terminal.wait_for("1 all 2", 30)
+        terminal.wait_for("1 all 2")
         walks = (
             ("L", "event log", "\x1b"),
             ("u", "Newest", "\x1b"),
@@ -89,24 +89,24 @@ def test_no_screen_lets_it_act(server: Server, text: str) -> None:
         )
         for key, shows, back in walks:
             terminal.send(key)
-            terminal.wait_for(shows, 15)
+            terminal.wait_for(shows)
             terminal.send(back)
-            terminal.wait_for(lambda seen, shows=shows: shows not in seen and "1 all 2" in seen, 15)
+            terminal.wait_for(lambda seen, shows=shows: shows not in seen and "1 all 2" in seen)
         terminal.send("g\r")
-        terminal.wait_for("the job itself", 15)
+        terminal.wait_for("the job itself")
         terminal.send("e")
-        terminal.wait_for(lambda seen: "\n  File" in seen and "\n> " in seen, 15)
+        terminal.wait_for(lambda seen: "\n  File" in seen and "\n> " in seen)
         terminal.send("\x1b")
-        terminal.wait_for(lambda seen: "the job itself" in seen and "\n  File" not in seen, 15)
+        terminal.wait_for(lambda seen: "the job itself" in seen and "\n  File" not in seen)
         terminal.send("x")
-        terminal.wait_for("All fields", 15)
+        terminal.wait_for("All fields")
         terminal.send("\x1b")
-        terminal.wait_for(lambda seen: "All fields" not in seen, 15)
+        terminal.wait_for(lambda seen: "All fields" not in seen)
         terminal.send("j\r")
-        terminal.wait_for("line 3 of 3", 15)
+        terminal.wait_for("line 3 of 3")
         assert harmless(bytes(terminal.raw)) == []
         terminal.send("\x03")
-        assert terminal.wait_closed(15) == 0
+        assert terminal.wait_closed() == 0
 
 
 def test_into_a_pipe_goes_what_was_stored(server: Server, text: str) -> None:
@@ -122,5 +122,5 @@ def test_into_a_pipe_goes_what_was_stored(server: Server, text: str) -> None:
 def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str) -> None:
     command = [sys.executable, "-c", IN_TURN, *COMMANDS]
     with Terminal(command, 120, 36, environment(server.url)) as terminal:
-        assert terminal.wait_closed(30) == 0, terminal.text
+        assert terminal.wait_closed() == 0, terminal.text
         assert harmless(bytes(terminal.raw)) == []

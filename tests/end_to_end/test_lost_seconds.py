@@ -30,7 +30,7 @@ def test_a_death_right_after_a_child_ended(kind: str, tmp_path: Path) -> None:
     with losing(kind, tmp_path, BINARIES["valkey"]) as dying:
         job, _ = write_under_deaths(dying, tmp_path, children=2, lines=6_000, seconds=1.0, deaths=0)
         try:
-            wait_for(lambda: job.child("ends-0").status == "success", 30, "the first child's end")
+            wait_for(lambda: job.child("ends-0").status == "success", what="the first child's end")
             dying.die()
             ledger = check(job, tmp_path, 2)
             assert ledger.is_clean, str(ledger)

@@ -119,7 +119,7 @@ def test_every_screen_shows_them(odd: Server) -> None:
 @pytest.mark.parametrize("command", ["ls", "users", "log"])
 def test_every_list_of_the_command_line_shows_them(odd: Server, command: str) -> None:
     with Terminal(gnjobs(command), 120, 60, environment(odd.url)) as terminal:
-        assert terminal.wait_closed(30) == 0
+        assert terminal.wait_closed() == 0
 
 
 def test_every_job_is_shown_by_the_command_line(odd: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_the_header_says_so_while_it_lasts(faulty: Server, fault: Fault) -> None
             terminal.wait_for("a sleeper")
             assert "refuses" not in header(terminal.text)
             with broken(faulty, fault):
-                terminal.wait_for(lambda text: "Redis refuses writes" in header(text), 30)
+                terminal.wait_for(lambda text: "Redis refuses writes" in header(text))
                 assert "STUCK" not in terminal.text
-            terminal.wait_for(lambda text: " live" in header(text) and "refuses" not in header(text), 30)
+            terminal.wait_for(lambda text: " live" in header(text) and "refuses" not in header(text))
             assert "STUCK" not in terminal.text

@@ -253,7 +253,7 @@ def test_a_dead_job_is_closed_as_lost_and_nobody_says_that_it_was_killed(
     supervisor.wait()
     for process in sleeper.alive():
         process.kill()
-    wait_for(lambda: not sleeper.alive(), 20)
+    wait_for(lambda: not sleeper.alive())
     done = run(server.url, "kill", sleeper.id)
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1].endswith("was already gone; closed as lost")

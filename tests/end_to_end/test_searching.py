@@ -43,7 +43,7 @@ def full(server: Server) -> Iterator[Server]:
 @pytest.mark.parametrize("columns", [100, 30])
 def test_it_is_said_on_one_line_and_erased(full: Server, columns: int) -> None:
     with Terminal(ls_that_says_it_at_once(), columns, 24, environment(full.url)) as terminal:
-        assert terminal.wait_closed(30) == 0
+        assert terminal.wait_closed() == 0
         terminal.wait_for("✓")
         said = bytes(terminal.raw)
         assert said.count(WORDS[: columns - 1].encode()) >= KEYS // 1000
@@ -61,14 +61,14 @@ def test_whoever_interrupts_it_gets_a_clean_line(full: Server) -> None:
     ) as terminal:
         terminal.wait_for(WORDS)
         terminal.send("\x03")
-        assert terminal.wait_closed(30) == 130
+        assert terminal.wait_closed() == 130
         terminal.wait_for(lambda text: "looking" not in text)
 
 
 def test_a_quick_search_says_nothing(server: Server) -> None:
     write_job(server, "one", label="a job")
     with Terminal([sys.executable, "-c", NEVER, "ls"], 100, 24, environment(server.url)) as terminal:
-        assert terminal.wait_closed(30) == 0
+        assert terminal.wait_closed() == 0
         terminal.wait_for("a job")
         assert b"looking" not in terminal.raw
 

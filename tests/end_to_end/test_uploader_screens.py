@@ -69,7 +69,7 @@ def test_the_dialog_warns_of_a_pool_and_offers_the_job(server: Server, tmp_path:
     worker = start_worker(server.url, job_id, tmp_path / "stderr.log")
     store = JobStore.from_url(server.url)
     try:
-        wait_for(lambda: len(store.all_children(job_id)) >= 4, 30, "the Pool's files")
+        wait_for(lambda: len(store.all_children(job_id)) >= 4, what="the Pool's files")
         with Terminal(gnjobs(), 120, 36, environment(server.url)) as terminal:
             terminal.wait_for("● running")
             terminal.send("\r")
@@ -80,10 +80,10 @@ def test_the_dialog_warns_of_a_pool_and_offers_the_job(server: Server, tmp_path:
             terminal.wait_for(lambda text: "Kill one job" in text and "for ever" not in text)
             assert worker.poll() is None
             terminal.send("\t\t\r")
-            terminal.wait_for("verified", 60)
-        assert worker.wait(20)
+            terminal.wait_for("verified")
+        assert worker.wait(60)
         assert store.get(job_id).status == "killed"
     finally:
         if worker.poll() is None:
             list(kill_job(store, job_id, actor=Actor.admin("tux"), force=True))
-            worker.wait(10)
+            worker.wait(60)

@@ -86,7 +86,7 @@ def test_a_server_that_drops_idle_connections_is_live_all_the_time(faulty: Serve
         with watch(faulty.url) as terminal:
             wait_until_right(terminal, client, 20)
             # The tests' own client is asked all the time, so only what the dashboard reads with is dropped.
-            wait_for(lambda: [c["sub"] for c in client.client_list()].count("0") == 1, 20)
+            wait_for(lambda: [c["sub"] for c in client.client_list()].count("0") == 1)
             change(client, "v2")
             wait_until_right(terminal, client, SOON)
             assert b"AWAY" not in terminal.raw

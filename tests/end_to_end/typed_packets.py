@@ -163,7 +163,7 @@ def main() -> None:
         write_jobs(server)
         proxy.delay = asked.delay
         with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
-            terminal.wait_for("3 running 2", 60)
+            terminal.wait_for("3 running 2")
             typist = Typist(terminal, LEAST_QUIET + 3 * asked.delay)
             for screen in asked.screens:
                 found = list(differing(typist, screen))

@@ -50,7 +50,7 @@ def lose_supervisor(store: JobStore, job: SupervisedJob) -> None:
     job.processes[0].kill()
     job.processes[0].wait()
     store.client.hset(KEYS.job(job.id), "heartbeat", store.now() - 100)
-    wait_for(lambda: job.read().orphaned, 20, "the agent to beat for it")
+    wait_for(lambda: job.read().orphaned, what="the agent to beat for it")
 
 
 @pytest.mark.parametrize("is_orphan", [False, True], ids=["supervised", "orphan"])
@@ -64,7 +64,7 @@ def test_a_job_is_judged_at_work_asleep_and_awake_again(
             lose_supervisor(store, job)
         pid = job.read().pid
         said = set()
-        wait_for(lambda: said.add(verdict(store, job)) or silent_for(job) > 2 * LIMIT, 60, "a long silence")
+        wait_for(lambda: said.add(verdict(store, job)) or silent_for(job) > 2 * LIMIT, what="a long silence")
         assert said <= {"ok", "quiet"}, "at work"
 
         slept = time.monotonic()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gnjobs.outputs.at_exit import STORING_SECONDS
 from gnjobs.outputs.lines import Line
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.records.environment import ENV_URL
@@ -45,7 +46,7 @@ def started(
     command = [sys.executable, "-c", opening + code, KEY, str(place / "said")]
     process = subprocess.Popen(command, env=os.environ | {ENV_URL: server.url}, start_new_session=True)
     try:
-        wait_for(lambda: (place / "said").exists() and (place / "said").read_text(), 20)
+        wait_for(lambda: (place / "said").exists() and (place / "said").read_text())
         yield process
     finally:
         with suppress(ProcessLookupError):
@@ -61,7 +62,7 @@ def stored(server: Server) -> list[Line]:
 def test_what_was_written_is_stored_before_the_end(server: Server, tmp_path: Path) -> None:
     with started(server, tmp_path, WRITES) as process:
         process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
         written = int((tmp_path / "said").read_text().rsplit("\n", 2)[-2]) + 1
         lines = stored(server)
         assert written <= len(lines) <= written + 1
@@ -83,7 +84,7 @@ def test_it_ends_at_once_whatever_it_is_doing(server: Server, tmp_path: Path, bu
     code = f"child.print('begun')\nchild.writer.flush()\nsaid.write_text('x')\n{busy}\n"
     with started(server, tmp_path, code) as process:
         process.terminate()
-        assert process.wait(5) == -signal.SIGTERM
+        assert process.wait(STORING_SECONDS) == -signal.SIGTERM
         assert [line.text for line in stored(server)] == ["begun"]
 
 
@@ -97,7 +98,7 @@ def test_a_forked_copy_that_is_told_to_end_does_not_end_its_original(server: Ser
         "said.write_text('x')\n"
     )
     with started(server, tmp_path, code) as process:
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert [line.text for line in stored(server)] == [f"its copy got {int(signal.SIGTERM)}"]
 
 
@@ -107,7 +108,7 @@ def test_a_handler_of_ones_own_is_left_alone(server: Server, tmp_path: Path, whe
     opening = OPENING.replace("child =", f"{own}child =") if when == "before" else OPENING + own
     with started(server, tmp_path, "said.write_text('x')\ntime.sleep(1000)\n", opening) as process:
         process.terminate()
-        assert process.wait(20) == 7
+        assert process.wait(60) == 7
 
 
 def test_it_waits_for_a_server_that_is_away_but_not_for_ever(own_server: Server, tmp_path: Path) -> None:
@@ -119,6 +120,6 @@ def test_it_waits_for_a_server_that_is_away_but_not_for_ever(own_server: Server,
     )
     with started(own_server, tmp_path, code) as process:
         own_server.kill()
-        wait_for(lambda: (tmp_path / "said").read_text() == "away", 20)
+        wait_for(lambda: (tmp_path / "said").read_text() == "away")
         process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM

@@ -110,7 +110,7 @@ def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
         left = int(wait_for(lambda: job.lines("out"))[0])
         main = wait_for(lambda: job.read().pid)
         try:
-            wait_for(lambda: str(left).encode() in (job.client.get(KEYS.processes(job.id)) or b""), 20)
+            wait_for(lambda: str(left).encode() in (job.client.get(KEYS.processes(job.id)) or b""))
             end_supervisor(job)
             os.kill(main, signal.SIGKILL)
             wait_for(lambda: not is_alive(main))

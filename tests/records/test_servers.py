@@ -42,7 +42,7 @@ def check_all_connect(url: str) -> None:
     watcher = Watcher(url, changes.append)
     watcher.start()
     try:
-        wait_for(lambda: any(row.id == job.id for change in changes for row in change.rows), 10)
+        wait_for(lambda: any(row.id == job.id for change in changes for row in change.rows))
         assert [change.state.kind for change in changes if change.state] == ["connecting", "live"]
     finally:
         watcher.stop()
@@ -140,12 +140,12 @@ def test_a_cluster_of_several_nodes_is_refused_and_one_that_is_alone_is_not(
         running_server(tmp_path / "b", BINARIES[binary], *enabled, str(ports[1])) as second,
     ):
         first.client().execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
-        wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_state"] == "ok", 10)
+        wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         check_all_connect(first.url)
         first.client().execute_command("CLUSTER DELSLOTSRANGE", 8192, 16383)
         second.client().execute_command("CLUSTER ADDSLOTSRANGE", 8192, 16383)
         first.client().execute_command("CLUSTER MEET", "127.0.0.1", second.port, ports[1])
-        wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_size"] == "2", 20)
+        wait_for(lambda: first.client().execute_command("CLUSTER INFO")["cluster_size"] == "2")
         assert said(first.url) == (
             f"127.0.0.1:{first.port} is one node of a Redis Cluster of several, which gnjobs can't use"
         )
@@ -177,7 +177,7 @@ def test_a_dashboard_is_never_live_before_it_could_read(tmp_path: Path) -> None:
         watcher = Watcher(own.url.replace("//", "//tux:secret@"), changes.append)
         watcher.start()
         try:
-            wait_for(lambda: len(changes) > 1, 10)
+            wait_for(lambda: len(changes) > 1)
         finally:
             watcher.stop()
         states = [change.state for change in changes if change.state]

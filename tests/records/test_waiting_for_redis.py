@@ -32,7 +32,7 @@ def test_a_write_is_tried_until_the_server_takes_it(own_server: Server, fault: F
         thread = threading.Thread(target=patiently, args=(write,))
         with broken(own_server, fault):
             thread.start()
-            assert tried.wait(10)
+            assert tried.wait(60)
         thread.join(20)
         assert client.get("key") == b"value"
 

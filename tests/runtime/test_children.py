@@ -86,7 +86,7 @@ def test_the_job_says_how_far_its_children_are_while_they_work(
         if item == "fails":
             raise ValueError("at once")
         child.progress(5, 10)
-        wait_for(lambda: (store.get(job.id).percent, store.get(job.id).message) == expected, 20)
+        wait_for(lambda: (store.get(job.id).percent, store.get(job.id).message) == expected)
 
     expected = (25.0, "0 of 2 children done, 1 failed")
     good, bad = job.run_children(work, ["works", "fails"], kind="thread", max_workers=2)

@@ -127,7 +127,7 @@ def test_an_end_that_a_server_forgot_is_written_again(
     def forget_once() -> None:
         key = job.keys.child(job.id, "segfault")
         with server.client() as client:
-            wait_for(lambda: client.hget(key, "status") == b"error", 20)
+            wait_for(lambda: client.hget(key, "status") == b"error")
             forget(client, key)
 
     forgetting = threading.Thread(target=forget_once)
@@ -159,7 +159,7 @@ def test_an_interrupted_job_ends_its_children_and_says_so_of_each(
     job: CurrentJob, store: JobStore, interruptible: None
 ) -> None:
     def interrupt() -> None:
-        wait_for(lambda: [child.status for child in stored(store, job).values()].count("running") == 2, 30)
+        wait_for(lambda: [child.status for child in stored(store, job).values()].count("running") == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()

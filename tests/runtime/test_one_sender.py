@@ -36,5 +36,5 @@ def test_a_child_that_writes_has_one_thread_and_one_connection(own_server: Serve
             wait_for(lambda: (state(client).status, state(client).faults) == ("running", 1000))
             assert len({each["id"] for each in client.client_list()} - before) == 1
             process.stdin.close()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0
         assert state(client).status == "success"

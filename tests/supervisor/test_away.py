@@ -33,7 +33,7 @@ def steps(tmp_path: Path) -> Path:
 def go(steps: Path, step: int) -> None:
     """Let the job print its next thousand lines, and wait until it has."""
     (steps / str(step)).touch()
-    wait_for((steps / f"done{step}").exists, 20)
+    wait_for((steps / f"done{step}").exists)
 
 
 def lasting(tmp_path_factory: pytest.TempPathFactory, binary: str) -> Server:
@@ -76,7 +76,7 @@ def test_a_job_that_ends_while_redis_is_away_is_reported_later(
             assert (done.status, done.exit_code, done.lines) == ("success", 0, 3000)
             assert job.lines("out") == ALL_LINES
             wait_for(lambda: not server.client().zcard(KEYS.unfinished))
-            assert job.processes[0].wait(20) == 0
+            assert job.processes[0].wait(60) == 0
     finally:
         server.stop()
 
@@ -113,12 +113,11 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
         client.hset(KEYS.job(job.id), "children", 2)
         wait_for(
             lambda: (said := job.read().children_summary) and said.counts.get("error"),
-            20,
-            "the supervisor to know of it",
+            what="the supervisor to know of it",
         )
         own_server.kill()
         own_server.start()
-        wait_for(lambda: job.child("ended").status == "error", 20, "its end to be there again")
+        wait_for(lambda: job.child("ended").status == "error", what="its end to be there again")
         found = job.child("ended")
         assert (found.label, found.faults, found.signal, found.pid) == ("geno.tsv", 3, 11, 99)
         wait_for(lambda: job.child("waiting").label)
@@ -132,11 +131,11 @@ def test_of_a_job_that_was_removed_no_child_is_made_again(server: Server) -> Non
         key = KEYS.child(job.id, "a")
         job.client.hset(key, mapping={"status": "success", "label": "geno.tsv"})
         job.client.hset(KEYS.job(job.id), mapping={"child:a": KEYS.child_output(job.id, "a"), "children": 1})
-        wait_for(lambda: (said := job.read().children_summary) and said.counts.get("success"), 20)
+        wait_for(lambda: (said := job.read().children_summary) and said.counts.get("success"))
         job.client.delete(KEYS.job(job.id), key)
         server.client().client_kill_filter(_type="normal", skipme=True)
         job.processes[0].terminate()
-        assert job.processes[0].wait(20) != 0
+        assert job.processes[0].wait(60) != 0
         assert not job.client.exists(key)
 
 
@@ -146,7 +145,7 @@ def test_an_end_that_the_server_forgot_is_reported_again(own_server: Server) -> 
         own_server.kill()
         own_server.start()
         assert job.wait_for().status == "success"
-        assert job.processes[0].wait(20) == 0
+        assert job.processes[0].wait(60) == 0
         wait_for(lambda: not own_server.client().zcard(KEYS.unfinished))
 
 
@@ -161,7 +160,7 @@ def test_sigterm_kills_the_job_also_while_redis_is_away(own_server: Server, faul
             own_server.send(signal.SIGSTOP)
         job.processes[0].terminate()
         job.processes[0].send_signal(signal.SIGINT)  # the second signal leaves it no more time
-        wait_for(lambda: not job.alive(), 20, "everything is gone")
+        wait_for(lambda: not job.alive(), what="everything is gone")
         assert job.processes[0].poll() is None, "it waits to report"
         if fault == "killed":
             own_server.start()

@@ -73,8 +73,8 @@ def test_that_it_may_fail_is_remembered_for_a_server_that_forgot_it(own_server: 
     with supervised(own_server, python(code)) as job:
         key = KEYS.child(job.id, "a")
         known = "the supervisor to know of its end"
-        wait_for(lambda: (said := job.read().children_summary) and said.counts.get("error"), 20, known)
+        wait_for(lambda: (said := job.read().children_summary) and said.counts.get("error"), what=known)
         client = own_server.client()
         client.delete(key)
         client.client_kill_filter(_type="normal", skipme=True)
-        wait_for(lambda: client.hmget(key, "status", "label", "may-fail") == [b"error", b"a", b"1"], 20)
+        wait_for(lambda: client.hmget(key, "status", "label", "may-fail") == [b"error", b"a", b"1"])

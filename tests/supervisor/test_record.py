@@ -98,7 +98,7 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
 
     reporter.start()
     reporter.finish(work)
-    assert is_over.wait(20)
+    assert is_over.wait(60)
 
 
 def test_a_child_whose_kill_was_forgotten_half_way_is_killed_again(server: Server, link: LossyLink) -> None:

@@ -107,7 +107,7 @@ def test_exit_codes_survive_a_starter_that_ignores_sigchld(make: Start) -> None:
     job = make(["sh", "-c", "sh -c 'exit 7'; exit $?"])
     job.supervise(preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
     assert job.wait_for().exit_code == 7
-    assert job.processes[0].wait(20) == 7
+    assert job.processes[0].wait(60) == 7
 
 
 def test_a_blocked_and_ignored_signal_still_stops_the_job(make: Start) -> None:
@@ -139,7 +139,7 @@ def test_a_second_supervisor_gives_up_in_one_line(start: Start) -> None:
     job = start(["sleep", "600"])
     job.wait_for("running")
     second = job.supervise()
-    assert second.wait(20) == 1
+    assert second.wait(60) == 1
     said = second.stderr.read().decode()
     assert "supervised already by pid" in said
     assert len(said.splitlines()) == 1
@@ -167,7 +167,7 @@ def test_what_can_not_be_supervised_is_said_in_one_line(
 
 def test_two_hundred_thousand_lines_are_all_there(start: Start) -> None:
     job = start(python("for i in range(200_000): print('line', i)"))
-    job.wait_for(limit=60)
+    job.wait_for()
     assert job.lines("out") == [f"line {i}" for i in range(200_000)]
 
 
@@ -212,7 +212,7 @@ def test_a_beat_says_what_the_job_uses(start: Start, server: Server) -> None:
     first = wait_for(lambda: (found := job.read()).heartbeat and found.rss and found)
     later = wait_for(lambda: (found := job.read()).heartbeat > first.heartbeat and found)
     assert later.processes == 1
-    assert wait_for(lambda: (job.read().rss or 0) > 40_000_000, limit=20)
+    assert wait_for(lambda: (job.read().rss or 0) > 40_000_000)
     assert later.heartbeat_every == 5.0
     assert b'"processes"' in server.client().get(Keys().processes(job.id))
 
@@ -222,7 +222,7 @@ def test_a_removed_record_is_not_made_again(start: Start, server: Server) -> Non
     job.wait_for_line("x")
     server.client().delete(KEYS.job(job.id), KEYS.output(job.id))
     supervisor = job.processes[0]
-    assert supervisor.wait(30) == 0
+    assert supervisor.wait(60) == 0
     assert b"record was removed" in supervisor.stderr.read()
     assert not server.client().exists(KEYS.job(job.id), KEYS.output(job.id))
 

@@ -81,7 +81,7 @@ def _save_and_fail(client: redis.Redis) -> None:
             client.bgsave(schedule=True)
         return bool(client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
-    wait_for(has_failed, 20, "a snapshot that could not be saved")
+    wait_for(has_failed, what="a snapshot that could not be saved")
 
 
 def _load(server: Server) -> Callable[[], None]:

@@ -21,15 +21,15 @@ def go(place: Path, *steps: int) -> None:
     """Let the job print, and wait until it has."""
     for step in steps:
         (place / str(step)).touch()
-        wait_for((place / f"done{step}").exists, 20)
+        wait_for((place / f"done{step}").exists)
 
 
 def check_end(job: SupervisedJob, status: str, lines: list[str]) -> None:
     """What must hold at the end of every job."""
-    done = job.wait_for(limit=40)
+    done = job.wait_for()
     assert (done.status, done.error) == (status, None)
     assert job.lines("out") == lines
     assert done.lines == len(lines)
-    wait_for(lambda: job.client.zscore(KEYS.unfinished, job.id) is None, 20, "the index to be tidied")
+    wait_for(lambda: job.client.zscore(KEYS.unfinished, job.id) is None, what="the index to be tidied")
     assert job.client.zscore(KEYS.jobs, job.id)
     assert job.alive() == []

@@ -71,7 +71,7 @@ class Mirror:
             self.apply()
             return self.progress == 1.0
 
-        wait_for(loaded, 20, "loaded")
+        wait_for(loaded, what="loaded")
 
     def rows(self) -> dict[str, JobRow]:
         """All rows, without what only time tells."""

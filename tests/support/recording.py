@@ -52,7 +52,7 @@ class Recording(Terminal):
             pass
         return [line.rstrip() for line in self.screen.display]
 
-    def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 30.0) -> str:
+    def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 60.0) -> str:
         """Wait until the screen shows a text, or fulfils a condition; return the screen. Parses, so it takes time."""
         fulfilled = wanted if callable(wanted) else lambda text: wanted in text
         deadline = time.monotonic() + limit
@@ -64,7 +64,7 @@ class Recording(Terminal):
             assert more, f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}"
         return text
 
-    def wait_for_length(self, length: int, limit: float = 30.0) -> None:
+    def wait_for_length(self, length: int, limit: float = 60.0) -> None:
         """Wait until more bytes than this have come."""
         with self._changed:
             assert self._changed.wait_for(lambda: len(self.raw) > length, limit), f"{len(self.raw)} bytes"
@@ -76,7 +76,7 @@ class Recording(Terminal):
             found = self.raw.find(wanted, since.bytes)
             return None if found < 0 else self._times[bisect_left(self._ends, found + len(wanted))]
 
-    def seen_at(self, text: str, since: Mark, limit: float = 30.0) -> float:
+    def seen_at(self, text: str, since: Mark, limit: float = 60.0) -> float:
         """Wait for a text; the moment when it was read first."""
         with self._changed:
             found = self._changed.wait_for(lambda: self.first_seen_at(text, since), limit)

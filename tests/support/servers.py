@@ -65,7 +65,7 @@ class Server:
         with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
-    def wait_until_ready(self, limit: float = 20.0) -> None:
+    def wait_until_ready(self, limit: float = 60.0) -> None:
         """Wait until PING is answered, loading included."""
         deadline = time.monotonic() + limit
         while True:

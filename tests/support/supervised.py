@@ -83,7 +83,7 @@ class SupervisedJob:
                 found += fields[b"data"].decode().split("\n")
         return found
 
-    def wait_for(self, *statuses: str, limit: float = 30.0) -> Job:
+    def wait_for(self, *statuses: str, limit: float = 60.0) -> Job:
         """Wait until its status is one of these, by default a final one."""
         wanted = statuses or tuple(FINAL_STATUSES)
 
@@ -95,7 +95,7 @@ class SupervisedJob:
 
         return wait_for(look, limit, f"status {wanted}")
 
-    def wait_for_line(self, text: str, limit: float = 20.0) -> None:
+    def wait_for_line(self, text: str, limit: float = 60.0) -> None:
         """Wait until a line is stored."""
         wait_for(lambda: text in self.lines(), limit, f"line {text}")
 

@@ -90,7 +90,7 @@ class Terminal:
         if keys.endswith("\x1b"):
             time.sleep(2 * ESCAPE_DELAY)
 
-    def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 30.0) -> str:
+    def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 60.0) -> str:
         """Wait until the screen shows a text, or fulfils a condition; return the screen."""
         deadline = time.monotonic() + limit
         fulfilled = wanted if callable(wanted) else lambda text: wanted in text
@@ -111,7 +111,7 @@ class Terminal:
                 continue
             return self.text
 
-    def wait_closed(self, limit: float = 30.0) -> int:
+    def wait_closed(self, limit: float = 60.0) -> int:
         """Wait until the program has ended; return its exit code (negative: a signal)."""
         pidfd = os.pidfd_open(self.pid)
         try:

@@ -285,7 +285,7 @@ def test_a_server_that_goes_away_is_told_and_waited_for(own_server: Server) -> N
     with Following(own_server, child=None) as following:
         following.wait_for("before")
         own_server.kill()
-        wait_for(lambda: following.told[-1].away, limit=20)
+        wait_for(lambda: following.told[-1].away)
         own_server.start()
         write_running(own_server, JOB)
         write_line(own_server, KEYS.output(JOB), 1, "after")

@@ -45,7 +45,7 @@ def test_a_watcher_says_so_and_that_it_is_over(own_server: Server) -> None:
         assert not seen.states[-1].refuses_writes
         client.hset("gn-uploader:jobs:j", mapping={"jobid": "j", "status": "running", "label": "old"})
         with broken(own_server, BY_NAME["full"]):
-            wait_for(lambda: (seen.apply(), seen.states[-1].refuses_writes)[1], 20)
+            wait_for(lambda: (seen.apply(), seen.states[-1].refuses_writes)[1])
             assert "refuses writes" in seen.states[-1].why
-        wait_for(lambda: (seen.apply(), not seen.states[-1].refuses_writes)[1], 20)
+        wait_for(lambda: (seen.apply(), not seen.states[-1].refuses_writes)[1])
         assert seen.states[-1].why == ""
