@@ -153,3 +153,11 @@ async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
         keys = help_text(pilot)
         places = [keys.index(words) for words in ("One row up", "Event log", "Kill this job")]
         assert places == sorted(places)
+
+
+async def test_a_narrow_terminal_shows_the_columns_that_matter(server: Server) -> None:
+    write_running(server, "job-1", label="a job", user_id="jsmith")
+    async with dashboard(server, size=(80, 24)) as pilot:
+        screen = await shows(pilot, "Silent")
+        heading = next(line for line in screen.splitlines() if "Label" in line)
+        assert all(word in heading for word in ("State", "Label", "User", "%", "Silent", "Run"))
