@@ -92,9 +92,8 @@ class ChildOutput:
     def write(self, kind: str, value: Any) -> None:
         """Write a line of a kind whose lines are JSON; a fault is counted."""
         data = encode_json(value)
-        with (
-            self._state.changed
-        ):  # a process that is ended in between would have stored one without the other
+        # A process that is ended in between would have stored one without the other.
+        with self._state.changed:
             self._write(data, kind)
             if kind == "fault":
                 self._state.count_fault()
