@@ -6,26 +6,18 @@ import selectors
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from itertools import groupby
+from operator import itemgetter
 
 import msgspec
 
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
 
 LONGEST_UNFINISHED = 1 << 20
 LONGEST_STRUCTURED = 16 << 20
 _READER_LOOK_SECONDS = 0.25
 STRUCTURED_KINDS = frozenset({b"log", b"fault", b"record", b"result"})
-
-
-class LineSink(Protocol):
-    """Where lines go: the part of an `OutputWriter` that is needed here."""
-
-    def write_many(self, lines: Sequence[str | bytes], kind: str = "out") -> None:
-        """Store complete lines."""
-
-    def partial(self, text: str) -> None:
-        """Show what stands on a line that has no end yet."""
 
 
 class LineFeed(ABC):
@@ -62,7 +54,7 @@ class LineFeed(ABC):
 class TextFeed(LineFeed):
     """Cuts what a command prints into lines of one kind; optionally copies it to a descriptor as it comes."""
 
-    def __init__(self, sink: LineSink, kind: str, echo: int | None = None) -> None:
+    def __init__(self, sink: OutputWriter, kind: str, echo: int | None = None) -> None:
         super().__init__()
         self._sink = sink
         self._kind = kind
@@ -112,25 +104,17 @@ class StructuredFeed(LineFeed):
 
     longest = LONGEST_STRUCTURED
 
-    def __init__(self, sink: LineSink) -> None:
+    def __init__(self, sink: OutputWriter) -> None:
         super().__init__()
         self._sink = sink
         self.faults = 0
 
     def _store(self, lines: Sequence[bytes]) -> None:
         """Store lines; those of one kind that follow each other together."""
-        group: list[bytes] = []
-        group_kind = ""
-        for line in lines:
-            kind, text = read_structured(line)
-            self.faults += kind == "fault"
-            if kind != group_kind and group:
-                self._sink.write_many(group, group_kind)
-                group = []
-            group_kind = kind
-            group.append(text)
-        if group:
-            self._sink.write_many(group, group_kind)
+        for kind, read in groupby(map(read_structured, lines), key=itemgetter(0)):
+            texts = [text for _, text in read]
+            self.faults += len(texts) if kind == "fault" else 0
+            self._sink.write_many(texts, kind)
 
 
 def read_structured(line: bytes) -> tuple[str, bytes]:
@@ -160,20 +144,10 @@ CHUNK_BYTES = 1 << 18
 PIPE_BYTES = 1 << 20  # the most that an unprivileged pipe can hold
 
 
-class Feed(Protocol):
-    """What takes the bytes of one pipe."""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
-
-    def end(self) -> None:
-        """Take the end."""
-
-
 class PipePump(threading.Thread):
     """Reads pipes until each has ended, or until told to stop; the job waits where a feed blocks."""
 
-    def __init__(self, feeds: Mapping[int, Feed]) -> None:
+    def __init__(self, feeds: Mapping[int, LineFeed]) -> None:
         super().__init__(name="pipes", daemon=True)
         self._feeds = dict(feeds)
         self._stop_read, self._stop_write = os.pipe()
