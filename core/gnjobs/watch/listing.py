@@ -155,7 +155,10 @@ class _Filling:
 
 
 class Listing:
-    """A filtered and sorted list over the catalogue's rows; made by `Catalogue.listing` and filled by its `work`."""
+    """A filtered and sorted list over the catalogue's rows; made by `Catalogue.listing` and filled by its `work`.
+
+    `refresh_at` is when a filter by age is to be applied anew; infinity for other filters.
+    """
 
     def __init__(
         self,
@@ -174,7 +177,7 @@ class Listing:
         self._source = source
         self._find = find
         self._clock = clock
-        self._refresh_at = float("inf")
+        self.refresh_at = float("inf")
         self._filling: _Filling | None = None
         if self.shows_everything and sort == DEFAULT_SORT:
             self._rows = source
@@ -256,17 +259,12 @@ class Listing:
             self._rows, self._filling = self._filling.rows, None
             self.version += 1
         if self.filter is not None and self.filter.timed:
-            self._refresh_at = self._clock() + max(REFRESH_SECONDS, len(self._source) / REFRESHED_A_SECOND)
-
-    @property
-    def refresh_at(self) -> float:
-        """When a filter by age should be applied anew; infinity for other filters."""
-        return self._refresh_at
+            self.refresh_at = self._clock() + max(REFRESH_SECONDS, len(self._source) / REFRESHED_A_SECOND)
 
     def refresh(self) -> None:
         """Collect the rows anew beside those shown, which stay until `work` is done."""
         if self._rows is not self._source and self._filling is None:
-            self._refresh_at = float("inf")
+            self.refresh_at = float("inf")
             self._filling = _Filling(self.sort)
 
     def __len__(self) -> int:

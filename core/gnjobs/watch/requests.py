@@ -4,7 +4,7 @@ import contextlib
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
@@ -15,17 +15,20 @@ Look = Callable[[Job], Presence]
 
 
 class WatchRequests:
-    """Flags and sets that any thread may change; the watcher's thread waits on `wake` and takes them."""
+    """Flags and sets that any thread may change; the watcher's thread waits on `wake` and takes them.
+
+    `visible` are the keys of the rows on screen, `open` those of the jobs of which every change is to be told.
+    """
 
     def __init__(self) -> None:
         self.wake, self._alarm = socket.socketpair()
         self.wake.setblocking(False)
         self._alarm.setblocking(False)
         self._lock = threading.Lock()
-        self._stopping = False
+        self.stopping = False
+        self.visible: frozenset[str] = frozenset()
+        self.open: frozenset[str] = frozenset()
         self._refresh = False
-        self._visible: frozenset[str] = frozenset()
-        self._open: frozenset[str] = frozenset()
         self._unlooked: dict[str, Job] = {}
 
     def _ring(self) -> None:
@@ -49,14 +52,9 @@ class WatchRequests:
         self._alarm.close()
         self.wake.close()
 
-    @property
-    def stopping(self) -> bool:
-        """Whether the thread is to end."""
-        return self._stopping
-
     def stop(self) -> None:
         """Ask the thread to end."""
-        self._stopping = True
+        self.stopping = True
         self._ring()
 
     def refresh(self) -> None:
@@ -70,24 +68,6 @@ class WatchRequests:
         with self._lock:
             wanted, self._refresh = self._refresh, False
         return wanted
-
-    def set_visible(self, keys: Iterable[str]) -> None:
-        """Say which rows are on screen."""
-        self._visible = frozenset(keys)
-
-    @property
-    def visible(self) -> frozenset[str]:
-        """The keys of the rows on screen."""
-        return self._visible
-
-    def set_open(self, keys: Iterable[str]) -> None:
-        """Say of which jobs every change below their records is to be told."""
-        self._open = frozenset(keys)
-
-    @property
-    def open(self) -> frozenset[str]:
-        """The keys of the jobs that are open."""
-        return self._open
 
     def look_at(self, jobs: Mapping[str, Job]) -> None:
         """Ask for the processes of these jobs, by key."""

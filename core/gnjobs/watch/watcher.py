@@ -71,11 +71,11 @@ class Watcher:
 
     def set_visible(self, keys: Iterable[str]) -> None:
         """Say which rows are on screen; they are kept fresh even where changes are not pushed."""
-        self._requests.set_visible(keys)
+        self._requests.visible = frozenset(keys)
 
     def set_open(self, keys: Iterable[str]) -> None:
         """Say which jobs are open: every change below their records is told as `touched`."""
-        self._requests.set_open(keys)
+        self._requests.open = frozenset(keys)
 
     def look_at(self, jobs: Mapping[str, Job]) -> None:
         """Ask for the processes of these jobs (by key); the answers come as `presences`."""
