@@ -59,10 +59,10 @@ def test_a_job_is_judged_at_work_asleep_and_awake_again(
 ) -> None:
     with supervised(server, WORKER, stuck_after=str(LIMIT)) as job, contextlib.ExitStack() as stack:
         job.wait_for_line("ready")
+        pid = wait_for(lambda: job.read().pid)
         if is_orphan:
             stack.enter_context(agent_at_work(store))
             lose_supervisor(store, job)
-        pid = job.read().pid
         said = set()
         wait_for(lambda: said.add(verdict(store, job)) or silent_for(job) > 2 * LIMIT, what="a long silence")
         assert said <= {"ok", "quiet"}, "at work"
