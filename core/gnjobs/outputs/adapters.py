@@ -8,7 +8,7 @@ from gnjobs.outputs.lines import encode_json
 
 
 class TakesLines(Protocol):
-    """An `OutputWriter`, or what stands for one."""
+    """An `OutputWriter` or a stand-in for one."""
 
     def write(self, text: str | bytes, kind: str = "out") -> None:
         """Take one line or more."""
@@ -30,7 +30,7 @@ class OutputHandler(logging.Handler):
             self.handleError(record)
 
     def flush(self) -> None:
-        """Do nothing: the writer stores what it was given within a tenth of a second."""
+        """Do nothing: the writer stores each line within a tenth of a second anyway."""
 
 
 class OutputFile(io.TextIOBase):

@@ -16,22 +16,22 @@ _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority 
 
 
 class Buffered(Protocol):
-    """What holds something that is to be stored before its process ends."""
+    """An object with data that must be stored before the process ends."""
 
     def finish(self) -> object:
         """Store it."""
         ...
 
     def outlast(self, timeout: float) -> object:
-        """Where it has ended, see for at most so many seconds that this lasts."""
+        """If it has ended, check for at most `timeout` seconds that the server keeps what it stored."""
         ...
 
     def store_last(self, timeout: float) -> object:
-        """Take no more, and store what there is, for at most `timeout` seconds."""
+        """Accept nothing more and store what is left, for at most `timeout` seconds."""
         ...
 
     def refuse_copy(self) -> None:
-        """Take note that this is a forked copy now, whose original goes on."""
+        """Refuse to write from now on: this is a forked copy, and the original goes on."""
         ...
 
 
@@ -41,18 +41,18 @@ _outlast_until: float | None = None
 
 
 def watch(buffered: Buffered) -> None:
-    """Flush this when the process ends, and tell its forked copies what they are, until `forget`."""
+    """Flush it when the process ends and tell forked copies to refuse, until `forget` is called."""
     _open[id(buffered)] = buffered
     _register_with_multiprocessing()
 
 
 def forget(buffered: Buffered) -> None:
-    """Let go of what was closed."""
+    """Stop watching it, once it is closed."""
     _open.pop(id(buffered), None)
 
 
 def store_all(seconds: float) -> None:
-    """Store what is held, for at most so many seconds, in a process that is about to be ended from outside."""
+    """Store everything within `seconds`, because the process has been told to end."""
     deadline = time.monotonic() + seconds
     for buffered in list(_open.values()):
         buffered.store_last(max(0.0, deadline - time.monotonic()))
@@ -70,7 +70,7 @@ def _flush_all() -> None:
 
 
 def _register_with_multiprocessing() -> None:
-    """Children of multiprocessing end by `os._exit`: not atexit, but their own finalizers run."""
+    """Register with multiprocessing too: its children end by `os._exit`, which runs finalizers but not atexit."""
     global _registered_with_children  # noqa: PLW0603 - once for each process
     util = sys.modules.get("multiprocessing.util")
     if util is not None and not _registered_with_children:
@@ -113,7 +113,7 @@ def store_before_ending() -> None:
 
 
 def _listen() -> None:
-    """Start the thread that does it: the main thread may hold the lock of an output, or be in C code for long."""
+    """Start a thread for it: the main thread may hold an output's lock or be busy in C code."""
     global _pipe  # noqa: PLW0603 - once for each process
     _pipe = os.pipe()
     for descriptor in _pipe:
@@ -138,7 +138,7 @@ def _end(told: int) -> None:
 
 
 def _before_fork() -> None:
-    """A signal that reaches a forked copy before it is one of its own must not end the original."""
+    """Block SIGTERM while forking: one meant for the copy must not end the original."""
     if _pipe is not None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {_NUMBER})
 

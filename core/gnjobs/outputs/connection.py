@@ -44,11 +44,11 @@ class Group(NamedTuple):
 
 
 class Refused(Exception):
-    """The server answered with an error, or not as expected; this connection is of no more use."""
+    """The server answered with an error or something unexpected; the connection must be closed."""
 
 
 class _OneConnection(redis.ConnectionPool):
-    """Hands out the connection that its owner opened: it makes none, and mends none."""
+    """A pool that only hands out the connection its owner opened; it never opens or repairs one."""
 
     opened: Any = None
 
@@ -59,7 +59,7 @@ class _OneConnection(redis.ConnectionPool):
         return self.opened
 
     def release(self, connection: Any) -> None:
-        """Nothing: it stays its owner's."""
+        """Do nothing: the owner keeps the connection."""
 
 
 class OutputConnection:
@@ -93,13 +93,13 @@ class OutputConnection:
         return StreamState(_last_id(info), _run_id(server))
 
     def close(self) -> None:
-        """Let the connection go; also from another thread, whose waiting ends."""
+        """Close the connection; when called from another thread, this ends a pending read."""
         connection, self._pool.opened = self._pool.opened, None
         if connection is not None:
             connection.disconnect()
 
     def looks_alive(self) -> bool:
-        """Whether the other side has neither closed the connection nor said anything unasked."""
+        """Whether the server has neither closed the connection nor sent anything unasked."""
         return not self._pool.get_connection().can_read(0)
 
     def entries(self, after: int, count: int) -> Any:

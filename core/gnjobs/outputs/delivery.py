@@ -37,7 +37,7 @@ class StoredBytes:
             self._mark_bytes = 0
 
     def rewind(self, number: int) -> None:
-        """Take back what was noted beyond this number, roughly."""
+        """Forget, roughly, what was noted beyond this number."""
         while self._marks and self._marks[-1][0] > number:
             self._total -= self._marks.pop()[1]
         self._total -= self._mark_bytes
@@ -49,7 +49,7 @@ class StoredBytes:
             self.add(first + (last - first) * mark // _MARKS, size // _MARKS)
 
     def keep_from(self, coming: int) -> int | None:
-        """Let the oldest marks go that are beyond the bound; returns the line that is then first, if any went."""
+        """Drop the oldest marks beyond the limit; returns the first line that is left, if any were dropped."""
         first = None
         while self._total + coming > self._most > 0 and self._marks:
             last, size = self._marks.popleft()
@@ -86,7 +86,7 @@ class OutputDelivery:
         self.is_given_up = False
 
     def ensure_connected(self) -> None:
-        """Connect if need be, and settle what the server has against what was sent to it, unless that is given up."""
+        """Connect if necessary and compare what the server has with what was sent, unless the output was given up."""
         if self._connection.is_open:
             return
         state = self._connection.open()
@@ -136,7 +136,7 @@ class OutputDelivery:
             self.ask()
 
     def ask(self) -> None:
-        """Make sure that the server is still the one that took what was sent."""
+        """Check that the server still answers on the connection over which it stored the lines."""
         now = monotonic()
         self._connection.client.ping()
         self._answered(now)
@@ -156,7 +156,7 @@ class OutputDelivery:
             self._window.forget(now)
 
     def _begin(self, state: StreamState) -> None:
-        """Go on after what is stored already, on this writer's first connection."""
+        """On the first connection, continue after the lines that are already stored."""
         self._base = self._number(state.last_id)
         self._create = state.last_id is None
         if self._base:
@@ -187,7 +187,7 @@ class OutputDelivery:
             self._stored.rewind(last + base)
 
     def _settle_missing(self, state: StreamState) -> None:
-        """There is no such key: nothing was stored yet, a server forgot it, or somebody removed it."""
+        """Handle a missing key: nothing was stored yet, the server forgot it, or somebody removed it."""
         if not self._create:
             restarted = self._run_id is not None and state.run_id is not None and self._run_id != state.run_id
             unknown = self._run_id is None or state.run_id is None
@@ -199,7 +199,7 @@ class OutputDelivery:
         self._create = True
 
     def _settle_unanswered(self, last: int, base: int) -> None:
-        """Lines beyond the last acknowledged one are stored: ours, if they are exactly what we sent."""
+        """Handle lines stored beyond the last acknowledged one: they are ours if they equal what we sent."""
         with self._changed:
             waiting = [batch for batch in self._window.waiting if batch.last <= last]
             after = self._window.acknowledged + base

@@ -142,7 +142,7 @@ def found_words(fault: Fault) -> str:
 
 
 def needs_words(fault: Fault) -> str:
-    """What should stand there, or else what is said of it; what kind of fault it is where nothing else is known."""
+    """What the cell should hold; else the message; else, if nothing else is known, the kind of fault."""
     return _expected(fault) or fault.message or (fault.what if fault.value is None else "")
 
 

@@ -163,7 +163,7 @@ class OutputReader:
         return min(_LONGEST_BLOCK, timeout / 2) if timeout else _LONGEST_BLOCK
 
     def _ask(self, question: Callable[[Stored], Result]) -> Result:
-        """Ask the form that the key had when last looked at; look anew where it had none or has another."""
+        """Ask the form that the key had last time; look at the key again if it has changed."""
         for _ in range(2):
             if self._stored is None or isinstance(self._stored, NoLines):
                 self._stored = self._find()
@@ -225,7 +225,7 @@ def line_counts(records: Records, job_id: str, children: Sequence[Child]) -> lis
 
 
 def _last_line(records: Records, job_id: str, child: Child) -> int | None:
-    """As its own reader sees it, for one that is no stream of numbered lines."""
+    """The last line as its own reader finds it, for an output that is not a numbered stream."""
     try:
         return open_output(records, job_id, child.id).extent().last
     except NoSuchChild:

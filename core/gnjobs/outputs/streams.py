@@ -23,7 +23,7 @@ _EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are no times
 
 
 class OtherForm(Exception):
-    """The key holds another form of lines than it did."""
+    """The key now stores its lines in another form."""
 
 
 def _entries(reply: Any) -> list[StoredEntry]:
@@ -70,7 +70,7 @@ class NumberedStream:
         return self._read(first, count, _any, None)[0]
 
     def skim(self, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
-        """The same of those entries alone that may hold what is looked for, and the number from which to go on.
+        """Read only entries for which `may_hold` is true; also returns the number to continue from.
 
         Fewer lines are read where they are very long.
         """
@@ -144,7 +144,7 @@ def _take(
 
 
 def _how_many(entries: list[Entry], wanted: int) -> int:
-    """How many entries to ask for next, going by what the last ones held."""
+    """How many entries to ask for next, judging by the size of the last ones."""
     lines = sum(entry.last - entry.first + 1 for entry in entries) or 1
     size = sum(len(entry.data) + 1 for entry in entries)
     by_lines = wanted * len(entries) // lines + 1
@@ -153,7 +153,7 @@ def _how_many(entries: list[Entry], wanted: int) -> int:
 
 
 class ForeignStream:
-    """A stream of somebody else's: each entry is a line, numbered in the order in which they were added.
+    """A stream that another program writes: each entry is a line, numbered in order of arrival.
 
     Numbers stay when it is trimmed, where the server counts what was added (from version 7 on).
     """
@@ -207,7 +207,7 @@ class ForeignStream:
         return Extent(first, last, self.kind, first > 1), info["last-generated-id"]
 
     def _scan(self, extent: Extent, start: int, count: int) -> list[Line | Hole]:
-        """Read onwards from the nearest entry whose number is known, noting more of them on the way."""
+        """Read from the nearest entry whose number is known, remembering further entries on the way."""
         at = bisect_right(self._marks, start, key=lambda mark: mark[0])
         number, entry_id = (
             self._marks[at - 1] if at and self._marks[at - 1][0] >= extent.first else (extent.first, b"-")

@@ -154,7 +154,7 @@ class OutputWindow:
             self._kept_bytes -= len(self.kept.popleft().data)
 
     def rewind(self, number: int) -> None:
-        """Take back acknowledgements beyond this number: the server forgot these lines.
+        """Withdraw acknowledgements beyond this number, because the server forgot those lines.
 
         Those that are held no more are lost; numbering goes on, so that they are a hole.
         """
@@ -167,7 +167,7 @@ class OutputWindow:
             self.acknowledged = min(self.acknowledged, self.waiting[0].first - 1)
 
     def ends_batch(self, number: int) -> bool:
-        """Whether a batch may have ended here: one that is held did, or none reaches back so far."""
+        """Whether a batch can have ended here: a known one did, or all known ones begin later."""
         held = [*self.kept, *self.waiting]
         if number == self.acknowledged or not held or number < held[0].first:
             return True

@@ -67,7 +67,7 @@ class Target:
 
 
 def _is_what_was_seen(process: SeenProcess, mark: Mark | None) -> bool:
-    """Whether start, mark and account of a process that is held by now are those by which it was found."""
+    """Whether the process behind the pidfd has the start, mark and account that it was found by."""
     owners = owners_of(process.pid)
     account = account_name(owners[0]) if owners else None
     return (process_start(process.pid), account) == (process.started, process.account) and (
@@ -76,7 +76,7 @@ def _is_what_was_seen(process: SeenProcess, mark: Mark | None) -> bool:
 
 
 class _Ending:
-    """The processes that one ending has met, alive and gone."""
+    """All processes that one ending has found so far, alive and gone."""
 
     def __init__(self, find: Callable[[], Found]) -> None:
         self._find = find
@@ -123,7 +123,7 @@ class _Ending:
         return ended
 
     def close(self) -> None:
-        """Let go of what is left."""
+        """Close the pidfds that are still open."""
         for pidfd in self.alive:
             os.close(pidfd)
         self.alive = {}
@@ -201,7 +201,7 @@ Verdict = Generator[KillStep, None, KillStep]
 
 
 def until_verdict(steps: Iterator[KillStep]) -> Verdict:
-    """Yield the steps of an ending but the last, the verdict, which is returned."""
+    """Yield every step of an ending except the verdict, which is returned."""
     for each in steps:
         if each.kind in ("verified", "left"):
             return each
@@ -245,11 +245,11 @@ class EndingThread(threading.Thread):
         self._seen: dict[int, SeenProcess] = {}
 
     def hurry(self) -> None:
-        """Wait no longer before the processes are killed outright."""
+        """Cut the grace time short: send KILL now."""
         self._hurry.set()
 
     def run(self) -> None:
-        """End the processes; whatever goes wrong, it is told that it ended."""
+        """End the processes and report it, whatever goes wrong."""
         begun = time.monotonic()
         try:
             last = self._end()
@@ -268,7 +268,7 @@ class EndingThread(threading.Thread):
         return each
 
     def _look(self) -> Found:
-        """Find what is to be ended, and remember what was seen."""
+        """Find the processes to end and remember them."""
         found = self._find()
         self._seen |= {process.pid: process for process in found.processes}
         return found

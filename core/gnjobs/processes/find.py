@@ -140,7 +140,7 @@ def supervisor_process(supervisor: tuple[int, int], wanted: Wanted) -> Found:
 
 
 class _Search:
-    """One look for the processes of one job among all."""
+    """One search for the processes of one job."""
 
     def __init__(self, wanted: Wanted, view: ProcessView, supervisor: tuple[int, int] | None) -> None:
         self.wanted = wanted
@@ -249,7 +249,7 @@ def _of_record(part: Job | Child) -> Iterable[Identity]:
 
 
 def _ourselves(job: Job, view: ProcessView) -> Iterator[Trace]:
-    """Who looks from inside the job is spared by every kill, and runs all the same."""
+    """Yield this process and its ancestors if they are part of the job: no kill touches them, yet they run."""
     for pid in view.spared:
         mark = view.marks.get(pid)
         if mark is not None and wanted_of(job).matches(mark):
@@ -257,13 +257,13 @@ def _ourselves(job: Job, view: ProcessView) -> Iterator[Trace]:
 
 
 def _is_others(pid: int, job: Job, view: ProcessView) -> bool:
-    """Whether a process is known to be none of the job's: its own or inherited mark says so, or it is spared."""
+    """Whether a process certainly belongs elsewhere: by its own or inherited mark, or because it is spared."""
     mark = view.owner_of_mark(pid)
     return pid in view.spared or (mark is not None and not wanted_of(job).matches(mark))
 
 
 def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
-    """Processes of the session that the job's main process led: its pid is no other's while one of them lives."""
+    """Yield processes of the main process's session: while one of them lives, its pid is not reused."""
     for entry in view.table.values():
         if (
             job.pid is not None
@@ -292,7 +292,7 @@ def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
 
 
 def _trace(pid: int, view: ProcessView, why: str) -> Trace:
-    """Whose process it is, and why it may be the job's."""
+    """Describe whose process it is and why it may be the job's."""
     owners = owners_of(pid)
     account = account_name(owners[0]) if owners else "an account"
     is_readable = view.marks.get(pid) is not None
@@ -315,7 +315,7 @@ def _is_of_the_kernel(entry: TableEntry) -> bool:
 
 
 def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
-    """Where `/proc` does not show us other accounts' processes (`hidepid`): what is there all the same."""
+    """Yield what exists although `/proc` hides other accounts' processes from us (`hidepid`)."""
     for pid in (job.supervisor_pid, job.pid):
         if pid and is_concealed(pid):
             yield Trace(pid, "of another account runs, which can't be seen", False)

@@ -80,11 +80,11 @@ class Answers(threading.Thread):
         self._queue.put((request, step))
 
     def add_asker(self, request: ControlRequest) -> None:
-        """Tell one more who asked for the job to be killed, from now on."""
+        """Send the steps of the kill to this asker, too, from now on."""
         self._askers.append(request)
 
     def tell(self, step: KillStep) -> None:
-        """Tell a step to everybody who asked for that; nobody waits for more after a final one."""
+        """Send a step to everybody who asked for the kill; after a final one, forget them."""
         for request in self._askers:
             self.send(request, step)
         if step.final:
@@ -210,7 +210,7 @@ class Supervision:
             self._begin_ending()
 
     def _begin_ending(self, grace: float = GRACE_SECONDS) -> None:
-        """End what there is of the job: at once for a kill, else what its pipes' last second leaves."""
+        """End the job's processes: at once for a kill, otherwise those left after the pipes were drained."""
         if self._ending is None:
             self._ending = EndingThread(
                 self._find,
@@ -266,7 +266,7 @@ class Supervision:
             self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
 
     def _beside(self, request: ControlRequest) -> Iterator[KillStep]:
-        """Do beside the main loop what takes seconds: say where the job is in its code, or kill one child alone."""
+        """Do what takes seconds outside of the main loop: read stacks, or kill one child."""
         if request.kind == "stack":
             yield step("answered", stacks_of(self._find(request.child)), final=True)
         else:

@@ -85,7 +85,7 @@ class TextFeed(LineFeed):
             self._sink.partial(unfinished.rstrip(b"\r").decode("utf-8", "surrogateescape"))
 
     def wait_for_no_reader(self) -> None:
-        """Copy from now on only what whoever reads the copy takes at once: a kill must not wait for a pager."""
+        """Stop waiting for whoever reads the copy: a kill must not be held up by a pager."""
         self._waits_for_reader = False
 
     def _copy(self, chunk: bytes) -> None:

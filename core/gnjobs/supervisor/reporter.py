@@ -60,17 +60,17 @@ class Reporter(threading.Thread):
         self._told_at: float | None = None
 
     def say(self, fields: Mapping[str, Value]) -> None:
-        """Have fields written at once, from any thread."""
+        """Write fields soon; may be called from any thread."""
         self._says.append(fields)
         self._poked.set()
 
     def move(self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]) -> None:
-        """Have the status changed at once, from any thread."""
+        """Change the status soon; may be called from any thread."""
         self._moves.append((allowed_from, to, fields))
         self._poked.set()
 
     def finish(self, work: Callable[[], bool]) -> None:
-        """Have the end reported by `work`, repeated until the server took it; it says whether that is to last."""
+        """Report the end by calling `work` until the server takes it; `work` returns whether it has to last."""
         self._finish = work
         self._poked.set()
 
@@ -96,7 +96,7 @@ class Reporter(threading.Thread):
         self._on_lasting()
 
     def _is_patience_over(self) -> bool:
-        """Whether the server took the end of the job and is away since: it may be gone for good."""
+        """Whether the server accepted the job's end and has been away for long: it may never come back."""
         return self._told_at is not None and time.monotonic() - self._told_at > _PATIENCE_SECONDS
 
     def _complain_once(self, problem: Exception) -> None:

@@ -83,7 +83,7 @@ class Tally:
 
 
 class DueTimes:
-    """Times by key; each key is in the heap about once, since a later time waits until the earlier one has come."""
+    """Due times by key. Each key is in the heap about once: a later time is queued when the earlier one comes."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, str]] = []
@@ -94,7 +94,7 @@ class DueTimes:
         return len(self._due)
 
     def set(self, key: str, due: float | None) -> None:
-        """Say when a key is due, or by None that it never is."""
+        """Set when a key is due (None: never)."""
         if due is None:
             self._due.pop(key, None)
             return
@@ -108,7 +108,7 @@ class DueTimes:
         return self._heap[0][0] if self._heap else None
 
     def take(self, now: float, most: int) -> list[str]:
-        """Take out at most so many keys that are due."""
+        """Remove and return at most `most` keys that are due."""
         taken: list[str] = []
         while self._heap and self._heap[0][0] <= now and len(taken) < most:
             queued, key = heapq.heappop(self._heap)
@@ -201,7 +201,7 @@ class Catalogue:
         return listing
 
     def close(self, listing: Listing) -> None:
-        """Stop keeping a listing right."""
+        """Stop updating a listing."""
         self._listings = [kept for kept in self._listings if kept is not listing]
 
     def apply(self, change: Change) -> None:
@@ -251,7 +251,7 @@ class Catalogue:
         self.version += 1
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Take rows away; keys that are not there are passed over."""
+        """Remove rows; unknown keys are ignored."""
         for key in keys:
             if (old := self._rows.get(key)) is not None:
                 self._replace(old, None)
@@ -310,7 +310,7 @@ class Catalogue:
         return number
 
     def work(self, seconds: float = 0.01) -> bool:
-        """Go on with what takes long for about this time; True while there is more to do."""
+        """Continue long work for about `seconds`; returns whether there is more to do."""
         end = time.perf_counter() + seconds
         while time.perf_counter() < end:
             if self._untold is not None:

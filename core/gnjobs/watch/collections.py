@@ -39,11 +39,11 @@ class KeyedRows:
         return chain.from_iterable(map(reversed, reversed(self._parts)))
 
     def add(self, row: JobRow) -> None:
-        """Put a row where it belongs."""
+        """Insert a row at its place."""
         self.update((row,))
 
     def update(self, rows: Iterable[JobRow]) -> None:
-        """Put rows where they belong: quick for many that come one after the other in the order."""
+        """Insert rows at their places; quick for many that are neighbours."""
         run = sorted(rows, key=self._key)
         self._length += len(run)
         self._ends = None
@@ -73,7 +73,7 @@ class KeyedRows:
         self._last_keys[at : at + 1] = [self._key(each[-1]) for each in parts]
 
     def discard(self, row: JobRow) -> None:
-        """Take out exactly this row, if it is there."""
+        """Remove exactly this row, if it is there."""
         at, index = self._place(row)
         if at == len(self._parts) or self._parts[at][index] is not row:
             return

@@ -91,15 +91,15 @@ class SortedRows:
         return len(self._rows)
 
     def add(self, row: JobRow) -> None:
-        """Put a row where it belongs."""
+        """Insert a row at its place."""
         self._rows.add(row)
 
     def update(self, rows: Iterable[JobRow]) -> None:
-        """Put many rows where they belong."""
+        """Insert many rows at their places."""
         self._rows.update(rows)
 
     def discard(self, row: JobRow) -> bool:
-        """Take out exactly this row; False where it is not there."""
+        """Remove exactly this row; returns whether it was there."""
         before = len(self._rows)
         self._rows.discard(row)
         return len(self._rows) != before
@@ -239,7 +239,7 @@ class Listing:
             self.version += 1
 
     def fill_step(self) -> bool:
-        """Look at a few more rows of the catalogue; True while there are more."""
+        """Look at a few more rows of the catalogue; returns whether there are more."""
         filling = self._filling
         if filling is None:
             return False

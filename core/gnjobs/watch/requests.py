@@ -42,13 +42,13 @@ class WatchRequests:
         self.quieten()
 
     def quieten(self) -> None:
-        """Take note of having been woken."""
+        """Empty the wake-up socket."""
         with contextlib.suppress(BlockingIOError):
             while self.wake.recv(4096):
                 pass
 
     def close(self) -> None:
-        """Let the descriptors go, when the thread has ended."""
+        """Close the descriptors once the thread has ended."""
         self._alarm.close()
         self.wake.close()
 
@@ -58,13 +58,13 @@ class WatchRequests:
         self._ring()
 
     def refresh(self) -> None:
-        """Ask for everything to be read anew."""
+        """Ask the thread to read everything again."""
         with self._lock:
             self._refresh = True
         self._ring()
 
     def take_refresh(self) -> bool:
-        """Whether everything is to be read anew; asked once."""
+        """Whether everything is to be read again; resets the request."""
         with self._lock:
             wanted, self._refresh = self._refresh, False
         return wanted

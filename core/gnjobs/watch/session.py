@@ -74,12 +74,12 @@ class WatchSession:
         self._load(sweep=again)
 
     def close(self) -> None:
-        """Let the connections go."""
+        """Close the connections."""
         if self._feed is not None:
             self._feed.close()
 
     def run(self) -> None:
-        """Follow until asked to stop; raises what the connection raises."""
+        """Follow changes until asked to stop; errors of the connection pass through."""
         while not self._requests.stopping:
             self._listen(self._patience())
             self._requests.quieten()
@@ -131,7 +131,7 @@ class WatchSession:
             self._deliver(change)
 
     def _patience(self) -> float:
-        """Seconds that nothing else has to be done in."""
+        """Seconds until something else has to be done."""
         if self._steps is not None or self._requests.has_unlooked:
             return 0.0
         due = IDLE if self._poll is None else self._poll.due_in()
@@ -176,7 +176,7 @@ class WatchSession:
         self._tell(found, touched, events=events)
 
     def _tell(self, found: Found, touched: Touched, *, events: bool) -> None:
-        """Tell of rows in batches that take a screen's thread no longer than it may be kept."""
+        """Deliver rows in batches small enough not to block a screen's thread."""
         for start in range(READ_AT_ONCE, len(found.rows), READ_AT_ONCE):
             self._deliver(Change(rows=tuple(found.rows[start : start + READ_AT_ONCE])))
         first = tuple(found.rows[:READ_AT_ONCE])
