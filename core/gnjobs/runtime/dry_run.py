@@ -3,7 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from threading import Lock
+from threading import Lock, RLock
 from time import monotonic, time
 from typing import Any, Final, NoReturn
 
@@ -96,23 +96,23 @@ class DryState:
         self._faults = 0
         self._shown = ""
         self._next = 0.0
-        self._lock = Lock()
+        self.changed = RLock()
 
     def update(self, fields: Mapping[str, Value]) -> None:
         """Print what is new; progress that comes fast only now and then."""
-        with self._lock:
+        with self.changed:
             self._said |= fields
             if "message" in fields or monotonic() >= self._next:
                 self._show()
 
     def count_fault(self) -> None:
         """Count one more fault."""
-        with self._lock:
+        with self.changed:
             self._faults += 1
 
     def end(self, status: str, fields: Mapping[str, Value]) -> None:  # noqa: ARG002 - the error was printed as lines
         """Print how it ended."""
-        with self._lock:
+        with self.changed:
             self._show()
             self.has_ended = True
         faults = f", {self._faults} fault{'' if self._faults == 1 else 's'}" if self._faults else ""
@@ -120,7 +120,7 @@ class DryState:
 
     def finish(self) -> None:
         """Print the last progress."""
-        with self._lock:
+        with self.changed:
             self._show()
 
     def _show(self) -> None:
