@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.text import mask_secrets, safe_line, safe_text
+from gnjobs.text import mask_secrets, safe_line, safe_text, telling
 from tests.support.hostile import TEXTS
 
 ANY_TEXT = st.text(
@@ -80,3 +80,12 @@ def test_what_else_is_secret_is_said_by_a_pattern() -> None:
             [sys.executable, "-c", code], env={"GNJOBS_MASK": pattern}, capture_output=True, text=True
         )
         assert done.stdout.strip() == masked, done.stderr
+
+
+def test_a_long_commands_label_is_the_part_that_tells() -> None:
+    guix = "/gnu/store/0123456789abcdefghijklmnopqrstuv-python-3.10.7/bin/python3"
+    assert telling(f"{guix} -m gn2.scripts.corr_compute /tmp/a 17") == "gn2.scripts.corr_compute /tmp/a 17"
+    assert telling(f"{guix} -u /gnu/store/abc-genenetwork/scripts/insert.py db") == "insert.py db"
+    assert telling("/gnu/store/0123456789abcdefghijklmnopqrstuv-gemma-0.98.5/bin/gemma -g f") == "gemma -g f"
+    assert telling("sleep 1000") == "sleep 1000"
+    assert telling(guix) == "python3"

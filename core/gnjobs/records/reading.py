@@ -11,6 +11,7 @@ from gnjobs.records.connection import connect, is_wrong_type, readable
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.fields import read_child as understand_child
 from gnjobs.records.foreign import (
+    STDERR_CHILD,
     PartFinder,
     dated,
     known_names,
@@ -254,6 +255,8 @@ class Records:
         return next(fetch_child_hashes(self.client, self.keys, job_id, {child_id: output_key}))
 
     def _foreign_child(self, job_id: str, child_id: str) -> Child:
+        if child_id == STDERR_CHILD:
+            return Child(id=child_id, label="stderr")
         part = part_of(self.keys, child_id)
         if part is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
