@@ -15,6 +15,7 @@ from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, read_command
 from gnjobs.records import events, values
+from gnjobs.records.bounded import read_hashes
 from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
@@ -61,7 +62,8 @@ class Orphan:
         set_fields(pipe, keys.job(self._job.id), {**said.fields, "written": written, **fields})
         if said.snapshot is not None:
             pipe.set(keys.processes(self._job.id), said.snapshot, xx=True, keepttl=True)
-        replies = pipe.execute(raise_on_error=False)
+        with self._signs.watch.noting_what_is_too_large():
+            replies = pipe.execute(raise_on_error=False)
         self._signs.watch.discover(client, self._signs.take([readable(replies[0]), *replies[1:reads]]))
 
     def _find(self, view: ProcessView) -> Iterator[SeenProcess]:
@@ -140,11 +142,9 @@ class Rounds:
     def _read_whole(self, jobs: list[Job]) -> Iterator[Job]:
         """Read the fields that lists leave out."""
         for start in range(0, len(jobs), _AT_ONCE):
-            pipe = self._store.client.pipeline(transaction=False)
             chunk = jobs[start : start + _AT_ONCE]
-            for job in chunk:
-                pipe.hmget(self._store.keys.job(job.id), _WHOLE)
-            replies = pipe.execute(raise_on_error=False)
+            names = [self._store.keys.job(job.id) for job in chunk]
+            replies = read_hashes(self._store.client, names, _WHOLE)
             for job, reply in zip(chunk, replies, strict=True):
                 found = None if isinstance(reply, Exception) else read_job_list(job.id, reply, _WHOLE)
                 if found is not None and not found.is_final:

@@ -14,6 +14,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.bounded import TooLarge, newest_entries
 from gnjobs.records.connection import connect, is_passing, is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
@@ -55,7 +56,10 @@ def record_event(
     reason: str | None = None,
     at: float | None = None,
 ) -> None:
-    """Append an event about a job, of now or a millisecond after all others (`at`); `client` may be a pipeline."""
+    """Append an event about a job, of now or a millisecond after all others (`at`); `client` may be a pipeline.
+
+    One that the log does not take is lost, and keeps nobody from what it tells of. Raises redis-py's errors that pass.
+    """
     fields = {
         "kind": kind,
         "job": job.id,
@@ -70,7 +74,11 @@ def record_event(
         name: encode_text(value[:LONGEST_TEXT]) for name, value in fields.items() if value not in (None, "")
     }
     entry = "*" if at is None else f"{_milliseconds(at)}-0"
-    client.xadd(keys.events, said, id=entry, maxlen=KEPT, approximate=True)
+    try:
+        client.xadd(keys.events, said, id=entry, maxlen=KEPT, approximate=True)
+    except redis.ResponseError as error:
+        if is_passing(error):
+            raise
 
 
 def record_refusal(
@@ -91,7 +99,11 @@ def read_events(
     start = "-" if since is None else f"{_milliseconds(since)}-0"
     start = start if after is None else f"({after}"
     while True:
-        entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
+        try:
+            entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
+        except TooLarge:
+            yield from (read_event(*entry) for entry in newest_entries(client, keys.events, start))
+            return
         for entry_id, fields in entries:
             yield read_event(entry_id, fields)
         if len(entries) < _CHUNK:
@@ -101,7 +113,10 @@ def read_events(
 
 def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]:
     """Read the newest events, oldest of them first."""
-    entries = _entries(client.xrevrange, keys.events, count=count)
+    try:
+        entries = _entries(client.xrevrange, keys.events, count=count)
+    except TooLarge:
+        entries = newest_entries(client, keys.events)[-count:][::-1]
     return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
 
 

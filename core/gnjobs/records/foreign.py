@@ -21,6 +21,7 @@ from gnjobs.records.values import encode_text
 _SHELL: Final = ("/bin/sh", "-c")
 _COMMAND: Final = "command"
 _STATUS: Final = "status"
+_LONGEST_LISTED: Final = 64 * 1024  # lists keep the records of unfinished jobs
 
 
 def list_names(layout: Layout) -> tuple[str, ...]:
@@ -43,7 +44,9 @@ def read_listed(
     layout: Layout, job_id: str, names: Sequence[str], listed: Sequence[bytes | None]
 ) -> Job | None:
     """Read the values of these fields (HMGET), or return None where there is no record."""
-    stored = {name: value for name, value in zip(names, listed, strict=True) if value is not None}
+    stored = {
+        name: value[:_LONGEST_LISTED] for name, value in zip(names, listed, strict=True) if value is not None
+    }
     return read_record(layout, job_id, stored) if stored else None
 
 

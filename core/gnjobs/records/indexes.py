@@ -1,5 +1,6 @@
 """The indexes of jobs: filled by creators, read page by page from the newest on, tidied, and counted by user."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from statistics import median
@@ -8,6 +9,7 @@ from typing import Any, Final, NamedTuple
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import is_wrong_type, readable
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id, is_user
@@ -74,6 +76,19 @@ def read_index(client: redis.Redis, index: str, before: Cursor | None, count: in
     return found[:count]
 
 
+def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> list[bytes]:
+    """Some members of an index, the newest being the first; one that is too large is empty."""
+    try:
+        found: Any = client.zrevrange(index, start, start + count - 1)
+    except TooLarge:
+        if count == 1:
+            return [b""]
+        half = count // 2
+        first = members_by_rank(client, index, start, half)
+        return first + members_by_rank(client, index, start + half, count - half)
+    return list(found)
+
+
 def _members(
     client: redis.Redis, index: str, highest: float | str, offset: int, count: int
 ) -> list[tuple[bytes, float]]:
@@ -83,6 +98,11 @@ def _members(
         if not is_wrong_type(error):
             raise
         return []
+    except TooLarge:  # a member may be: it alone is left out
+        if count == 1:
+            return [(b"", float("nan"))]
+        first = _members(client, index, highest, offset, count // 2)
+        return first + _members(client, index, highest, offset + len(first), count - count // 2)
     return [(member, float(score)) for member, score in found]
 
 
@@ -186,10 +206,8 @@ def usual_run(client: redis.Redis, keys: Keys, job_type: str | None) -> float | 
     """The median of the seconds that successful jobs of a type took, among the newest 200 jobs; None below three."""
     if job_type is None:
         return None
-    pipe = client.pipeline(transaction=False)
-    for entry in read_index(client, keys.jobs, None, LOOKED_AT):
-        pipe.hmget(keys.job(entry.job_id), _FIELDS)
-    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    names = [keys.job(entry.job_id) for entry in read_index(client, keys.jobs, None, LOOKED_AT)]
+    replies = map(readable, read_hashes(client, names, _FIELDS))
     runs = [run for reply in replies if reply and (run := _run(job_type, *reply)) is not None]
     return median(runs) if len(runs) >= FEWEST else None
 
@@ -251,12 +269,13 @@ def tidy(client: redis.Redis, keys: Keys, user: str | None = None) -> None:
 
     Some are the oldest, some taken at random, so that old jobs that are kept for long hide nothing.
     """
-    _tidy_index(client, keys, keys.jobs)
-    _tidy_index(client, keys, keys.unfinished, also=_FINAL)
-    users = [user] if user is not None and is_user(user) else []
-    for each in dict.fromkeys([*users, *_some_users(client, keys)]):
-        _tidy_index(client, keys, keys.user_jobs(each))
-    _tidy_users(client, keys)
+    with contextlib.suppress(TooLarge):
+        _tidy_index(client, keys, keys.jobs)
+        _tidy_index(client, keys, keys.unfinished, also=_FINAL)
+        users = [user] if user is not None and is_user(user) else []
+        for each in dict.fromkeys([*users, *_some_users(client, keys)]):
+            _tidy_index(client, keys, keys.user_jobs(each))
+        _tidy_users(client, keys)
 
 
 def _some_users(client: redis.Redis, keys: Keys) -> list[str]:

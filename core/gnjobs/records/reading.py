@@ -1,5 +1,6 @@
 """`Records`: reads jobs and children in few round trips and bounded amounts, whatever type a key has."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
@@ -7,8 +8,9 @@ import redis
 
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
+from gnjobs.records.bounded import LARGEST_FIELD, TooLarge, read_carefully, read_hashes, told_size
 from gnjobs.records.connection import connect, is_wrong_type, readable
-from gnjobs.records.fields import Child, Job
+from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
 from gnjobs.records.foreign import (
     STDERR_CHILD,
@@ -35,7 +37,6 @@ from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_
 from gnjobs.records.layouts import Layout
 
 MOST_FIELDS: Final = 5000
-LARGEST_EXTRA: Final = 256 * 1024
 _CHUNK: Final = 500
 SHORTEST_BEGINNING: Final = 4
 _MOST_CANDIDATES: Final = 1000
@@ -48,15 +49,14 @@ def fetch_job(client: redis.Redis, keys: Keys, job_id: str) -> Job | None:
     256 KiB (an output, which has its own reader) its size is told.
     """
     key, known = keys.job(job_id), known_names(keys.layout)
-    pipe = client.pipeline(transaction=False)
-    pipe.hlen(key)
-    pipe.hmget(key, known)
-    count, listed = (readable(reply) for reply in pipe.execute(raise_on_error=False))
-    if count is None:
+    count = Records.read(client.hlen, key)
+    listed = readable(read_hashes(client, [key], known)[0]) if count is not None else None
+    if listed is None:
         return Job(id=job_id)
     fields = _present(listed, known)
     if len(fields) < count <= MOST_FIELDS:
-        fields |= _fetch_extra(client, key, fields)
+        with contextlib.suppress(TooLarge):
+            fields |= _fetch_extra(client, key, fields)
     return read_record(keys.layout, job_id, fields) if count else None
 
 
@@ -76,19 +76,16 @@ def _fetch_extra(client: redis.Redis, key: str, known: Mapping[str, bytes]) -> d
     for name in names:
         pipe.hstrlen(key, name)
     sizes = dict(zip(names, pipe.execute(), strict=True))
-    small = [name for name in names if sizes[name] <= LARGEST_EXTRA]
+    small = [name for name in names if sizes[name] <= LARGEST_FIELD]
     listed: Any = client.hmget(key, small) if small else []
-    large = {name: b"(%d bytes)" % size for name, size in sizes.items() if size > LARGEST_EXTRA}
+    large = {name: told_size(size) for name, size in sizes.items() if size > LARGEST_FIELD}
     return _present(listed, small) | _present(list(large.values()), list(large))
 
 
 def fetch_listed(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[Job | None]:
     """Fetch the list fields of many records in one pipeline; None where there is no record."""
     names = list_names(keys.layout)
-    pipe = client.pipeline(transaction=False)
-    for job_id in job_ids:
-        pipe.hmget(keys.job(job_id), names)
-    replies = pipe.execute(raise_on_error=False)
+    replies = read_hashes(client, [keys.job(job_id) for job_id in job_ids], names)
     return [
         Job(id=job_id)
         if (listed := readable(reply)) is None
@@ -116,6 +113,8 @@ def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[s
             if len(chunk) >= _CHUNK:
                 yield chunk
                 chunk = {}
+    except TooLarge:
+        pass  # what was found before is all that can be told
     except redis.ResponseError as error:
         if not is_wrong_type(error):
             raise
@@ -127,10 +126,16 @@ def fetch_child_hashes(
     client: redis.Redis, keys: Keys, job_id: str, output_keys: Mapping[str, str]
 ) -> Iterator[Child]:
     """Fetch the hashes of children, given their output keys by id."""
+    names = [keys.child(job_id, child_id) for child_id in output_keys]
     pipe = client.pipeline(transaction=False)
-    for child_id in output_keys:
-        pipe.hgetall(keys.child(job_id, child_id))
-    replies = pipe.execute(raise_on_error=False)
+    for name in names:
+        pipe.hgetall(name)
+    try:
+        replies: list[Any] = pipe.execute(raise_on_error=False)
+    except TooLarge:
+        known = tuple(CHILD_FIELDS)
+        listed = (read_carefully(client, name, known) for name in names)
+        replies = [_present(each, known) if isinstance(each, list) else each for each in listed]
     for (child_id, output_key), reply in zip(output_keys.items(), replies, strict=True):
         yield understand_child(child_id, readable(reply) or {}, output_key)
 

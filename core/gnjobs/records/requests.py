@@ -16,6 +16,7 @@ import redis
 from gnjobs.errors import GnjobsError
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.bounded import TooLarge, newest_entries
 from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.servers import REFUSED_PAUSE, is_refusal
@@ -146,8 +147,17 @@ def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Co
 
 def newest_answer(client: redis.Redis, stream: str) -> str:
     """The id of a stream's newest answer, behind which those to a coming request will stand."""
-    newest: Any = client.xrevrange(stream, count=1)
+    try:
+        newest: Any = client.xrevrange(stream, count=1)
+    except TooLarge:
+        return _id_of_now(client)
     return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
+def _id_of_now(client: redis.Redis) -> str:
+    """What stands before all entries to come, where those up to now can't be read."""
+    seconds, microseconds = client.time()
+    return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
 
 
 def read_answers(
@@ -159,7 +169,11 @@ def read_answers(
     """
     while (left := until() - time.monotonic()) > 0:
         block = max(1, int(min(left, 0.25) * 1000))
-        found: Any = client.xread({stream: last}, block=block)
+        try:
+            found: Any = client.xread({stream: last}, block=block)
+        except TooLarge:
+            found = [(stream, newest_entries(client, stream, f"({last}"))]
+            last = _id_of_now(client)
         if not found:
             yield None
             continue
@@ -234,8 +248,7 @@ class ControlListener(threading.Thread):
             # Where a stream was read to stays, so that no loss of the connection skips a request.
             self._last = {stream: self._last[stream] if stream in kept else start for stream in streams}
             self._heard = streams
-        last: Any = dict(self._last)
-        found: Any = self._client.xread(last, block=int(self._block_seconds * 1000))
+        found = self._read()
         now = self._now() if found else 0.0
         for name, entries in found:
             stream = values.text(name) or ""
@@ -244,6 +257,18 @@ class ControlListener(threading.Thread):
                 if request is not None and self._is_for_us(request):
                     self._take(request, now - int(entry_id.partition(b"-")[0]) / 1000)
                 self._last[stream] = values.text(entry_id) or self._last[stream]
+
+    def _read(self) -> Any:
+        """Wait for entries; those before one that is too large to be read are skipped with it."""
+        last: Any = dict(self._last)
+        try:
+            return self._client.xread(last, block=int(self._block_seconds * 1000))
+        except TooLarge:
+            found = {
+                stream: newest_entries(self._client, stream, f"({after}") for stream, after in last.items()
+            }
+            self._last = dict.fromkeys(last, _id_of_now(self._client))
+            return [(stream.encode(), entries) for stream, entries in found.items() if entries]
 
     def _take(self, request: ControlRequest, age: float) -> None:
         if age > VALID_SECONDS:
@@ -256,7 +281,10 @@ class ControlListener(threading.Thread):
         """Whether one that was here before us has answered for good."""
         if request.job is None or not is_id(request.job):
             return False
-        newest: Any = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
+        try:
+            newest: Any = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
+        except TooLarge:
+            return False
         answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request.id))
         return any((said := _read_step(fields.get(b"step"))) and said.final for fields in answers)
 

@@ -1,11 +1,12 @@
 """The Lua scripts that write with a condition: new records, changes of status, additions of children, other fields."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import LARGEST_FIELD
 from gnjobs.records.keys import CHILD_FIELD
 
 _CREATE = """
@@ -73,6 +74,15 @@ _SWAP = """
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
+"""
+
+_READ_SMALL = """
+local found = {}
+for i = 2, #ARGV do
+  local is_small = redis.call('HSTRLEN', KEYS[1], ARGV[i]) <= tonumber(ARGV[1])
+  found[i - 1] = is_small and redis.call('HGET', KEYS[1], ARGV[i])
+end
+return found
 """
 
 _CHILDREN_PER_CALL = 2000
@@ -158,6 +168,11 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> An
     Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
     """
     return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+
+
+def read_small(pipe: Any, key: str, names: Sequence[str]) -> None:
+    """Add to a pipeline an HMGET that leaves out what is larger than 256 KiB."""
+    pipe.eval(_READ_SMALL, 1, key, LARGEST_FIELD, *names)
 
 
 def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:

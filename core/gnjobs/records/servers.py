@@ -22,6 +22,7 @@ from redis.exceptions import InvalidResponse
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
+from gnjobs.records.bounded import BoundedSocket, TooLarge
 from gnjobs.text import server_address
 
 _SENTINEL = "+sentinel"
@@ -118,8 +119,11 @@ def _check_files(options: dict[str, Any]) -> None:
 def greet(connection: Any) -> None:
     """Log in, and make sure that what answers is a server with all the data; for `redis_connect_func`.
 
+    Replies are bounded from here on.
+
     HELLO says so to every user, whatever the ACL allows.
     """
+    connection._sock = BoundedSocket(connection._sock)
     connection.on_connect()
     connection.send_command("HELLO", 2, check_health=False)
     try:
@@ -156,7 +160,7 @@ def explain(error: BaseException, url: str) -> str:
     """Say in one line for a person why Redis can't be used."""
     where = server_address(url)
     match error:
-        case UnusableServer():
+        case UnusableServer() | TooLarge():
             return str(error)
         case redis.AuthenticationError():
             why = "wrong user or password" if urlsplit(url).password else "it asks for a password"

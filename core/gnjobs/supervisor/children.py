@@ -1,5 +1,6 @@
 """What the supervisor knows of the job's children: read at each beat, and kept once they have ended."""
 
+import contextlib
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,10 +9,12 @@ from typing import Any, NamedTuple
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.fields import MAY_FAIL_FIELD
-from gnjobs.records.keys import CHILD_FIELD, Keys, is_id
+from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Statement, new_child, say
-from gnjobs.records.scripts import Value
+from gnjobs.records.reading import output_keys
+from gnjobs.records.scripts import Value, read_small
 from gnjobs.records.statuses import (
     ERROR,
     FINAL_STATUSES,
@@ -82,7 +85,7 @@ def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
         values.seconds(last_output),
         values.seconds(started),
         values.integer(faults) or 0,
-        values.text(label),
+        _short(label),
         values.integer(pid),
         may_fail is not None,
         values.number(done),
@@ -115,17 +118,16 @@ class ChildWatch:
         self._ended: dict[str, WatchedChild] = {}
         self.forgotten: dict[str, WatchedChild] = {}  # what the server had, and has no more
         self._next_waiting = 0
+        self._has_something_too_large = False
 
     def discover(self, client: redis.Redis, count: int | None = None) -> None:
         """Read the record's list of children, unless its `children` count is the one that is known."""
         if count is not None and count == self._count:
             return
-        pairs = client.hscan_iter(self._keys.job(self._job_id), match=f"{CHILD_FIELD}*", count=1000)
-        for field, value in pairs:
-            child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
-            key = values.text(value) or ""
-            if is_id(child_id) and self._keys.owns(self._job_id, key):
-                self.output_keys[child_id] = key
+        for found in output_keys(client, self._keys, self._job_id):
+            own = {name: key for name, key in found.items() if self._keys.owns(self._job_id, key)}
+            self.output_keys |= own
+            for child_id in own:
                 self.children.setdefault(child_id, WatchedChild())
         self._count = len(self.output_keys) if count is None else count
 
@@ -156,8 +158,24 @@ class ChildWatch:
             unfinished = [n for n in unfinished if self.children[n].status != PENDING or n in turn]
         self._reading = unfinished
         for child_id in unfinished:
-            pipe.hmget(self._keys.child(self._job_id, child_id), _READ)
+            self.add_read(pipe, self._keys.child(self._job_id, child_id), _READ)
         return len(unfinished)
+
+    def add_read(self, pipe: Any, key: str, names: Sequence[str]) -> None:
+        """Add to a pipeline the reading of fields of one hash of the job."""
+        if self._has_something_too_large:
+            read_small(pipe, key, names)
+        else:
+            pipe.hmget(key, names)
+
+    @contextlib.contextmanager
+    def noting_what_is_too_large(self) -> Iterator[None]:
+        """Read no large values from now on if one is met."""
+        try:
+            yield
+        except TooLarge:
+            self._has_something_too_large = True
+            raise
 
     def take(self, replies: Sequence[Any]) -> None:
         """Take the replies to the reads that were added last; a hash of another type changes nothing."""
@@ -227,7 +245,9 @@ def read_children(link: RecordLink, watch: ChildWatch) -> None:
     watch.discover(link.client)
     pipe = link.client.pipeline(transaction=False)
     if watch.add_reads(pipe, all_unfinished=True):
-        watch.take(pipe.execute(raise_on_error=False))
+        with watch.noting_what_is_too_large():
+            replies = pipe.execute(raise_on_error=False)
+        watch.take(replies)
         restore_forgotten(link, watch)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from gnjobs.records import values
+from gnjobs.records.bounded import LARGEST_FIELD, TooLarge
 from gnjobs.records.connection import CountedConnection
-from gnjobs.records.fields import Job, read_job
+from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
 from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
 from gnjobs.records.lasting import Statement, Step, say
@@ -75,12 +76,25 @@ class RecordLink:
         self.client.ping()
         asked = time.monotonic()
         self.set_clock(self.client.time(), asked)
-        found: dict[bytes, bytes] = self.client.hgetall(self.key)  # type: ignore[assignment]
+        found = self._read_fields()
         if not found:
             return None
         prefix = CHILD_FIELD.encode()
         self.found = {name: value for name, value in found.items() if not name.startswith(prefix)}
         return read_job(self.job_id, found)
+
+    def _read_fields(self) -> dict[bytes, bytes]:
+        try:
+            found: Any = self.client.hgetall(self.key)
+        except TooLarge:
+            sizes = self.client.pipeline(transaction=False)
+            for name in JOB_FIELDS:
+                sizes.hstrlen(self.key, name)
+            pairs = zip(JOB_FIELDS, sizes.execute(), strict=True)
+            small = [name for name, size in pairs if size <= LARGEST_FIELD]
+            listed: Any = self.client.hmget(self.key, small)
+            found = {n.encode(): value for n, value in zip(small, listed, strict=True) if value is not None}
+        return dict(found)
 
     def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
         """Make the job ours: `pending` becomes `running`, for one supervisor only."""

@@ -117,7 +117,9 @@ class Reporter(threading.Thread):
             name = self._link.keys.processes(self._link.job_id)
             pipe.set(name, said.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
         asked = time.monotonic()
-        self._take(pipe.execute(raise_on_error=False), asked, reads)
+        with self._watch.noting_what_is_too_large():
+            replies = pipe.execute(raise_on_error=False)
+        self._take(replies, asked, reads)
         self._has_snapshot = self._has_snapshot or said.snapshot is not None
         self._renew_daily()
 

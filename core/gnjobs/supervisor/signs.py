@@ -83,7 +83,7 @@ class JobSigns:
 
     def add_reads(self, pipe: Any) -> int:
         """Add to a pipeline the reading of the job's words and of its children; return how many replies come."""
-        pipe.hmget(self._key, ("children", *_WORDS))
+        self.watch.add_read(pipe, self._key, ("children", *_WORDS))
         return 1 + self.watch.add_reads(pipe, at_work=self._at_work)
 
     def take(self, replies: Sequence[Any]) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import is_wrong_type
-from gnjobs.records.indexes import without_index
+from gnjobs.records.indexes import members_by_rank, without_index
 from gnjobs.records.keys import ids_among, is_user
 from gnjobs.watch.collections import IdSet
 from gnjobs.watch.reading import READ_AT_ONCE, Source
@@ -114,7 +115,7 @@ class Loader:
 
     def _page(self, source: Source, index: str, start: int, count: int) -> list[str] | None:
         """The ids among these members of an index; None beyond its end."""
-        found = self._allowed(source.client.zrevrange, index, start, start + count - 1)
+        found = self._allowed(members_by_rank, source.client, index, start, count)
         return ids_among(found) if found else None
 
     def _indexed(self, source: Source) -> Counter[str | None]:
@@ -138,7 +139,7 @@ class Loader:
         """Run a read command; None where the server refuses it, which a key of another type is no reason to tell."""
         try:
             return command(*arguments, **options)
-        except redis.ResponseError as error:
+        except (redis.ResponseError, TooLarge) as error:
             if not is_wrong_type(error):
                 self.refusal = str(error)
             return None

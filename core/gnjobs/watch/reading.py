@@ -11,6 +11,7 @@ import redis
 from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
@@ -33,8 +34,10 @@ class RecordPipeline:
     """Reads the same fields of many jobs' records by HMGET, over connections of a client's pool."""
 
     def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
+        self._client = client
         self._pool: Any = client.connection_pool
         self._keys = keys
+        self._fields = fields
         self._before = b"*%d\r\n%s$" % (len(fields) + 2, _bulk("HMGET"))
         self._after = b"\r\n" + b"".join(map(_bulk, fields))
 
@@ -53,19 +56,26 @@ class RecordPipeline:
         portions = [commands[at : at + _ASKED_AT_ONCE] for at in range(0, len(commands), _ASKED_AT_ONCE)]
         if not portions:
             return
+        done = 0
         connection = self._pool.get_connection()
         try:
             connection.send_packed_command([b"".join(portions[0])], check_health=False)
             for portion, following in zip_longest(portions, portions[1:]):
                 if following is not None:
                     connection.send_packed_command([b"".join(following)], check_health=False)
-                yield [_reply(connection) for _ in portion]
-        except BaseException:
+                replies = [_reply(connection) for _ in portion]
+                done += len(portion)
+                yield replies
+        except BaseException as error:
             # What was asked for and not read would be taken for the next answer.
             connection.disconnect()
-            raise
+            if not isinstance(error, TooLarge):
+                raise
         finally:
             self._pool.release(connection)
+        for start in range(done, len(names), _ASKED_AT_ONCE):
+            some = [name.decode() for name in names[start : start + _ASKED_AT_ONCE]]
+            yield read_hashes(self._client, some, self._fields)
 
 
 def _reply(connection: Any) -> Any:

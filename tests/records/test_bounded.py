@@ -1,0 +1,141 @@
+"""Huge values, wherever somebody may write them: nobody reads them, and nothing else suffers."""
+
+import resource
+
+import pytest
+from click.testing import CliRunner
+
+from gnjobs.control.agent import Agent
+from gnjobs.control.kill import kill_job
+from gnjobs.records import requests
+from gnjobs.records.actor import Actor
+from gnjobs.records.bounded import TooLarge
+from gnjobs.records.connection import connect
+from gnjobs.records.events import record_event
+from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.store import JobStore
+from gnjobs_tui.cli.main import cli
+from tests.support.mirror import loaded_mirror
+from tests.support.servers import Server
+from tests.support.supervised import KEYS, SupervisedJob, supervised
+from tests.support.waiting import wait_for
+
+TUX = Actor.admin("tux")
+HUGE = b"x" * 3_000_000
+TOLD = "(3 000 000 bytes)"
+
+
+@pytest.fixture
+def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read at once is little, so that huge values need not be."""
+    monkeypatch.setattr("gnjobs.records.bounded.LARGEST_REPLY", 2**20)
+
+
+@pytest.fixture
+def large(server: Server, small_limit: None) -> JobStore:
+    """A store with a job whose label and child's label are huge, as are members of its indexes."""
+    store = JobStore.from_url(server.url)
+    store.create(["true"], label="plain")
+    huge = store.create(["true"], job_id="the-huge-one")
+    with server.client() as client:
+        client.hset(KEYS.job(huge.id), mapping={"label": HUGE, "status": "running", "account": "somebody"})
+        client.hset(KEYS.job(huge.id), "child:c", KEYS.child_output(huge.id, "c"))
+        client.hset(KEYS.child(huge.id, "c"), mapping={"status": "running", "done": 3, "label": HUGE})
+        client.zadd(KEYS.jobs, {HUGE: 9e9})
+        client.zadd(KEYS.unfinished, {HUGE: 9e9})
+    return store
+
+
+def test_records_and_lists_tell_the_size_in_place_of_the_value(large: JobStore) -> None:
+    job = large.get("the-huge-one")
+    assert (job.label, job.status, job.account) == (TOLD, "running", "somebody")
+    assert sorted(job.label or "" for job in large.page().jobs) == [TOLD, "plain"]
+    (child,) = large.children("the-huge-one")
+    assert (child.label, child.status, child.done) == (TOLD, "running", 3.0)
+
+
+def test_a_dashboard_s_rows_do_too(large: JobStore) -> None:
+    with loaded_mirror(large.url) as mirror:
+        assert sorted(row.label for row in mirror.rows().values()) == [TOLD, "plain"]
+        large.client.hset(KEYS.job("the-huge-one"), "percent", 50)
+        wait_for(lambda: {row.percent for row in mirror.rows().values()} >= {50.0})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ls", "--json"),
+        ("show", "the-huge-one"),
+        ("show", "the-huge-one", "--json"),
+        ("rerun", "the-huge-one"),
+    ],
+)
+def test_a_command_does_too(large: JobStore, arguments: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(cli, [*arguments, "--redis-url", large.url])
+    assert done.exit_code == (1 if arguments[0] == "rerun" and "no command" in done.output else 0), (
+        done.output
+    )
+    assert TOLD in done.output
+
+
+def test_an_agent_looks_at_all_jobs_all_the_same(large: JobStore) -> None:
+    Agent(large).look_around()
+
+
+def test_behind_a_huge_event_the_log_goes_on(large: JobStore, server: Server) -> None:
+    with server.client() as client:
+        client.xadd(KEYS.events, {"kind": "evil", "text": HUGE})
+    record_event(large.client, KEYS, "ended", large.get("the-huge-one"), text="done")
+    assert [event.text for event in large.events()] == ["done"]
+    assert [event.text for event in large.last_events(10)] == ["done"]
+
+
+def test_behind_a_huge_request_others_are_heard_and_answered(large: JobStore, server: Server) -> None:
+    stream, heard = KEYS.user_requests("jsmith"), list[ControlRequest]()
+    job = large.create(["true"])
+    with server.client() as client:
+        client.xadd(stream, {"request": HUGE})
+        client.xadd(KEYS.answers(job.id), {"answer": HUGE})
+    last = requests.newest_answer(large.client, KEYS.answers(job.id))
+    asked = requests.send_request(large.client, stream, ControlRequest("", "kill", job.id))
+    listener = ControlListener(large.url, KEYS, [stream], heard.append, since=large.now() - 60)
+    listener.start()
+    wait_for(lambda: heard)
+    listener.answer(heard[0], requests.step("refused", "no", final=True))
+    answers = requests.read_answers(large.client, KEYS.answers(job.id), asked, lambda: 1e12, last)
+    assert next(answer for answer in answers if answer).text == "no"
+
+
+def test_a_log_that_takes_no_more_keeps_no_job_from_its_end(server: Server) -> None:
+    """Anybody who may add an event may give it the highest id of all, behind which none can stand."""
+    with supervised(server, ["sh", "-c", "read line"]) as job:
+        job.client.xadd(KEYS.events, {"kind": "evil"}, id=f"{2**64 - 1}-{2**64 - 1}")
+        assert job.wait_for("error", "success").status
+        assert job.processes[0].wait(60) is not None
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_a_job_with_values_of_200_megabytes_is_supervised_and_killed(server: Server) -> None:
+    job = SupervisedJob(server, ["sleep", "600"], user_id="jsmith")
+    fill = "redis.call('hset', KEYS[1], ARGV[1], string.rep('x', 209715200))"
+    with server.client(socket_timeout=100) as client:
+        client.eval(fill, 1, KEYS.job(job.id), "label")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        with pytest.raises(TooLarge, match="larger than 72 MB"):
+            connect(server.url, reply_timeout=60).hget(KEYS.job(job.id), "label")
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 170 * 1024
+        try:
+            job.supervise()
+            wait_for(lambda: client.hget(KEYS.job(job.id), "pid"), 60)
+            client.hset(KEYS.job(job.id), mapping={"children": 1, "child:c": KEYS.child_output(job.id, "c")})
+            client.hset(KEYS.child(job.id, "c"), mapping={"status": "running", "faults": 2})
+            client.eval(fill, 1, KEYS.child(job.id, "c"), "label")
+            wait_for(lambda: client.hget(KEYS.job(job.id), "faults") == b"2", 60)
+            steps = list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX, grace=0.2))
+            assert steps[-1].verified, steps
+            assert client.hget(KEYS.job(job.id), "status") == b"killed"
+            assert job.processes[0].wait(60) in (137, 143)
+        finally:
+            client.flushall()
+            job.end()
