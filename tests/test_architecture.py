@@ -59,6 +59,15 @@ def test_the_first_look_shows_few_names() -> None:
     assert len(entries) <= MOST_ENTRIES, sorted(each.name for each in entries)
 
 
+def test_no_program_that_is_started_imports_from_where_it_is_started() -> None:
+    """`-m` without `-P` imports from the working directory first, which may be anybody's."""
+    started = [
+        text for path in (*LIBRARY.rglob("*.py"), *DASHBOARD.rglob("*.py")) for text in [path.read_text()]
+    ]
+    assert sum(text.count('"-P", "-m"') for text in started) >= 4
+    assert sum(text.count('"-m"') for text in started) == sum(text.count('"-P", "-m"') for text in started)
+
+
 @pytest.mark.parametrize("package", [LIBRARY, DASHBOARD], ids=lambda package: package.name)
 def test_a_package_holds_nothing_but_what_it_is(package: Path) -> None:
     for path in package.rglob("__init__.py"):

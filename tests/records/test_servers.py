@@ -1,6 +1,7 @@
 """Every kind of server that a URL may name, and what is said of those that can't be used."""
 
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,38 @@ def test_tls_with_an_own_authority_and_a_client_certificate(tls: Tls, tmp_path: 
     assert said(f"redis://{where}/0") == f"{where} speaks TLS: use rediss:// in place of redis://"
     missing = tmp_path / "missing.pem"
     assert said(tls.url(missing)) == f"CA file {missing} can't be read: no such file or directory"
+
+
+@needs_tls
+def test_the_master_that_sentinels_name_over_tls(tls: Tls, tmp_path: Path) -> None:
+    port, settings = free_port(), tmp_path / "sentinel.conf"
+    pairs = zip(tls.options[2::2], tls.options[3::2], strict=True)
+    files = "\n".join(f"{name.removeprefix('--')} {value}" for name, value in pairs)
+    settings.write_text(
+        f"port 0\ntls-port {port}\nbind 127.0.0.1\n{files}\ntls-replication yes\n"
+        f"sentinel monitor gn 127.0.0.1 {tls.port} 1\n"
+    )
+    with subprocess.Popen(
+        [BINARIES["redis"], str(settings), "--sentinel"], stdout=subprocess.DEVNULL
+    ) as sentinel:
+        try:
+            url = (
+                tls.url(tls.ca)
+                .replace("rediss://", "rediss+sentinel://")
+                .replace(f":{tls.port}/0", f":{port}/gn/0")
+            )
+            wait_for(lambda: answers(url), 20)
+            check_all_connect(url)
+        finally:
+            sentinel.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        with connect(url) as client:
+            return bool(client.ping())
+    except redis.RedisError:
+        return False
 
 
 def test_a_plain_port_that_is_asked_in_tls(server: Server) -> None:

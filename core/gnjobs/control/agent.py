@@ -207,7 +207,7 @@ class Agent:
             if other is None:
                 self.look_around()
         except redis.RedisError as error:
-            print(f"gnjobs: agent: {explain(error, self._store.url)}", file=sys.stderr, flush=True)  # noqa: T201
+            _complain(explain(error, self._store.url))
             return None
         return other
 
@@ -220,7 +220,7 @@ class Agent:
             self._store.client.zrem(self._store.keys.hosts, self._host)
             self._lock.release()
         except redis.RedisError as error:
-            print(f"gnjobs: agent: {explain(error, self._store.url)}", file=sys.stderr, flush=True)  # noqa: T201
+            _complain(explain(error, self._store.url))
 
     def _take(self, request: ControlRequest) -> None:
         if not self._stop_asked.is_set():
@@ -279,3 +279,7 @@ class Agent:
         self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
         request = ControlRequest("", "kill", job.id, by=job.stop_by or "agent", reason=job.stop_reason or "")
         self._pool.take(request)
+
+
+def _complain(line: str) -> None:
+    print(f"gnjobs: agent: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201

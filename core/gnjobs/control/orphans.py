@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import redis
@@ -27,12 +27,14 @@ from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.signs import JobSigns
+from gnjobs.text import safe_line
 
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
 _LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
 _OVERDUE_SECONDS: Final = 60.0
 _WHOLE: Final = (*JOB_FIELDS, OWN_STATUS)
+_MOST_OVERDUE: Final = 1000
 
 
 class Orphan:
@@ -107,11 +109,11 @@ class Rounds:
             view = ProcessView()  # a process that forks and ends meanwhile can escape one look
             self._safely(gone, self._conclude, now, view)
 
-    def _note_overdue(self, jobs: Iterable[Job]) -> None:
+    def _note_overdue(self, jobs: Sequence[Job]) -> None:
         """Note whose supervisors here are gone or frozen, so that their owners are heard in their place."""
         now = time.monotonic()
         self.overdue = {name: entry for name, entry in self.overdue.items() if entry[1] > now}
-        for job in jobs:
+        for job in jobs[:_MOST_OVERDUE]:
             if job.user is not None and is_user(job.user) and is_on_this_host(job):
                 self.overdue[job.id] = (job.user, now + _OVERDUE_SECONDS)
 
@@ -160,7 +162,7 @@ class Rounds:
             except redis.ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a record holds, the others are looked at
-                print(f"gnjobs: agent: job {job.id}: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                print(f"gnjobs: agent: job {job.id}: {safe_line(str(error))}", file=sys.stderr, flush=True)  # noqa: T201
         return found
 
     def _needs_look(self, job: Job) -> bool:

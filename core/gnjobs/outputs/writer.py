@@ -15,6 +15,7 @@ from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import BATCH_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import set_fields
+from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import encode_text
 
 KEEP_SECONDS: Final = 30 * 86400
@@ -258,7 +259,7 @@ class OutputWriter:
             except Exception as error:  # noqa: BLE001 - whatever it is, the lines stay and the job goes on
                 self._connection.close()
                 self.trouble = f"{type(error).__name__}: {error}"
-                self._backoff.failed()
+                self._backoff.failed(is_refusal=is_refusal(error))
             else:
                 self.trouble = None
                 self._backoff.succeeded()

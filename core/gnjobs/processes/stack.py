@@ -18,6 +18,7 @@ from gnjobs.records.environment import ENV_JOB
 NOT_ALLOWED: Final = "may not look into it"
 _MOST_PROCESSES: Final = 50
 _SECONDS: Final = 20.0
+_LONGEST: Final = 200_000  # characters: a process may call as deep as it likes
 _MOST_THREADS: Final = 64
 _NO_PYTHON: Final = ("find python version", "python interpreter")
 _LONGEST_NAME: Final = 80
@@ -85,7 +86,7 @@ def stacks_of(found: Found) -> str:
     told += [f"pid {pid}: {why}" for pid, why in found.hidden]
     if len(found.processes) > _MOST_PROCESSES:
         told.append(f"and {len(found.processes) - _MOST_PROCESSES} processes more")
-    return "\n\n".join(told) or "no process of it was found"
+    return "\n\n".join(told)[:_LONGEST] or "no process of it was found"
 
 
 def stack_of(process: SeenProcess) -> str:

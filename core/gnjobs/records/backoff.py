@@ -5,6 +5,9 @@ Apart from `connection`, so that redis need not be imported for it.
 
 from time import monotonic
 
+# What the server's ACL refuses it goes on refusing until somebody changes it (seconds until the next try).
+REFUSED_PAUSE = 30.0
+
 
 class Backoff:
     """The pauses between tries: each twice as long as the one before, from `first` to `longest` seconds.
@@ -18,9 +21,10 @@ class Backoff:
         self._next = first
         self.retry_at = 0.0
 
-    def failed(self) -> float:
-        """Note a failure; returns how long to wait before the next try (seconds)."""
+    def failed(self, *, is_refusal: bool = False) -> float:
+        """Note a failure; returns how long to wait before the next try (seconds), longer where somebody said no."""
         pause, self._next = self._next, min(self._next * 2, self._longest)
+        pause = REFUSED_PAUSE if is_refusal else pause
         self.retry_at = monotonic() + pause
         return pause
 

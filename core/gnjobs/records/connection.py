@@ -11,7 +11,7 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 from redis.retry import Retry
 
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.servers import greet, make_pool
+from gnjobs.records.servers import greet, is_refusal, make_pool
 
 REPLY_TIMEOUT = 5.0
 CONNECT_TIMEOUT = 3.0
@@ -97,7 +97,7 @@ _PASSING_WORDS = ("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN"
 def is_passing(error: redis.RedisError) -> bool:
     """Whether the same command may succeed later."""
     said = str(error).rpartition(_IN_PIPELINE)[2]
-    return isinstance(error, _PASSING_ERRORS) or said.startswith(_PASSING_WORDS)
+    return not is_refusal(error) and (isinstance(error, _PASSING_ERRORS) or said.startswith(_PASSING_WORDS))
 
 
 def patiently(action: Callable[[], Value], limit: float = math.inf) -> Value:

@@ -19,7 +19,7 @@ from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge, newest_entries
 from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
-from gnjobs.records.servers import REFUSED_PAUSE, is_refusal
+from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import Seconds, encode_text
 
 StepKind = Literal[
@@ -58,6 +58,7 @@ def pid_list(pids: Iterable[int]) -> str:
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
+_LONGEST_NAME, _LONGEST_REASON = 200, 2000  # supervisors write them into records
 _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
 # How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
@@ -137,8 +138,8 @@ def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Co
         kind=kind,
         job=values.text(fields.get(b"job")),
         child=values.text(fields.get(b"child")),
-        by=values.text(fields.get(b"by")) or "?",
-        reason=values.text(fields.get(b"reason")) or "",
+        by=(values.text(fields.get(b"by")) or "?")[:_LONGEST_NAME],
+        reason=(values.text(fields.get(b"reason")) or "")[:_LONGEST_REASON],
         grace=DEFAULT_GRACE if grace is None else grace,
         force=fields.get(b"force") == b"1",
         origin=values.text(fields.get(b"from")),
@@ -237,8 +238,7 @@ class ControlListener(threading.Thread):
                 self._hear()
                 backoff.succeeded()
             except redis.RedisError as problem:
-                pause = backoff.failed()
-                time.sleep(REFUSED_PAUSE if is_refusal(problem) else pause)
+                time.sleep(backoff.failed(is_refusal=is_refusal(problem)))
 
     def _hear(self) -> None:
         if (streams := self.streams) != self._heard:

@@ -30,8 +30,6 @@ _SENTINEL_PORT = 26379
 # One Sentinel that hangs must not keep us from the next.
 _SENTINEL_SECONDS = 1.0
 _PROBE_SECONDS = 1.0
-# What the server's ACL refuses it goes on refusing until somebody changes it (seconds until the next try).
-REFUSED_PAUSE = 30.0
 _FILES = {
     "ssl_ca_certs": "CA file",
     "ssl_certfile": "certificate file",

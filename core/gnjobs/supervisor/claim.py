@@ -30,6 +30,7 @@ from gnjobs.supervisor.setup import (
     read_settings,
 )
 from gnjobs.supervisor.wakeups import Wakeups
+from gnjobs.text import safe_line
 
 _ROUNDED_SECONDS = 0.1  # by so much more is heard than what was asked since the claim
 _LOOK_SECONDS = 1.0
@@ -154,7 +155,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
         fields |= {"slurm-job": settings.slurm_job} if settings.slurm_job else {}
         job = claim(link, wakeups, fields, settings.asked)
     except GivenUp as given_up:
-        print(f"gnjobs: {given_up}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"gnjobs: {safe_line(str(given_up))}", file=sys.stderr, flush=True)  # noqa: T201
         reports.ended(given_up.exit_code)
         return given_up.exit_code
     since = float(fields["started"]) - _ROUNDED_SECONDS

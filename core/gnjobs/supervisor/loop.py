@@ -35,6 +35,7 @@ from gnjobs.supervisor.reporter import Reporter
 from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
 from gnjobs.supervisor.slurm import SlurmEnd
 from gnjobs.supervisor.wakeups import Exit, Reaper, Wakeups
+from gnjobs.text import safe_line
 
 GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
@@ -351,4 +352,4 @@ class Supervision:
             )
 
     def _complain(self, line: str) -> None:
-        print(f"gnjobs: job {self._job.id}: {line}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"gnjobs: job {self._job.id}: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
+from gnjobs.records.servers import is_refusal
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
 from gnjobs.supervisor.measure import Measuring, Printed, clocks_now
 from gnjobs.supervisor.record import RecordLink
@@ -92,7 +93,7 @@ class Reporter(threading.Thread):
                 if self._is_patience_over():
                     break
                 self._link.doubt()
-                wait = backoff.failed()
+                wait = backoff.failed(is_refusal=is_refusal(problem))
         self._on_lasting()
 
     def _is_patience_over(self) -> bool:

@@ -100,7 +100,7 @@ class Watcher:
             self._requests.close()
 
     def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
-        from gnjobs.records.servers import REFUSED_PAUSE, explain, is_refusal
+        from gnjobs.records.servers import explain, is_refusal
         from gnjobs.watch.session import WatchSession
 
         backoff, away_since, again = Backoff(first=0.1, longest=1.0), 0.0, False
@@ -115,7 +115,7 @@ class Watcher:
             except Exception as error:  # noqa: BLE001 - a thread that dies in silence leaves a screen that looks live
                 away_since = away_since or time.time()
                 self._tell(FeedState("away", explain(error, self._url), away_since))
-                self._requests.wait(REFUSED_PAUSE if is_refusal(error) else backoff.failed())
+                self._requests.wait(backoff.failed(is_refusal=is_refusal(error)))
             finally:
                 session.close()
 
