@@ -22,7 +22,7 @@ from tests.support.waiting import wait_for
 
 TUX = Actor.admin("tux")
 HUGE = b"x" * 3_000_000
-TOLD = "(3 000 000 bytes)"
+TOLD = "(3000000 bytes)"
 
 
 @pytest.fixture

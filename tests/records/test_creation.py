@@ -10,8 +10,9 @@ import redis
 from gnjobs.errors import InvalidJob, InvalidName, JobExists, NoSuchJob
 from gnjobs.records import indexes, lifecycle
 from gnjobs.records.actor import Actor
+from gnjobs.records.bounded import LARGEST_FIELD
 from gnjobs.records.keys import CHILD_FIELD, Keys
-from gnjobs.records.reading import LARGEST_EXTRA, MOST_FIELDS
+from gnjobs.records.reading import MOST_FIELDS
 from gnjobs.records.scripts import add_children, create_record
 from gnjobs.store import JobStore
 from gnjobs.text import LONGEST
@@ -128,7 +129,7 @@ def test_a_hostile_keep_in_a_record_is_bounded(store: JobStore) -> None:
 
 
 def test_large_fields_of_others_are_told_by_their_size(store: JobStore) -> None:
-    large = "x" * (LARGEST_EXTRA + 1)
+    large = "x" * (LARGEST_FIELD + 1)
     store.client.hset(KEYS.job("theirs"), mapping={"status": "running", "stdout": large, "filename": "a.zip"})
     job = store.get("theirs")
     assert job.raw == {"stdout": f"({len(large)} bytes)", "filename": "a.zip"}

@@ -179,6 +179,7 @@ class Agent:
         self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
+        self._failure: BaseException | None = None
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """End after what is being done."""
@@ -191,25 +192,43 @@ class Agent:
     def run(self) -> Holder | None:
         """Beat, look around and answer until told to stop, or until another one is the agent, which is returned."""
         self._listener.start()
+        rounds = threading.Thread(target=self._go_rounds, name="rounds", daemon=True)
+        rounds.start()
         other = None
-        while not self._stop_asked.is_set() and other is None:
-            due = time.monotonic() + self._every
-            other = self._round()
+        while other is None and not self._stop_asked.is_set():
+            other = self._beat()
             if other is None:
-                self._stop_asked.wait(max(0.0, due - time.monotonic()))
+                self._stop_asked.wait(self._every)
+        self._stop_asked.set()
+        rounds.join(_FINISHING_SECONDS)
         self._end(other)
+        if self._failure is not None:
+            raise self._failure
         return other
 
-    def _round(self) -> Holder | None:
-        """Look around if we are still the agent; a Redis that is away is waited for."""
+    def _beat(self) -> Holder | None:
+        """Say that we are there, however long a round takes and whatever is asked; returns who else is the agent."""
         try:
             other = self._lock.renew()
             if other is None:
-                self.look_around()
+                self._store.client.zadd(self._store.keys.hosts, {self._host: self._store.now()})
         except redis.RedisError as error:
             _complain(explain(error, self._store.url))
             return None
         return other
+
+    def _go_rounds(self) -> None:
+        """Look around again and again; a Redis that is away is waited for, and anything else ends the agent."""
+        while not self._stop_asked.is_set():
+            due = time.monotonic() + self._every
+            try:
+                self.look_around()
+            except redis.RedisError as error:
+                _complain(explain(error, self._store.url))
+            except BaseException as failure:  # noqa: BLE001 - raised where the agent runs
+                self._failure = failure
+                self._stop_asked.set()
+            self._stop_asked.wait(max(0.0, due - time.monotonic()))
 
     def _end(self, other: Holder | None) -> None:
         """Let what is being done end, and make room."""
@@ -253,10 +272,8 @@ class Agent:
         return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
 
     def look_around(self) -> None:
-        """Beat, then look at unfinished jobs of this host."""
-        now = self._store.now()
-        self._store.client.zadd(self._store.keys.hosts, {self._host: now})
-        self._rounds.go(now)
+        """Look at unfinished jobs of this host, and hear the owners of those that nobody reports on."""
+        self._rounds.go(self._store.now())
         self._listener.streams = self._streams()
         self._slurm.go(self._rounds.in_slurm, now)
         if time.monotonic() >= self._tidy_at:

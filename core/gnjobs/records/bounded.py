@@ -9,8 +9,6 @@ from typing import Any, Final
 
 import redis
 
-from gnjobs.text import count_text
-
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
 
@@ -102,4 +100,4 @@ def newest_entries(client: redis.Redis, stream: str, after: str = "-") -> list[t
 
 def told_size(size: int) -> bytes:
     """What stands in place of a value that is too large."""
-    return f"({count_text(size)} bytes)".encode()
+    return b"(%d bytes)" % size
