@@ -273,7 +273,8 @@ class Agent:
 
     def look_around(self) -> None:
         """Look at unfinished jobs of this host, and hear the owners of those that nobody reports on."""
-        self._rounds.go(self._store.now())
+        now = self._store.now()
+        self._rounds.go(now)
         self._listener.streams = self._streams()
         self._slurm.go(self._rounds.in_slurm, now)
         if time.monotonic() >= self._tidy_at:

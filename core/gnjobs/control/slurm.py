@@ -34,6 +34,7 @@ def leave_queue(job: Job) -> Iterator[KillStep]:
     name = f"Slurm's job {job.slurm_job or slurm_name(job.id)}"
     try:
         for slurm_job in [job.slurm_job] if job.slurm_job else look_up(name=slurm_name(job.id)):
+            _check_is_its_own(job, slurm_job)
             cancel(slurm_job)
         yield step("answered", f"{name} was cancelled")
     except SlurmError as problem:
@@ -46,6 +47,7 @@ def cancel_and_wait(job: Job) -> KillStep:
     Raises `SlurmError` where this host can't ask Slurm.
     """
     slurm_job = job.slurm_job or ""
+    _check_is_its_own(job, slurm_job)
     cancel(slurm_job)
     try:
         placed = wait_until_ended(slurm_job, CANCEL_SECONDS)
@@ -55,6 +57,13 @@ def cancel_and_wait(job: Job) -> KillStep:
         return step("left", f"Slurm can't reach {placed.nodes}, and can't tell what runs there")
     ended = f"ended on {placed.nodes}" if placed is not None and placed.nodes else "ended"
     return step("verified", f"Slurm says that its job {slurm_job} has {ended}", verified=True)
+
+
+def _check_is_its_own(job: Job, slurm_job: str) -> None:
+    """Raise `SlurmError` for a number that is another job's: a record may name any."""
+    placed = look_up([slurm_job]).get(slurm_job)
+    if placed is not None and placed.name != slurm_name(job.id):
+        raise SlurmError(f"Slurm's job {slurm_job} is not this one, and is left alone")
 
 
 class SlurmRounds:
