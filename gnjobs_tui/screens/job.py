@@ -35,6 +35,7 @@ KEYS = (
     ("y", "copy"),
     ("x", "fields"),
     ("b", "stacks"),
+    ("t", "timeline"),
     (":", "more"),
     ("?", "help"),
     ("esc", "back"),
@@ -68,6 +69,9 @@ class JobScreen(GlanceScreen):
         Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults in its data"),
         Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="All fields"),
         Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
+        Binding(
+            "t", "timeline", "timeline", show=False, id="job.timeline", tooltip="Timeline of its children"
+        ),
         Binding(
             "b",
             "stacks",
@@ -319,6 +323,12 @@ class JobScreen(GlanceScreen):
         from gnjobs_tui.screens.kill import KillScreen
 
         self.app.push_screen(KillScreen([self.target()]))
+
+    def action_timeline(self) -> None:
+        """Show when the children waited, ran and ended."""
+        from gnjobs_tui.screens.timeline import TimelineScreen
+
+        self.app.push_screen(TimelineScreen(self._target(None), self._row.key))
 
     def action_faults(self) -> None:
         """Show all faults."""

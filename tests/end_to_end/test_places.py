@@ -33,6 +33,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "label", "child-label", "line", "log-level",
          "log-name", "log-message", "partial-line", "fault-value",
     ),
+    "TimelineScreen": ("label", "child-label"),
     "LogScreen": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
     "UsersScreen": ("user",),
     "ConfirmScreen": ("ended-label",),
@@ -76,6 +77,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             walk.see("JobScreen", "g\r", "the job itself", PLACES["JobScreen"])
             walk.see("TextScreen", "x", "All fields", PLACES["TextScreen"])
             walk.back("All fields", "the job itself")
+            walk.see("TimelineScreen", "t", "timeline of its children", PLACES["TimelineScreen"])
+            walk.back("timeline of its children", "the job itself")
             walk.see("FaultsScreen", "e", "\n  File", PLACES["FaultsScreen"])
             walk.see("a whole fault", "\r", "message  ", ("fault-value", "fault-expected"))
             walk.back("message  ", "\n  File")

@@ -135,6 +135,9 @@ class Job(Listed, frozen=True, kw_only=True):
     done: Annotated[Number, Stored(_CODE, "How much of the work is done, in `unit`.", listed=False)] = None
     total: Annotated[Number, Stored(_CODE, "How much work there is, in `unit`.", listed=False)] = None
     unit: Annotated[Text, Stored(_CODE, "What `done` and `total` count, such as rows.", listed=False)] = None
+    max_workers: Annotated[
+        Whole, Stored(_CODE, "How many children may be at work at once.", listed=False)
+    ] = None
     cwd: Annotated[Text, Stored(_CREATOR, "The directory that the command runs in.", listed=False)] = None
     env: Annotated[Text, Stored(_CREATOR, "Variables of the command's environment.", listed=False)] = None
     stuck_after: Annotated[Span, Stored(_CREATOR, "How long a silence means that the job is stuck.")] = None

@@ -40,6 +40,7 @@ class ChildrenProgress:
         self._total = total
         self._is_told = total > 0 and job.child_id is None
         self._at_work: set[str] = set()
+        self.workers = 1
         self._done = 0
         self._failed = 0
         self._told: dict[str, Value] = {}
@@ -67,6 +68,11 @@ class ChildrenProgress:
         with self._lock:
             self._at_work.add(child_id)
 
+    def of(self, workers: int) -> "ChildrenProgress":
+        """At most so many are at work at once."""
+        self.workers = workers
+        return self
+
     def ended(self, child_id: str, *, failed: bool) -> None:
         """Take note of a child that has ended, or never begun."""
         with self._lock:
@@ -87,7 +93,7 @@ class ChildrenProgress:
         with self._lock:
             at_work, done, failed = list(self._at_work), self._done, self._failed
         percent = 100 * (done + self._job.shares_done(at_work)) / self._total
-        said: dict[str, Value] = {"percent": f"{percent:.2f}"}
+        said: dict[str, Value] = {"percent": f"{percent:.2f}", "max-workers": self.workers}
         if done or failed:
             failures = f", {failed} failed" if failed else ""
             said["message"] = f"{done} of {self._total} children done{failures}"
@@ -166,7 +172,10 @@ class ChildRun:
         self._keys = self._job.allocate_children(self._labels, may_fail=self._may_fail)
         store_before_ending()
         try:
-            with self._progress, ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool:
+            with (
+                self._progress.of(self._workers),
+                ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool,
+            ):
                 list(pool.map(self._run_in_thread, range(len(self._items))))
         except BaseException as error:
             self._abandon({}, error)
@@ -222,7 +231,7 @@ class ChildRun:
         resource_tracker.ensure_running()
         running: dict[int, ChildProcess] = {}
         try:
-            with self._progress:
+            with self._progress.of(self._workers):
                 self._run_all(function, running)
         except BaseException as error:
             self._abandon(running, error)

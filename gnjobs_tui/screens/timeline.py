@@ -1,0 +1,178 @@
+"""The screen of a job's children over time: when each waited, ran and ended, and how many were at work at once."""
+
+from collections.abc import Callable, Sequence
+
+from textual.app import ComposeResult
+from textual.message import Message
+
+from gnjobs.health.silence import ChildJudge
+from gnjobs.health.states import State, child_state
+from gnjobs.records.fields import run_seconds
+from gnjobs.text import age_text, clock_text
+from gnjobs.watch.rows import Change
+from gnjobs_tui.outputs.timeline import Timeline
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.job_cells import run_text
+from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.style import Cell, Part, content, state_cell
+from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.table import VirtualTable
+
+KEYS = (("enter", "output"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
+READ_EVERY = 2.0
+# No id of a child has a colon.
+USE = ":use"
+COLUMNS = (
+    Column("state", "State", 10, 100),
+    Column("part", "Part", 14, 98, grows=1),
+    Column("waited", "Waited", 7, 96, "right"),
+    Column("run", "Run", 7, 97, "right"),
+)
+TIME = Column("time", "", 30, 99, grows=3)
+
+
+class TimelineRows:
+    """How many were at work at once, then each child: the rows of a table, drawn as wide as there is room."""
+
+    def __init__(self, timeline: Timeline, states: Sequence[State], width: Callable[[], int]) -> None:
+        self.timeline = timeline
+        self._states = states
+        self._width = width
+        self._places = {child.id: place for place, child in enumerate(timeline.children, 1)} | {USE: 0}
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def key_at(self, index: int) -> str:
+        """The id of the child in a row, `USE` in the first."""
+        return USE if index == 0 else self.timeline.children[index - 1].id
+
+    def index_of(self, key: str) -> int | None:
+        """Where a child is."""
+        return self._places.get(key)
+
+    def cells_at(self, index: int) -> Cells:
+        """The cells of a row."""
+        line, width = self.timeline, self._width()
+        if index == 0:
+            most = line.job.max_workers
+            name = f"at work, of {most}" if most else "at work"
+            return {"part": Cell(name, "bold"), "time": Cell(line.use(width), "accent")}
+        child, state = line.children[index - 1], self._states[index - 1]
+        waited = line.waited(child)
+        return {
+            "state": state_cell(state),
+            "part": Cell(child.label or child.id),
+            "waited": Cell("" if waited is None else age_text(waited)),
+            "run": Cell(run_text(run_seconds(child, line.end), is_over=child.is_final)),
+            "time": Cell(line.bar(child, width), state.token),
+        }
+
+
+class TimelineScreen(WatchScreen):
+    """Reads the children when it opens, and again when they have changed."""
+
+    class Seen(Message):
+        """The children were read."""
+
+        def __init__(self, timeline: Timeline, states: Sequence[State]) -> None:
+            super().__init__()
+            self.timeline = timeline
+            self.states = states
+
+    def __init__(self, target: Target, key: str) -> None:
+        super().__init__()
+        self._target = target
+        self._key = key
+        self._rows: TimelineRows | None = None
+        self._is_stale = False
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the children were read, or can't be."""
+        return self._rows is not None or self.has_failed
+
+    def compose(self) -> ComposeResult:
+        """Header, summary, table, footer."""
+        yield self.header()
+        yield Line(id="summary")
+        yield VirtualTable((*COLUMNS, TIME), id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Read, and be told of changes."""
+        self.query_one("#table", VirtualTable).focus()
+        self.dashboard.jobs.open(self._key)
+        self.work(self._read, "timeline")
+        self.set_interval(READ_EVERY, self._read_again)
+
+    def on_unmount(self) -> None:
+        """Nothing more is to be told."""
+        self.dashboard.jobs.close(self._key)
+
+    def trail(self) -> Sequence[Part]:
+        """Whose children these are."""
+        return [self._target.label, Cell("   timeline of its children", "dim")]
+
+    def changed(self, change: Change) -> None:
+        """The job, or one of its children, changed."""
+        self._is_stale |= bool(change.sweep) or any(key == self._key for key, _ in change.touched)
+
+    def _read_again(self) -> None:
+        if self._is_stale and self.is_active:
+            self._is_stale = False
+            self.work(self._read, "timeline")
+
+    def action_reload(self) -> None:
+        """Read the children again."""
+        self.work(self._read, "timeline")
+
+    def _read(self) -> None:
+        app, target = self.dashboard, self._target
+        store = app.store_under(target.prefix)
+        job, children = store.get(target.job_id), list(store.all_children(target.job_id))
+        snapshot = None if job.is_final else store.processes(target.job_id)
+        timeline = Timeline(job, children, app.jobs.now())
+        judge = ChildJudge(job, snapshot, app.config.limits).judge
+        states = [child_state(child, judge(child).verdict) for child in timeline.children]
+        self.post_message(self.Seen(timeline, states))
+
+    def on_timeline_screen_seen(self, message: Seen) -> None:
+        """Show what was read."""
+        self._rows = TimelineRows(message.timeline, message.states, self._time_width)
+        self.draw()
+
+    def _time_width(self) -> int:
+        placed = self.query_one("#table", VirtualTable).drawing.placed
+        return next((each.width for each in placed if each.column.id == TIME.id), 0)
+
+    def on_resize(self) -> None:
+        """Draw the bars as wide as there is room now."""
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the children over time."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        table = self.query_one("#table", VirtualTable)
+        if self._rows is not None:
+            line = self._rows.timeline
+            begin, end = clock_text(line.begin, line.end), clock_text(line.end, line.end)
+            title = begin.ljust(self._time_width() - len(end)) + end
+            table.columns = (*COLUMNS, TIME._replace(title=title))
+            self.query_one("#summary", Line).show(content(line.summary()))
+            table.show(self._rows)
+        self.show_keys(KEYS)
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show the output of a child, or of the job."""
+        from gnjobs_tui.screens.output import OutputScreen
+
+        line = self._rows.timeline if self._rows is not None else None
+        child = next((each for each in line.children if each.id == message.key), None) if line else None
+        target = (
+            self._target if child is None else self._target._replace(child=child.id, child_label=child.label)
+        )
+        self.app.push_screen(OutputScreen(target))
