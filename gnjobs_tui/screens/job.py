@@ -339,4 +339,6 @@ class JobScreen(GlanceScreen):
     def action_fields(self) -> None:
         """Show every field of the record of what the cursor is on, ours and others'."""
         if self._part is not None:
-            self.app.push_screen(TextScreen("All fields", fields_text(self._part), wide=True))
+            self.app.push_screen(
+                TextScreen("All fields", fields_text(self._part, self.dashboard.jobs.now()), wide=True)
+            )

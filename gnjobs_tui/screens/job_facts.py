@@ -1,15 +1,18 @@
 """The text above the parts on a job's screen: verdict and evidence, facts, result. Also the list of all fields."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
+from msgspec import json
 from rich.cells import cell_len
 
 from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
-from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Job, run_seconds
+from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
 from gnjobs.records.statuses import PENDING
-from gnjobs.text import clock_text, count_text, duration_words
+from gnjobs.records.summaries import ChildrenSummary
+from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words
 from gnjobs_tui.screens.job_cells import run_text, size_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
@@ -97,14 +100,42 @@ def _when(job: Job, now: float) -> str:
     return " ".join(filter(None, [word, ran, f"since {about}{clock_text(job.began, now)}"]))
 
 
-def fields_text(record: Job | Child) -> str:
-    """Every field of a record that says something, ours as they were understood, others' as they are stored."""
+def fields_text(record: Job | Child, now: float) -> str:
+    """Every field of a record that says something, ours as a person reads them, others' as they are stored.
+
+    Behind what is not said as it is stored, its stored number follows.
+    """
     table = JOB_FIELDS if isinstance(record, Job) else CHILD_FIELDS
-    ours = {name: getattr(record, field.attribute) for name, field in table.items()}
+    ours = {name: field_words(field, getattr(record, field.attribute), now) for name, field in table.items()}
     said = {"id": record.id, **ours, **record.raw}
-    return "\n".join(
-        f"{name:18}  {_indented(str(value))}" for name, value in said.items() if value is not None
-    )
+    return "\n".join(f"{name:18}  {_indented(value)}" for name, value in said.items() if value)
+
+
+def field_words(field: Field, value: Any, now: float) -> str:
+    """What a field holds, in its unit: a time with its age, a length of time, a size, a count; "" for nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, ChildrenSummary):
+        counts = ", ".join(f"{count} {status}" for status, count in value.counts.items())
+        return f"{counts}   {json.encode(value).decode()}"
+    if not isinstance(value, int | float):
+        return str(value)
+    words = _number_words(field.unit, value, now)
+    return words if words in (str(value), f"{value:.0f}") else f"{words}  {value}"
+
+
+def _number_words(unit: str, value: float, now: float) -> str:
+    if unit == "unix seconds":
+        age = f"{duration_words(now - value)} ago" if value <= now else f"in {duration_words(value - now)}"
+        year = "" if abs(now - value) < 300 * DAY else " %Y"
+        return f"{datetime.fromtimestamp(value):%d %b{year} %H:%M:%S}, {age}"
+    if unit == "seconds":
+        return duration_words(value) if value >= MINUTE else f"{value:g} s"
+    if unit == "bytes":
+        return size_text(value)
+    if unit.startswith("%"):
+        return f"{value:.0f} {unit.partition(' from ')[0]}"
+    return f"{value} {unit}".rstrip()
 
 
 def _indented(value: str) -> str:

@@ -1,5 +1,6 @@
 """The pane below a list of jobs: which job the cursor is on, why it is in its state, and its last message."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from textual.content import Content
@@ -84,6 +85,14 @@ def ended_words(row: JobRow | Job | Child, now: float) -> str:
     words += [moment_words(row.finished, now)] if row.finished else []
     faults = f"; {row.faults} fault{'' if row.faults == 1 else 's'} in its data" if row.faults else ""
     return " ".join(words) + faults
+
+
+def ends_words(rows: Sequence[JobRow], now: float) -> str:
+    """That marked jobs have ended: how one did, or how many of several did how."""
+    if len(rows) == 1:
+        return f"{rows[0].label}: {ended_words(rows[0], now)}"
+    counts = Counter(row.state for row in rows)
+    return f"{len(rows)} marked jobs have ended: " + ", ".join(f"{n} {word}" for word, n in counts.items())
 
 
 def empty_words(filter_text: str, group: str, progress: float | None) -> str:

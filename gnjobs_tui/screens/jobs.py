@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from gnjobs.errors import FilterError
 from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
+from gnjobs.records.statuses import SUCCESS
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
@@ -20,7 +21,7 @@ from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_cells import JobsSource, job_columns
-from gnjobs_tui.screens.job_pane import count_parts, empty_words, pane_lines, pane_title
+from gnjobs_tui.screens.job_pane import count_parts, empty_words, ends_words, pane_lines, pane_title
 from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.filter_bar import FilterBar
@@ -77,6 +78,7 @@ class JobsScreen(GlanceScreen):
         super().__init__()
         self.user = user
         self._list: ShownList | None = None
+        self._awaited: set[str] = set()
         self._causes: list[str] = []
         self._causes_until = 0.0
 
@@ -159,9 +161,19 @@ class JobsScreen(GlanceScreen):
             self._list.close()
 
     def changed(self, change: Change) -> None:
-        """Unmark what is gone."""
+        """Unmark what is gone, and tell of marked jobs that have ended, once."""
         if change.removed and self.table.marks:
-            self.table.set_marks(self.table.marks.difference(change.removed))
+            self._mark(self.table.marks.difference(change.removed))
+        ended = [row for row in change.rows if row.is_final and row.key in self._awaited]
+        if ended:
+            self._awaited -= {row.key for row in ended}
+            self.app.bell()
+            is_error = any(row.status != SUCCESS for row in ended)
+            self.dashboard.say(ends_words(ended, self.dashboard.jobs.now()), is_error=is_error)
+
+    def _mark(self, keys: set[str]) -> None:
+        self.table.set_marks(keys)
+        self._awaited = {row.key for row in self.dashboard.jobs.catalogue.unfinished() if row.key in keys}
 
     def draw(self) -> None:
         """Show the list as it is now."""
@@ -296,14 +308,14 @@ class JobsScreen(GlanceScreen):
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""
         if self.row is not None:
-            self.table.set_marks(self.table.marks ^ {self.row.key})
+            self._mark(self.table.marks ^ {self.row.key})
             self.table.action_move(1)
 
     def action_mark_all(self) -> None:
         """Mark all that the list shows, or unmark them when all of them are marked."""
         keys = set(self._list.current.keys()) if self._list is not None else set()
         marks = self.table.marks
-        self.table.set_marks(marks - keys if keys <= marks else marks | keys)
+        self._mark(marks - keys if keys <= marks else marks | keys)
 
     def arguments(self) -> Sequence[Argument]:
         """A filter, a saved one too, and an order, beside what every screen takes."""
@@ -358,7 +370,7 @@ class JobsScreen(GlanceScreen):
             self.on_filter_bar_kept()
             self._choose(msgspec.structs.replace(self.choice, filter=None))
         elif self.table.marks:
-            self.table.set_marks(set())
+            self._mark(set())
         elif self.is_first and self.choice != Choice():
             self._choose(Choice())
         else:

@@ -1,16 +1,23 @@
 """What hands do beside keys typed: clicks on counts, headings and footers; and in which order help tells of keys."""
 
+import time
+
+import pytest
 from textual.pilot import Pilot
 
+from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.keys import SECTIONS, screen_keys
 from gnjobs_tui.screens.dialogs import HelpScreen
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.screens.users import UsersScreen
+from gnjobs_tui.widgets.table import VirtualTable
+from tests.support.command import environment
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_job, write_running
+from tests.support.terminal import Terminal, gnjobs
 
 
 def write_three(server: Server) -> None:
@@ -91,3 +98,51 @@ async def test_a_kill_of_marked_jobs_says_what_it_leaves_out_and_why(server: Ser
         left = next(line for line in screen.split("\n") if "ended" in line and "gn-web2" in line)
         assert "done" in left
         assert "ran to its end" in screen
+
+
+async def test_a_marked_job_that_ends_is_told_once_and_moves_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_three(server)
+    bells: list[None] = []
+    monkeypatch.setattr(GnjobsApp, "bell", lambda _: bells.append(None))
+    async with dashboard(server) as pilot:
+        table = pilot.app.screen.query_one(VirtualTable)
+        await pilot.press("space", "g")
+        marked, cursor = next(iter(table.marks)), table.cursor_key
+        client = server.client()
+        client.hset(KEYS.job("job-0" if marked != "job-0" else "job-1"), "status", "success")
+        client.hset(
+            KEYS.job(marked), mapping={"status": "error", "finished": time.time(), "error": "no file"}
+        )
+        await says(pilot, "failed after")
+        client.hset(KEYS.job(marked), "message", "more of it")
+        await until(pilot, lambda: pilot.app.jobs.catalogue.get(marked).is_final, "its end")
+        assert len(bells) == 1
+        assert len([told for told in pilot.app._notifications if "failed after" in told.message]) == 1
+        assert (table.marks, table.cursor_key) == ({marked}, cursor)
+
+
+async def test_the_terminal_rings_when_a_marked_job_ends(server: Server) -> None:
+    write_running(server, "job-0", label="the only one")
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for(lambda text: "the only one" in text and "live" in text, 30)
+        terminal.send(" ")
+        terminal.wait_for(lambda text: "1 marked" in text, 30)
+        before = terminal.raw.count(b"\x07")  # which also ends the window's title
+        server.client().hset(KEYS.job("job-0"), mapping={"status": "success", "finished": time.time()})
+        terminal.wait_for(lambda text: "the only one: ran to its end" in text, 30)
+        assert terminal.raw.count(b"\x07") == before + 1
+
+
+async def test_fields_are_said_in_their_units_with_what_is_stored_behind(server: Server) -> None:
+    now = time.time()
+    write_running(
+        server, "job-0", label="one", started=now - 3600, rss=2_100_000_000, stuck_after=5400, odd="as it is"
+    )
+    async with dashboard(server) as pilot:
+        await pilot.press("enter", "x")
+        screen = await shows(pilot, "All fields", "1 h ago", "2.1 GB", "1 h 30 min")
+        line = next(line for line in screen.split("\n") if "rss  " in line)
+        assert "2100000000" in line
+        assert "5 % of one core" in screen
