@@ -153,6 +153,10 @@ class GnjobsApp(Dashboard):
         """Show one user's jobs."""
         self.push_screen(JobsScreen(user))
 
+    def open_jobs_on(self, host: str) -> None:
+        """Show the jobs of one host."""
+        self.push_screen(JobsScreen(query=f"host:{host}"))
+
     def open_log(self) -> None:
         """Show the log of events."""
         # Imported late, as all screens but the first: they would delay the first frame.

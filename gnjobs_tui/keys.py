@@ -33,6 +33,7 @@ _ALL_JOBS_KEYS: Keys = (
     ("/", "filter"),
     ("o", "owner"),
     ("u", "users"),
+    ("h", "hosts"),
     ("space", "mark"),
     ("K", "kill"),
     ("b", "stacks"),

@@ -72,6 +72,17 @@ def count_text(number: float) -> str:
     return f"{number:.0f}" if abs(number) < 10_000 else f"{number:,.0f}".replace(",", " ")
 
 
+def size_text(size: float | None) -> str:
+    """Bytes in the unit that a person would take."""
+    if size is None:
+        return ""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
 def clock_text(at: float | None, now: float) -> str:
     """Say a time for a column: `02:31` within the last 20 hours, else `Mon 21:40`, `12 Jul` or `Jul 2025`."""
     if at is None:

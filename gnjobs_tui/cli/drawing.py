@@ -12,10 +12,11 @@ from rich.text import Text
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.fields import percent_done, run_seconds
-from gnjobs.text import age_text, safe_line
+from gnjobs.text import age_text, safe_line, size_text
 from gnjobs_tui.glyphs import drawable, glyphs_of_terminal
 
 if TYPE_CHECKING:
+    from gnjobs.health.hosts import HostHealth
     from gnjobs.health.verdict import Health
     from gnjobs.outputs.lines import Line
     from gnjobs.processing.report import Report, ReportTable
@@ -113,6 +114,25 @@ def draw_users(users: "Iterable[UserSummary]", config: "Config") -> None:
         table.add_row(
             _text(user.user), _text(config.name_of(user.user)), _text(_clock(user.newest)), _text(counts)
         )
+    _console.print(table)
+
+
+def draw_hosts(hosts: "Iterable[HostHealth]", now: float) -> None:
+    """Draw hosts with their agents and what their jobs use."""
+    table = _table("Host", "Agent", "Running", "Silent", "Load", "Memory in use", "Jobs' CPU", "Jobs' memory")
+    for host in hosts:
+        cpu, rss = (f"{host.cpu:.0f}%", size_text(host.rss)) if host.running else ("", "")
+        cells = (
+            host.host,
+            host.agent_words(now),
+            host.running,
+            host.silent,
+            host.load_words,
+            host.memory_words,
+            cpu,
+            rss,
+        )
+        table.add_row(*(_text(str(cell)) for cell in cells))
     _console.print(table)
 
 

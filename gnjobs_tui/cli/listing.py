@@ -14,6 +14,8 @@ from gnjobs_tui.cli.selection import FILTER_HELP
 from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, searching, with_session
 
 if TYPE_CHECKING:
+    from gnjobs.records.fields import Job
+    from gnjobs.store import JobStore
     from gnjobs_tui.cli.matching import Found
 
 TERMINAL_JOBS = 50
@@ -90,6 +92,46 @@ def _print(found: "Iterable[Found]", *, as_json: bool, as_tsv: bool) -> None:
 
 def _cell(value: object) -> object:
     return "; ".join(value) if isinstance(value, list) else value
+
+
+def _unfinished(store: "JobStore") -> "Iterator[Job]":
+    page = store.page(unfinished=True, count=PAGE)
+    yield from page.jobs
+    while page.next is not None:
+        page = store.page(unfinished=True, before=page.next, count=PAGE)
+        yield from page.jobs
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_session
+def hosts(session: Session, as_json: bool) -> int:
+    """List hosts: whether the agent answers, load, memory, and jobs at work; the troubled ones first."""
+    import msgspec
+
+    from gnjobs.health.hosts import judge_hosts
+    from gnjobs.records.hosts import read_beats
+
+    beats = {
+        beat.host: beat
+        for store in session.stores
+        for beat in sorted(read_beats(store.client, store.keys), key=lambda beat: beat.at)
+    }
+    now = session.store.now()
+    jobs = (job for store in session.stores for job in _unfinished(store) if session.actor.may("see", job))
+    found = judge_hosts(beats.values(), jobs, now)
+    if as_json:
+        for host in found:
+            print_json(msgspec.to_builtins(host) | {"agent": host.agent_words(now)})
+    elif on_terminal():
+        from gnjobs_tui.cli.drawing import draw_hosts
+
+        draw_hosts(found, now)
+    else:
+        for host in found:
+            load = host.load.load if host.load is not None else None
+            print_fields(host.host, host.agent_words(now), host.running, host.silent, load)
+    return 0
 
 
 @click.command()

@@ -22,6 +22,7 @@ COMMANDS = {
         "gnjobs_tui.cli.describe:describe",
         "Try how a prefix's jobs are described: what is found and understood.",
     ),
+    "hosts": ("gnjobs_tui.cli.listing:hosts", "List hosts with their agents, load and jobs."),
     "kill": ("gnjobs_tui.cli.kill:kill", "Kill jobs or one child; 0 only when all processes are gone."),
     "log": ("gnjobs_tui.cli.log:log", "Show or follow the event log: ends, losses, kills, by whom and why."),
     "logs": ("gnjobs_tui.cli.logs:logs", "Show or follow the output of a job or child."),

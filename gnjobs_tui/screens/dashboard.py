@@ -79,6 +79,10 @@ class Dashboard(App[None]):
         """Show one user's jobs."""
         raise NotImplementedError
 
+    def open_jobs_on(self, host: str) -> None:
+        """Show the jobs of one host."""
+        raise NotImplementedError
+
     def open_log(self) -> None:
         """Show the log of events."""
         raise NotImplementedError

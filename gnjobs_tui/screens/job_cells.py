@@ -6,7 +6,7 @@ from typing import Final
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import percent_done
-from gnjobs.text import MINUTE, age_text, clock_text, silence_text
+from gnjobs.text import MINUTE, age_text, clock_text, silence_text, size_text
 from gnjobs.watch.listing import Listing
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.style import GLYPHS, Cell, state_cell, state_named
@@ -67,17 +67,6 @@ def percent_text(percent: float | None) -> str:
 def progress_text(percent: float | None) -> str:
     """A bar with its percentage."""
     return "" if percent is None else f"{GLYPHS.bar(percent, BAR_WIDTH)} {percent_text(percent):>4}"
-
-
-def size_text(size: float | None) -> str:
-    """Bytes in the unit that a person would take."""
-    if size is None:
-        return ""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" or size >= 10 else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
 
 
 def _children(row: JobRow) -> str:

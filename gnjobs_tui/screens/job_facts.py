@@ -12,8 +12,8 @@ from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
 from gnjobs.records.statuses import PENDING
 from gnjobs.records.summaries import ChildrenSummary
-from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words
-from gnjobs_tui.screens.job_cells import run_text, size_text
+from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words, size_text
+from gnjobs_tui.screens.job_cells import run_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
 if TYPE_CHECKING:

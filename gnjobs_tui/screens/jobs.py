@@ -1,5 +1,6 @@
 """The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -63,6 +64,7 @@ class JobsScreen(GlanceScreen):
         Binding(
             "u", "users", "users", show=False, id="jobs.users", tooltip="Show users with their job counts"
         ),
+        Binding("h", "hosts", "hosts", show=False, id="jobs.hosts", tooltip="Show hosts with their agents"),
         Binding("space", "mark", "mark", show=False, id="jobs.mark", tooltip="Mark this job, or unmark it"),
         Binding(
             "a",
@@ -74,9 +76,10 @@ class JobsScreen(GlanceScreen):
         ),
     ]
 
-    def __init__(self, user: str | None = None) -> None:
+    def __init__(self, user: str | None = None, query: str = "") -> None:
         super().__init__()
         self.user = user
+        self._query = query
         self._list: ShownList | None = None
         self._awaited: set[str] = set()
         self._causes: list[str] = []
@@ -99,6 +102,9 @@ class JobsScreen(GlanceScreen):
         self._list = ShownList(self.dashboard.jobs.catalogue, self._users)
         self.dashboard.jobs.work()
         self.table.focus()
+        if self._query:
+            with contextlib.suppress(FilterError):  # a name that is no word of a filter's
+                self._choose(Choice(filter=parse_filter(self._query)))
         self.draw()
 
     @property
@@ -304,6 +310,12 @@ class JobsScreen(GlanceScreen):
         from gnjobs_tui.screens.users import UsersScreen
 
         self.app.push_screen(UsersScreen())
+
+    def action_hosts(self) -> None:
+        """Show hosts."""
+        from gnjobs_tui.screens.hosts import HostsScreen
+
+        self.app.push_screen(HostsScreen())
 
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""

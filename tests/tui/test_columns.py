@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
 
+from gnjobs.text import size_text
 from gnjobs_tui.glyphs import UNICODE
-from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text, size_text
+from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text
 from gnjobs_tui.style import OUR_THEMES, fit, safe
 from gnjobs_tui.widgets.columns import place
 

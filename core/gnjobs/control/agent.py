@@ -23,13 +23,14 @@ from gnjobs.control.orphans import Rounds
 from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
-from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.host import boot_id, host_name, load_here, login_name, pid_namespace
 from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
+from gnjobs.records.hosts import write_beat
 from gnjobs.records.indexes import tidy
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import (
@@ -211,7 +212,8 @@ class Agent:
         try:
             other = self._lock.renew()
             if other is None:
-                self._store.client.zadd(self._store.keys.hosts, {self._host: self._store.now()})
+                now = self._store.now()
+                write_beat(self._store.client, self._store.keys, self._host, now, load_here(now))
         except redis.RedisError as error:
             _complain(explain(error, self._store.url))
             return None

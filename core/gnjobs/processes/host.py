@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnjobs.records import values
 from gnjobs.records.fields import Job
+from gnjobs.records.hosts import HostLoad
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK_SLACK = 60.0
@@ -57,6 +58,35 @@ def user_id(account: str) -> int | None:
 def login_name() -> str:
     """The account that this process runs as."""
     return account_name(os.getuid())
+
+
+def load_here(now: float) -> HostLoad:
+    """How busy this host is; `now` in unix seconds. What the system does not say is 0."""
+    try:
+        load = os.getloadavg()[0]
+    except OSError:
+        load = 0.0
+    memory, free = _memory()
+    cores = os.cpu_count() or 0
+    return HostLoad(
+        at=now,
+        cores=cores,
+        load=round(load, 2),
+        memory=memory,
+        free=free,
+        account=login_name(),
+        pid=os.getpid(),
+    )
+
+
+def _memory() -> tuple[int, int]:
+    """The memory of this host, and what of it can be had without swapping (bytes)."""
+    try:
+        words = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
+    except OSError:
+        return 0, 0
+    sizes = {line[0]: int(line[1]) * 1024 for line in words if len(line) > 1}
+    return sizes.get("MemTotal:", 0), sizes.get("MemAvailable:", 0)
 
 
 def is_on_this_host(job: Job) -> bool:

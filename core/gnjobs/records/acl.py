@@ -77,7 +77,11 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
     everything = [each.pattern("everything") for each in keys]
     jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
     users = [pattern for each in keys for pattern in (each.users, each.pattern("user-jobs"))]
-    hosts = [pattern for each in keys for pattern in (each.hosts, each.pattern("host-agent"))]
+    hosts = [
+        pattern
+        for each in keys
+        for pattern in (each.hosts, each.pattern("host-agent"), each.pattern("host-load"))
+    ]
     events = [each.events for each in keys]
     admin_requests = [each.admin_requests for each in keys]
     all_requests = [each.pattern("user-requests") for each in keys]

@@ -26,7 +26,9 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
-KeyPart = Literal["everything", "jobs", "user-jobs", "user-requests", "host-agent", "host-control"]
+KeyPart = Literal[
+    "everything", "jobs", "user-jobs", "user-requests", "host-agent", "host-control", "host-load"
+]
 
 _PATTERNS: dict[KeyPart, str] = {
     "everything": ":*",
@@ -34,6 +36,7 @@ _PATTERNS: dict[KeyPart, str] = {
     "user-requests": ":users:*:requests",
     "host-agent": ":hosts:*:agent",
     "host-control": ":hosts:*:control",
+    "host-load": ":hosts:*:load",
 }
 
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "answers", "foreign"]
@@ -167,6 +170,10 @@ class Keys:
     def host_agent(self, host: str) -> str:
         """The string that says which process is a host's agent, for as long as it is."""
         return f"{self.hosts}:{check_id(host, 'host')}:agent"
+
+    def host_load(self, host: str) -> str:
+        """The string with what a host's agent says of how busy the host is, JSON."""
+        return f"{self.hosts}:{check_id(host, 'host')}:load"
 
     def owns(self, job_id: str, key: str) -> bool:
         """Tell whether the key lies inside the job's own namespace, so that it may be opened for it."""

@@ -1,0 +1,125 @@
+"""The screen of hosts: whether each one's agent answers, how busy the host is, and its jobs."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from textual.app import ComposeResult
+from textual.message import Message
+
+from gnjobs.health.hosts import NO_AGENT, HostHealth, judge_hosts
+from gnjobs.records.hosts import AgentBeat
+from gnjobs.text import size_text
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.style import Cell, Part
+from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.table import RowList, VirtualTable
+
+COLUMNS: Final = (
+    Column("host", "Host", 12, 100, grows=1),
+    Column("agent", "Agent", 18, 99),
+    Column("running", "Running", 8, 98, "right"),
+    Column("silent", "Silent", 7, 97, "right"),
+    Column("load", "Load", 16, 90, "right"),
+    Column("memory", "Memory in use", 18, 80, "right"),
+    Column("cpu", "Jobs' CPU", 10, 70, "right"),
+    Column("rss", "Jobs' memory", 13, 60, "right"),
+    Column("processes", "Processes", 10, 50, "right"),
+)
+KEYS = (("enter", "this host's jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
+READ_EVERY: Final = 10.0
+
+
+class HostsScreen(WatchScreen):
+    """Every host with an agent or with jobs at work, the troubled first."""
+
+    class Read(Message):
+        """Agents' beats were read."""
+
+        def __init__(self, beats: list[AgentBeat]) -> None:
+            super().__init__()
+            self.beats = beats
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._beats: list[AgentBeat] | None = None
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the hosts were read, or can't be."""
+        return self._beats is not None or self.has_failed
+
+    def compose(self) -> ComposeResult:
+        """Header, table, footer."""
+        yield self.header()
+        yield VirtualTable(COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Read the beats, now and every ten seconds."""
+        self.query_one("#table", VirtualTable).focus()
+        self._read()
+        self.set_interval(READ_EVERY, self._read)
+
+    def trail(self) -> Sequence[Part]:
+        """Where we are."""
+        return ["hosts"]
+
+    def _read(self) -> None:
+        if self.is_current or self._beats is None:
+            self.work(self._read_beats, "hosts")
+
+    def _read_beats(self) -> None:
+        from gnjobs.records.hosts import read_beats
+
+        app = self.dashboard
+        newest: dict[str, AgentBeat] = {}
+        for prefix in app.config.prefixes:
+            store = app.store_under(prefix)
+            for beat in read_beats(store.client, store.keys):
+                if beat.host not in newest or newest[beat.host].at < beat.at:
+                    newest[beat.host] = beat
+        self.post_message(self.Read(list(newest.values())))
+
+    def on_hosts_screen_read(self, message: Read) -> None:
+        """Show what was read."""
+        self._beats = message.beats
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the hosts as they are now."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        empty = "no agent runs, and no job" if self._beats is not None else "reading …"
+        self.query_one("#table", VirtualTable).show(RowList(list(self._rows())), empty=empty)
+        self.show_keys(KEYS)
+
+    def _rows(self) -> Iterator[tuple[str, Cells]]:
+        if self._beats is None:  # rows that come later would move the cursor's
+            return
+        jobs = self.dashboard.jobs
+        now = jobs.now()
+        at_work = (row.job for row in jobs.catalogue.unfinished() if row.job is not None)
+        for host in judge_hosts(self._beats, at_work, now):
+            yield host.host, _cells(host, now)
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show the host's jobs."""
+        self.dashboard.open_jobs_on(message.key)
+
+
+def _cells(host: HostHealth, now: float) -> Cells:
+    agent = host.agent_words(now)
+    token = "success" if host.answers else "warning" if agent == NO_AGENT else "error-bold"
+    return {
+        "host": Cell(host.host, "bold" if host.is_troubled else "plain"),
+        "agent": Cell(agent, token),
+        "running": Cell(str(host.running or ""), "accent"),
+        "silent": Cell(str(host.silent or ""), "warning-bold"),
+        "load": Cell(host.load_words),
+        "memory": Cell(host.memory_words),
+        "cpu": Cell(f"{host.cpu:.0f}%" if host.running else ""),
+        "rss": Cell(size_text(host.rss) if host.running else ""),
+        "processes": Cell(str(host.processes or "")),
+    }
