@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 from textual.color import Color
 from textual.content import Content
+from textual.scrollbar import ScrollBarRender
 from textual.theme import Theme
 
 from gnjobs.health.states import STATES, State
@@ -88,6 +89,13 @@ def fit(text: str, width: int, align: str = "left") -> str:
         return set_cell_size(text, width - 1) + mark if width > 1 else set_cell_size(text, width)
     padding = " " * (width - length)
     return padding + text if align == "right" else text + padding
+
+
+class AsciiBars(ScrollBarRender):
+    """Scrollbars whose ends are not drawn to the eighth of a cell."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 class Palette:

@@ -9,6 +9,7 @@ from textual.app import App
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar
 
 from gnjobs.records.actor import Actor
 from gnjobs.text import safe_text
@@ -16,7 +17,7 @@ from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
 from gnjobs_tui.painting import Painter
-from gnjobs_tui.style import Part, content
+from gnjobs_tui.style import GLYPHS, AsciiBars, Part, content
 from gnjobs_tui.typeahead import TypeAhead
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ class Dashboard(App[None]):
         self.usual_keys: Mapping[str, Collection[str]] = {}
         self.typed = TypeAhead(self, super().on_event)
         self._painter = Painter()
+        if GLYPHS.is_ascii:
+            self.add_class("-ascii")
+            ScrollBar.renderer = AsciiBars
 
     async def on_event(self, event: events.Event) -> None:
         """Queue what is typed, and make what is pasted harmless: fields draw control characters as they are."""

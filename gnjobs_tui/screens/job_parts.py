@@ -136,6 +136,8 @@ class JobParts:
         }
 
     def _child_cells(self, state: State, child: Child, processes: "Sequence[SeenProcess]") -> Cells:
+        is_running = state.word == "running"
+        pace = pace_words(child, self.silence(child), self._clock()) if is_running else ""
         return {
             "state": state_cell(state),
             "part": Cell(child.label or child.id),
@@ -144,11 +146,7 @@ class JobParts:
             "cpu": Cell(percent_text(sum(p.cpu or 0.0 for p in processes)) if processes else ""),
             "silent": Cell(silence_text(self.silence(child)), "warning"),
             "run": Cell(run_text(run_seconds(child, self._clock()), is_over=child.is_final)),
-            "says": Cell(
-                ", ".join(
-                    filter(None, (child_words(child), pace_words(child, self.silence(child), self._clock())))
-                )
-            ),
+            "says": Cell(", ".join(filter(None, (child_words(child), pace)))),
         }
 
 

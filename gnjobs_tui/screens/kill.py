@@ -21,7 +21,7 @@ from gnjobs_tui.screens.kill_run import (
     title_of,
     what_ends,
 )
-from gnjobs_tui.style import GLYPHS, Cell, Part, content, lines
+from gnjobs_tui.style import Cell, Part, content, lines
 
 # On a lower terminal the list of processes makes room for the steps.
 LOW = 30
@@ -96,9 +96,6 @@ class KillScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         """Focus Cancel, and look what would end."""
-        dialog = self.query_one("#dialog")
-        if GLYPHS.is_ascii:
-            dialog.styles.border = ("ascii", "white")
         for field in self.query(Input):
             field.cursor_blink = False
         self.query_one("#steps").display = False

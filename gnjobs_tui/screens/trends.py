@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gnjobs.processes.seen import History
 from gnjobs.records.fields import Child, run_seconds
 from gnjobs.text import MINUTE, count_text, duration_words, size_text
-from gnjobs.watch.rows import JobRow
+from gnjobs.watch.rows import RANK_TROUBLED, JobRow
 from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.style import GLYPHS, Cell, Part
 
@@ -20,7 +20,8 @@ def trend_parts(row: JobRow, history: History | None, now: float, width: int) ->
     """CPU, memory and rate of a job that runs, each with its line and its last value, and how long is left."""
     if row.is_final:
         return []
-    left = left_words(row.percent, row.run_seconds(now), row.silence)
+    is_stuck = row.rank == RANK_TROUBLED
+    left = "" if is_stuck else left_words(row.percent, row.run_seconds(now), row.silence)
     if history is None:
         return [left]
     room = max(SHORTEST, min(LONGEST, (width - _WORDS) // 3))

@@ -1,12 +1,16 @@
 """What a person at the dashboard is told: behind dialogs, while Redis is away, and where she may not act."""
 
+import signal
 from pathlib import Path
 
-from tests.end_to_end.typed_packets import ENTER, KEYS, write_jobs
+import psutil
+
+from tests.end_to_end.typed_packets import ENTER, ESC, KEYS, write_jobs
 from tests.support.command import environment
 from tests.support.servers import Server, running_server
 from tests.support.stored_records import write_child, write_running
 from tests.support.terminal import Terminal, gnjobs
+from tests.support.waiting import wait_for
 
 
 def test_what_lies_behind_a_dialog_lives(server: Server) -> None:
@@ -84,3 +88,45 @@ def test_killing_a_child_that_has_ended_says_how_it_ended(server: Server) -> Non
         terminal.wait_for(lambda text: "> ■ killed" in text and "K kill" not in text)
         terminal.send("K")
         terminal.wait_for("nothing to kill: killed after 2 s")
+
+
+def test_ctrl_z_suspends_and_what_was_written_meanwhile_is_gone_afterwards(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("check of anna")
+        process = psutil.Process(terminal.pid)
+        terminal.send("\x1a")
+        wait_for(lambda: process.status() == psutil.STATUS_STOPPED)
+        terminal.scribble("\x1b[2Jsomebody wrote this")
+        assert "3 running 2" not in terminal.text
+        process.send_signal(signal.SIGCONT)
+        terminal.wait_for(
+            lambda text: "somebody" not in text and "check of anna" in text and "q quit" in text
+        )
+
+
+def test_ctrl_r_sends_the_whole_screen_again(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+        terminal.wait_for("check of anna")
+        terminal.scribble("\x1b[5;1Hsomebody wrote this")
+        terminal.send("\x12")
+        terminal.wait_for(lambda text: "somebody" not in text and "check of bert" in text)
+
+
+def test_without_utf_8_every_dialog_is_ascii(server: Server) -> None:
+    write_jobs(server)
+    with Terminal(
+        gnjobs(), 100, 30, environment(server.url) | {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    ) as terminal:
+        terminal.wait_for("check of anna")
+        for key, sign in {
+            "K": "Kill one job",
+            "?": "Keys of this screen",
+            "s": "Sort by",
+            ":": "Search",
+        }.items():
+            terminal.send(key)
+            terminal.wait_for(lambda text, sign=sign: sign in text and text.isascii())
+            terminal.send(ESC)
+            terminal.wait_for(lambda text, sign=sign: sign not in text)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.end_to_end.typed_packets import ENTER, ESC, LEAST_QUIET, Typist, write_jobs
 from tests.support.command import environment
+from tests.support.proxy import running_proxy
 from tests.support.servers import running_server
 from tests.support.terminal import Terminal, gnjobs
 
@@ -39,6 +40,23 @@ def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(terminal: Terminal, scre
         with typist.slower():
             slowly, at_once = typist.both(screen, keys)
     assert slowly == at_once
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("screen", "keys"), [("jobs", ENTER + "jK"), ("jobs", "j" + ENTER + "K"), ("job", "jK" + ESC)]
+)
+def test_a_packet_acts_as_typed_slowly_also_where_the_server_is_far(
+    tmp_path: Path, screen: str, keys: str
+) -> None:
+    with running_server(tmp_path) as server, running_proxy(server.port) as proxy:
+        write_jobs(server)
+        proxy.delay = 0.3
+        with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
+            terminal.wait_for("3 running 2", 60)
+            typist = Typist(terminal, 1.2)
+            slowly = typist.slowly(screen, keys)
+            assert typist.at_once(screen, keys, slowly) == slowly
 
 
 def test_no_key_answers_a_question_that_was_not_seen_yet(terminal: Terminal) -> None:

@@ -64,6 +64,11 @@ class Terminal:
         self.raw += data
         self._stream.feed(data)
 
+    def scribble(self, text: str) -> None:
+        """Write on the screen what the program did not send, as another one on the same terminal would."""
+        with self._changed:
+            self._stream.feed(text.encode())
+
     @property
     def lines(self) -> list[str]:
         """What is on the screen now, a string a row, without trailing blanks."""

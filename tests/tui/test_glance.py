@@ -73,6 +73,8 @@ async def test_below_a_long_list_there_is_no_room_and_nothing_is_read(server: Se
 
 async def test_a_job_at_work_shows_what_it_uses_how_fast_it_is_and_how_long_it_takes(server: Server) -> None:
     job = write_stuck(server)
+    async with dashboard(server) as pilot:
+        assert "left" not in await shows(pilot, "STUCK", "rows/s ▁▂█ 12 000")
     server.client().hset(KEYS.job(job), "children-summary", "{}")
     async with dashboard(server) as pilot:
         await shows(pilot, f"CPU {UNICODE.spark((5, 90, 50), 9)} 5%", "rows/s ▁▂█ 12 000", "about 6 h left")
