@@ -17,7 +17,7 @@ _SECONDS = 1.0  # whoever pressed tab waits no longer for Redis
 _NEWEST = 200
 _MOST = 50
 _SHELLS = ("bash", "fish", "zsh")
-# What a shell's own words are made of: a label with anything else in it is no help beside an id.
+# Commands that take jobs in one state alone.
 _ENDED_ONLY, _UNFINISHED_ONLY = frozenset({"rm"}), frozenset({"kill", "stack", "wait"})
 
 
@@ -72,12 +72,15 @@ def _listed(context: click.Context) -> "Iterator[tuple[JobStore, Job]]":
     command = context.info_name
     for store in _stores(session):
         for user in session.actor.own_users or (None,):
-            pages = [True, False] if user is None and command not in _ENDED_ONLY else [False]
-            for unfinished in pages[:1] if command in _UNFINISHED_ONLY else pages:
-                page = store.page(user=user, unfinished=unfinished, count=_NEWEST)
-                yield from (
-                    (store, job) for job in page.jobs if not (command in _ENDED_ONLY and not job.is_final)
-                )
+            if user is None and command not in _ENDED_ONLY:
+                yield from ((store, job) for job in store.page(unfinished=True, count=_NEWEST).jobs)
+            for job in store.page(user=user, count=_NEWEST).jobs:
+                if _takes(command, job):
+                    yield store, job
+
+
+def _takes(command: str | None, job: "Job") -> bool:
+    return job.is_final if command in _ENDED_ONLY else not (job.is_final and command in _UNFINISHED_ONLY)
 
 
 def _jobs(context: click.Context, incomplete: str) -> Iterator[CompletionItem]:

@@ -49,7 +49,7 @@ def open_dashboard(session: Session, *, user: str | None, theme: str | None, mou
 def _need_terminal() -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("the dashboard needs a terminal; `gnjobs ls` lists jobs without one")
-    if os.environ.get("TERM", "dumb") == "dumb":
+    if (term := os.environ.get("TERM") or "not set") in ("dumb", "not set"):
         raise click.UsageError(
-            "the dashboard can't be drawn on this terminal (TERM is dumb): use `gnjobs ls`"
+            f"the dashboard can't be drawn on this terminal (TERM is {term}): use `gnjobs ls`"
         )

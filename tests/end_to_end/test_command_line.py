@@ -18,9 +18,10 @@ from tests.support.terminal import gnjobs
 from tests.support.uploader_double.web import create_job
 from tests.support.waiting import wait_for
 
+# What scripts have always seen, in this order; whatever else there is comes after it.
 JOB_NAMES = (
     "id type user label command status health percent faults created started finished heartbeat host account "
-    "pid exit_code signal error message children evidence silence"
+    "pid exit_code signal error message children"
 ).split()
 PYTHON = sys.executable
 
@@ -85,7 +86,7 @@ def test_ls_lists_newest_first_in_json(server: Server) -> None:
     ids = [run(server.url, "run", "--label", f"job {n}", "--", "true").stdout.split()[0] for n in range(3)]
     listed = [json.loads(line) for line in run(server.url, "ls", "--json").stdout.splitlines()]
     assert [job["id"] for job in listed] == ids[::-1]
-    assert all(list(job) == JOB_NAMES for job in listed)
+    assert all(list(job)[: len(JOB_NAMES)] == JOB_NAMES for job in listed)
     assert {job["status"] for job in listed} == {"success"}
 
 
@@ -110,7 +111,8 @@ def test_ls_lists_after_the_indexed_jobs_those_that_no_index_has(server: Server)
 def test_show_tells_all_in_json(server: Server) -> None:
     job_id = run(server.url, "run", "--", "sh", "-c", "echo out; echo wrong >&2").stdout.split()[0]
     shown = json.loads(run(server.url, "show", job_id[:8], "--json").stdout)
-    assert list(shown) == [*JOB_NAMES, "report"]
+    assert list(shown)[: len(JOB_NAMES)] == JOB_NAMES
+    assert {"evidence", "silence", "report"} <= set(shown)
     assert shown["children"] == []
     assert shown["exit_code"] == 0
     assert shown["report"]["headline"]
