@@ -70,8 +70,10 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     facts = [_when(job, now)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
     number = f"{job.processes} process{'' if job.processes == 1 else 'es'}"
+    facts += [f"Slurm job {job.slurm_job}"] if job.slurm_job else []
     facts += [number] if job.processes and not job.is_final else []
-    facts += [size_text(job.rss)] if job.rss else []
+    limit = f" of {size_text(job.memory_limit)}" if job.memory_limit else ""
+    facts += [f"{size_text(job.rss)}{limit}"] if job.rss else []
     facts += [f"wrote {size_text(job.written)}"] if job.written else []
     facts += [f"exit code {job.exit_code}"] if job.exit_code is not None else []
     facts += [f"signal {job.signal}"] if job.signal is not None else []
@@ -97,6 +99,7 @@ def _when(job: Job, now: float) -> str:
     about = "" if job.started else "about "
     run = run_seconds(job, now)
     ran = run_text(run) if run is None or not job.is_final else duration_words(run)
+    ran += f" of {duration_words(job.time_limit)}" if job.time_limit and not job.is_final else ""
     return " ".join(filter(None, [word, ran, f"since {about}{clock_text(job.began, now)}"]))
 
 

@@ -1,0 +1,66 @@
+"""Many jobs sent to a Slurm cluster at once: `python -m tests.end_to_end.slurm_many --jobs 500`.
+
+Slurm runs what fits, the records say of the others why they wait, and all end as success; else it exits with 1.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from gnjobs import JobStore, launch
+from tests.support.agents import agent_at_work
+from tests.support.servers import running_server
+from tests.support.slurm import running_cluster, why_no_slurm
+
+
+def main() -> int:
+    """Run it; returns an exit code."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--jobs", type=int, default=500)
+    parser.add_argument("--limit", type=float, default=1800.0)
+    options = parser.parse_args()
+    if missing := why_no_slurm():
+        sys.exit(missing)
+    with (
+        tempfile.TemporaryDirectory() as place,
+        running_server(Path(place)) as server,
+        running_cluster() as cluster,
+    ):
+        os.environ.update(cluster.environment)
+        store = JobStore.from_url(server.url)
+        with agent_at_work(store):
+            return _run(store, options.jobs, options.limit)
+
+
+def _run(store: JobStore, count: int, limit: float) -> int:
+    began = time.monotonic()
+    for number in range(count):
+        job = store.create(["sleep", "0.2"], label=f"job {number}")
+        launch(job, via="slurm", store=store, options=["--mem=100M"])
+    print(f"{count} jobs submitted in {time.monotonic() - began:.0f} s")
+    most_running, reasons = 0, Counter[str]()
+    while True:
+        page = store.page(count=count)
+        found = Counter(job.status for job in page.jobs)
+        most_running = max(most_running, found["running"])
+        seen = Counter(job.queue_reason or "?" for job in page.jobs if job.status == "pending")
+        reasons |= seen
+        if sum(number for status, number in found.items() if status not in ("pending", "running")) == count:
+            break
+        if time.monotonic() - began > limit:
+            break
+        time.sleep(1)
+    unnamed = sum(number for reason, number in seen.items() if reason == "?")
+    print(
+        f"after {time.monotonic() - began:.0f} s: {dict(found)}; at most {most_running} at once; {unnamed} unexplained"
+    )
+    print(f"most that waited, by reason: {dict(reasons)}")
+    return 0 if found == {"success": count} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
