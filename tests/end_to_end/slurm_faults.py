@@ -70,7 +70,7 @@ class Round:
 
     def restart_slurmd(self) -> None:
         """The daemon alone dies, and its jobs go on without it; it comes back before anybody minds."""
-        psutil.Process(self.cluster.slurmd_pid("n2")).kill()
+        self.cluster.restart_slurmd("n2")
 
     def update_limit(self) -> None:
         self.cluster.run("scontrol", "update", f"JobId={self.job.slurm_job}", "TimeLimit=0")

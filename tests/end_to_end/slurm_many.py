@@ -41,7 +41,7 @@ def _run(store: JobStore, count: int, limit: float) -> int:
     for number in range(count):
         job = store.create(["sleep", "0.2"], label=f"job {number}")
         launch(job, via="slurm", store=store, options=["--mem=100M"])
-    print(f"{count} jobs submitted in {time.monotonic() - began:.0f} s")
+    print(f"{count} jobs submitted in {time.monotonic() - began:.0f} s", flush=True)
     most_running, reasons = 0, Counter[str]()
     while True:
         page = store.page(count=count)

@@ -163,12 +163,24 @@ class Cluster:
 
     def slurmd_pid(self, name: str) -> int:
         """The pid, as it is seen from here, of a node's slurmd."""
-        init = Path(f"/proc/{self._daemons[name].pid}/task/{self._daemons[name].pid}/children")
-        (first, *_) = init.read_text().split()
-        for child in Path(f"/proc/{first}/task/{first}/children").read_text().split():
+        (init, *_) = self._children(self._daemons[name].pid)
+        for child in self._children(init):
             if Path(f"/proc/{child}/comm").read_text().strip() == "slurmd":
-                return int(child)
+                return child
         raise AssertionError(f"no slurmd on {name}")
+
+    def restart_slurmd(self, name: str) -> None:
+        """End a node's daemon alone, whose jobs go on without it, and start another one on the same node."""
+        pid = self.slurmd_pid(name)
+        (init, *_) = self._children(self._daemons[name].pid)
+        os.kill(pid, signal.SIGKILL)
+        slurmd = [_program("slurmd") or "slurmd", "-D", "-N", name, "-f", str(self.configuration)]
+        inside = ["nsenter", f"--target={init}", "--uts", "--pid", "--mount", *slurmd]
+        self._start(f"{name}-again", inside)
+
+    @staticmethod
+    def _children(pid: int) -> list[int]:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     @staticmethod
     def _end(process: "subprocess.Popen[bytes]") -> None:

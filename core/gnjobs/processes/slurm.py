@@ -85,7 +85,9 @@ class Placed(msgspec.Struct, frozen=True):
     @property
     def how_it_ends(self) -> str:
         """Why Slurm ends it or has ended it, in words; empty where it does not say so."""
-        where = f" of {self.nodes}" if self.nodes else ""
+        # Of several nodes it is not said which one failed, nor while they are being cleared.
+        is_one = self.nodes and self.has_ended and not set("[,") & set(self.nodes)
+        where = f" of {self.nodes}" if is_one else ""
         if self.reason == "TimeLimit" or self.state == "TIMEOUT":
             return f"time limit {duration_words(self.limit)}" if self.limit else "time limit"
         if self.state == "OUT_OF_MEMORY" or self.reason == "OutOfMemory":

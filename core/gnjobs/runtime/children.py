@@ -285,7 +285,8 @@ class ChildRun:
         was_stopped = index in self._stopped and process.said is None
         if was_stopped:
             error = f"stopped: {self._first_failed} failed"
-        self._ends.write([self._end(index, KILLED if was_stopped else ERROR, error, process.exit_fields)])
+        was_killed = was_stopped or process.is_ended_from_outside
+        self._ends.write([self._end(index, KILLED if was_killed else ERROR, error, process.exit_fields)])
         code = process.exit_code
         self._take(
             index, self._failure(index, error, code if code >= 0 else None, -code if code < 0 else None)

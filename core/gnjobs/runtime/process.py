@@ -103,6 +103,7 @@ class ChildProcess:
     """One child's process and the pipe by which it says its result."""
 
     is_elsewhere = False
+    is_ended_from_outside = False
 
     def __init__(
         self, make_child: MakeChild, key: str, child_id: str, function: bytes, item: bytes, url: str

@@ -158,6 +158,11 @@ class SlurmChild(ChildProcess):
         return _SIGNALLED - code if _SIGNALLED < code < 2 * _SIGNALLED else code
 
     @property
+    def is_ended_from_outside(self) -> bool:  # type: ignore[override]
+        """Whether Slurm, or whoever killed its `srun`, ended it, rather than it itself."""
+        return self._code is None and self.exit_code < 0
+
+    @property
     def how_it_ended(self) -> str:
         """How it ended, in words."""
         if self._code is not None:
