@@ -82,7 +82,7 @@ def _message(job: Job) -> tuple[str, str, str]:
     said = (
         killed if job.stop_by else "",
         job.error,
-        f"{job.faults} faults in its data" if job.faults else "",
+        f"{job.faults} fault{'' if job.faults == 1 else 's'} in its data" if job.faults else "",
         job.message,
         f"ran {duration_words(run)} on {job.host}" if run is not None else "",
         f"gnjobs show {job.id}",

@@ -13,7 +13,7 @@ import click
 
 from gnjobs.errors import AmbiguousId, NoSuchChild, NoSuchJob
 from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
-from gnjobs.text import parse_duration, safe_line
+from gnjobs.text import count_text, parse_duration, safe_line
 from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
@@ -198,9 +198,7 @@ def searching() -> Iterator[Callable[[int], None]]:
         nonlocal due, is_said
         if width > 0 and time.monotonic() >= due:
             due, is_said = time.monotonic() + SAID_EVERY, True
-            _write(
-                f"looking for jobs that no index lists: {keys:,} keys".replace(",", " ")[:width].ljust(width)
-            )
+            _write(f"looking for jobs that no index lists: {count_text(keys)} keys"[:width].ljust(width))
 
     try:
         yield looked

@@ -69,7 +69,7 @@ def test_the_insert_inserts_every_cell(server: Server, tmp_path: Path) -> None:
         count = connection.execute("SELECT count(*) FROM PublishData").fetchone()[0]
     assert count == ROWS * len(STRAINS)
     status = JobStore.from_url(server.url).status(job_id)
-    assert status.report.headline == "3 000 of 3 000 rows inserted"
+    assert status.report.headline == "3000 of 3000 rows inserted"
     assert status.job.percent == 100
 
 

@@ -116,7 +116,7 @@ def test_insert_says_rows_rate_and_time_left() -> None:
     record = {"table": "PublishData", "total": 10_000}
     lines = [line(n, json.dumps(record | {"rows": n * 1000}), "record", at=float(n)) for n in range(1, 6)]
     said = report("insert", lines)
-    assert said.headline == "5 000 of 10 000 rows inserted, 5 s left"
+    assert said.headline == "5000 of 10 000 rows inserted, 5 s left"
     assert said.progress == 50
 
 

@@ -33,11 +33,8 @@ class InputWatch:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to say of it."""
-        return (
-            (f"{self.missing} lines are missing or were trimmed, and are not in this report",)
-            if self.missing
-            else ()
-        )
+        lines = "1 line is" if self.missing == 1 else f"{self.missing} lines are"
+        return (f"{lines} missing or trimmed, and not in this report",) if self.missing else ()
 
 
 class GenericProcessor:

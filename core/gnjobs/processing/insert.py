@@ -14,7 +14,7 @@ from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records import values
 from gnjobs.records.fields import Child, Job
-from gnjobs.text import duration_words
+from gnjobs.text import count_text, duration_words
 
 MOST_TABLES = 1000
 _LONGEST_NAME = 200
@@ -109,9 +109,9 @@ class InsertProcessor:
         totals = [table.total for table in self._tables.values() if table.total is not None]
         rate = sum(table.rate for table in self._tables.values())
         left = sum(totals) - rows if totals else 0
-        headline = f"{rows:,} rows inserted".replace(",", " ")
+        headline = f"{count_text(rows)} row{'' if rows == 1 else 's'} inserted"
         if totals:
-            headline = f"{rows:,} of {sum(totals):,} rows inserted".replace(",", " ")
+            headline = f"{count_text(rows)} of {count_text(sum(totals))} rows inserted"
         if rate and left > 0 and not job.is_final:
             headline += f", {duration_words(left / rate)} left"
         metrics = (Metric("rows", rows), *((Metric("rate", round(rate, 1), "rows/s"),) if rate else ()))
