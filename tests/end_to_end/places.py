@@ -88,7 +88,7 @@ def write_everything(server: Server) -> None:
     client = server.client()
     named = {name.replace("-", "_"): raw(name) for name in ("label", "message", "host", "account", "command")}
     write_running(server, JOB, **named)
-    client.hset(KEYS.job(JOB), mapping={"user-id": raw("user"), raw("extra-field"): raw("extra-value")})
+    client.hset(KEYS.job(JOB), mapping={"user-id": raw("user")})
     write_child(
         server,
         JOB,
@@ -97,6 +97,7 @@ def write_everything(server: Server) -> None:
         message=raw("child-message"),
         partial_line=raw("partial-line"),
     )
+    client.hset(KEYS.child(JOB, CHILD), mapping={raw("extra-field"): raw("extra-value")})
     seen = SeenProcess(
         4711, 1, None, command=field("process-command").encode("ascii", "backslashreplace").decode()
     )

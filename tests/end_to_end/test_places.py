@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "LogScreen": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
     "UsersScreen": ("user",),
     "ConfirmScreen": ("ended-label",),
+    "StacksScreen": ("label",),
     # Nothing of theirs comes from Redis.
     "HelpScreen": (),
     "SortScreen": (),
@@ -52,7 +53,7 @@ WIDGETS = {
     "VirtualTable": "draws Cells, safe when TableDrawing fits them into columns",
 }
 # Bases of screens, never shown themselves.
-BASES = {"OutputBase", "RowActions", "WatchScreen"}
+BASES = {"GlanceScreen", "OutputBase", "RowActions", "WatchScreen"}
 # Textual's own widgets that we put on screens; each takes Content or is told markup=False, or holds no data.
 TEXTUALS = {"Button", "Input", "Static"}
 
@@ -75,10 +76,12 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
                 walk.see(screen, keys, sign, PLACES[screen])
                 walk.back(sign, "1 all 2")
             walk.see("JobScreen", "g\r", "the job itself", PLACES["JobScreen"])
-            walk.see("TextScreen", "x", "All fields", PLACES["TextScreen"])
+            walk.see("TextScreen", "jx", "All fields", PLACES["TextScreen"])
             walk.back("All fields", "the job itself")
             walk.see("TimelineScreen", "t", "timeline of its children", PLACES["TimelineScreen"])
             walk.back("timeline of its children", "the job itself")
+            walk.see("StacksScreen", "b", "reading …", PLACES["StacksScreen"])
+            walk.back("reading …", "the job itself")
             walk.see("FaultsScreen", "e", "\n  File", PLACES["FaultsScreen"])
             walk.see("a whole fault", "\r", "message  ", ("fault-value", "fault-expected"))
             walk.back("message  ", "\n  File")
