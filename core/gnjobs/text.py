@@ -142,7 +142,7 @@ def _own_secrets() -> re.Pattern[str] | None:
 
 
 _INTERPRETER = re.compile(r"(?:python|perl|ruby|node|java|Rscript|R|bash|sh|dash)[\d.]*")
-_LONG_COMMAND = 60
+_LONG_COMMAND = 40
 
 
 def telling(command: str) -> str:

@@ -9,11 +9,23 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import foreign, kills, long_output, outputs, recovery, rest, screen, startup, watching
+from tests.benchmarks import (
+    described,
+    foreign,
+    kills,
+    long_output,
+    outputs,
+    recovery,
+    rest,
+    screen,
+    startup,
+    watching,
+)
 from tests.benchmarks.measure import Measurement
 
 SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "outputs": lambda directory, _: outputs.measure(directory),
+    "described": described.measure,
     "foreign": foreign.measure,
     "kills": lambda directory, _: kills.measure(directory),
     "long-output": lambda directory, _: long_output.measure(directory),
@@ -24,7 +36,7 @@ SUITES: dict[str, Callable[[Path, int], Iterator[Measurement]]] = {
     "watching": watching.measure,
 }
 
-BY_NUMBER_OF_JOBS = {"foreign", "screen", "startup", "watching"}
+BY_NUMBER_OF_JOBS = {"described", "foreign", "screen", "startup", "watching"}
 
 
 def _draw(measurements: list[Measurement]) -> None:

@@ -36,10 +36,10 @@ def _run(command: list[str], url: str) -> None:
     subprocess.run(command, env=environment(url), stdout=subprocess.DEVNULL, check=True)
 
 
-def _seconds_until(command: list[str], url: str, shows: str | None) -> float:
+def seconds_until(command: list[str], variables: dict[str, str], shows: str | None) -> float:
     """Seconds until a first frame, or a text, has come to the terminal."""
     start = time.perf_counter()
-    with Recording(command, COLUMNS, ROWS, environment(url)) as terminal:
+    with Recording(command, COLUMNS, ROWS, variables) as terminal:
         since = Mark(0, 0)
         terminal.wait_for_length(FIRST_FRAME_BYTES) if shows is None else terminal.seen_at(shows, since)
         taken = time.perf_counter() - start
@@ -62,9 +62,9 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
         for name, shows, budget in (("first frame", None, 1.3), ("newest jobs on screen", newest, 2.0)):
             yield from _compared(
                 f"{name}, N = {jobs}",
-                lambda shows=shows: _seconds_until(gnjobs(), server.url, shows),
+                lambda shows=shows: seconds_until(gnjobs(), environment(server.url), shows),
                 "first frame of an empty Textual app",
-                lambda: _seconds_until([sys.executable, "-c", EMPTY_APP], server.url, None),
+                lambda: seconds_until([sys.executable, "-c", EMPTY_APP], environment(server.url), None),
                 budget,
             )
         if jobs >= FEWEST_LOADING:
