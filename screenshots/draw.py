@@ -79,7 +79,7 @@ async def draw_all_jobs(url: str, size: tuple[int, int], name: str) -> None:
     app = GnjobsApp(Config(url=url), Actor.admin("tux"))
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: states(app).get(STUCK_LABEL) == "STUCK")
-        await press(pilot, "g", shows="no line and no progress")
+        await press(pilot, "g", shows="silent and idle")
         save(pilot, name)
 
 
