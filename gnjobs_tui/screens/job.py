@@ -35,6 +35,7 @@ KEYS = (
     ("y", "copy"),
     ("x", "fields"),
     ("b", "stacks"),
+    ("p", "processes"),
     ("t", "timeline"),
     (":", "more"),
     ("?", "help"),
@@ -69,6 +70,14 @@ class JobScreen(GlanceScreen):
         Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults in its data"),
         Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="All fields"),
         Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
+        Binding(
+            "p",
+            "processes",
+            "processes",
+            show=False,
+            id="job.processes",
+            tooltip="Processes of what the cursor is on, and their open files",
+        ),
         Binding(
             "t", "timeline", "timeline", show=False, id="job.timeline", tooltip="Timeline of its children"
         ),
@@ -323,6 +332,12 @@ class JobScreen(GlanceScreen):
         from gnjobs_tui.screens.kill import KillScreen
 
         self.app.push_screen(KillScreen([self.target()]))
+
+    def action_processes(self) -> None:
+        """Show the processes of the row as a tree."""
+        from gnjobs_tui.screens.processes import ProcessesScreen
+
+        self.app.push_screen(ProcessesScreen(self._target(self._cursor)))
 
     def action_timeline(self) -> None:
         """Show when the children waited, ran and ended."""

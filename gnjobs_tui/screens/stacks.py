@@ -1,4 +1,4 @@
-"""The screen of stacks: where in their code the processes of a job or of one child are."""
+"""The screen of stacks: where in their code the processes of a job or of one child are; or which files are open."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -15,9 +15,12 @@ from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
-COLUMNS = (
-    Column("line", "Where in its code each process is, innermost function first", 30, 100, grows=True),
-)
+COLUMN = Column("line", "", 30, 100, grows=1)
+_WHAT = {"stack": "stacks", "files": "open files"}
+_TITLES = {
+    "stack": "Where in its code each process is, innermost function first",
+    "files": "Open files: number, what for, how far, name",
+}
 KEYS = (("ctrl+r", "look again"), ("y", "copy all"), ("?", "help"), ("esc", "back"))
 
 
@@ -37,9 +40,12 @@ class StacksScreen(WatchScreen):
             self.text = text
             self.at = at
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, kind: str = "stack", pid: int | None = None) -> None:
         super().__init__()
         self._target = target
+        self._kind = kind
+        self._pid = pid
+        self._what = _WHAT[kind]
         self._text = ""
         self._seen_at: float | None = None
         self._is_reading = True
@@ -53,7 +59,7 @@ class StacksScreen(WatchScreen):
     def compose(self) -> ComposeResult:
         """Header, lines, footer."""
         yield self.header()
-        yield VirtualTable(COLUMNS, id="table")
+        yield VirtualTable((COLUMN._replace(title=_TITLES[self._kind]),), id="table")
         yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
@@ -65,7 +71,11 @@ class StacksScreen(WatchScreen):
         """The job, the child, and when its processes were looked at."""
         target = self._target
         child: list[Part] = [f" {GLYPHS.into} ", target.name] if target.child else []
-        when = f"   stacks at {clock_seconds(self._seen_at)}" if self._seen_at is not None else "   stacks"
+        when = (
+            f"   {self._what} at {clock_seconds(self._seen_at)}"
+            if self._seen_at is not None
+            else f"   {self._what}"
+        )
         return [
             target.label,
             *child,
@@ -78,7 +88,10 @@ class StacksScreen(WatchScreen):
 
         app, target = self.dashboard, self._target
         store = app.store_under(target.prefix)
-        text = job_stacks(store, target.job_id, target.child, actor=app.actor)
+        text = job_stacks(store, target.job_id, target.child, actor=app.actor, kind=self._kind)
+        if self._pid is not None:
+            parts = text.split("\n\n")
+            text = "\n\n".join(p for p in parts if p.startswith(f"pid {self._pid}:")) or text
         self.post_message(self.Seen(text, app.jobs.now()))
 
     def on_stacks_screen_seen(self, message: Seen) -> None:
@@ -110,7 +123,7 @@ class StacksScreen(WatchScreen):
     def action_copy(self) -> None:
         """Copy all of it, made safe."""
         self.app.copy_to_clipboard(safe_text(self._text))
-        self.dashboard.say("copied the stacks")
+        self.dashboard.say(f"copied the {self._what}")
 
 
 def _cells(line: str) -> Cells:

@@ -16,6 +16,9 @@ TOASTS = {
     # What is wrong with a filter or a search that was typed into the palette.
     "jobs: str(error)": "error of a filter",
     "output: str(error)": "error of a filter",
+    "stacks: f'copied the {self._what}'": "toast of a copied id",
+    # How a job ended that was marked in a list, which shows its label.
+    "jobs: ends_words(ended, self.dashboard.jobs.now())": "toast of a failure",
     "app: run.summary()": "toast of a kill",
     "base: message.text": "toast of a failure",
     # The reader's own login name, and how a job that she may see has ended.

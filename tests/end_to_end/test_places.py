@@ -33,6 +33,7 @@ PLACES: dict[str, tuple[str, ...]] = {
         "label", "child-label", "line", "log-level",
          "log-name", "log-message", "partial-line", "fault-value",
     ),
+    "ProcessesScreen": ("label", "process-command"),
     "TimelineScreen": ("label", "child-label"),
     "LogScreen": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
     "UsersScreen": ("user",),
@@ -78,6 +79,8 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             walk.see("JobScreen", "g\r", "the job itself", PLACES["JobScreen"])
             walk.see("TextScreen", "jx", "All fields", PLACES["TextScreen"])
             walk.back("All fields", "the job itself")
+            walk.see("ProcessesScreen", "p", "processes, seen", PLACES["ProcessesScreen"])
+            walk.back("processes, seen", "the job itself")
             walk.see("TimelineScreen", "t", "timeline of its children", PLACES["TimelineScreen"])
             walk.back("timeline of its children", "the job itself")
             walk.see("StacksScreen", "b", "reading …", PLACES["StacksScreen"])

@@ -23,8 +23,8 @@ from gnjobs.control.orphans import Rounds
 from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
+from gnjobs.processes.files import LOOKS
 from gnjobs.processes.host import boot_id, host_name, load_here, login_name, pid_namespace
-from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
 from gnjobs.records.actor import Actor, AgentStarts
@@ -265,9 +265,9 @@ class Agent:
                 force=request.force,
                 as_agent=True,
             )
-        if request.kind == "stack" and request.job:
+        if request.kind in LOOKS and request.job:
             found = find_here(self._store, self._store.get(request.job), request.child, user)
-            return [step("answered", stacks_of(found), final=True)]
+            return [step("answered", LOOKS[request.kind](found), final=True)]
         if request.kind == "start" and request.job and user is None:
             account = start_for_agent(self._store.get(request.job), self._store, self._starts)
             return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]

@@ -1,14 +1,15 @@
-"""Where the processes of a job are in their code, looked at here, or by its supervisor or its host's agent."""
+"""Where a job's processes are in their code, or which files they have open, by whoever may look into them."""
 
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gnjobs.control.kill import agent_beats, request_stream
+from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
 from gnjobs.processes.seen import Found
-from gnjobs.processes.stack import NOT_ALLOWED, stacks_of
+from gnjobs.processes.stack import NOT_ALLOWED
 from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
 from gnjobs.records.fields import Child, Job
@@ -21,8 +22,12 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS: Final = 60.0
 
 
-def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, actor: "Actor") -> str:
+def job_stacks(
+    store: Records, job_id: str, child_id: str | None = None, *, actor: "Actor", kind: str = "stack"
+) -> str:
     """Say where the processes of a job, or of one child, are in their code; nothing is stopped for it.
+
+    With the `kind` "files": which files they have open, and how far they are in each.
 
     Looked at here where the job runs here and none of it is another account's, else by whoever may: its supervisor, or
     its host's agent. Raises `NoSuchJob`, `NoSuchChild` and `NotAllowed`.
@@ -35,12 +40,12 @@ def job_stacks(store: Records, job_id: str, child_id: str | None = None, *, acto
     here = find_here(store, job, child_id) if is_on_this_host(job) else None
     if not here and child is not None and is_on_this_host(job):
         here = _find_told(find_here(store, job, None), child)
-    told = stacks_of(here) if here else None
+    told = LOOKS[kind](here) if here else None
     if told is not None and NOT_ALLOWED not in told:
         return told
     if not actor.may("kill", job):  # asking is writing
         return told or f"{actor.name} may only look, and asks nobody; run {_there(job)}"
-    return _asked(store, job, child_id, actor) or told or f"nobody answers; run {_there(job)}"
+    return _asked(store, job, child_id, actor, kind) or told or f"nobody answers; run {_there(job)}"
 
 
 def find_here(store: Records, job: Job, child_id: str | None, owner: str | None = None) -> Found:
@@ -54,7 +59,7 @@ def _find_told(whole: Found, child: Child) -> Found:
     return Found(tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid)))
 
 
-def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> str | None:
+def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor", kind: str) -> str | None:
     """What supervisor or agent answers; None where nobody does, or it may not be asked."""
     if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, Wanted(job.id)):
         streams = []
@@ -62,9 +67,7 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor") -> st
         streams = [request_stream(store.keys, actor, job)]
     if agent_beats(store, job.host) and actor.role != "curator":  # whose own stream agents heed, too
         streams.append(store.keys.host_control(job.host or ""))
-    request = ControlRequest(
-        id="", kind="stack", job=job.id, child=child_id, by=actor.name, origin=host_name()
-    )
+    request = ControlRequest(id="", kind=kind, job=job.id, child=child_id, by=actor.name, origin=host_name())
     for stream in streams:
         answers = store.keys.answers(job.id)
         last = requests.newest_answer(store.client, answers)

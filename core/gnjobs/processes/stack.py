@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -14,6 +14,7 @@ from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
 from gnjobs.records.environment import ENV_JOB
+from gnjobs.text import safe_line
 
 NOT_ALLOWED: Final = "may not look into it"
 _MOST_PROCESSES: Final = 50
@@ -82,7 +83,12 @@ def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedP
 
 def stacks_of(found: Found) -> str:
     """Say where each of these processes is, one after the other."""
-    told = [stack_of(process) for process in found.processes[:_MOST_PROCESSES]]
+    return told_of(found, _stack)
+
+
+def told_of(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
+    """Say something of each of these processes: a heading that names it, and lines below."""
+    told = [_told(process, tell) for process in found.processes[:_MOST_PROCESSES]]
     told += [f"pid {pid}: {why}" for pid, why in found.hidden]
     if len(found.processes) > _MOST_PROCESSES:
         told.append(f"and {len(found.processes) - _MOST_PROCESSES} processes more")
@@ -94,13 +100,23 @@ def stack_of(process: SeenProcess) -> str:
 
     Several lines: a heading that names the process, then its threads.
     """
-    heading = f"pid {process.pid}: {process.command or 'no command line'}"
+    return _told(process, _stack)
+
+
+def _told(process: SeenProcess, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
+    heading = f"pid {process.pid}: {safe_line(process.command) or 'no command line'}"
+    return "\n".join((heading, *(f"  {line}" for line in tell(process))))
+
+
+def _stack(process: SeenProcess) -> Sequence[str]:
     if not _may_inspect(process.pid):
-        why = f"it belongs to {process.account or 'another account'}, and {login_name()} {NOT_ALLOWED}"
-        return f"{heading}\n  {why}"
-    return "\n".join(
-        (heading, *(f"  {line}" for line in _python_stack(process.pid) or _kernel_lines(process.pid)))
-    )
+        return [not_allowed(process)]
+    return _python_stack(process.pid) or _kernel_lines(process.pid)
+
+
+def not_allowed(process: SeenProcess) -> str:
+    """Say that we may not look into a process."""
+    return f"it belongs to {process.account or 'another account'}, and {login_name()} {NOT_ALLOWED}"
 
 
 def _may_inspect(pid: int) -> bool:

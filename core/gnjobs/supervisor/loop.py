@@ -12,10 +12,10 @@ from typing import NamedTuple
 from gnjobs.health.verdict import Limits
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
+from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import login_name
 from gnjobs.processes.seen import Found
-from gnjobs.processes.stack import stacks_of
 from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
@@ -248,7 +248,7 @@ class Supervision:
         self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
 
     def _on_request(self, request: ControlRequest) -> None:
-        if request.kind == "stack":
+        if request.kind in LOOKS:
             self._requests.take(request)
         if request.kind != "kill":
             return
@@ -268,8 +268,8 @@ class Supervision:
 
     def _beside(self, request: ControlRequest) -> Iterator[KillStep]:
         """Do what takes seconds outside of the main loop: read stacks, or kill one child."""
-        if request.kind == "stack":
-            yield step("answered", stacks_of(self._find(request.child)), final=True)
+        if request.kind in LOOKS:
+            yield step("answered", LOOKS[request.kind](self._find(request.child)), final=True)
         else:
             yield from self._kill_child(request)
 

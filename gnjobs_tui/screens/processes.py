@@ -1,0 +1,149 @@
+"""The screen of processes: a tree of those of a job or of one child, as their supervisor saw them last."""
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.text import duration_words, size_text
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.job_cells import percent_text
+from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.stacks import StacksScreen
+from gnjobs_tui.style import GLYPHS, Cell, Part
+from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.line import Line
+from gnjobs_tui.widgets.table import RowList, VirtualTable
+
+COLUMNS = (
+    Column("pid", "Process", 14, 100),
+    Column("state", "S", 1, 98),
+    Column("cpu", "CPU", 5, 97, "right"),
+    Column("memory", "Memory", 7, 96, "right"),
+    Column("child", "Child", 12, 90, from_width=100),
+    Column("waits", "Waits for", 14, 91, from_width=100, grows=1),
+    Column("command", "Command", 20, 99, grows=3),
+)
+KEYS = (("enter", "open files"), ("b", "stacks"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
+READ_EVERY = 5.0
+DEEPEST = 5
+
+
+class ProcessesScreen(WatchScreen):
+    """Reads again what the supervisor writes; open files and stacks are asked for by a key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "b",
+            "look('stack')",
+            "stacks",
+            show=False,
+            id="processes.stacks",
+            tooltip="Stacks of these processes",
+        ),
+    ]
+
+    class Seen(Message):
+        """What the supervisor saw was read."""
+
+        def __init__(self, snapshot: ProcessSnapshot | None) -> None:
+            super().__init__()
+            self.snapshot = snapshot
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._target = target
+        self._snapshot: ProcessSnapshot | None = None
+        self._is_reading = True
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether the processes were read, or can't be."""
+        return not self._is_reading or self.has_failed
+
+    def compose(self) -> ComposeResult:
+        """Header, table, footer."""
+        yield self.header()
+        yield VirtualTable(COLUMNS, id="table")
+        yield Line(id="footer", classes="footer")
+
+    def on_mount(self) -> None:
+        """Read, now and again."""
+        self.query_one("#table", VirtualTable).focus()
+        self.work(self._read, "processes")
+        self.set_interval(READ_EVERY, self._read_again)
+
+    def trail(self) -> Sequence[Part]:
+        """The job, the child, and how old this is."""
+        target, snapshot = self._target, self._snapshot
+        child: list[Part] = [f" {GLYPHS.into} ", target.name] if target.child else []
+        age = f", seen {duration_words(self.dashboard.jobs.now() - snapshot.at)} ago" if snapshot else ""
+        return [target.label, *child, Cell(f"   processes{age}", "dim")]
+
+    def _read_again(self) -> None:
+        if self.is_active:
+            self.work(self._read, "processes")
+
+    def action_reload(self) -> None:
+        """Read again."""
+        self.work(self._read, "processes")
+
+    def _read(self) -> None:
+        store = self.dashboard.store_under(self._target.prefix)
+        self.post_message(self.Seen(store.processes(self._target.job_id)))
+
+    def on_processes_screen_seen(self, message: Seen) -> None:
+        """Show what was read."""
+        self._snapshot, self._is_reading = message.snapshot, False
+        self.draw()
+
+    def draw(self) -> None:
+        """Show the tree."""
+        if not self.is_mounted:
+            return
+        self.draw_header()
+        seen = self._snapshot.processes if self._snapshot is not None else ()
+        wanted = [each for each in seen if self._target.child in (None, each.child)]
+        rows = [(str(process.pid), _cells(process, depth)) for process, depth in tree(wanted)]
+        empty = "reading …" if self._is_reading else "its supervisor tells of no process"
+        self.query_one("#table", VirtualTable).show(RowList(rows), empty=empty)
+        self.show_keys(KEYS)
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Ask for the open files of one process."""
+        self.app.push_screen(StacksScreen(self._target, "files", int(message.key)))
+
+    def action_look(self, kind: str) -> None:
+        """Ask where in their code these processes are."""
+        self.app.push_screen(StacksScreen(self._target, kind))
+
+
+def tree(processes: Sequence[SeenProcess]) -> Iterator[tuple[SeenProcess, int]]:
+    """Each process once, below its parent, with its depth; those whose parents are unknown come first."""
+    children: dict[int | None, list[SeenProcess]] = {}
+    known = {process.pid for process in processes}
+    for process in sorted(processes, key=lambda process: process.pid):
+        parent = process.parent if process.parent in known and process.parent != process.pid else None
+        children.setdefault(parent, []).append(process)
+    waiting = [(process, 0) for process in reversed(children.pop(None, []))]
+    while waiting or children:
+        if not waiting:  # a circle, which no kernel tells of
+            waiting = [(process, 0) for process in reversed(children.pop(next(iter(children))))]
+        process, depth = waiting.pop()
+        yield process, depth
+        waiting += [(child, depth + 1) for child in reversed(children.pop(process.pid, []))]
+
+
+def _cells(process: SeenProcess, depth: int) -> Cells:
+    return {
+        "pid": Cell("  " * min(depth, DEEPEST) + str(process.pid), "accent" if depth == 0 else "plain"),
+        "state": Cell(process.state),
+        "cpu": Cell(percent_text(process.cpu)),
+        "memory": Cell(size_text(process.rss)),
+        "child": Cell(process.child or "", "dim"),
+        "waits": Cell(process.waits or "", "dim"),
+        "command": Cell(process.command),
+    }
