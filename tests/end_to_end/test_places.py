@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "TimelineScreen": ("label", "child-label"),
     "LogScreen": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
     "UsersScreen": ("user",),
+    "HostsScreen": ("host",),
     "ConfirmScreen": ("ended-label",),
     "StacksScreen": ("label",),
     # Nothing of theirs comes from Redis.
@@ -70,6 +71,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
                 ("KillScreen", "K", "Cancel"),
                 ("LogScreen", "L", "event log"),
                 ("UsersScreen", "u", "Newest"),
+                ("HostsScreen", "h", "Memory in use"),
                 ("ConfirmScreen", "GD", "Cancel"),
                 ("HelpScreen", "?", "Keys of this screen"),
                 ("SortScreen", "s", "Sort by"),
