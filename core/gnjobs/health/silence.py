@@ -133,7 +133,10 @@ def _words_beside(part: Part, does: Activity, told: TellingProcess | None, job: 
 
     A snapshot is a little older than the record: nothing is said that contradicts it.
     """
-    telling = does.telling or _told_process(told)
+    newer = _told_process(told)
+    telling = does.telling or newer
+    if newer and newer[0].pid == telling[0].pid and newer[0].waits and not telling[0].waits:
+        telling = (msgspec.structs.replace(telling[0], waits=newer[0].waits), *telling[1:])
     works = any(process.state == "R" or computes(process.cpu) for process in telling)
     contradicts = part.is_idle if works else computes(part.cpu)
     return "" if contradicts else process_words(telling, job.heartbeat)
