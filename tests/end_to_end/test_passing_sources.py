@@ -16,6 +16,7 @@ TOASTS = {
     # What is wrong with a filter or a search that was typed into the palette.
     "jobs: str(error)": "error of a filter",
     "output: str(error)": "error of a filter",
+    "job: f'nothing to kill: {ended_words(self._part, self.dashboard.jobs.now())}'": "toast of a failure",
     "stacks: f'copied the {self._what}'": "toast of a copied id",
     # How a job ended that was marked in a list, which shows its label.
     "jobs: ends_words(ended, self.dashboard.jobs.now())": "toast of a failure",
@@ -48,13 +49,14 @@ DIALOGS = {
     ),
     # Seen in `test_places`.
     "faults: TextScreen('Fault', '\\n'.join(rows), wide=True)": None,
-    "job: TextScreen('All fields', fields_text(child or picture.job), wide=True)": None,
+    "job: TextScreen('All fields', fields_text(self._part, self.dashboard.jobs.now()), wide=True)": None,
 }
 COPIES = {
     "row_actions: self.row.id": "copy of an id",
     "output: hole_words(item) if isinstance(item, Hole) else item.text": "copy of a line",
     "faults: safe(f\"{fault.file or '?'}: {sentence(fault)}\")": "copy of a fault",
     "dialogs: safe_text(self._text)": "copy of a text",
+    "stacks: safe_text(self._text)": "copy of a text",
 }
 # The palette offers what keys do; what they do is written in the source, and so is every tooltip.
 PALETTE = {

@@ -81,7 +81,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             walk.see("JobScreen", "g\r", "the job itself", PLACES["JobScreen"])
             walk.see("TextScreen", "jx", "All fields", PLACES["TextScreen"])
             walk.back("All fields", "the job itself")
-            walk.see("ProcessesScreen", "p", "processes, seen", PLACES["ProcessesScreen"])
+            walk.see("ProcessesScreen", "gp", "processes, seen", PLACES["ProcessesScreen"])
             walk.back("processes, seen", "the job itself")
             walk.see("TimelineScreen", "t", "timeline of its children", PLACES["TimelineScreen"])
             walk.back("timeline of its children", "the job itself")
