@@ -31,7 +31,7 @@ from gnjobs.records.keys import (
     Keys,
     is_user,
 )
-from gnjobs.records.layouts import Stream
+from gnjobs.records.layouts import Stream, layout_of
 from gnjobs.records.reading import output_keys
 from gnjobs.records.scripts import add_fields, create_record, transition
 from gnjobs.records.statuses import PENDING
@@ -144,6 +144,8 @@ def take_over(client: redis.Redis, keys: Keys, job: Job) -> None:
         raise LaunchError(
             f"job {job.id} can't be run where it is: its readers take every field for JSON; create a job instead"
         )
+    if layout.key != layout_of(keys.prefix).key:
+        raise LaunchError(f"job {job.id} can't be run where it is: no supervisor knows of {layout.key}")
     if job.status != PENDING:
         raise LaunchError(
             f"job {job.id} is {job.status or 'unknown'}: only one that waits to be started can be launched"
