@@ -61,14 +61,17 @@ class KeySpan(NamedTuple):
 
 
 def footer(keys: Keys, width: int) -> tuple[Content, list[KeySpan]]:
-    """As many keys as the width has room for, and where each stands; two that belong together share what is said."""
+    """As many keys as the width has room for, and where each stands; two that belong together share what is said.
+
+    The last two, help and the way out, are always among them.
+    """
+    ends = accumulate(len(key) + 1 + len(about) + len(_GAP) for key, about in (*keys[-2:], *keys[:-2]))
+    fitting = sum(1 for end in ends if end - len(_GAP) <= width)
     parts: list[Part] = []
     spans: list[KeySpan] = []
     used = 0
-    for key, about in keys:
+    for key, about in (*keys[: max(0, fitting - 2)], *keys[-2:]):
         length = len(key) + 1 + len(about)
-        if used + length > width:
-            break
         parts += [_GAP if parts else "", Cell(key, "accent"), f" {about}"]
         first, *others = key.split()
         at = used + len(first) + 1

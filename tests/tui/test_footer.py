@@ -1,0 +1,22 @@
+"""Which keys the last line of a screen has room for."""
+
+import pytest
+
+from gnjobs_tui.keys import footer, jobs_keys
+
+KEYS = jobs_keys(is_narrow=False, is_first=True, of_user=False)
+
+
+@pytest.mark.parametrize("width", range(20, 120))
+def test_help_and_the_way_out_are_always_shown(width: int) -> None:
+    shown, spans = footer(KEYS, width)
+    assert shown.plain.endswith("? help  q quit")
+    assert len(shown.plain) <= width
+    assert [span.key for span in spans[-2:]] == ["?", "q"]
+    assert [shown.plain[span.cells.start : span.cells.start + len(span.key)] for span in spans] == [
+        span.key for span in spans
+    ]
+
+
+def test_all_keys_are_shown_where_there_is_room() -> None:
+    assert len(footer(KEYS, 200)[1]) == len(KEYS)
