@@ -173,7 +173,7 @@ def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobS
     assert (found.requeues, found.pid, found.started) == (1, None, None)
     assert "requeued" in sentences(store, job)
     wait_for(
-        lambda: look_up([job.slurm_job or ""])[job.slurm_job or ""].state == "PENDING", 40, "Slurm's queue"
+        lambda: look_up([job.slurm_job or ""])[job.slurm_job or ""].reason == "BeginTime", 40, "Slurm's queue"
     )
     cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "StartTime=now")
     assert ended(store, job, 100).status == "success"
