@@ -110,11 +110,14 @@ class Terminal:
                 self._changed.wait(min(left, 1.0))
 
     def wait_for_rest(self, quiet: float) -> str:
-        """Wait until nothing has come for `quiet` seconds; return the screen."""
+        """Wait until the screen has looked the same for `quiet` seconds; return it."""
         with self._changed:
-            while self._changed.wait(quiet):
-                continue
-            return self.text
+            text, since = self.text, time.monotonic()
+            while (left := since + quiet - time.monotonic()) > 0:
+                self._changed.wait(left)
+                if self.text != text:
+                    text, since = self.text, time.monotonic()
+            return text
 
     def wait_closed(self, limit: float = 60.0) -> int:
         """Wait until the program has ended; return its exit code (negative: a signal)."""
