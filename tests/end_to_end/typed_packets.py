@@ -121,7 +121,7 @@ class Typist:
 
 
 def _is_plain_list(text: str) -> bool:
-    return text.startswith("gnjobs   redis") and "│" not in text and "q quit" in text and "── /" not in text
+    return text.startswith("gnjobs   redis") and "│" not in text and "enter open" in text and "── /" not in text
 
 
 def _without_ages(line: str) -> str:
