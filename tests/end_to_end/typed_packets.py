@@ -8,7 +8,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -75,16 +75,19 @@ class Typist:
     def go(self, screen: str) -> None:
         """Go back to the list of jobs, and from there to a screen."""
         keys, sign = SCREENS[screen]
-        while sign not in self._arrive("g" + keys):
+        while not self._arrives("g" + keys, sign):
             continue
 
-    def _arrive(self, keys: str) -> str:
+    def _arrives(self, keys: str, sign: str) -> bool:
+        """Go from the list to where keys lead; a screen that reads for long comes later than the rest before it."""
         while not _is_plain_list(self.at_rest()):
             self._terminal.send(ESC)
         for key in keys:
             self._terminal.send(key)
             self.at_rest()
-        return self.at_rest()
+        with suppress(AssertionError):
+            return bool(self._terminal.wait_for(sign, PATIENCE))
+        return False
 
     def place(self) -> list[str]:
         """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
@@ -121,7 +124,9 @@ class Typist:
 
 
 def _is_plain_list(text: str) -> bool:
-    return text.startswith("gnjobs   redis") and "│" not in text and "enter open" in text and "── /" not in text
+    return (
+        text.startswith("gnjobs   redis") and "│" not in text and "enter open" in text and "── /" not in text
+    )
 
 
 def _without_ages(line: str) -> str:
