@@ -109,9 +109,9 @@ def test_records_of_any_fields(fields: dict[str, str], width: int) -> None:
     child = read_child("child", stored(fields), fields.get("label", "key"))
     row = row_of(job, prefix="p", key="job")
     shown = [
-        *verdict_lines(job, Health("stuck", tuple(fields.values())), width),
+        *verdict_lines(job, Health("stuck", tuple(fields.values())), width, 4),
         *fact_lines(job, NOW, width),
-        [child_words(child), fields_text(job), fields_text(child)],
+        [child_words(child), fields_text(job, NOW), fields_text(child, NOW)],
     ]
     assert_harmless(lines(shown).plain)
     assert_harmless(pane_title(row, width, tuple(fields)).plain)

@@ -33,7 +33,7 @@ async def test_a_key_that_comes_just_when_the_queue_ran_empty_is_handed_on() -> 
                 loop.call_soon(add_second)
 
         loop.call_soon(add_second)
-        await asyncio.wait_for(second_added.wait())
+        await second_added.wait()
         assert queue._task is not None
-        await asyncio.wait_for(queue._task)
+        await queue._task
     assert handed == ["j", "k"]

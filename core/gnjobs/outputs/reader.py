@@ -197,15 +197,13 @@ class OutputReader:
         return TextLines(text, is_whole=self._is_whole) if length else NoLines("none")
 
     def _find_stream(self) -> Stored:
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.xrange(self._name, "-", "+", count=1)
-            pipeline.xrevrange(self._name, "+", "-", count=1)
-            pipeline.xinfo_stream(self._name)
-            oldest, newest, info = pipeline.execute(raise_on_error=False)
-        if isinstance(info, Exception):
+        try:
+            info: Any = self._client.xinfo_stream(self._name)
+        except redis.ResponseError:
             return NoLines("none")
         last_id = info["last-generated-id"]
-        if is_numbered([*oldest, *newest]) and (last_id == b"0-0" or entry_number(last_id) is not None):
+        ends = [entry for entry in (info["first-entry"], info["last-entry"]) if entry is not None]
+        if is_numbered(ends) and (last_id == b"0-0" or entry_number(last_id) is not None):
             return NumberedStream(self._client, self._name)
         return ForeignStream(self._client, self._name)
 
