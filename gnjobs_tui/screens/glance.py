@@ -129,7 +129,7 @@ def glance_lines(glance: Glance | None, room: int, width: int) -> list[Content]:
     """A rule with the part's name, and under it its last lines."""
     if room < 2 or glance is None:
         return []
-    what = "last lines" if glance.items else "no line"
+    what = "last lines" if glance.items else "no output"
     of = f" of {safe(glance.name)}" if glance.name else ""
     title = f"{GLYPHS.rule * 2} {what}{of} "
     lines = [

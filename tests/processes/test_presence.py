@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gnjobs.processes import presence
+from gnjobs.processes.activity import read_state
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.table import Mark, process_start, read_mark
@@ -100,6 +101,7 @@ def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(
 ) -> None:
     conceal(process.pid)
     job = job_here(supervisor_pid=process.pid, supervisor_started=process_start(process.pid), account="other")
+    wait_for(lambda: read_state(process.pid) != "R")
     assert look(job) == ("running", f"supervisor {process.pid} is there and does not report")
 
 
