@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import redis
+from redis.connection import PythonRespSerializer
 
 from gnjobs.errors import OutputRemoved
 from gnjobs.outputs.lines import ENTRY_FIELDS, entry_number
@@ -14,6 +15,7 @@ Command = tuple[str | bytes | int, ...]
 
 _AT, _KIND, _DATA = ENTRY_FIELDS
 _REPLY_TIMEOUT = 5.0
+_LARGE = 6000
 
 
 class StreamState(NamedTuple):
@@ -71,7 +73,9 @@ class OutputConnection:
 
     def __init__(self, url: str, key: str, expire: int) -> None:
         made: Any = connect(url, retries=0, reply_timeout=_REPLY_TIMEOUT).connection_pool
-        self._pool = _OneConnection(made.connection_class, **made.connection_kwargs)
+        # Large values stay as they are until all commands of a group are joined; hiredis would copy them once more.
+        packer = PythonRespSerializer(_LARGE, made.get_encoder().encode)
+        self._pool = _OneConnection(made.connection_class, **made.connection_kwargs, command_packer=packer)
         self._key = key
         self._expire = expire
         self.client = redis.Redis(connection_pool=self._pool)
