@@ -5,7 +5,6 @@
     role = "viewer"                   # of every login that [roles] and [users] do not name
     theme = "light"
     columns = ["state", "label", "silent"]  # of the lists of jobs, in this order; the last go first where room is short
-    trust-sudo-user = true            # in the system's file alone
     on-end = ["/usr/local/bin/mail-owner", "--short"]  # runs whenever a job has ended, with the job as JSON on stdin
 
     [roles]                           # role → login names
@@ -72,7 +71,6 @@ KNOWN: Final = (
     "roles",
     "stuck-after",
     "theme",
-    "trust-sudo-user",
     "url",
     "url-file",
     "users",
@@ -97,7 +95,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, AgentStarts] = {}
-    trust_sudo_user: bool = False
 
 
 def read_settings(path: Path) -> Settings:
@@ -129,6 +126,8 @@ class _Reader:
         self._found = found
 
     def settings(self) -> Settings:
+        if "trust-sudo-user" in self._found:
+            raise ValueError("trust-sudo-user is not supported: whoever runs gnjobs by sudo acts as root")
         unknown = sorted(set(self._found) - set(KNOWN))
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r:.80}; known are {', '.join(KNOWN)}")
@@ -153,7 +152,6 @@ class _Reader:
                 account: self._starts(f"agent-starts.{account}", entry)
                 for account, entry in self._table("agent-starts").items()
             },
-            trust_sudo_user=self._flag("trust-sudo-user"),
         )
 
     def _table(self, name: str) -> Mapping[str, Any]:
@@ -164,12 +162,6 @@ class _Reader:
 
     def _lengths(self, table: str) -> dict[str, float]:
         return {name: _length(f"{table}.{name}", length) for name, length in self._table(table).items()}
-
-    def _flag(self, name: str) -> bool:
-        value = self._found.get(name, False)
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} must be true or false")
-        return value
 
     def _starts(self, name: str, entry: object) -> AgentStarts:
         if not isinstance(entry, dict) or not {"directories", "commands"} <= set(entry):
@@ -314,7 +306,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, AgentStarts] = {}
-    trust_sudo_user: bool = False
 
     def role_of(self, login: str) -> Role:
         """The role of a login name."""
@@ -366,7 +357,6 @@ def load_config(path: str | Path | None = None) -> Config:
         layouts=_expiring({**own.layouts, **system.layouts}, {**own.expires_after, **system.expires_after}),
         on_end=system.on_end or own.on_end,
         agent_starts=system.agent_starts if _is_roots(SYSTEM_FILE) else {},
-        trust_sudo_user=system.trust_sudo_user,
     )
 
 

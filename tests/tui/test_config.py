@@ -21,7 +21,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     own.parent.mkdir()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(configuration, "SYSTEM_FILE", system)
-    monkeypatch.setattr(actors, "login_name", lambda trust_sudo_user=False: "jane")
+    monkeypatch.setattr(actors, "login_name", lambda: "jane")
     return system, own
 
 
@@ -67,7 +67,7 @@ def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) 
     "text",
     ["url = 5", "role = 'king'", "nonsense = 1", "not toml", "users = 1", "prefix = ['a*']", "url-file = 'none'",
      "[stuck-after]\nqc = 'soon'", "[stuck-after]\nqc = 0", "[stuck-after]\nqc = true", "[users]\njane = ['a:b']",
-     "[users]\njane = {id = 'x'}", "trust-sudo-user = 'yes'", "prefix = []", "url = 'a'\nurl-file = 'b'",
+     "[users]\njane = {id = 'x'}", "trust-sudo-user = true", "prefix = []", "url = 'a'\nurl-file = 'b'",
      "[roles]\nking = ['jane']", "theme = ['dark']", "\u202e"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text: str) -> None:
@@ -126,10 +126,6 @@ def test_the_systems_url_wins_over_a_url_file_of_ones_own(files: tuple[Path, Pat
 def test_ones_own_role_lowers_whatever_else_is_said(files: tuple[Path, Path]) -> None:
     files[1].write_text('role = "viewer"\n[users]\njane = "jsmith"\n')
     assert load_config().role_of("jane") == "viewer"
-    files[1].write_text("trust-sudo-user = true\n")
-    assert not load_config().trust_sudo_user
-    files[0].write_text("trust-sudo-user = true\n")
-    assert load_config().trust_sudo_user
 
 
 def test_the_place_of_a_mistake_is_told(files: tuple[Path, Path]) -> None:
@@ -155,15 +151,16 @@ def test_a_curator_with_several_ids_or_none(files: tuple[Path, Path]) -> None:
     assert Actor.admin("tux").own_users is None
 
 
-def test_who_ran_sudo_is_believed_only_of_root_and_where_the_system_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_whoever_runs_it_by_sudo_is_root(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
     monkeypatch.setenv("SUDO_USER", "jane")
     monkeypatch.setattr("os.getuid", lambda: 0)
-    assert actors.login_name(trust_sudo_user=True) == "jane"
     assert actors.login_name() == "root"
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
-    assert actors.login_name(trust_sudo_user=True) == "uid-4000000"
+    assert actors.login_name() == "uid-4000000"
+    files[0].write_text("trust-sudo-user = true\n")
+    with pytest.raises(ConfigError, match="trust-sudo-user is not supported"):
+        configuration.read_settings(files[0])
 
 
 def test_with_a_system_file_whom_it_does_not_name_is_a_viewer(files: tuple[Path, Path]) -> None:
@@ -192,7 +189,7 @@ def test_the_agent_is_for_admins_and_a_curator_runs_jobs_of_her_own() -> None:
 )
 @pytest.mark.parametrize("option", ["--map-root-user", "--map-user=1"])
 def test_in_a_user_namespace_nobody_has_a_name(option: str) -> None:
-    code = "from gnjobs.records.actor import login_name; print(login_name(trust_sudo_user=True))"
+    code = "from gnjobs.records.actor import login_name; print(login_name())"
     done = subprocess.run(
         ["unshare", "-U", option, sys.executable, "-c", code],
         env={"SUDO_USER": "tux"},

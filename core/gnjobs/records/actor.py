@@ -24,10 +24,6 @@ class Identity(Protocol):
     def users(self) -> "Mapping[str, UserEntry]":
         """Login names with the user ids that are theirs."""
 
-    @property
-    def trust_sudo_user(self) -> bool:
-        """Whether who ran sudo is who acts."""
-
     def role_of(self, login: str) -> Role:
         """The role of a login name."""
 
@@ -115,16 +111,13 @@ class Actor(msgspec.Struct, frozen=True):
 _INITIAL_UID_MAP = ["0", "0", "4294967295"]
 
 
-def login_name(trust_sudo_user: bool = False) -> str:
-    """The login name on this machine, from the process's user id; `SUDO_USER` only where it is trusted.
+def login_name() -> str:
+    """The login name on this machine, from the process's user id: after sudo that is root's.
 
     In a user namespace anybody is whom she likes, so nobody there has a name.
     """
     if _is_in_user_namespace():
         return f"uid-{os.getuid()}-in-a-user-namespace"
-    sudo_user = os.environ.get("SUDO_USER")
-    if trust_sudo_user and sudo_user and os.getuid() == 0:
-        return sudo_user
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
@@ -140,6 +133,6 @@ def _is_in_user_namespace() -> bool:
 
 def actor_from(config: Identity, *, read_only: bool = False) -> Actor:
     """The actor that this process is, by the configuration."""
-    login = login_name(config.trust_sudo_user)
+    login = login_name()
     entry = config.users.get(login, UserEntry())
     return Actor(login, config.role_of(login), entry.ids, read_only)
