@@ -37,9 +37,14 @@ def complete_user(context: click.Context, _: click.Parameter, incomplete: str) -
 
 
 def _quietly(found: Iterable[CompletionItem]) -> list[CompletionItem]:
-    """As many as help; none where anything goes wrong, since nobody could read what it is."""
+    """As many as help; none where anything goes wrong, since nobody could read what it is.
+
+    Bash puts what is offered unquoted on the line, so only what a shell takes as it stands is: any valid id.
+    """
+    from gnjobs.records.keys import is_user
+
     try:
-        return list(islice(found, _MOST))
+        return list(islice((item for item in found if is_user(item.value)), _MOST))
     except Exception:  # noqa: BLE001 - a traceback would land in the middle of somebody's command line
         return []
 

@@ -55,6 +55,20 @@ def test_ids_children_and_users_are_completed(
     assert completed(server.url, "bash", line) == [f"plain,{word}" for word in expected]
 
 
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
+def test_nothing_that_a_shell_would_run_is_offered(server: Server, store: JobStore, shell: str) -> None:
+    for place, user in enumerate(("zz$(touch${IFS}x)", "zz;x", "zz\nplain,x", "zz@example.org", "zz+1")):
+        job_id = store.create(["true"], job_id=f"pheno-{place}").id
+        store.client.hset(KEYS.job(job_id), "user-id", user)
+    for child in ("a$(touch${IFS}x).tsv", "b`x`", "geno.tsv"):
+        store.client.hset(KEYS.job("pheno-0"), f"child:{child}", KEYS.child_output("pheno-0", "geno.tsv"))
+    users = completed(server.url, shell, "gnjobs ls --user zz")
+    assert {word.removeprefix("plain,") for word in users} - {"plain", "_"} == {"zz+1", "zz@example.org"}
+    children = completed(server.url, shell, "gnjobs logs pheno-0 --child ")
+    assert "geno.tsv" in " ".join(children)
+    assert not set("$`;") & set("".join(users + children))
+
+
 def test_zsh_and_fish_say_what_each_job_is(server: Server, jobs: None) -> None:
     assert completed(server.url, "zsh", "gnjobs kill ") == ["plain", "pheno-1", "pending: July"]
     assert completed(server.url, "fish", "gnjobs kill ") == ["plain,pheno-1\tpending: July"]
