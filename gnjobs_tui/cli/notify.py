@@ -13,6 +13,7 @@ from gnjobs.errors import ConfigError, GnjobsError, InvalidJob
 from gnjobs.health.states import FAILED, LOST, display_state
 from gnjobs.health.verdict import Health
 from gnjobs.records.fields import Job, run_seconds
+from gnjobs.records.keys import is_user
 from gnjobs.records.statuses import SUCCESS
 from gnjobs.text import duration_words, safe_line
 
@@ -38,10 +39,15 @@ def notify(file: Path, failures: bool) -> int:
     problems = _Problems()
     logging.getLogger("apprise").addHandler(problems)
     title, body, kind = _message(job)
-    result = _apprise(file).notify(body, title, kind, tag=job.user or "nobody")
+    result = _apprise(file).notify(body, title, kind, body_format="text", tag=_tag(job.user))
     if not result and result.results:  # without any, nobody wants to hear of this user's jobs
         raise GnjobsError(f"not everybody was told: {problems.last or 'no reason was given'}")
     return 0
+
+
+def _tag(user: str | None) -> str:
+    """What apprise is to look for: the owner alone, since it takes some texts for everybody and a comma for "or"."""
+    return user if user and is_user(user) and user.lower() not in ("all", "always") else "nobody"
 
 
 class _Problems(logging.Handler):

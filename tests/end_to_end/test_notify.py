@@ -6,14 +6,19 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
+from gnjobs_tui.cli.notify import notify as command
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
 from tests.support.terminal import gnjobs
 from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:apprise")  # it imports what Python drops
 
 Posts = dict[str, dict[str, str]]
 
@@ -100,6 +105,29 @@ def test_what_goes_wrong_is_one_line(hook: Hook, tmp_path: Path) -> None:
     refused = notify(file, success)
     assert (refused.returncode, "chmod o-r" in refused.stderr) == (2, True)
     assert not hook.posts
+
+
+def notify_here(file: Path, **job: str) -> None:
+    """The same in this process."""
+    given = TextIOWrapper(BytesIO(json.dumps({"id": "a", "status": "error"} | job).encode()))
+    with patch("sys.stdin", given):
+        assert command.main([str(file)], standalone_mode=False) == 0
+
+
+@pytest.mark.parametrize("user", ["all", "ALL", "always", "agunn,jsmith", "agunn jsmith", "0:agunn"])
+def test_an_owner_whose_name_means_several_reaches_none_of_them(
+    hook: Hook, tmp_path: Path, user: str
+) -> None:
+    url = f"json://127.0.0.1:{hook.server_port}"
+    notify_here(told(tmp_path, f"agunn={url}/agunn", f"jsmith={url}/jsmith"), user=user)
+    assert not hook.posts
+
+
+def test_the_message_is_plain_text_where_html_is_sent(hook: Hook, tmp_path: Path) -> None:
+    file = told(tmp_path, f"agunn=json://127.0.0.1:{hook.server_port}/agunn?format=html")
+    notify_here(file, user="agunn", error="<img src=x>")
+    message = hook.posts["/agunn"]["message"]
+    assert ("<img" in message, "&lt;img" in message) == (False, True)
 
 
 def test_of_successes_nobody_is_told_where_failures_are_all_that_counts(hook: Hook, tmp_path: Path) -> None:
