@@ -179,9 +179,13 @@ def complain(line: str) -> None:
 
 
 def print_fields(*fields: object) -> None:
-    """Print one tab-separated line for programs; tabs, newlines and backslashes inside are escaped."""
+    """Print one tab-separated line for programs; tabs, newlines and backslashes inside are escaped.
+
+    On a terminal nothing in it can act.
+    """
     cells = ("" if field is None else str(field) for field in fields)
-    print("\t".join(c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells))
+    escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
+    print("\t".join(drawable(safe_line(cell)) if on_terminal() else cell for cell in escaped))
 
 
 SAID_AFTER = 0.5

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from gnjobs.records.keys import Keys
+from gnjobs_tui.cli import session
 from tests.support.command import environment, run
 from tests.support.hostile import TEXTS, harmless
 from tests.support.servers import Server
@@ -54,6 +55,16 @@ def turned(fields: Iterable[str], texts: Sequence[str]) -> dict[str, bytes]:
         field: b" ".join(map(raw, (*texts[(first := place % len(texts)) :], *texts[:first])))
         for place, field in enumerate(fields)
     }
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_lines_for_programs_are_safe_where_a_person_sees_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], is_terminal: bool
+) -> None:
+    monkeypatch.setattr(session, "on_terminal", lambda: is_terminal)
+    session.print_fields("a\x1b]0;x\x07", None, "b\tc\n")
+    escape, bell = ("␛", "␇") if is_terminal else ("\x1b", "\x07")
+    assert capsys.readouterr().out == f"a{escape}]0;x{bell}\t\tb\\tc\\n\n"
 
 
 @pytest.fixture(params=GROUPS, ids=lambda names: names[0])
