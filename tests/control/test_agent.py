@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+import msgspec
 import pytest
 
 from gnjobs.control.agent import Agent
@@ -259,6 +260,13 @@ def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) 
     """`python3 -m scripts.qc` runs whatever the directory holds."""
     job = store.create(["true"], cwd="/tmp")
     with pytest.raises(LaunchError, match="in this directory"):
+        start_for_agent(job, store, {"nobody": TRUE_HERE})
+
+
+@pytest.mark.parametrize("user", ["a\0b", "a:b", "\ud800"])
+def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -> None:
+    job = msgspec.structs.replace(store.create(["true"]), user=user)
+    with pytest.raises(LaunchError, match="which is no user id"):
         start_for_agent(job, store, {"nobody": TRUE_HERE})
 
 

@@ -12,7 +12,8 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import host_name
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, send_request, step
+from gnjobs.records.pool import RequestPool
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -142,6 +143,18 @@ def test_old_requests_are_refused(store: JobStore) -> None:
     assert b"requests are valid for 300 s" in answered[0]
 
 
+def test_a_request_from_the_future_is_refused_since_it_would_never_expire(store: JobStore) -> None:
+    heard: list[ControlRequest] = []
+    stream = KEYS.host_control("of-future-requests")
+    for seconds, job in ((30, "soon"), (7200, "later")):
+        entry = f"{int((store.now() + seconds) * 1000)}-0"
+        store.client.xadd(stream, {"request": "kill", "job": job}, id=entry)
+    ControlListener(store.url, KEYS, [stream], heard.append, last_seconds=10.0).start()
+    answered = wait_for(lambda: store.client.xrange(KEYS.answers("later")))
+    assert b"ahead of the server's" in answered[0][1][b"step"]
+    assert [request.job for request in heard] == ["soon"]
+
+
 def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
     go, at_work, most = threading.Event(), [0], [0]
     handled: list[str | None] = []
@@ -158,7 +171,7 @@ def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
             at_work[0] -= 1
         yield step("written", "done", verified=True, final=True)
 
-    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)))
+    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)), KEYS)
     for number in range(3000):
         pool.take(ControlRequest(f"s/{number}", "kill", f"job-{number % 1500}"))
     refused = [name for name, said in told if said.kind == "refused"]
@@ -167,6 +180,83 @@ def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
     assert most[0] <= 8
     assert sorted(handled) == sorted(f"job-{number}" for number in range(1000))
     assert len(refused) == 1000
+
+
+def test_no_user_keeps_admins_or_other_users_waiting() -> None:
+    go, done = threading.Event(), list[str | None]()
+    told: list[tuple[str, KillStep]] = []
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        if request.by == "mallory":
+            go.wait(60)
+        done.append(request.by)
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda request, said: told.append((request.by, said)), KEYS)
+    for number in range(200):
+        hers = ControlRequest(
+            f"{KEYS.user_requests('mallory')}/{number}", "kill", f"job-{number}", by="mallory"
+        )
+        pool.take(hers)
+    assert len(told) == 100
+    for asker, stream in (("tux", KEYS.admin_requests), ("jsmith", KEYS.user_requests("jsmith"))):
+        pool.take(ControlRequest(f"{stream}/1", "kill", "job-0", by=asker))
+    try:
+        wait_for(lambda: len(done) == 2)
+        assert set(done) == {"tux", "jsmith"}
+    finally:
+        go.set()
+    wait_for(lambda: len(told) == 202)
+
+
+def test_all_users_together_leave_workers_to_admins() -> None:
+    go, done = threading.Event(), list[str | None]()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        if request.by != "tux":
+            go.wait(60)
+        done.append(request.by)
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
+    for number in range(20):
+        pool.take(ControlRequest(f"{KEYS.user_requests(f'user-{number}')}/1", "kill", "job", by="user"))
+    pool.take(ControlRequest(f"{KEYS.admin_requests}/1", "kill", "job", by="tux"))
+    try:
+        wait_for(lambda: done)
+        assert done == ["tux"]
+    finally:
+        go.set()
+    wait_for(lambda: len(done) == 21)
+
+
+def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:
+    told: list[KillStep] = []
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        if request.job != "well":
+            raise ValueError("embedded\nnull byte \x1b[31m")
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda _, said: told.append(said), KEYS)
+    for number in range(20):
+        pool.take(ControlRequest(f"s/{number}", "start", f"job-{number}"))
+    pool.take(ControlRequest("s/well", "start", "well"))
+    wait_for(lambda: len(told) == 21)
+    refused = {said.text for said in told if said.kind == "refused"}
+    assert refused == {"it failed: ValueError: embedded␊null byte ␛[31m"}
+    pool.join(30)
+    assert not pool._workers
+
+
+def test_an_agent_gives_what_a_user_kills_at_most_a_minute(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graces: list[float] = []
+    monkeypatch.setattr("gnjobs.control.agent.kill_job", lambda *_, grace, **__: graces.append(grace) or [])
+    for stream in (KEYS.user_requests("jsmith"), KEYS.host_control(host_name())):
+        Agent(store)._steps(ControlRequest(f"{stream}/1-1", "kill", "job", grace=3600.0))
+    assert graces == [60.0, 3600.0]
 
 
 def test_thousands_of_requests_keep_no_agent_from_its_beat(server: Server, store: JobStore) -> None:

@@ -32,12 +32,12 @@ from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import write_beat
 from gnjobs.records.indexes import tidy
+from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import (
     ControlListener,
     ControlRequest,
     KillStep,
-    RequestPool,
     asker_of,
     step,
     user_asking,
@@ -128,6 +128,7 @@ _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
 _LISTENING_SECONDS: Final = 2.0
+_LONGEST_GRACE_OF_USERS: Final = 60.0
 
 
 def run_agent(
@@ -175,7 +176,7 @@ class Agent:
             is_for_us=self._is_for_us,
             block_seconds=_LISTENING_SECONDS,
         )
-        self._pool = RequestPool(self._steps, self._listener.answer)
+        self._pool = RequestPool(self._steps, self._listener.answer, store.keys)
         self._rounds = Rounds(store, self._finish_kill)
         self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
@@ -261,7 +262,7 @@ class Agent:
                 request.child,
                 actor=Actor.admin(asker) if user is None else Actor(asker, "curator", (user,)),
                 reason=request.reason,
-                grace=request.grace,
+                grace=request.grace if user is None else min(request.grace, _LONGEST_GRACE_OF_USERS),
                 force=request.force,
                 as_agent=True,
             )

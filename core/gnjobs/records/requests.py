@@ -6,14 +6,12 @@ access rules, and not what a request says, prove who asks. Answers stand in a st
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
 import redis
 
-from gnjobs.errors import GnjobsError
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge, newest_entries
@@ -63,8 +61,8 @@ _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
 # How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
 VALID_SECONDS = 300.0
+_MOST_AHEAD = 60.0  # whoever writes a request may choose its time
 _ANSWERS_LOOKED_AT = 1000
-_AT_ONCE, _MOST_WAITING = 8, 1000
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
@@ -274,6 +272,9 @@ class ControlListener(threading.Thread):
         if age > VALID_SECONDS:
             text = f"it was asked {age:.0f} s ago, and requests are valid for {VALID_SECONDS:.0f} s"
             self.answer(request, step("refused", text, final=True))
+        elif age < -_MOST_AHEAD:
+            text = f"its time is {-age:.0f} s ahead of the server's"
+            self.answer(request, step("refused", text, final=True))
         elif not self._last_seconds or not self._is_answered(request):
             self._on_request(request)
 
@@ -292,74 +293,3 @@ class ControlListener(threading.Thread):
         """The server's time (unix seconds), which ids of entries are."""
         seconds, microseconds = self._client.time()
         return float(seconds) + float(microseconds) / 1_000_000
-
-
-About = tuple[str, str | None, str | None, bool]
-
-
-class RequestPool:
-    """Does what is asked beside other work: some requests at a time, equal ones at once, and not without a bound.
-
-    `handle` does one and yields its steps, which `answer` tells everybody who asked for the same.
-    """
-
-    def __init__(
-        self,
-        handle: Callable[[ControlRequest], Iterable[KillStep]],
-        answer: Callable[[ControlRequest, KillStep], object],
-    ) -> None:
-        self._handle = handle
-        self._answer = answer
-        self._lock = threading.Lock()
-        self._askers: dict[About, list[ControlRequest]] = {}
-        self._waiting: deque[ControlRequest] = deque()
-        self._workers: set[threading.Thread] = set()
-
-    def take(self, request: ControlRequest) -> None:
-        """Do what is asked soon, or tell who asks that it is too much."""
-        with self._lock:
-            if (askers := self._askers.get(_about(request))) is not None:
-                askers.append(request)
-                return
-            if is_taken := len(self._askers) < _MOST_WAITING:
-                self._askers[_about(request)] = [request]
-                self._waiting.append(request)
-                if len(self._workers) < _AT_ONCE:
-                    worker = threading.Thread(target=self._work, name="requests", daemon=True)
-                    self._workers.add(worker)
-                    worker.start()
-        if not is_taken:
-            self._answer(request, step("refused", "too much is being asked; ask again later", final=True))
-
-    def join(self, limit: float) -> None:
-        """Wait until everything is done, at most `limit` seconds."""
-        until = time.monotonic() + limit
-        for worker in list(self._workers):
-            worker.join(max(0.0, until - time.monotonic()))
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._workers.discard(threading.current_thread())
-                    return
-                request = self._waiting.popleft()
-            try:
-                for each in self._handle(request):
-                    self._tell(request, each)
-            except (GnjobsError, redis.RedisError, OSError) as problem:
-                self._tell(request, step("refused", str(problem), final=True))
-            finally:
-                with self._lock:
-                    self._askers.pop(_about(request), None)
-
-    def _tell(self, request: ControlRequest, step: KillStep) -> None:
-        with self._lock:
-            askers = self._askers.get(_about(request), [])
-            told = self._askers.pop(_about(request), []) if step.final else list(askers)
-        for asker in told:
-            self._answer(asker, step)
-
-
-def _about(request: ControlRequest) -> About:
-    return request.kind, request.job, request.child, request.force

@@ -25,7 +25,7 @@ from gnjobs.records import values
 from gnjobs.records.actor import AgentStarts
 from gnjobs.records.connection import connect
 from gnjobs.records.environment import ENV_PREFIX, ENV_URL, as_account
-from gnjobs.records.keys import DEFAULT_PREFIX, Keys
+from gnjobs.records.keys import DEFAULT_PREFIX, Keys, is_user
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
 from gnjobs.records.scripts import set_fields
@@ -280,6 +280,8 @@ def _account_for(job: "Job", starts: Mapping[str, AgentStarts]) -> str:
     words = values.command_words(job.command)
     if job.env is not None:
         raise LaunchError("this agent starts no job that brings an environment of its own")
+    if job.user is not None and not is_user(job.user):
+        raise LaunchError(f"this agent starts no job of {job.user!r:.80}, which is no user id")
     for account, allowed in starts.items():
         beginnings = [shlex.split(beginning) for beginning in allowed.commands]
         begins_so = any(first and words[: len(first)] == first for first in beginnings)

@@ -21,8 +21,9 @@ from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id, is_user
+from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, RequestPool, asker_of, step
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, asker_of, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor import slurm
 from gnjobs.supervisor.children import ChildWatch
@@ -144,7 +145,7 @@ class Supervision:
             is_for_us=lambda request: request.job == job.id,
         )
         self._answers = Answers(self._listener)
-        self._requests = RequestPool(self._beside, self._answers.send)
+        self._requests = RequestPool(self._beside, self._answers.send, link.keys)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
         self._is_stopped_by_signal = False
