@@ -21,7 +21,7 @@
     [agent-starts.www-data]           # in the system's file alone: what an agent may start as this account
     directories = ["/srv/uploader"]
     commands = ["python3 -m scripts.qc"]  # how they begin
-    url-file = "/etc/gnjobs/writer-url"   # what the jobs connect to; default: what the agent connects to
+    url-file = "/etc/gnjobs/writer-url"   # what the jobs connect to, or url: a writer's, never the agent's
 
     [keys]                            # of the dashboard: the name of what keys do → the keys for it
     "rows.kill" = "ctrl+k"
@@ -167,11 +167,22 @@ class _Reader:
         if not isinstance(entry, dict) or not {"directories", "commands"} <= set(entry):
             raise ValueError(f"[{name}] must be a table with directories and commands")
         _check_names(name, entry, ("directories", "commands", "url", "url-file"))
+        if not {"url", "url-file"} & set(entry):
+            raise ValueError(f"[{name}] must have url or url-file: what its jobs connect to")
         return AgentStarts(
             directories=_some_texts(f"{name}.directories", entry["directories"]),
             commands=_texts(f"{name}.commands", entry["commands"]),
-            url=self._url(entry),
+            url=self._url_of_jobs(entry),
         )
+
+    def _url_of_jobs(self, entry: Mapping[str, Any]) -> str | None:
+        """The URL, or None where its file is a secret to us: then we are no agent that starts these jobs."""
+        try:
+            return self._url(entry)
+        except ValueError as problem:
+            if isinstance(problem.__cause__, PermissionError):
+                return None
+            raise
 
     def _url(self, found: Mapping[str, Any]) -> str | None:
         if "url-file" not in found:

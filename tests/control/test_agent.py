@@ -253,7 +253,7 @@ def test_a_job_is_started_only_where_the_configuration_allows_its_command(
     assert store.get(job.id).status == "pending"
 
 
-TRUE_HERE = AgentStarts(directories=(os.getcwd(),), commands=("true",))
+TRUE_HERE = AgentStarts(directories=(os.getcwd(),), commands=("true",), url="redis://localhost/0")
 
 
 def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) -> None:
@@ -268,6 +268,13 @@ def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -
     job = msgspec.structs.replace(store.create(["true"]), user=user)
     with pytest.raises(LaunchError, match="which is no user id"):
         start_for_agent(job, store, {"nobody": TRUE_HERE})
+
+
+def test_nothing_is_started_with_a_url_that_the_agent_may_not_read(store: JobStore) -> None:
+    with pytest.raises(LaunchError, match=r"can't read the url-file of \[agent-starts\.nobody\]"):
+        start_for_agent(
+            store.create(["true"]), store, {"nobody": msgspec.structs.replace(TRUE_HERE, url=None)}
+        )
 
 
 def test_nothing_is_started_as_root_whatever_is_asked_and_allowed(store: JobStore) -> None:

@@ -24,6 +24,7 @@ admin = ["root"]
 [agent-starts.nobody]
 directories = ["%s"]
 commands = ["sleep"]
+url = "%s"
 """
 # Python may lie in a home that nobody else may enter: there it can be entered, and holds nothing but Python.
 _MOUNT = """
@@ -48,11 +49,11 @@ def host(name: str, etc: Path, server: Server) -> Iterator["subprocess.Popen[byt
 
 
 @pytest.fixture
-def etc(tmp_path: Path) -> Path:
+def etc(tmp_path: Path, server: Server) -> Path:
     """A copy of what agents need of /etc, with our configuration."""
     place = tmp_path / "etc"
     (place / "gnjobs").mkdir(parents=True)
-    (place / "gnjobs" / "config.toml").write_text(SYSTEM % os.getcwd())
+    (place / "gnjobs" / "config.toml").write_text(SYSTEM % (os.getcwd(), server.url))
     for name in ("passwd", "group", "nsswitch.conf", "hosts"):
         if (found := Path("/etc") / name).exists():
             (place / name).write_bytes(found.read_bytes())

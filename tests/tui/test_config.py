@@ -11,7 +11,7 @@ from gnjobs.records import actor as actors
 from gnjobs.records.actor import Actor, actor_from
 from gnjobs.records.fields import Job
 from gnjobs_tui import config as configuration
-from gnjobs_tui.config import Config, load_config
+from gnjobs_tui.config import Config, load_config, read_settings
 
 
 @pytest.fixture
@@ -76,6 +76,26 @@ def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text:
         load_config()
     assert "\n" not in str(said.value)
     assert str(said.value).startswith(str(files[0]))
+
+
+def test_what_an_agent_starts_never_gets_the_agents_own_url(
+    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_permission(path: Path, encoding: str = "") -> str:
+        if path.name == "writer":
+            raise PermissionError
+        return path.read_bytes().decode(encoding)
+
+    entry = "[agent-starts.www-data]\ndirectories = ['/srv']\ncommands = ['qc']\n"
+    files[0].write_text(f"url = 'redis://agent/0'\n{entry}")
+    with pytest.raises(ConfigError, match=r"\[agent-starts\.www-data\] must have url or url-file"):
+        load_config()
+    (tmp_path / "writer").write_text("redis://writer/0\n")
+    for given in ("url = 'redis://writer/0'", f"url-file = '{tmp_path}/writer'"):
+        files[0].write_text(f"url = 'redis://agent/0'\n{entry}{given}\n")
+        assert read_settings(files[0]).agent_starts["www-data"].url == "redis://writer/0"
+    monkeypatch.setattr(Path, "read_text", no_permission)
+    assert read_settings(files[0]).agent_starts["www-data"].url is None
 
 
 def test_the_check_stands_in_front_of_the_action() -> None:

@@ -38,12 +38,12 @@ class UserEntry(msgspec.Struct, frozen=True):
 class AgentStarts(msgspec.Struct, frozen=True, kw_only=True):
     """What a host's agent may start as one account: commands that begin so, in these directories, by default the first.
 
-    The jobs connect to `url`, by default as the agent does.
+    The jobs connect to `url`, None if it can't be read here: with the agent's own, their code could ask as an admin.
     """
 
     directories: tuple[str, ...]
     commands: tuple[str, ...]
-    url: str | None = None
+    url: str | None
 
 
 class Actor(msgspec.Struct, frozen=True):

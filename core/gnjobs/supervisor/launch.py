@@ -262,6 +262,8 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
     `starts` says by account what may be started; nothing is started as root. Raises `LaunchError`.
     """
     account = _account_for(job, starts)
+    if (url := starts[account].url) is None:
+        raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
     is_us = account == login_name()
     try:
         options = {} if is_us and os.geteuid() != 0 else as_account(account)
@@ -270,7 +272,7 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
     outer = options.pop("env", os.environ)
     options["cwd"] = starts[account].directories[0]  # for a job that names none
     _note_launch(job.id, store.url, store.keys.prefix)
-    environment = for_supervisor(outer, starts[account].url or store.url, store.keys.prefix, job)
+    environment = for_supervisor(outer, url, store.keys.prefix, job)
     spawn(environment, account=options).reports.close()
     return account
 
