@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gnjobs.processes import presence
+from gnjobs.processes import presence, table
 from gnjobs.processes.activity import read_state
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
-from gnjobs.processes.table import Mark, process_start, read_mark
+from gnjobs.processes.table import Mark, Wanted, process_start, read_mark
 from gnjobs.records.environment import ENV_JOB
 from gnjobs.records.fields import Job
 from tests.support.waiting import wait_for
@@ -42,6 +42,41 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_processes_that_carry_its_mark_run(process: "subprocess.Popen[bytes]") -> None:
     assert look(job_here()) == ("running", "1 process runs")
+
+
+def test_without_the_token_a_mark_counts_for_the_jobs_own_account_alone(
+    process: "subprocess.Popen[bytes]",
+) -> None:
+    assert look(job_here(mark="of-its-claim")).kind == "running"
+    assert look(job_here(mark="of-its-claim", account="nobody")).kind == "gone"
+    assert look(job_here(account="nobody")).kind == "gone"
+    started = process_start(process.pid)
+    forged = job_here(
+        mark="of-its-claim", account="nobody", supervisor_pid=process.pid, supervisor_started=started
+    )
+    assert look(forged).kind == "gone"
+
+
+def test_a_process_with_another_claims_token_is_of_another_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "owners_of", lambda _: (1000, 1000, 1000, 1000))
+    wanted = Wanted("j", "t", "here", uid=1000)
+    assert wanted.covers(1, Mark("j", None, "t", place="here"))
+    assert wanted.covers(1, Mark("j", None, place="here"))
+    assert not wanted.covers(1, Mark("j", None, "u", place="here"))
+    assert not wanted._replace(uid=None).covers(1, Mark("j", None, place="here"))
+    monkeypatch.setattr(table, "owners_of", lambda _: (1000, 1001, 1000, 1000))  # it runs what is setuid
+    assert not wanted.covers(1, Mark("j", None, place="here"))
+    assert wanted.covers(1, Mark("j", None, "t", place="here"))
+
+
+def test_millions_of_empty_variables_are_read_at_the_pace_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = b"GNJOBS_JOB_ID=j\0X=\0GNJOBS_URL=no" + bytes(8_000_000) + b"GNJOBS_MARK=t\0XGNJOBS_CHILD_ID=c\0"
+    monkeypatch.setattr(table, "_read_of_process", lambda *_: block)
+    began = time.thread_time()
+    assert read_mark(1) == Mark("j", None, "t")
+    assert time.thread_time() - began < 1.0  # a split takes seconds
+    monkeypatch.setattr(table, "_read_of_process", lambda *_: b"A=GNJOBS_JOB_ID=x\0GNJOBS_CHILD_ID=c")
+    assert read_mark(1) == Mark(None, "c")
 
 
 def test_a_supervisor_that_is_runnable_and_does_not_report_is_late() -> None:

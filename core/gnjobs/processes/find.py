@@ -36,7 +36,7 @@ SUPERVISOR_MODULE = "gnjobs.supervisor"
 def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
     """What the marks of the job's processes say; without its `store`, for who watches, on any server."""
     place = None if store is None else place_of(store.url, store.keys.prefix)
-    return Wanted(job.id, job.mark, place, owner)
+    return Wanted(job.id, job.mark, place, owner, None if job.account is None else user_id(job.account))
 
 
 def processes_of(
@@ -127,7 +127,7 @@ def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unrea
     if pid is None or entry is None or entry.state in ENDED_STATES or entry.started != started:
         return False
     mark = read_mark(pid)
-    is_its_mark = unreadable if mark is None else wanted.matches(mark)
+    is_its_mark = unreadable if mark is None else wanted.covers(pid, mark)
     return is_its_mark and SUPERVISOR_MODULE in read_command(pid)
 
 
@@ -152,7 +152,7 @@ class _Search:
         marked = {
             pid: mark.child
             for pid, mark in self.view.marks.items()
-            if mark is not None and self.wanted.matches(mark) and pid != self.supervisor
+            if mark is not None and self.wanted.covers(pid, mark) and pid != self.supervisor
         }
         members: dict[int, str | None] = dict(marked)
         roots = list(marked) + ([self.supervisor] if self.supervisor is not None else [])
@@ -235,9 +235,9 @@ def traces_of(
 def _marked_elsewhere(wanted: Wanted, view: ProcessView, child_id: str | None = None) -> Iterator[Trace]:
     """Processes of a job of this id and claim on what is spelt as another server or prefix, or of another owner."""
     for pid, mark in view.marks.items():
-        if mark is None or pid in view.spared or wanted.matches(mark) or not wanted.anywhere.matches(mark):
+        if mark is None or pid in view.spared or wanted.matches(mark):
             continue
-        if child_id in (None, mark.child):
+        if child_id in (None, mark.child) and wanted.anywhere.covers(pid, mark):
             is_here = wanted.place in (None, mark.place)
             whose = f"for {mark.owner or 'nobody'}" if is_here else f"by way of {mark.place or 'no server'}"
             yield Trace(pid, f"runs, which was launched {whose}", False)

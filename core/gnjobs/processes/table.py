@@ -36,7 +36,6 @@ _MARKS = (
     (ENV_URL, "url"),
     (ENV_PREFIX, "prefix"),
 )
-_NAMES = {f"{variable}=".encode(): name for variable, name in _MARKS}
 
 
 class TableEntry(NamedTuple):
@@ -65,16 +64,18 @@ class Mark(NamedTuple):
 class Wanted(NamedTuple):
     """What the marks of a job's processes must say, so that records which are forged or copied lead to no others.
 
-    None: that is not known to who only watches. `place` is the server and prefix of who looks.
+    None: that is not known to who only watches. `place` is the server and prefix of who looks, `uid` that of the job's
+    account.
     """
 
     job: str
     token: str | None = None
     place: str | None = None
     owner: str | None = None
+    uid: int | None = None
 
     def matches(self, mark: Mark) -> bool:
-        """Whether a mark is of this job."""
+        """Whether a mark may be of this job: enough for what descends from it, which may have lost the token."""
         return (
             mark.job == self.job
             and (self.token is None or mark.token in (None, self.token))
@@ -82,10 +83,24 @@ class Wanted(NamedTuple):
             and self.owner in (None, mark.owner)
         )
 
+    def covers(self, pid: int, mark: Mark) -> bool:
+        """Whether a mark alone shows a process to be of this job.
+
+        Without the token, which only its account can read, it counts for processes of that account: anybody can know
+        the rest.
+        """
+        if not self.matches(mark):
+            return False
+        if self.token is not None and mark.token == self.token:
+            return True
+        if self.uid is None:
+            return self.token is None
+        return owners_of(pid)[1:2] == (self.uid,)  # the real one: anybody can run what is setuid
+
     @property
     def anywhere(self) -> "Wanted":
         """The same for whomever and on whatever server: what may be its own, and is nobody's to signal."""
-        return Wanted(self.job, self.token)
+        return Wanted(self.job, self.token, uid=self.uid)
 
 
 def read_entry(pid: int) -> TableEntry | None:
@@ -135,14 +150,24 @@ def read_mark(pid: int) -> Mark | None:
         return None
     if b"GNJOBS_" not in environ:
         return Mark(None, None)
-    found: dict[str, str] = {}
-    for variable in environ.split(b"\0"):
-        for prefix, name in _NAMES.items():
-            if variable.startswith(prefix):
-                found[name] = variable[len(prefix) :].decode("utf-8", "replace")
+    said = ((name, _variable(environ, variable)) for variable, name in _MARKS)
+    found = {name: value for name, value in said if value is not None}
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
+
+
+def _variable(environ: bytes, name: str) -> str | None:
+    """The first value of a variable, found at the pace of memory: the environment may be millions of empty entries."""
+    beginning = f"{name}=".encode()
+    if environ.startswith(beginning):
+        start = len(beginning)
+    elif (before := environ.find(b"\0" + beginning)) >= 0:
+        start = before + 1 + len(beginning)
+    else:
+        return None
+    end = environ.find(b"\0", start)
+    return environ[start : end if end >= 0 else None].decode("utf-8", "replace")
 
 
 def _read_of_process(pid: int, name: str) -> bytes:

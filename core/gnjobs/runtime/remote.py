@@ -195,7 +195,7 @@ def relay(pipe: _TwoWays) -> int:
     how, make_child, key, child_id, url = pickle.loads(pipe.recv_bytes())
     _stand_in_for(how)
     child = _Relayed(pipe, make_child, key, child_id, pipe.recv_bytes(), pipe.recv_bytes(), url)
-    wanted = Wanted(os.environ.get(ENV_JOB, ""), os.environ.get(ENV_MARK))
+    wanted = Wanted(os.environ.get(ENV_JOB, ""), os.environ.get(ENV_MARK), uid=os.getuid())
     measure = Measuring(lambda view: processes_of(wanted, child_id, view=view).processes)
     idle_since, due = None, time.monotonic() + _LOOK_SECONDS
     while not child.has_ended():

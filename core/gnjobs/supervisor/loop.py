@@ -134,7 +134,7 @@ class Supervision:
             on_removed=lambda: wakeups.post(Removed()),
             on_lasting=lambda: wakeups.post(EndLasted()),
         )
-        self._wanted = Wanted(job.id, settings.mark)
+        self._wanted = Wanted(job.id, settings.mark, uid=os.getuid())
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
             settings.url,
