@@ -86,10 +86,15 @@ def test_an_answer_in_the_stream_of_requests_is_none(store: JobStore, job: Super
     assert job.alive() == []
 
 
-def test_a_verified_answer_is_believed_only_with_the_records_word(
-    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [({}, "yet its status is running"), ({"status": "killed", "mark": "x"}, "yet it runs here")],
+    ids=["the answer", "the record, too"],
+)
+def test_a_forged_answer_that_all_is_gone_is_not_believed(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch, record: dict[str, str], why: str
 ) -> None:
-    """Also where somebody who may write answers lies."""
+    """Where somebody who may write answers and records lies."""
     monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
     job.processes[0].send_signal(signal.SIGSTOP)
     stop = threading.Event()
@@ -98,6 +103,8 @@ def test_a_verified_answer_is_believed_only_with_the_records_word(
         while not stop.wait(0.005):
             for entry_id, fields in store.client.xrevrange(KEYS.admin_requests, count=5):
                 if fields.get(b"job") == job.id.encode():
+                    if record:
+                        store.client.hset(KEYS.job(job.id), mapping=record)
                     name = f"{KEYS.admin_requests}/{entry_id.decode()}"
                     said = step("written", "verified: 1 of 1 gone", verified=True, final=True)
                     requests.answer(store.client, KEYS.answers(job.id), name, said)
@@ -110,7 +117,7 @@ def test_a_verified_answer_is_believed_only_with_the_records_word(
         stop.set()
         forger.join()
     assert (last.kind, last.verified) == ("left", False)
-    assert "yet its status is running" in last.text
+    assert why in last.text
     assert job.alive()
 
 

@@ -52,6 +52,21 @@ def test_a_queued_command_is_ended_and_its_worker_goes_on(server: Server) -> Non
         worker.wait()
 
 
+def test_a_kill_of_what_waits_ends_no_job_with_the_same_command(server: Server) -> None:
+    store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.125")
+    running = double.gn3_command(server.client(), command, status="running")
+    waiting = double.gn3_command(server.client(), command, status="queued")
+    worker = double.start_command_worker(command)
+    try:
+        wait_for(lambda: commands(store, running), 20)
+        steps = list(kill_job(store, waiting, actor=TUX, grace=0.0))
+        assert (steps[-1].kind, steps[-1].verified, store.get(waiting).status) == ("left", False, "killed")
+        assert commands(store, running)
+        assert store.get(running).status == "running"
+    finally:
+        end(worker)
+
+
 def test_where_two_jobs_run_the_same_command_neither_is_touched(server: Server) -> None:
     store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.5")
     job_id = double.gn3_command(server.client(), command, status="running")

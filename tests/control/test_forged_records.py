@@ -1,16 +1,20 @@
 """Records that name processes which are not the job's: nobody signals them, whoever reads the record."""
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 
+import psutil
 import pytest
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
+from gnjobs.control.orphans import Orphan
+from gnjobs.control.stack import find_here
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
-from gnjobs.processes.table import process_start, read_command
+from gnjobs.processes.table import ProcessView, process_start, read_command
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
@@ -148,3 +152,22 @@ def test_a_process_that_only_looks_like_a_supervisor_is_not_taken_for_one(store:
     finally:
         pretender.kill()
         pretender.wait()
+
+
+@pytest.mark.parametrize("kind", ["stack", "files"])
+def test_the_agent_looks_into_no_process_that_only_a_record_names(store: JobStore, kind: str) -> None:
+    """Neither below what it calls the supervisor, nor among what it says that was seen."""
+    with psutil.Popen(["sh", "-c", "sleep 1000.75; true"]) as parent:
+        (bystander,) = wait_for(parent.children)
+        job_id = forged(store, identity(parent.pid, **{"user-id": "jsmith"}))
+        seen = [{"pid": bystander.pid, "started": process_start(bystander.pid)}]
+        store.client.set(KEYS.processes(job_id), json.dumps({"at": 1, "processes": seen}))
+        agent = Agent(store)
+        try:
+            (said,) = agent._steps(requests.ControlRequest("1-1", kind, job=job_id, by="tux"))
+            assert not find_here(store, store.get(job_id), None)
+            assert "sleep" not in said.text
+            assert list(Orphan(store, store.get(job_id))._find(ProcessView())) == []
+        finally:
+            bystander.kill()
+            parent.kill()

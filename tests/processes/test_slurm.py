@@ -74,15 +74,24 @@ def fake(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: st
 
 
 def test_lines_that_are_none_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = "17|PENDING|QOSMaxCpuPerUserLimit||8:00:00|16G|4|0|N/A|0|gnjobs-x|"
+    good = "17|PENDING|QOSMaxCpuPerUserLimit||8:00:00|16G|4|0|N/A|0|gnjobs-x|gnjobs:1 mine|"
     fake(
         tmp_path,
         monkeypatch,
         "squeue",
-        f"echo '{good}'; echo; echo 'rm -rf|x'; echo '1;2|RUNNING|a|b|c|d|1|0|N/A|0|n|'",
+        f"echo '{good}'; echo; echo 'rm -rf|x'; echo '1;2|RUNNING|a|b|c|d|1|0|N/A|0|n|c|'",
     )
     assert look_up(["17"]) == {
-        "17": Placed("17", "PENDING", "QOSMaxCpuPerUserLimit", "", 28800.0, 16 * 2**30, name="gnjobs-x")
+        "17": Placed(
+            "17",
+            "PENDING",
+            "QOSMaxCpuPerUserLimit",
+            "",
+            28800.0,
+            16 * 2**30,
+            name="gnjobs-x",
+            comment="gnjobs:1 mine",
+        )
     }
 
 

@@ -115,6 +115,9 @@ class _Kill:
         self.grace = grace
         self.force = force
         self.as_agent = as_agent
+        # Others than admins have an agent, which may do everything, end only what was launched for them: for the owner
+        # that they were checked against, whatever the record says later.
+        self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order."""
@@ -148,9 +151,7 @@ class _Kill:
 
     @property
     def _local(self) -> "LocalKill":
-        # Others than admins have an agent, which may do everything, end only what was launched for them.
-        owner = self.job.user if self.as_agent and self.actor.role != "admin" else None
-        return LocalKill(self.store, self.job, self.child, self._stop, self.grace, owner)
+        return LocalKill(self.store, self.job, self.child, self._stop, self.grace, self.owner)
 
     def _may_answer(self) -> bool:
         return not pids_count_here(self.job) or self._supervisor_lives()
@@ -178,7 +179,7 @@ class _Kill:
         self.job = self.store.get(self.job.id)
         if self.job.is_final or not last.verified:
             if self.job.is_in_slurm and last.verified:
-                yield from leave_queue(self.job)
+                yield from leave_queue(self.store, self.job, self.owner)
             yield last
         else:
             yield step("answered", f"it is {self.job.status} by now")
@@ -247,8 +248,12 @@ class _Kill:
             if target.is_final or time.monotonic() > until:
                 break
             time.sleep(_LOOK_SECONDS)
-        if not answered.verified or target.is_final:
+        if not answered.verified:
             return answered
+        if target.is_final:
+            alive = self._local.seen_alive()
+            text = f"answered: {answered.text}; yet it runs here: {' '.join(map(str, alive))}"
+            return step("left", text, alive, final=True) if alive else answered
         return step("left", f"answered: {answered.text}; yet its status is {target.status}", final=True)
 
     def _read_target(self) -> Job | Child:
@@ -284,7 +289,7 @@ class _Kill:
             key = self.store.keys.job(self.job.id)
             transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
         try:
-            verdict = cancel_and_wait(self.job)
+            verdict = cancel_and_wait(self.store, self.job, self.owner)
         except SlurmError as problem:
             yield step("answered", str(problem))
             yield from self._ask_agent(self.job.launch_host)

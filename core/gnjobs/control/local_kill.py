@@ -5,9 +5,9 @@ from collections.abc import Callable, Collection, Iterator
 from gnjobs.processes.end import end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
     Identity,
-    is_supervisor,
     known_identities,
     processes_of,
+    supervisor_here,
     supervisor_process,
     wanted_of,
     worker_processes_of,
@@ -15,7 +15,7 @@ from gnjobs.processes.find import (
 from gnjobs.processes.host import host_name, pids_count_here
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView
+from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -41,13 +41,7 @@ class LocalKill:
         self._stop = stop
         self._grace = grace
         self._wanted = wanted_of(job, store, owner)
-        self._supervisor = self._supervisor_identity()
-
-    def _supervisor_identity(self) -> Identity | None:
-        """The frozen supervisor's pid and start, from which descent counts; None for one that is not known to be it."""
-        pid, started = self._job.supervisor_pid, self._job.supervisor_started
-        is_it = pids_count_here(self._job) and is_supervisor(pid, started, self._wanted, unreadable=False)
-        return (pid, started) if is_it and pid is not None and started is not None else None
+        self._supervisor = supervisor_here(job, self._wanted)
 
     def is_there(self) -> bool:
         """Whether anything of it runs here, or may."""
@@ -57,6 +51,15 @@ class LocalKill:
         """Whether something of a job that is said to have ended runs all the same."""
         found = self._find()
         return bool(found.processes or (self._job.left_running and found.hidden))
+
+    def seen_alive(self) -> tuple[int, ...]:
+        """The pids of what bears the mark of the job's supervisor, whatever the record says of that mark by now."""
+        if not pids_count_here(self._job):
+            return ()
+        child_id = self._child.id if self._child is not None else None
+        wanted = Wanted(self._job.id, place=self._wanted.place)
+        found = processes_of(wanted, child_id, supervisor=self._supervisor)
+        return tuple(pid for pid, mark in found.marks.items() if mark is not None and mark.token is not None)
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""

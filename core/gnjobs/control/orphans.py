@@ -13,7 +13,7 @@ from gnjobs.processes.find import is_supervisor, known_identities, processes_of,
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
-from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, read_command
+from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, owners_of, read_command
 from gnjobs.records import events, values
 from gnjobs.records.bounded import read_hashes
 from gnjobs.records.connection import readable
@@ -72,12 +72,21 @@ class Orphan:
         """Its processes, and those without a mark that its supervisor knew by descent, with what these have started."""
         found = {each.pid: each for each in processes_of(self._wanted, view=view).processes}
         yield from found.values()
-        known = {p.pid: p for p in self._known if view.has(p.pid, p.started) and p.pid not in found}
+        # Whoever writes records may have named any as known: none of another account than the marked ones counts.
+        accounts = {owners_of(pid) for pid in found}
+        known = {
+            p.pid: p
+            for p in self._known
+            if view.has(p.pid, p.started) and p.pid not in found and self._may_be_its(p.pid, view, accounts)
+        }
         yield from known.values()
         for pid, _ in descendants(view.table, known):
-            mark = view.owner_of_mark(pid)
-            if pid not in found and pid not in known and (mark is None or self._wanted.matches(mark)):
+            if pid not in found and pid not in known and self._may_be_its(pid, view, accounts):
                 yield SeenProcess(pid, view.table[pid].started, command=command_text(pid))
+
+    def _may_be_its(self, pid: int, view: ProcessView, accounts: Collection[tuple[int, ...]]) -> bool:
+        mark = view.owner_of_mark(pid)
+        return owners_of(pid) in accounts and (mark is None or self._wanted.matches(mark))
 
 
 class Rounds:

@@ -20,7 +20,8 @@ from gnjobs.records.requests import KillStep, step
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import KILLED, LOST, PENDING
 from gnjobs.records.values import encode_text
-from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_name
+from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_mark, slurm_name
+from gnjobs.text import place_of
 
 LOOK_SECONDS: Final = 10.0
 _SAY_AGAIN_SECONDS: Final = 60.0
@@ -29,25 +30,26 @@ _SUBMIT_SECONDS: Final = 60.0
 CANCEL_SECONDS: Final = 120.0
 
 
-def leave_queue(job: Job) -> Iterator[KillStep]:
-    """Have Slurm forget a waiting job, which nobody would run any more."""
+def leave_queue(store: Records, job: Job, owner: str | None = None) -> Iterator[KillStep]:
+    """Have Slurm forget a waiting job, which nobody would run any more; with an `owner` as `cancel_and_wait`."""
     name = f"Slurm's job {job.slurm_job or slurm_name(job.id)}"
     try:
         for slurm_job in [job.slurm_job] if job.slurm_job else look_up(name=slurm_name(job.id)):
-            _check_is_its_own(job, slurm_job)
+            _check_is_its_own(store, job, slurm_job, owner)
             cancel(slurm_job)
         yield step("answered", f"{name} was cancelled")
     except SlurmError as problem:
         yield step("answered", f"{name} stays in the queue and does nothing when it starts ({problem})")
 
 
-def cancel_and_wait(job: Job) -> KillStep:
+def cancel_and_wait(store: Records, job: Job, owner: str | None = None) -> KillStep:
     """Have Slurm end a job, and wait until it has seen that; the step says whether that is `verified`.
 
-    Raises `SlurmError` where this host can't ask Slurm.
+    With an `owner` only what was launched for that user. Raises `SlurmError` where this host can't ask Slurm, or what
+    Slurm has under the record's number is not this job.
     """
     slurm_job = job.slurm_job or ""
-    _check_is_its_own(job, slurm_job)
+    _check_is_its_own(store, job, slurm_job, owner)
     cancel(slurm_job)
     try:
         placed = wait_until_ended(slurm_job, CANCEL_SECONDS)
@@ -59,11 +61,20 @@ def cancel_and_wait(job: Job) -> KillStep:
     return step("verified", f"Slurm says that its job {slurm_job} has {ended}", verified=True)
 
 
-def _check_is_its_own(job: Job, slurm_job: str) -> None:
-    """Raise `SlurmError` for a number that is another job's: a record may name any."""
+def _check_is_its_own(store: Records, job: Job, slurm_job: str, owner: str | None) -> None:
+    """Raise `SlurmError` for a number that is another job's: a record may name any, and any id as its own."""
     placed = look_up([slurm_job]).get(slurm_job)
-    if placed is not None and placed.name != slurm_name(job.id):
+    if placed is None:
+        raise SlurmError(f"Slurm knows nothing of a job {slurm_job:.80}")
+    if placed.name != slurm_name(job.id):
         raise SlurmError(f"Slurm's job {slurm_job} is not this one, and is left alone")
+    mark = slurm_mark(job.id, place_of(store.url, store.keys.prefix), owner)
+    if mark not in placed.comment.split():
+        whom = f" for {owner}" if owner is not None else ""
+        raise SlurmError(
+            f"Slurm's job {slurm_job} is left alone: its comment does not say that it was submitted{whom} by way of "
+            "this server and prefix"
+        )
 
 
 class SlurmRounds:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gnjobs.control.kill import agent_beats, request_stream
 from gnjobs.processes.files import LOOKS
-from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
+from gnjobs.processes.find import is_supervisor, processes_of, supervisor_here, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
 from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import NOT_ALLOWED
@@ -50,8 +50,8 @@ def job_stacks(
 
 def find_here(store: Records, job: Job, child_id: str | None, owner: str | None = None) -> Found:
     """The processes of a job, or of one child, on this host; with an `owner` only what was launched for that user."""
-    supervisor = (job.supervisor_pid or 0, job.supervisor_started or 0) if pids_count_here(job) else None
-    return processes_of(wanted_of(job, store, owner), child_id, supervisor=supervisor)
+    wanted = wanted_of(job, store, owner)
+    return processes_of(wanted, child_id, supervisor=supervisor_here(job, wanted))
 
 
 def _find_told(whole: Found, child: Child) -> Found:

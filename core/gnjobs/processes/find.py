@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.processes.host import account_name, login_name, user_id
+from gnjobs.processes.host import account_name, login_name, pids_count_here, user_id
 from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
 from gnjobs.processes.table import (
     ENDED_STATES,
@@ -69,6 +69,7 @@ def worker_processes_of(job: Job, store: Records) -> Found:
     The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
     words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
+    It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server is none of the job's.
     """
     keys, here = store.keys, place_of(store.url, "")
@@ -76,6 +77,8 @@ def worker_processes_of(job: Job, store: Records) -> Found:
     found: dict[int, str | None] = {}
     doubted: list[int] = []
     for pattern in keys.layout.workers:
+        if job.status == PENDING and ID not in pattern:
+            continue
         roots = [
             pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys, here)
         ]
@@ -129,6 +132,13 @@ def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unrea
     mark = read_mark(pid)
     is_its_mark = unreadable if mark is None else wanted.covers(pid, mark)
     return is_its_mark and SUPERVISOR_MODULE in read_command(pid)
+
+
+def supervisor_here(job: Job, wanted: Wanted) -> "Identity | None":
+    """The pid and start of the job's living supervisor, from which descent counts; None where that is not sure."""
+    pid, started = job.supervisor_pid, job.supervisor_started
+    is_it = pids_count_here(job) and is_supervisor(pid, started, wanted, unreadable=False)
+    return (pid, started) if is_it and pid is not None and started is not None else None
 
 
 def supervisor_process(supervisor: tuple[int, int], wanted: Wanted) -> Found:

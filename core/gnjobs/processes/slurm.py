@@ -39,6 +39,7 @@ _COLUMNS: Final = {
     "preempted": ("PreemptTime", 24),
     "exit": ("exit_code", 12),
     "name": ("Name", 200),
+    "comment": ("Comment", 120),
 }
 _SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
@@ -71,6 +72,7 @@ class Placed(msgspec.Struct, frozen=True):
     preempted: bool = False
     signal: int = 0
     name: str = ""
+    comment: str = ""
 
     @property
     def waits(self) -> bool:
@@ -160,6 +162,7 @@ def _read(said: str) -> Iterator[Placed]:
                 cells["preempted"] not in ("N/A", "None", ""),
                 (values.integer(cells["exit"]) or 0) & 0x7F,
                 cells["name"],
+                cells["comment"],
             )
 
 

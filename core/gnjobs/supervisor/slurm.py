@@ -1,5 +1,6 @@
 """A job's supervisor under Slurm: submitting it, what Slurm lets it have, and why Slurm ends it."""
 
+import hashlib
 import os
 import shlex
 import uuid
@@ -18,6 +19,7 @@ from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, PENDING
 from gnjobs.records.values import encode_text
+from gnjobs.text import place_of
 
 # What would make of one job several or none, or keep us waiting.
 _REFUSED: Final = ("--array", "-a", "--wrap", "--wait", "-W", "--test-only", "--export-file")
@@ -49,6 +51,12 @@ def slurm_name(job_id: str) -> str:
     return f"gnjobs-{job_id}"
 
 
+def slurm_mark(job_id: str, place: str, owner: str | None = None) -> str:
+    """What a job's comment in Slurm says of where it belongs: a digest of its id, server, prefix and owner."""
+    whole = "\0".join([job_id, place, *([] if owner is None else [owner])])
+    return f"gnjobs:{hashlib.sha256(whole.encode()).hexdigest()[:32]}"
+
+
 def submit_supervisor(
     records: Records, job: Job, command: Sequence[str], environment: Mapping[str, str], options: Sequence[str]
 ) -> str:
@@ -60,7 +68,11 @@ def submit_supervisor(
     ours = {
         name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in _KEPT
     }
-    words = [*_DEFAULTS, *options, "--export=ALL", f"--job-name={slurm_name(job.id)}"]
+    place = place_of(records.url, records.keys.prefix)
+    marks = [slurm_mark(job.id, place), slurm_mark(job.id, place, job.user)]
+    asked = [option.partition("=")[2] for option in options if option.startswith("--comment=")]
+    comment = " ".join([*marks, *asked[-1:]])
+    words = [*_DEFAULTS, *options, "--export=ALL", f"--job-name={slurm_name(job.id)}", f"--comment={comment}"]
     try:
         slurm_job = submit(f"#!/bin/sh\nexec {shlex.join(command)}\n", words, {**ours, ENV_IN_SLURM: "1"})
     except NoAnswer as problem:  # it may have been taken: whoever reads the queue finds it by its name
