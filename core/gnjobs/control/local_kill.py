@@ -15,7 +15,7 @@ from gnjobs.processes.find import (
 from gnjobs.processes.host import host_name, pids_count_here
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView, Wanted
+from gnjobs.processes.table import ProcessView
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -53,11 +53,11 @@ class LocalKill:
         return bool(found.processes or (self._job.left_running and found.hidden))
 
     def seen_alive(self) -> tuple[int, ...]:
-        """The pids of what bears the mark of the job's supervisor, whatever the record says of that mark by now."""
+        """The pids of what of the job's account bears its supervisor's mark, whatever the record says of that mark."""
         if not pids_count_here(self._job):
             return ()
         child_id = self._child.id if self._child is not None else None
-        wanted = Wanted(self._job.id, place=self._wanted.place)
+        wanted = self._wanted._replace(token=None, owner=None)
         found = processes_of(wanted, child_id, supervisor=self._supervisor)
         return tuple(pid for pid, mark in found.marks.items() if mark is not None and mark.token is not None)
 
