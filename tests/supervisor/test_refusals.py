@@ -34,7 +34,7 @@ def test_a_supervisor_whose_user_was_deleted_asks_seldom_and_goes_on_when_it_is_
         admin.execute_command("ACL SETUSER tux on >secret ~* &* +@all")
 
     def denied() -> int:
-        return int(admin.info("stats")["acl_access_denied_auth"])
+        return sum(int(entry["count"]) for entry in admin.acl_log() if entry["reason"] == "auth")
 
     add_user()
     job = SupervisedJob(own_server, ["sh", "-c", "while :; do date; sleep 0.1; done"])
