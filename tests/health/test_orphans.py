@@ -53,6 +53,7 @@ def lose_supervisor(store: JobStore, job: SupervisedJob) -> None:
     wait_for(lambda: job.read().orphaned, what="the agent to beat for it")
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("is_orphan", [False, True], ids=["supervised", "orphan"])
 def test_a_job_is_judged_at_work_asleep_and_awake_again(
     store: JobStore, server: Server, is_orphan: bool

@@ -63,6 +63,7 @@ def test_so_does_one_that_was_allocated_and_ended_without_a_word(
         assert job.child("b").status == "lost"
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("own_server", ["valkey"], indirect=True)
 def test_that_it_may_fail_is_remembered_for_a_server_that_forgot_it(own_server: Server) -> None:
     code = (
