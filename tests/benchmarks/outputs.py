@@ -63,6 +63,7 @@ def measure(directory: Path) -> Iterator[Measurement]:
             batches = _stored_batches(client)
             client.flushall()
             raw.append(_rate(LINES, lambda batches=batches: _xadd(client, batches)))
+        for _ in range(RUNS):  # by themselves, since a processor that mostly waited is slow for a while
             client.flushall()
             pushed.append(_rate(PUSHED_LINES, lambda: _push(client, lines[:PUSHED_LINES])))
         for name, rates, budget in (
