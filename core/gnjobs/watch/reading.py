@@ -15,7 +15,7 @@ from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
-from gnjobs.records.keys import OWN_STATUS, Keys
+from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, Keys
 from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
@@ -132,11 +132,12 @@ _MOST_REMEMBERED: Final = 50_000
 _LONGEST_REMEMBERED: Final = 80
 
 # What is read of every job first, then what the row of one that has ended may need besides.
-BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary")
+BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary", MIRROR_FIELD)
 FURTHER_FIELDS: Final = (
     *ALIASES, OWN_STATUS, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
 )  # fmt: skip
 _STATUS: Final = BRIEF_FIELDS.index("status")
+_MIRROR: Final = BRIEF_FIELDS.index(MIRROR_FIELD)
 _always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ALIASES.values()))
 _SUCCESS: Final = SUCCESS.encode()
 _FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
@@ -331,7 +332,7 @@ class Source:
         for portion in self._brief.portions(job_ids):
             ended = {}
             for reply, job_id in zip(portion, unread, strict=False):
-                if not isinstance(reply, list) or reply[_STATUS] not in _FINAL:
+                if not isinstance(reply, list) or reply[_STATUS] not in _FINAL or reply[_MIRROR] is not None:
                     whole.append(job_id)
                 elif self._rows.needs_further(reply):
                     further[job_id] = reply
@@ -373,10 +374,10 @@ class Source:
 
 
 def _says_too_little(row: JobRow) -> bool:
-    """Whether a job may say more in other fields, or by its expiry: it has no time, or no faults, or has not ended."""
-    if row.status not in FINAL_STATUSES or (row.faults is None and row.status == SUCCESS):
+    """Whether a job may say more in other fields, or by its expiry: another program made it, or it has not ended."""
+    if row.status not in FINAL_STATUSES:
         return True
-    return not row.created and row.started is None
+    return not row.created and (row.started is None or (row.faults is None and row.status == SUCCESS))
 
 
 def make_sources(
