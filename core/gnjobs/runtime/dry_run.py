@@ -206,4 +206,4 @@ class DryContext(JobContext):
         self._allocated += output_keys
 
     def _make_children(self, children: Sequence[tuple[str, str]], *, may_fail: bool) -> None:
-        pass
+        """Nothing: no hash waits for them in Redis."""
