@@ -11,7 +11,7 @@ from gnjobs.records.fields import Job, read_job
 from gnjobs.records.keys import child_ids
 from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.store import JobStore
-from gnjobs.text import DAY, HOUR, MINUTE
+from gnjobs.text import DAY, HOUR, MINUTE, count_text
 from gnjobs_tui.demo.files import BAD_CELLS, STRAINS
 
 JOBS: Final = 320
@@ -49,9 +49,9 @@ _ERRORS: Final = {
 }
 _WORDS: Final = {
     "qc": "all files checked",
-    "insert": "inserted {} 000 rows",
-    "map": "mapped {} traits",
-    "generic": "{} pages looked at",
+    "insert": "inserted {rows} rows",
+    "map": "mapped {number} traits",
+    "generic": "{number} pages looked at",
 }
 _LOST: Final = "supervisor 4711 is gone, and nothing of it runs any more"
 
@@ -125,7 +125,9 @@ def _end_fields(kind: Kind, status: str, finished: float, chance: random.Random)
         asked = {"stop-by": chance.choice(("tux", kind.user)), "stop-reason": why, "signal": 15}
         return asked | {"stop-requested": f"{finished - 1:.3f}"}
     if status == SUCCESS:
-        return {"exit-code": 0, "message": _WORDS[kind.type].format(chance.randrange(90, 2000))}
+        number = chance.randrange(90, 2000)
+        words = _WORDS[kind.type].format(number=number, rows=count_text(number * 1000))
+        return {"exit-code": 0, "message": words}
     if status == LOST:
         return {"error": _LOST}
     return {"error": _ERRORS[kind.type]} | ({"signal": 9} if kind.type == "map" else {"exit-code": 1})
