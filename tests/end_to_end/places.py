@@ -126,11 +126,10 @@ class Walk:
     def __init__(self, terminal: Terminal) -> None:
         self.texts: dict[str, str] = {}
         self.sent: dict[str, bytes] = {}
-        self.missed: dict[str, list[str]] = {}
         self._terminal = terminal
 
     def see(self, place: str, keys: str, sign: str, names: Iterable[str]) -> None:
-        """Open a place, and wait until it shows all that it is to show, or long enough."""
+        """Open a place, and wait until it shows all that it is to show; what comes behind it needs it."""
         start = len(self._terminal.raw)
         self._terminal.send(keys)
         wanted = [sign, *map(tag, names)]
@@ -140,12 +139,16 @@ class Walk:
             return has_come and all(word in text for word in wanted)
 
         try:
-            shown = self._terminal.wait_for(is_there, SHOWN_WITHIN)
-        except AssertionError:
-            shown = self._terminal.text
-            self.missed[place] = [word for word in wanted if word not in shown]
-        self.texts[place] = shown
+            self.texts[place] = self._terminal.wait_for(is_there, SHOWN_WITHIN)
+        except AssertionError as error:
+            missing = [word for word in wanted if word not in self._terminal.text]
+            raise AssertionError(f"{place}: {missing} of {error}") from None
         self.sent[place] = bytes(self._terminal.raw[start:])
+
+    def answer(self, place: str, keys: str, sign: str, names: Iterable[str]) -> None:
+        """Answer a question that was read: what comes as soon as it is shown was typed before it, and does not count."""
+        self._terminal.wait_for_rest(AT_REST)
+        self.see(place, keys, sign, names)
 
     def hear(self, place: str, keys: str, pattern: re.Pattern[bytes]) -> None:
         """Press keys after which something is sent that no screen shows."""
