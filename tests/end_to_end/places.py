@@ -146,7 +146,7 @@ class Walk:
         self.sent[place] = bytes(self._terminal.raw[start:])
 
     def answer(self, place: str, keys: str, sign: str, names: Iterable[str]) -> None:
-        """Answer a question that was read: what comes as soon as it is shown was typed before it, and does not count."""
+        """Answer a question that was read: what comes as soon as it is shown was typed before it."""
         self._terminal.wait_for_rest(AT_REST)
         self.see(place, keys, sign, names)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,8 @@ class InputWatch:
 
 class GenericProcessor:
     """Says how much was printed, how many warnings there were, and the last error."""
+
+    JOB_TYPES: Final = ("generic",)
 
     def __init__(self) -> None:
         self._kinds: Counter[str] = Counter()

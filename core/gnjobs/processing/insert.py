@@ -5,6 +5,7 @@ Its jobs write `record` lines `{"table": …, "rows": …, "total": …}` with t
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -80,6 +81,8 @@ class _Table:
 
 class InsertProcessor:
     """Sums up inserted rows by table."""
+
+    JOB_TYPES: Final = ("insert",)
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}

@@ -1,6 +1,7 @@
 """The processor of quality checks: faults by file, equal ones grouped, and how far the check is."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ FAULT_COLUMNS = ("file", "row", "row title", "column", "column title", "value", 
 
 class QcProcessor:
     """Groups equal faults (the same complaint in the same file) and keeps the first of each."""
+
+    # The others are gn-uploader's own names of the types whose outputs it understands.
+    JOB_TYPES: Final = ("qc", "qc-rqtl2-bundle", "rqtl2-bundle-qc", "phenotype-qc")
 
     def __init__(self) -> None:
         self._first: dict[tuple[str, str], Fault] = {}

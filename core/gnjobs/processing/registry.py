@@ -1,32 +1,26 @@
-"""Which processor a job's type selects: the table of the built-in ones, registered ones, and installed packages.
+"""Which processor a job's type selects: the built-in ones, registered ones, and those of installed packages.
 
-A new built-in processor is a module beside this one and a line in the table here. A name found in Redis never leads
-to an import.
+A new built-in processor is a module beside this one with a class that names its types in `JOB_TYPES`. A name found in
+Redis never leads to an import.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from pkgutil import iter_modules
+from typing import Any
 
+from gnjobs import processing
 from gnjobs.processing.generic import GenericProcessor
-from gnjobs.processing.insert import InsertProcessor
 from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import FunctionProcessor, Processing, Processor
-from gnjobs.processing.qc import QcProcessor
 from gnjobs.processing.running import RunningProcessor
 from gnjobs.records.fields import Job
 
 GROUP = "gnjobs.processors"
-# gn-uploader's own names of the types whose outputs the built-in processors understand.
-_ALIASES = {"qc-rqtl2-bundle": "qc", "rqtl2-bundle-qc": "qc", "phenotype-qc": "qc"}
 
-_BUILT_IN: Final[dict[str, Callable[[], Processor]]] = {
-    "generic": GenericProcessor,
-    "qc": QcProcessor,
-    "insert": InsertProcessor,
-}
-_registered = dict(_BUILT_IN)
+_registered: dict[str, Callable[[], Processor]] = {}
 
 
 def register(job_type: str, make: Callable[[], Processor]) -> None:
@@ -35,12 +29,31 @@ def register(job_type: str, make: Callable[[], Processor]) -> None:
 
 
 @cache
+def _built_in() -> Mapping[str, type[Any]]:
+    """The classes of this room that name types, by the first that each names: the one to register another under."""
+    modules = [
+        import_module(f"{processing.__name__}.{found.name}") for found in iter_modules(processing.__path__)
+    ]
+    classes = [each for module in modules for each in vars(module).values() if isinstance(each, type)]
+    return {each.JOB_TYPES[0]: each for each in classes if hasattr(each, "JOB_TYPES")}
+
+
+@cache
+def _names() -> Mapping[str, str]:
+    return {name: first for first, each in _built_in().items() for name in each.JOB_TYPES}
+
+
+@cache
 def _installed() -> dict[str, EntryPoint]:
     return {entry.name: entry for entry in entry_points(group=GROUP)}
 
 
 def _name_of(job_type: str | None) -> str:
-    return _ALIASES.get(job_type or "", job_type or "generic")
+    return _names().get(job_type or "", job_type or "generic")
+
+
+def _made_by(name: str) -> Callable[[], Processor] | None:
+    return _registered.get(name) or _built_in().get(name)
 
 
 def processor_for(job_type: str | None) -> Processor:
@@ -49,16 +62,16 @@ def processor_for(job_type: str | None) -> Processor:
     Installed packages are looked through once; only code that one of them announces is ever loaded.
     """
     name = _name_of(job_type)
-    if name not in _registered and name in _installed():
+    if _made_by(name) is None and name in _installed():
         register(name, _installed()[name].load())
-    return _registered.get(name, GenericProcessor)()
+    return (_made_by(name) or GenericProcessor)()
 
 
 def _is_ours(job_type: str | None) -> bool:
     """Whether a built-in processor answers for a type, known without loading any other."""
     name = _name_of(job_type)
-    make = _registered.get(name)
-    return name not in _installed() if make is None else make is _BUILT_IN.get(name)
+    make = _made_by(name)
+    return name not in _installed() if make is None else make is _built_in().get(name)
 
 
 def start_processing(
@@ -82,4 +95,4 @@ def start_processing(
 
 def _maker(job_type: str | None) -> Callable[[], Processor]:
     """What makes a processor in another process: what was registered here, or an installed one by its name."""
-    return _registered.get(_name_of(job_type)) or partial(processor_for, job_type)
+    return _made_by(_name_of(job_type)) or partial(processor_for, job_type)
