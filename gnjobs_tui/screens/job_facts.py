@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
-from gnjobs.records.statuses import PENDING
+from gnjobs.records.statuses import PENDING, RUNNING
 from gnjobs.records.summaries import ChildrenSummary
 from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words, size_text
 from gnjobs_tui.screens.job_cells import run_text
@@ -30,16 +30,18 @@ def verdict_lines(job: Job, health: Health, width: int, most: int) -> Rows:
     """The state with its evidence, in two lines or, where it is long, in at most so many."""
     state = state_cell(display_state(job, health))
     indent = len(state.text) + 3
-    evidence = DOT.join(health.evidence if job.is_final else health_words(health)) or job.message or ""
+    evidence = (
+        DOT.join(health.evidence if job.is_final else health_words(health, job.status)) or job.message or ""
+    )
     said = break_lines(safe(evidence), max(20, width - indent), most)
     said += [""] * (2 - len(said))
     rest: Rows = [[" " * indent, line] for line in said[1:]]
     return [[state, "   ", said[0]], *rest]
 
 
-def health_words(health: Health) -> list[str]:
-    """The evidence of a verdict; a job of which nothing bad is known runs normally."""
-    if health.verdict == OK and len(health.evidence) == 1:
+def health_words(health: Health, status: str | None) -> list[str]:
+    """The evidence of a verdict; a running job of which nothing bad is known runs normally."""
+    if health.verdict == OK and len(health.evidence) == 1 and status == RUNNING:
         return [f"running normally; {health.evidence[0]}"]
     return list(health.evidence)
 

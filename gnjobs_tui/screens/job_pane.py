@@ -62,7 +62,11 @@ def pane_lines(
         why.append([Cell("all     ", "dim"), Cell("; ".join(causes), "warning")])
     if row is None:
         return [content(*parts) for parts in why]
-    evidence = health_words(health) if health is not None and not row.is_final else [ended_words(row, now)]
+    evidence = (
+        health_words(health, row.status)
+        if health is not None and not row.is_final
+        else [ended_words(row, now)]
+    )
     if evidence:
         said = break_lines(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH), 2 if is_low else height)
         word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"

@@ -134,7 +134,9 @@ def test_a_job_that_waits_says_why_and_is_killed_there(cluster: Cluster, store: 
     job = place(store, SLEEP, "--begin=now+1hour")
     with agent_at_work(store):
         wait_for(lambda: store.get(job.id).queue_reason == "BeginTime", 30, "the agent's look")
-        assert f"waits in Slurm's queue as job {job.slurm_job}: BeginTime" in sentences(store, job)
+        said = sentences(store, job)
+        assert f"waits in Slurm's queue as job {job.slurm_job} for " in said
+        assert ": BeginTime" in said
         assert assess(store.get(job.id), now=store.now() + 100).verdict == "ok"
         assert "no agent on" in "".join(assess(store.get(job.id), now=store.now() + 1000).evidence)
     steps = list(kill_job(store, job.id, actor=ADMIN))

@@ -130,24 +130,27 @@ def test_lengths_of_time_are_said_coarsely() -> None:
 
 def test_a_job_in_slurms_queue_is_not_stuck_and_says_why_it_waits() -> None:
     job = Job(
-        id="a", status="pending", created=0.0, slurm_job="17", queue_reason="Resources", queue_read=1000.0
+        id="a", status="pending", created=10.0, slurm_job="17", queue_reason="Resources", queue_read=1000.0
     )
     health = assess(job, now=1060.0)
-    assert (health.verdict, health.evidence) == ("ok", ("waits in Slurm's queue as job 17: Resources",))
+    assert (health.verdict, health.evidence) == (
+        "ok",
+        ("waits in Slurm's queue as job 17 for 17 min: Resources",),
+    )
 
 
 def test_a_queue_that_nobody_reads_is_said_to_be_read_by_nobody() -> None:
     job = Job(
         id="a",
         status="pending",
-        created=0.0,
+        created=10.0,
         slurm_job="17",
         queue_reason="Resources",
         queue_read=1000.0,
         launch_host="login1",
     )
     (said,) = assess(job, now=2000.0).evidence
-    assert said.startswith("waits in Slurm's queue as job 17: Resources, as of ")
+    assert said.startswith("waits in Slurm's queue as job 17 for 33 min: Resources, as of ")
     assert said.endswith(": no agent on login1 reads it")
 
 

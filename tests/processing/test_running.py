@@ -56,6 +56,7 @@ def test_qc_reads_gn_uploaders_error_objects_and_invents_no_numbers() -> None:
 @pytest.mark.parametrize(
     ("job_status", "child_status", "headline"),
     [
+        ("pending", "pending", "nothing checked yet"),
         ("running", "running", "no faults in 2 files so far"),
         ("success", "success", "no faults in 2 files"),
         ("success", "error", "no faults in 2 files, 1 file not checked to the end"),

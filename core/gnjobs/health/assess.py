@@ -109,17 +109,26 @@ def assess_listed(
 def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
     if job.is_in_slurm:
         return Health(OK, (queue_words(job, now),))
-    created = job.created or job.estimated_start
-    waited = 0.0 if created is None else max(0.0, now - created)
-    if waited <= limits.pending_after:
+    waited = _waited(job, now)
+    if waited is None:
         return Health()
-    return Health(STUCK, (f"waiting to be started for {duration_words(waited)}: no supervisor took it",))
+    said = f"waiting to be started for {duration_words(waited)}"
+    if waited <= limits.pending_after:
+        return Health(OK, (said,))
+    return Health(STUCK, (f"{said}: no supervisor took it",))
+
+
+def _waited(job: Job, now: float) -> float | None:
+    created = job.created or job.estimated_start
+    return None if created is None else max(0.0, now - created)
 
 
 def queue_words(job: Job, now: float) -> str:
-    """Say of a waiting job why Slurm lets it wait, and since when nobody has looked, where that is long."""
+    """Say for how long and why Slurm lets a job wait, and since when nobody has looked, where that is long."""
     name = f" as job {job.slurm_job}" if job.slurm_job else ""
-    said = f"waits in Slurm's queue{name}" + (f": {job.queue_reason}" if job.queue_reason else "")
+    waited = _waited(job, now)
+    since = "" if waited is None else f" for {duration_words(waited)}"
+    said = f"waits in Slurm's queue{name}{since}" + (f": {job.queue_reason}" if job.queue_reason else "")
     if job.queue_read is None or now - job.queue_read <= QUEUE_SECONDS:
         return said
     agent = f"no agent on {job.launch_host} reads it" if job.launch_host else "nobody reads it"

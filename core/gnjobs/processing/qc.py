@@ -11,6 +11,7 @@ from gnjobs.processing.generic import InputWatch
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.statuses import PENDING
 
 __all__ = ["Fault", "QcProcessor", "all_faults", "sentence"]
 
@@ -86,6 +87,8 @@ class QcProcessor:
         rest = f", {_number(unsound, 'file')} not checked to the end" if unsound else ""
         total = self._all_faults(job)
         if not total:
+            if job.status == PENDING:
+                return "nothing checked yet"
             return f"no faults in {_number(files, 'file')}{when}{rest}" if files else f"no faults{when}"
         within = f"{bad} of {_number(files, 'file')}" if files > bad else _number(bad, "file")
         return f"{_number(total, 'fault')} in {within}{when}{rest}"

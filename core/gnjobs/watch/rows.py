@@ -15,7 +15,7 @@ import msgspec
 from gnjobs.health.states import State, state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records.fields import ROW_FIELDS, Job, Listed
-from gnjobs.records.statuses import ERROR, KILLED, LOST, STOPPING, SUCCESS
+from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, STOPPING, SUCCESS
 from gnjobs.records.summaries import ChildrenSummary
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
@@ -142,8 +142,15 @@ def rank_of(state: State) -> int:
 def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
     """Make a row of a record that was read and, while it is unfinished, judged."""
     state = state_of(job.status, verdict, job.faults)
+    waits_for = f"waits for {job.queue_reason}" if job.status == PENDING and job.queue_reason else None
     says = last_word(
-        job.status, job.message, job.error, job.stop_by, job.stop_reason, job.signal, job.exit_code
+        job.status,
+        job.message or waits_for,
+        job.error,
+        job.stop_by,
+        job.stop_reason,
+        job.signal,
+        job.exit_code,
     )
     if job.is_uncounted:
         says = ", ".join(filter(None, (UNCOUNTED, says)))
