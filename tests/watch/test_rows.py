@@ -147,3 +147,9 @@ def test_words_that_many_share_are_kept_once() -> None:
     assert rows[0].user == "jsmith"
     assert rows[0].user is rows[1].user
     assert rows[0].judged("ok") is rows[0]
+
+
+def test_a_job_in_slurms_queue_says_for_what_it_waits() -> None:
+    waiting = Job(id="a", status="pending", slurm_job="17", queue_reason="Resources")
+    assert row_of(waiting).says == "Slurm: Resources"
+    assert row_of(msgspec.structs.replace(waiting, status="running")).says is None

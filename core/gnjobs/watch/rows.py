@@ -142,10 +142,10 @@ def rank_of(state: State) -> int:
 def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str = OK) -> JobRow:
     """Make a row of a record that was read and, while it is unfinished, judged."""
     state = state_of(job.status, verdict, job.faults)
-    waits_for = f"waits for {job.queue_reason}" if job.status == PENDING and job.queue_reason else None
+    queued = f"Slurm: {job.queue_reason}" if job.status == PENDING and job.queue_reason else None
     says = last_word(
         job.status,
-        job.message or waits_for,
+        job.message or queued,
         job.error,
         job.stop_by,
         job.stop_reason,
