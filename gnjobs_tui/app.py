@@ -153,9 +153,9 @@ class GnjobsApp(Dashboard):
         """Show one user's jobs."""
         self.push_screen(JobsScreen(user))
 
-    def open_jobs_on(self, host: str) -> None:
-        """Show the jobs of one host."""
-        self.push_screen(JobsScreen(query=f"host:{host}"))
+    def open_jobs(self, query: str) -> None:
+        """Show the jobs that a filter finds."""
+        self.push_screen(JobsScreen(query=query))
 
     def open_log(self) -> None:
         """Show the log of events."""

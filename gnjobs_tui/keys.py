@@ -34,6 +34,7 @@ _ALL_JOBS_KEYS: Keys = (
     ("o", "owner"),
     ("u", "users"),
     ("h", "hosts"),
+    ("p", "pulse"),
     ("space", "mark"),
     ("K", "kill"),
     ("b", "stacks"),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gnjobs.health.states import State, child_state, display_state
+from gnjobs.health.states import DONE, STATES, State, child_state, display_state
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.fields import percent_done, run_seconds
 from gnjobs.text import age_text, safe_line, size_text
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gnjobs.records.events import Event
     from gnjobs.records.fields import Child, Job
     from gnjobs.records.indexes import UserSummary
+    from gnjobs.watch.pulse import Finding, Part, Pulse
     from gnjobs_tui.config import Config
 
 # What the table of states calls its colours, in rich's words.
@@ -37,7 +38,11 @@ _STYLES = {
     "error-bold": "bold red",
     "success": "green",
 }
-_NUMBERS = frozenset({"%", "Run", "Faults", "Lines"})
+# The words of the states in which a job may end.
+_ENDS = tuple(state.word for state in STATES if state.rank == DONE.rank)[:-1]
+_NUMBERS = frozenset(
+    {"%", "Run", "Faults", "Lines", "Jobs", *map(str.capitalize, _ENDS), "Waited", "Run 24h", "Usual"}
+)
 _GROWING = frozenset({"Label", "What", "Child", "Says"})  # what gives way on a narrow terminal
 _WIDEST = {"Job": 24}
 _LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
@@ -134,6 +139,30 @@ def draw_hosts(hosts: "Iterable[HostHealth]", now: float) -> None:
         )
         table.add_row(*(_text(str(cell)) for cell in cells))
     _console.print(table)
+
+
+def draw_pulse(pulse: "Pulse", findings: "Iterable[Finding]") -> None:
+    """Draw what is unusual, then the days and the types."""
+    _console.print(_text(pulse.range_words, "dim"))
+    for found in findings:
+        about = _text(
+            f"{'!' if found.is_trouble else ' '} {found.about:<9}", "bold" if found.is_trouble else "dim"
+        )
+        _console.print(about.append_text(_text(found.text)))
+    names: list[tuple[str, str, str, Part]] = [
+        (f"{datetime.fromtimestamp(day.begin):%a %d %b}", "", "", day) for day in pulse.days
+    ]
+    names += [(each.name, _age(each.run), _age(each.usual_run), each) for each in pulse.types]
+    table = _table("Day, type", "Jobs", *map(str.capitalize, _ENDS), "Waited", "Run 24h", "Usual")
+    for name, run, usual, part in names:
+        ends = (part.ended.get(word) for word in _ENDS)
+        cells = (name, part.created, *ends, _age(part.waited), run, usual)
+        table.add_row(*(_text(cell) for cell in cells))
+    _console.print(table)
+
+
+def _age(seconds: float | None) -> str:
+    return "" if seconds is None else age_text(seconds)
 
 
 def draw_events(events: "Iterable[Event]") -> None:

@@ -14,6 +14,7 @@ from gnjobs_tui.cli.selection import FILTER_HELP
 from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, searching, with_session
 
 if TYPE_CHECKING:
+    from gnjobs.health.hosts import HostHealth
     from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
     from gnjobs_tui.cli.matching import Found
@@ -102,6 +103,16 @@ def _unfinished(store: "JobStore") -> "Iterator[Job]":
         yield from page.jobs
 
 
+def hosts_now(session: Session) -> "list[HostHealth]":
+    """Every host with an agent or with jobs at work that may be seen."""
+    from gnjobs.health.hosts import judge_hosts
+    from gnjobs.records.hosts import read_beats
+
+    beats = [beat for store in session.stores for beat in read_beats(store.client, store.keys)]
+    jobs = (job for store in session.stores for job in _unfinished(store) if session.actor.may("see", job))
+    return judge_hosts(beats, jobs, session.store.now())
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @with_session
@@ -109,17 +120,7 @@ def hosts(session: Session, as_json: bool) -> int:
     """List hosts: whether the agent answers, load, memory, and jobs at work; the troubled ones first."""
     import msgspec
 
-    from gnjobs.health.hosts import judge_hosts
-    from gnjobs.records.hosts import read_beats
-
-    beats = {
-        beat.host: beat
-        for store in session.stores
-        for beat in sorted(read_beats(store.client, store.keys), key=lambda beat: beat.at)
-    }
-    now = session.store.now()
-    jobs = (job for store in session.stores for job in _unfinished(store) if session.actor.may("see", job))
-    found = judge_hosts(beats.values(), jobs, now)
+    found, now = hosts_now(session), session.store.now()
     if as_json:
         for host in found:
             print_json(msgspec.to_builtins(host) | {"agent": host.agent_words(now)})

@@ -30,6 +30,10 @@ COMMANDS = {
     "man": ("gnjobs_tui.cli.manual:man", "Print the manual page."),
     "metrics": ("gnjobs_tui.cli.metrics:metrics", "Print numbers for Prometheus, or serve them."),
     "notify": ("gnjobs_tui.cli.notify:notify", "Tell people of a job's end, by mail, chat or web hook."),
+    "pulse": (
+        "gnjobs_tui.cli.pulse:pulse",
+        "Say what is unusual: failures, waits, run times, hosts; jobs by day and type.",
+    ),
     "rerun": ("gnjobs_tui.cli.jobs:rerun", "Print the command that runs a job again."),
     "rm": ("gnjobs_tui.cli.jobs:rm", "Remove jobs that have ended."),
     "run": ("gnjobs_tui.cli.jobs:run", "Create a job and run it."),

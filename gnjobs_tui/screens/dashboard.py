@@ -83,8 +83,8 @@ class Dashboard(App[None]):
         """Show one user's jobs."""
         raise NotImplementedError
 
-    def open_jobs_on(self, host: str) -> None:
-        """Show the jobs of one host."""
+    def open_jobs(self, query: str) -> None:
+        """Show the jobs that a filter finds."""
         raise NotImplementedError
 
     def open_log(self) -> None:

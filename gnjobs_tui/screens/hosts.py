@@ -10,6 +10,7 @@ from gnjobs.health.hosts import NO_AGENT, HostHealth, judge_hosts
 from gnjobs.records.hosts import AgentBeat
 from gnjobs.text import size_text
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
@@ -28,6 +29,20 @@ COLUMNS: Final = (
 )
 KEYS = (("enter", "this host's jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
 READ_EVERY: Final = 10.0
+
+
+def all_beats(app: Dashboard) -> list[AgentBeat]:
+    """What agents said last, under all prefixes; only to be used in a thread."""
+    from gnjobs.records.hosts import read_beats
+
+    stores = [app.store_under(prefix) for prefix in app.config.prefixes]
+    return [beat for store in stores for beat in read_beats(store.client, store.keys)]
+
+
+def hosts_now(app: Dashboard, beats: Sequence[AgentBeat]) -> list[HostHealth]:
+    """How the hosts are, with the jobs at work of now."""
+    at_work = (row.job for row in app.jobs.catalogue.unfinished() if row.job is not None)
+    return judge_hosts(beats, at_work, app.jobs.now())
 
 
 class HostsScreen(WatchScreen):
@@ -70,16 +85,7 @@ class HostsScreen(WatchScreen):
             self.work(self._read_beats, "hosts")
 
     def _read_beats(self) -> None:
-        from gnjobs.records.hosts import read_beats
-
-        app = self.dashboard
-        newest: dict[str, AgentBeat] = {}
-        for prefix in app.config.prefixes:
-            store = app.store_under(prefix)
-            for beat in read_beats(store.client, store.keys):
-                if beat.host not in newest or newest[beat.host].at < beat.at:
-                    newest[beat.host] = beat
-        self.post_message(self.Read(list(newest.values())))
+        self.post_message(self.Read(all_beats(self.dashboard)))
 
     def on_hosts_screen_read(self, message: Read) -> None:
         """Show what was read."""
@@ -98,23 +104,25 @@ class HostsScreen(WatchScreen):
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         if self._beats is None:  # rows that come later would move the cursor's
             return
-        jobs = self.dashboard.jobs
-        now = jobs.now()
-        at_work = (row.job for row in jobs.catalogue.unfinished() if row.job is not None)
-        for host in judge_hosts(self._beats, at_work, now):
+        now = self.dashboard.jobs.now()
+        for host in hosts_now(self.dashboard, self._beats):
             yield host.host, _cells(host, now)
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the host's jobs."""
-        self.dashboard.open_jobs_on(message.key)
+        self.dashboard.open_jobs(f"host:{message.key}")
+
+
+def agent_cell(host: HostHealth, now: float) -> Cell:
+    """How a host's agent is."""
+    words = host.agent_words(now)
+    return Cell(words, "success" if host.answers else "warning" if words == NO_AGENT else "error-bold")
 
 
 def _cells(host: HostHealth, now: float) -> Cells:
-    agent = host.agent_words(now)
-    token = "success" if host.answers else "warning" if agent == NO_AGENT else "error-bold"
     return {
         "host": Cell(host.host, "bold" if host.is_troubled else "plain"),
-        "agent": Cell(agent, token),
+        "agent": agent_cell(host, now),
         "running": Cell(str(host.running or ""), "accent"),
         "silent": Cell(str(host.silent or ""), "warning-bold"),
         "load": Cell(host.load_words),

@@ -70,10 +70,8 @@ def pane_lines(
     if evidence:
         said = break_lines(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH), 2 if is_low else height)
         word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"
-        firsts = [word, *[""] * (len(said) - 1)]
-        why += [
-            [Cell(first.ljust(LABEL_WIDTH), "dim"), line] for first, line in zip(firsts, said, strict=True)
-        ]
+        labels = [word.ljust(LABEL_WIDTH), *[" " * LABEL_WIDTH] * len(said)]
+        why += [[Cell(label, "dim"), line] for label, line in zip(labels, said, strict=False)]
     says: list[Part] = [Cell("says    ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
     reasons = height if is_low and row.rank == RANK_TROUBLED else height - 1
     return [content(*parts) for parts in [*why[:reasons], says][:height]]

@@ -61,10 +61,14 @@ class JobsScreen(GlanceScreen):
             tooltip="Filter by words, state:, user: …",
         ),
         Binding("s", "sort", "sort", show=False, id="jobs.sort", tooltip="Sort by a column"),
-        Binding(
-            "u", "users", "users", show=False, id="jobs.users", tooltip="Show users with their job counts"
+        *(
+            Binding(key, page, page, show=False, id=f"jobs.{page}", tooltip=f"Show {about}")
+            for key, page, about in (
+                ("u", "users", "users with their job counts"),
+                ("h", "hosts", "hosts with their agents"),
+                ("p", "pulse", "the pulse: failures, waits and run times against history"),
+            )
         ),
-        Binding("h", "hosts", "hosts", show=False, id="jobs.hosts", tooltip="Show hosts with their agents"),
         Binding("space", "mark", "mark", show=False, id="jobs.mark", tooltip="Mark this job, or unmark it"),
         Binding(
             "a",
@@ -317,6 +321,12 @@ class JobsScreen(GlanceScreen):
 
         self.app.push_screen(HostsScreen())
 
+    def action_pulse(self) -> None:
+        """Show the pulse."""
+        from gnjobs_tui.screens.pulse import PulseScreen
+
+        self.app.push_screen(PulseScreen())
+
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""
         if self.row is not None:
@@ -377,7 +387,7 @@ class JobsScreen(GlanceScreen):
 
     def action_back(self) -> None:
         """Give up the filter, else the marks, else the group and the order, else go back."""
-        if self.filter_bar.is_open or self.choice.filter is not None:
+        if self.filter_bar.is_open or str(self.choice.filter or self._query) != self._query:
             self.filter_bar.clear()
             self.on_filter_bar_kept()
             self._choose(msgspec.structs.replace(self.choice, filter=None))

@@ -113,4 +113,4 @@ def test_the_manual_page_has_every_command_and_reads_well(server: Server, tmp_pa
     for heading in ("NAME", "SYNOPSIS", "COMMANDS", "FILTERS", "OUTPUT FOR PROGRAMS", "EXIT STATUS", "FILES"):
         assert heading in lines
     assert "--no-wait" in lines
-    assert "age>2h run<=10m silent>10m faults>0 cpu>90 percent<50 children>1" in lines
+    assert "age>2h ended<1d run<=10m silent>10m faults>0 cpu>90 percent<50 children>1" in lines

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import click
 import pytest
 import redis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual.strip import Strip
@@ -104,6 +104,7 @@ def test_rows_of_outputs(text: str, kind: str, width: int, left: int, at: float 
 
 @settings(deadline=None)
 @given(FIELDS, WIDTH)
+@example({"": ""}, 40)
 def test_records_of_any_fields(fields: dict[str, str], width: int) -> None:
     job = read_job("job", stored(fields))
     child = read_child("child", stored(fields), fields.get("label", "key"))

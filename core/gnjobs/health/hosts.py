@@ -1,7 +1,7 @@
 """What is known of each host: whether its agent answers, how busy it is, and how its jobs are."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from gnjobs.text import clock_text, size_text
 AGENT_SECONDS: Final = 30.0
 ANSWERS: Final = "answers"
 NO_AGENT: Final = "no agent"
+_SCARCE: Final = 0.05
 
 
 class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +45,18 @@ class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
             return ANSWERS
         return NO_AGENT if self.beat is None else f"silent since {clock_text(self.beat, now)}"
 
+    def trouble_words(self, now: float) -> Iterator[str]:
+        """What somebody should look at: its agent or jobs are silent, or it has more to do than it can."""
+        if self.beat is not None and not self.answers:
+            yield f"agent {self.agent_words(now)}"
+        if self.silent:
+            yield f"{self.silent} of {self.running} jobs silent"
+        found = self.load if self.answers else None
+        if found is not None and found.cores and found.load > found.cores:
+            yield f"load {self.load_words}"
+        if found is not None and found.memory and found.free < _SCARCE * found.memory:
+            yield f"memory {self.memory_words}"
+
     @property
     def load_words(self) -> str:
         """How busy its processors are, as its agent said last; empty where none answers."""
@@ -60,12 +73,15 @@ class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge_hosts(beats: Iterable[AgentBeat], jobs: Iterable[Job], now: float) -> list[HostHealth]:
-    """Every host with an agent or a job at work, the troubled first; `now` is the server's time."""
+    """Every host with an agent or a job at work, the troubled first; `now` is the server's time.
+
+    Of several beats of a host, such as those under several prefixes, the newest counts.
+    """
     by_host: defaultdict[str, list[Job]] = defaultdict(list)
     for job in jobs:
         if job.host and job.status in (RUNNING, STOPPING):
             by_host[job.host].append(job)
-    agents = {beat.host: beat for beat in beats}
+    agents = {beat.host: beat for beat in sorted(beats, key=lambda beat: beat.at)}
     found = [_judge(host, agents.get(host), by_host.get(host, []), now) for host in {*agents, *by_host}]
     return sorted(found, key=lambda host: (not host.is_troubled, host.host))
 

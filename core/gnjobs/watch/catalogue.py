@@ -8,6 +8,7 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice, takewhile
 from operator import attrgetter
 from typing import Any, Protocol
 
@@ -172,6 +173,11 @@ class Catalogue:
     def unfinished(self) -> list[JobRow]:
         """The rows of all jobs that have not ended."""
         return list(self._unfinished.values())
+
+    def created_since(self, since: float, most: int) -> list[JobRow]:
+        """The rows of all unfinished jobs and of those created since a time, the newest first; at most so many."""
+        recent = takewhile(lambda row: row.rank or row.created >= since, self._order)
+        return list(islice(recent, most))
 
     def counts(self, users: Collection[str] | None = None) -> Counts:
         """The number of jobs in each group: of all, or of these users. No filter narrows it."""

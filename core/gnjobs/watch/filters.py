@@ -5,7 +5,7 @@
     state:STUCK,fail    a shown or stored state (or a group: trouble) that begins with one of these
     user: type: host: id:   that begin so     label:   that contains it
     re:"^QC .*July$"    a regular expression that one of the texts matches
-    age>2h run<=10m silent>10m faults>0 cpu>90 percent<50 children>1
+    age>2h ended<1d run<=10m silent>10m faults>0 cpu>90 percent<50 children>1
     -state:done !test   not
 
 All conditions must hold.
@@ -136,6 +136,10 @@ def _age(row: JobRow, now: float) -> float | None:
     return now - row.created if row.created else None
 
 
+def _ended(row: JobRow, now: float) -> float | None:
+    return now - row.finished if row.is_final and row.finished else None
+
+
 def plain_number(text: str) -> float:
     """Read a number, which may be a percentage."""
     return float(text.removesuffix("%"))
@@ -151,6 +155,7 @@ _COUNTS: Final = (values.integer, values.number, values.percentage)
 # Lengths of time, then every listed field that is a number.
 MEASURES: Final[dict[str, Measure]] = {
     "age": Measure(_age, parse_duration, timed=True),
+    "ended": Measure(_ended, parse_duration, timed=True),
     "run": Measure(JobRow.run_seconds, parse_duration, timed=True),
     "silent": Measure(lambda row, _: row.silence, parse_duration),
     **{
