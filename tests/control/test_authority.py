@@ -1,10 +1,13 @@
 """Who may ask for what: streams by asker, answers that no asker writes, requests that expire and are few at a time."""
 
+import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from gnjobs.control.agent import Agent
@@ -15,6 +18,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
@@ -38,7 +42,9 @@ def heeded_behind(store: JobStore, job: SupervisedJob) -> None:
 
 def test_nobody_else_is_heeded_than_admins_and_the_owner(store: JobStore, job: SupervisedJob) -> None:
     kill = ControlRequest("", "kill", job.id, by="jsmith", grace=0.1)
-    for stream in (KEYS.user_requests("mallory"), KEYS.control(job.id), KEYS.host_control(host_name())):
+    host = host_name()
+    others = (KEYS.control(job.id), KEYS.host_control(host), KEYS.host_starts(host))
+    for stream in (KEYS.user_requests("mallory"), *others):
         send_request(store.client, stream, kill)
     heeded_behind(store, job)
     assert job.alive()
@@ -86,17 +92,9 @@ def test_an_answer_in_the_stream_of_requests_is_none(store: JobStore, job: Super
     assert job.alive() == []
 
 
-@pytest.mark.parametrize(
-    ("record", "why"),
-    [({}, "yet its status is running"), ({"status": "killed", "mark": "x"}, "yet it runs here")],
-    ids=["the answer", "the record, too"],
-)
-def test_a_forged_answer_that_all_is_gone_is_not_believed(
-    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch, record: dict[str, str], why: str
-) -> None:
-    """Where somebody who may write answers and records lies."""
-    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
-    job.processes[0].send_signal(signal.SIGSTOP)
+@contextmanager
+def forged_answers(store: JobStore, job: SupervisedJob, record: dict[str, str]) -> Iterator[None]:
+    """Somebody who answers every kill of the job with a lie, and writes something into its record before."""
     stop = threading.Event()
 
     def forge() -> None:
@@ -112,13 +110,63 @@ def test_a_forged_answer_that_all_is_gone_is_not_believed(
     forger = threading.Thread(target=forge)
     forger.start()
     try:
-        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))[-1]
+        yield
     finally:
         stop.set()
         forger.join()
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [({}, "yet its status is running"), ({"status": "killed", "mark": "x"}, "yet it runs here")],
+    ids=["the answer", "the record, too"],
+)
+def test_a_forged_answer_that_all_is_gone_is_not_believed(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch, record: dict[str, str], why: str
+) -> None:
+    """Where somebody who may write answers and records lies."""
+    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
+    job.processes[0].send_signal(signal.SIGSTOP)
+    with forged_answers(store, job, record):
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))[-1]
     assert (last.kind, last.verified) == ("left", False)
     assert why in last.text
     assert job.alive()
+
+
+ELSEWHERE = {
+    "host": {"host": "elsewhere"},
+    "namespace": {"pid-namespace": "pid:[1]", "boot-id": "another"},
+    "ended elsewhere": {"host": "elsewhere", "status": "killed", "mark": "x"},
+    "never started": {"status": "pending", "supervisor-pid": "", "mark": "x"},
+}
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_what_runs_here_is_not_called_gone_wherever_a_record_places_it(
+    store: JobStore, job: SupervisedJob, place: str
+) -> None:
+    """Somebody who may write records forges answers, and before that where the job is."""
+    job.processes[0].send_signal(signal.SIGSTOP)
+    store.client.hset(KEYS.job(job.id), mapping=ELSEWHERE[place])
+    with forged_answers(store, job, {"status": "killed"}):
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))[-1]
+    assert (last.kind, last.verified) == ("left", False), last
+    assert f"yet it runs here: {job.alive()[0].pid}" in last.text
+
+
+@needs_accounts
+def test_another_accounts_copy_of_a_mark_is_told_and_denies_no_kill(
+    store: JobStore, job: SupervisedJob
+) -> None:
+    (process,) = job.alive()
+    own = process.environ() | {"GNJOBS_MARK": "copied", "PATH": os.environ["PATH"]}
+    with psutil.Popen([*AS_NOBODY, "sleep", "600"], env=own) as copy:
+        wait_for(lambda: copy.name() == "sleep")
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux")))[-1]
+        copy.kill()
+    assert last.verified, last
+    assert last.text.endswith(f"; processes of another account bear its mark: {copy.pid}")
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(
@@ -235,6 +283,56 @@ def test_all_users_together_leave_workers_to_admins() -> None:
     finally:
         go.set()
     wait_for(lambda: len(done) == 21)
+
+
+@pytest.mark.parametrize("stream", [KEYS.admin_requests, KEYS.user_requests("jsmith")])
+def test_kills_with_a_long_grace_keep_nobody_waiting(stream: str) -> None:
+    go, done = threading.Event(), list[str | None]()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        if request.grace > 10:
+            go.wait(60)
+        done.append(request.job)
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
+    for number in range(40):
+        pool.take(ControlRequest(f"{stream}/{number}", "kill", f"slow-{number}", grace=3600.0))
+    pool.take(ControlRequest(f"{stream}/99", "kill", "quick"))
+    try:
+        wait_for(lambda: done)
+        assert done == ["quick"]
+    finally:
+        go.set()
+    wait_for(lambda: len(done) == 41)
+
+
+def test_an_application_keeps_no_admin_waiting_and_has_nothing_killed(store: JobStore) -> None:
+    """By its stream the server proves that an application asks, which has jobs started and no more."""
+    go, done = threading.Event(), list[str | None]()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        if request.kind == "start":
+            go.wait(60)
+        done.append(request.job)
+        yield step("written", "done", verified=True, final=True)
+
+    starts, control = KEYS.host_starts(host_name()), KEYS.host_control(host_name())
+    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
+    for number in range(40):
+        pool.take(ControlRequest(f"{starts}/{number}", "start", f"job-{number}"))
+    pool.take(ControlRequest(f"{control}/1", "kill", "job-0"))
+    try:
+        wait_for(lambda: done)
+        assert done == ["job-0"]
+    finally:
+        go.set()
+    wait_for(lambda: len(done) == 41)
+    job = store.create(["true"])
+    for kind in ("kill", "stack", "files"):
+        (said,) = Agent(store)._steps(ControlRequest(f"{starts}/1-1", kind, job.id))
+        assert (said.kind, said.text) == ("refused", f"{kind} is for admins and the job's owner to ask")
+    assert store.get(job.id).status == "pending"
 
 
 def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:

@@ -19,6 +19,7 @@ from gnjobs.processes.find import processes_of, wanted_of, worker_processes_of
 from gnjobs.processes.table import Mark, Wanted, read_mark
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
+from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.requests import ControlRequest, KillStep
@@ -121,6 +122,29 @@ def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_we
     assert Target.hold(seen, None) is None
     for other in ({"account": "somebody"}, {"started": seen.started + 1}):
         assert Target.hold(msgspec.structs.replace(seen, **other), mark) is None
+
+
+def test_whoever_reads_a_record_can_not_bear_the_mark_of_its_job(sleeper: SupervisedJob) -> None:
+    record = sleeper.read()
+    intruder = psutil.Popen(
+        ["sleep", "600"], env=psutil.Process(record.pid).environ() | {"GNJOBS_MARK": record.mark}
+    )
+    try:
+        wait_for(lambda: intruder.name() == "sleep")
+        marks = [wait_for(lambda pid=pid: read_mark(pid)) for pid in (record.pid, intruder.pid)]
+        assert [mark.token == record.mark for mark in marks] == [True, False]
+        found = processes_of(wanted_of(record)).processes
+        assert record.pid in (each.pid for each in found)
+        assert intruder.pid not in (each.pid for each in found)
+        earlier = msgspec.structs.replace(
+            record, mark=marks[1].token and intruder.environ()["GNJOBS_MARK"][:32]
+        )
+        assert wanted_of(earlier).token == digest_of_mark(
+            record.mark[:32]
+        )  # of a record that holds the mark itself
+    finally:
+        intruder.kill()
+        intruder.wait()
 
 
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:

@@ -290,6 +290,7 @@ RECORDS = [
     "EXPIRE gn-uploader:jobs:j 1", "ZADD gn-uploader:jobs 1 forged", "ZREM gn-uploader:unfinished j",
     "XADD gn-uploader:jobs:j:output * at 1", "XADD gn-uploader:jobs:j:answers * answer 1",
     "XADD gn-uploader:hosts:h:control * request start job j", "SET gn-uploader:hosts:h:agent me",
+    "XADD gn-uploader:hosts:h:starts * request start job j",
     "XADD gn-uploader:events * kind killed",
 ]  # fmt: skip
 SCRIPTS = ["EVAL return(1) 0", "EVAL redis.call('set',KEYS[1],'1') 1 gn-uploader:jobs:j"]
@@ -299,7 +300,8 @@ FORBIDDEN: dict[AclRole, list[str]] = {
     "admin": [*OTHERS, REQUESTS[0], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
     "writer": [*OTHERS, *REQUESTS, "XADD gn-uploader:hosts:h:control * request start job j",
                "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events", "XTRIM gn-uploader:events MAXLEN 0"],
-    "web": [*OTHERS, REQUESTS[1], "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
+    "web": [*OTHERS, REQUESTS[1], "XADD gn-uploader:hosts:h:control * request kill job j",
+            "SET gn-uploader:hosts:h:agent me", "DEL gn-uploader:events"],
     "agent": [*OTHERS, REQUESTS[0], "XADD gn-uploader:hosts:h:control * request start job j", "DEL gn-uploader:events"],
 }  # fmt: skip
 

@@ -39,6 +39,7 @@ def test_names_are_those_of_the_design() -> None:
     assert keys.child_output("j", "c") == "P:jobs:j:children:c:output"
     assert keys.user_jobs("u") == "P:users:u:jobs"
     assert keys.host_control("h") == "P:hosts:h:control"
+    assert keys.host_starts("h") == "P:hosts:h:starts"
     assert keys.user_requests("u") == "P:users:u:requests"
     assert keys.admin_requests == "P:admins:requests"
     assert keys.answers("j") == "P:jobs:j:answers"

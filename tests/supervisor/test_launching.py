@@ -120,7 +120,7 @@ def agent(server: Server, host: str, job_id: str, kind: str, text: str) -> list[
         heard.append(request)
         listener.answer(request, step(kind, text, final=True))
 
-    listener = ControlListener(server.url, KEYS, [KEYS.host_control(host)], hear, last_seconds=30.0)
+    listener = ControlListener(server.url, KEYS, [KEYS.host_starts(host)], hear, last_seconds=30.0)
     listener.start()
     return heard
 

@@ -35,10 +35,12 @@ from gnjobs.records.indexes import tidy
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import (
+    APPLICATIONS,
     ControlListener,
     ControlRequest,
     KillStep,
     asker_of,
+    asking,
     step,
     user_asking,
 )
@@ -166,11 +168,12 @@ class Agent:
         self._host = host_name()
         self._lock = AgentLock(store.client, store.keys.host_agent(self._host))
         self._stop_asked = threading.Event()
+        self._own_streams = [store.keys.host_control(self._host), store.keys.host_starts(self._host)]
         # What was asked while no agent heard it is still waited for as long as this.
         self._listener = ControlListener(
             store.url,
             store.keys,
-            [store.keys.host_control(self._host)],
+            self._own_streams,
             self._take,
             last_seconds=AGENT_BEAT_SECONDS,
             is_for_us=self._is_for_us,
@@ -253,8 +256,16 @@ class Agent:
         return user_asking(self._store.keys, request) is None or request.job in self._rounds.overdue
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
-        """Do what is asked; what a user asks reaches only processes that were launched for that user."""
+        """Do what is asked; what a user asks reaches only processes that were launched for that user.
+
+        Applications may have jobs started, and nothing else: what they have killed they ask in their users' names.
+        """
         user, asker = user_asking(self._store.keys, request), asker_of(self._store.keys, request)
+        if request.kind == "start" and request.job and user is None:
+            account = start_for_agent(self._store.get(request.job), self._store, self._starts)
+            return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
+        if asking(self._store.keys, request) == APPLICATIONS:
+            return [step("refused", f"{request.kind} is for admins and the job's owner to ask", final=True)]
         if request.kind == "kill" and request.job:
             return kill_job(
                 self._store,
@@ -269,9 +280,6 @@ class Agent:
         if request.kind in LOOKS and request.job:
             found = find_here(self._store, self._store.get(request.job), request.child, user)
             return [step("answered", LOOKS[request.kind](found), final=True)]
-        if request.kind == "start" and request.job and user is None:
-            account = start_for_agent(self._store.get(request.job), self._store, self._starts)
-            return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
         return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
 
     def look_around(self) -> None:
@@ -290,7 +298,7 @@ class Agent:
         jobs: defaultdict[str, set[str]] = defaultdict(set)
         for job_id, (owner, _) in self._rounds.overdue.items():
             jobs[keys.user_requests(owner)].add(job_id)
-        return {keys.host_control(self._host): None, **jobs}
+        return {**dict.fromkeys(self._own_streams), **jobs}
 
     def _finish_kill(self, job: Job) -> None:
         """Go on with a kill whose supervisor died over it, again after a while where something was left."""

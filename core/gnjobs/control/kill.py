@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
@@ -29,7 +30,7 @@ from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, step
+from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, pid_list, step
 from gnjobs.records.scripts import transition
 from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 
@@ -120,7 +121,24 @@ class _Kill:
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
-        """Everything that happens, in order."""
+        """Everything that happens, in order; that all is gone only where a look at this host does not deny it."""
+        for each in self._steps(supervisor_timeout):
+            # A child's process stays for a moment after its end.
+            is_certain = each.kind == "skipped" and self.child is not None
+            yield self._unless_seen(each) if each.final and each.verified and not is_certain else each
+
+    def _unless_seen(self, answered: KillStep) -> KillStep:
+        """Whatever answers and record say: where they place the job, too, is what somebody wrote."""
+        alive, others = self._local.seen_alive()
+        if alive:
+            text = f"{answered.text}; yet it runs here: {pid_list(alive)}"
+            return step("left", text, alive, final=True)
+        if others:
+            text = f"{answered.text}; processes of another account bear its mark: {pid_list(others)}"
+            return msgspec.structs.replace(answered, text=text)
+        return answered
+
+    def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
         if self.child is not None and (self.job.supervisor_pid is None or not is_id(self.child.id)):
             yield step(
@@ -236,7 +254,7 @@ class _Kill:
         yield from unanswered()
 
     def _confirmed(self, answered: KillStep) -> KillStep:
-        """Believe an answer that all is gone only where the record, or a look at this host, says so, too."""
+        """Believe an answer that all is gone only where the record says so, too, or has gone with it."""
         until = time.monotonic() + _WRITING_SECONDS
         while answered.verified:
             try:
@@ -248,12 +266,8 @@ class _Kill:
             if target.is_final or time.monotonic() > until:
                 break
             time.sleep(_LOOK_SECONDS)
-        if not answered.verified:
+        if not answered.verified or target.is_final:
             return answered
-        if target.is_final:
-            alive = self._local.seen_alive()
-            text = f"answered: {answered.text}; yet it runs here: {' '.join(map(str, alive))}"
-            return step("left", text, alive, final=True) if alive else answered
         return step("left", f"answered: {answered.text}; yet its status is {target.status}", final=True)
 
     def _read_target(self) -> Job | Child:

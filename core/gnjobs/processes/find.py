@@ -23,6 +23,7 @@ from gnjobs.processes.table import (
     read_mark,
 )
 from gnjobs.records import values
+from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import ID, PREFIX
@@ -31,12 +32,15 @@ from gnjobs.records.statuses import PENDING
 from gnjobs.text import place_of
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
+_LENGTH_OF_MARK: Final = 32
 
 
 def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
     """What the marks of the job's processes say; without its `store`, for who watches, on any server."""
     place = None if store is None else place_of(store.url, store.keys.prefix)
-    return Wanted(job.id, job.mark, place, owner, None if job.account is None else user_id(job.account))
+    # Records of an earlier version hold the mark itself.
+    token = digest_of_mark(job.mark) if job.mark and len(job.mark) == _LENGTH_OF_MARK else job.mark
+    return Wanted(job.id, token, place, owner, None if job.account is None else user_id(job.account))
 
 
 def processes_of(

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_OWNER, ENV_PREFIX, ENV_URL
+from gnjobs.records.environment import (
+    ENV_CHILD,
+    ENV_JOB,
+    ENV_MARK,
+    ENV_OWNER,
+    ENV_PREFIX,
+    ENV_URL,
+    digest_of_mark,
+)
 from gnjobs.text import mask_secrets, place_of
 
 
@@ -51,7 +59,7 @@ class TableEntry(NamedTuple):
 class Mark(NamedTuple):
     """What a process's environment says of where it belongs.
 
-    `token` is that of one supervisor's claim, `owner` whom the job was launched for, `place` server and prefix.
+    `token` is a digest of its supervisor's, `owner` whom the job was launched for, `place` server and prefix.
     """
 
     job: str | None
@@ -152,6 +160,8 @@ def read_mark(pid: int) -> Mark | None:
         return Mark(None, None)
     said = ((name, _variable(environ, variable)) for variable, name in _MARKS)
     found = {name: value for name, value in said if value is not None}
+    if "token" in found:
+        found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)

@@ -86,6 +86,7 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
     admin_requests = [each.admin_requests for each in keys]
     all_requests = [each.pattern("user-requests") for each in keys]
     host_requests = [each.pattern("host-control") for each in keys]
+    starts = [each.pattern("host-starts") for each in keys]
     watch = Grant(_WATCH, reads=everything, channels=[_CHANGES_CHANNEL])
     log = Grant(("xadd",), writes=events)
     match role:
@@ -100,9 +101,9 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
         case "writer":
             return [Grant(_RUN, keys=[*jobs, *users], reads=[*admin_requests, *all_requests]), log]
         case "web":
-            ask = Grant(_ASK, writes=[*all_requests, *host_requests])
+            ask = Grant(_ASK, writes=[*all_requests, *starts])
             return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]
         case "agent":
             ask = Grant(_ASK, writes=admin_requests)  # of supervisors, before it acts in their place
-            heard = [*host_requests, *all_requests]
+            heard = [*host_requests, *starts, *all_requests]
             return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=heard), ask, log]

@@ -1,5 +1,6 @@
 """The variables by which a process knows its job, and by which it is known to belong to it."""
 
+import hashlib
 import os
 import pwd
 import stat
@@ -21,6 +22,11 @@ ENV_SLURM_JOB: Final = "SLURM_JOB_ID"  # Slurm's own, as the next
 ENV_SLURM_RESTARTS: Final = "SLURM_RESTART_COUNT"
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
+
+
+def digest_of_mark(mark: str) -> str:
+    """What stands of a mark in the record: whoever reads that can't bear the mark, and be taken for the job's."""
+    return hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def pipe_identity(descriptor: int) -> str:

@@ -173,9 +173,9 @@ class Job(Listed, frozen=True, kw_only=True):
     ] = None
     boot_id: Annotated[Text, Stored(_CLAIM, "The boot of the host that the pids belong to.")] = None
     pid_namespace: Annotated[Text, Stored(_CLAIM, "The pid namespace that the pids belong to.")] = None
-    mark: Annotated[Text, Stored(_CLAIM, "The mark that all processes of the job carry.", listed=False)] = (
-        None
-    )
+    mark: Annotated[
+        Text, Stored(_CLAIM, "A digest of the mark that all processes of the job carry.", listed=False)
+    ] = None
     heartbeat_every: Annotated[Span, Stored(_CLAIM, "How far apart the heartbeats are.")] = None
     clock_shift: Annotated[
         Difference, Stored(_BEAT, "By how much the server's clock is ahead of the host's.")

@@ -27,7 +27,14 @@ _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
 KeyPart = Literal[
-    "everything", "jobs", "user-jobs", "user-requests", "host-agent", "host-control", "host-load"
+    "everything",
+    "jobs",
+    "user-jobs",
+    "user-requests",
+    "host-agent",
+    "host-control",
+    "host-starts",
+    "host-load",
 ]
 
 _PATTERNS: dict[KeyPart, str] = {
@@ -36,6 +43,7 @@ _PATTERNS: dict[KeyPart, str] = {
     "user-requests": ":users:*:requests",
     "host-agent": ":hosts:*:agent",
     "host-control": ":hosts:*:control",
+    "host-starts": ":hosts:*:starts",
     "host-load": ":hosts:*:load",
 }
 
@@ -164,8 +172,17 @@ class Keys:
         return user if is_user(user) and stream == self.user_requests(user) else None
 
     def host_control(self, host: str) -> str:
-        """The stream of requests to a host's agent."""
+        """The stream of what admins ask of a host's agent."""
         return f"{self.hosts}:{check_id(host, 'host')}:control"
+
+    def host_starts(self, host: str) -> str:
+        """The stream of jobs that a host's agent is to start, which applications may write, too."""
+        return f"{self.hosts}:{check_id(host, 'host')}:starts"
+
+    def is_host_starts(self, stream: str) -> bool:
+        """Whether this is some host's stream of jobs to start."""
+        host = stream.removeprefix(f"{self.hosts}:").removesuffix(":starts")
+        return is_id(host) and stream == self.host_starts(host)
 
     def host_agent(self, host: str) -> str:
         """The string that says which process is a host's agent, for as long as it is."""

@@ -4,18 +4,36 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import redis
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.keys import Keys
-from gnjobs.records.requests import ControlRequest, KillStep, step, user_asking
+from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, asking, step
 from gnjobs.text import safe_line
 
-_AT_ONCE, _MOST_WAITING = 8, 1000
-_AT_ONCE_OF_USERS, _MOST_OF_USERS = 6, 900  # the rest is left to admins
-_AT_ONCE_OF_ONE, _MOST_OF_ONE = 2, 100
 _LONGEST_PROBLEM = 200
+
+
+class _Room(NamedTuple):
+    """How many requests there may be: in all, of all but admins together, of each of these."""
+
+    most: int
+    of_others: int
+    of_one: int
+
+    def takes(self, counts: Counter[str | None], asker: str | None) -> bool:
+        """Whether there may be one more of an asker's, or of an admin's (None)."""
+        total = counts.total()
+        if asker is None:
+            return total < self.most
+        return total < self.most and total - counts[None] < self.of_others and counts[asker] < self.of_one
+
+
+_WAITING = _Room(1000, 900, 100)
+_AT_WORK = _Room(8, 6, 2)
+_PATIENT = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
 
 About = tuple[str | None, str, str | None, str | None, bool]
 
@@ -23,8 +41,9 @@ About = tuple[str | None, str, str | None, str | None, bool]
 class RequestPool:
     """Does what is asked beside other work: some requests at a time, equal ones at once, and not without a bound.
 
-    `handle` does one and yields its steps, which `answer` tells everybody who asked for the same. No user, nor all of
-    them together, keeps admins waiting: both have a share, in what is done at a time and in what waits.
+    `handle` does one and yields its steps, which `answer` tells everybody who asked for the same. No user and no
+    application, nor all of them together, keeps admins waiting: each has a share, in what is done at a time and in what
+    waits. Kills with a long grace are done in a room of their own, so that nobody waits for one.
     """
 
     def __init__(
@@ -39,7 +58,7 @@ class RequestPool:
         self._lock = threading.Lock()
         self._askers: dict[About, list[ControlRequest]] = {}
         self._waiting: deque[ControlRequest] = deque()
-        self._at_work: Counter[str | None] = Counter()
+        self._at_work: dict[_Room, Counter[str | None]] = {_AT_WORK: Counter(), _PATIENT: Counter()}
         self._workers: set[threading.Thread] = set()
 
     def take(self, request: ControlRequest) -> None:
@@ -49,11 +68,10 @@ class RequestPool:
             if (askers := self._askers.get(about)) is not None:
                 askers.append(request)
                 return
-            asked = Counter(user for user, *_ in self._askers)
-            if is_taken := _has_room(asked, about[0], _MOST_WAITING, _MOST_OF_USERS, _MOST_OF_ONE):
+            if is_taken := _WAITING.takes(Counter(asker for asker, *_ in self._askers), about[0]):
                 self._askers[about] = [request]
                 self._waiting.append(request)
-                if len(self._workers) < _AT_ONCE:
+                if len(self._workers) < sum(room.most for room in self._at_work):
                     worker = threading.Thread(target=self._work, name="requests", daemon=True)
                     self._workers.add(worker)
                     worker.start()
@@ -78,10 +96,10 @@ class RequestPool:
         """Take the first that waits and whose asker has not too much done already; None, and no worker, without any."""
         with self._lock:
             for request in self._waiting:
-                user = self._about(request)[0]
-                if _has_room(self._at_work, user, _AT_ONCE, _AT_ONCE_OF_USERS, _AT_ONCE_OF_ONE):
+                asker, room = self._about(request)[0], _room_of(request)
+                if room.takes(self._at_work[room], asker):
                     self._waiting.remove(request)
-                    self._at_work[user] += 1
+                    self._at_work[room][asker] += 1
                     return request
             self._workers.discard(threading.current_thread())
             return None
@@ -99,7 +117,7 @@ class RequestPool:
         finally:
             with self._lock:
                 self._askers.pop(about, None)
-                self._at_work[about[0]] -= 1
+                self._at_work[_room_of(request)][about[0]] -= 1
 
     def _tell(self, about: About, step: KillStep) -> None:
         with self._lock:
@@ -110,13 +128,9 @@ class RequestPool:
 
     def _about(self, request: ControlRequest) -> About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin."""
-        user = user_asking(self._keys, request)
-        return user, request.kind, request.job, request.child, request.force
+        return asking(self._keys, request), request.kind, request.job, request.child, request.force
 
 
-def _has_room(counts: Counter[str | None], user: str | None, most: int, of_users: int, of_one: int) -> bool:
-    """Whether there may be one more of a user's, or of an admin's (None)."""
-    total = counts.total()
-    if user is None:
-        return total < most
-    return total < most and total - counts[None] < of_users and counts[user] < of_one
+def _room_of(request: ControlRequest) -> _Room:
+    is_patient = request.kind == "kill" and not request.force and request.grace > DEFAULT_GRACE
+    return _PATIENT if is_patient else _AT_WORK

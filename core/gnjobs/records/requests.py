@@ -82,15 +82,28 @@ class ControlRequest(msgspec.Struct, frozen=True):
     origin: str | None = None
 
 
+APPLICATIONS = "@applications"  # no user's id
+
+
 def asker_of(keys: Keys, request: ControlRequest) -> str:
     """Who asks: for a user's stream, that user with the name that the request gives; else that name alone."""
     user = user_asking(keys, request)
     return request.by if user in (None, request.by) else f"{user} ({request.by})"
 
 
+def asking(keys: Keys, request: ControlRequest) -> str | None:
+    """Who asks, as the server proves by the stream: a user, `APPLICATIONS`, or None for admins and ourselves."""
+    stream = _stream_of(request)
+    return APPLICATIONS if keys.is_host_starts(stream) else keys.user_asking(stream)
+
+
 def user_asking(keys: Keys, request: ControlRequest) -> str | None:
     """The user whose stream a request came on, as the server proves; None for admins, applications and agents."""
-    return keys.user_asking(request.id.rpartition("/")[0])
+    return keys.user_asking(_stream_of(request))
+
+
+def _stream_of(request: ControlRequest) -> str:
+    return request.id.rpartition("/")[0]
 
 
 def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> str:

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.table import Wanted
-from gnjobs.records.environment import ENV_JOB, ENV_MARK, ENV_SLURM_JOB
+from gnjobs.records.environment import ENV_JOB, ENV_MARK, ENV_SLURM_JOB, digest_of_mark
 from gnjobs.runtime.process import ChildProcess, MakeChild, Pipe, Started, terminate_all
 from gnjobs.supervisor.measure import Measuring
 
@@ -195,7 +195,8 @@ def relay(pipe: _TwoWays) -> int:
     how, make_child, key, child_id, url = pickle.loads(pipe.recv_bytes())
     _stand_in_for(how)
     child = _Relayed(pipe, make_child, key, child_id, pipe.recv_bytes(), pipe.recv_bytes(), url)
-    wanted = Wanted(os.environ.get(ENV_JOB, ""), os.environ.get(ENV_MARK), uid=os.getuid())
+    mark = os.environ.get(ENV_MARK)
+    wanted = Wanted(os.environ.get(ENV_JOB, ""), mark and digest_of_mark(mark), uid=os.getuid())
     measure = Measuring(lambda view: processes_of(wanted, child_id, view=view).processes)
     idle_since, due = None, time.monotonic() + _LOOK_SECONDS
     while not child.has_ended():

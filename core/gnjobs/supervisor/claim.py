@@ -14,7 +14,7 @@ from gnjobs.processes.table import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job
-from gnjobs.records.environment import ENV_JOB, ENV_SLURM_RESTARTS
+from gnjobs.records.environment import ENV_JOB, ENV_SLURM_RESTARTS, digest_of_mark
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Value
@@ -151,7 +151,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
     hear_stop_signals()
     try:
         settings, link = _open()
-        fields = {**identity(), "mark": settings.mark}
+        fields = {**identity(), "mark": digest_of_mark(settings.mark)}
         fields |= {"slurm-job": settings.slurm_job} if settings.slurm_job else {}
         job = claim(link, wakeups, fields, settings.asked)
     except GivenUp as given_up:

@@ -369,11 +369,11 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
 def _ask_agent(job_id: str, url: str, prefix: str, host: str) -> None:
     """Have the agent of a host start the supervisor; it says when it has."""
     keys = Keys(prefix)
-    control = keys.host_control(host)
+    stream = keys.host_starts(host)
     client = connect(url)
     try:
         request_id = send_request(
-            client, control, ControlRequest("", "start", job_id, by=login_name(), origin=host_name())
+            client, stream, ControlRequest("", "start", job_id, by=login_name(), origin=host_name())
         )
         limit = time.monotonic() + _AGENT_SECONDS
         for said in read_answers(client, keys.answers(job_id), request_id, lambda: limit):

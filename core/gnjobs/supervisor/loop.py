@@ -19,6 +19,7 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
+from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id, is_user
 from gnjobs.records.pool import RequestPool
@@ -134,7 +135,7 @@ class Supervision:
             on_removed=lambda: wakeups.post(Removed()),
             on_lasting=lambda: wakeups.post(EndLasted()),
         )
-        self._wanted = Wanted(job.id, settings.mark, uid=os.getuid())
+        self._wanted = Wanted(job.id, digest_of_mark(settings.mark), uid=os.getuid())
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
             settings.url,
