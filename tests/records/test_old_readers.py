@@ -11,6 +11,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore, launch_stored_job, launch_uploader_job
 from gnjobs.supervisor.finish import _Kept
+from gnjobs.supervisor.launch import launch
 from gnjobs.watch.reading import make_sources
 from tests.support import genenetwork_double as double
 from tests.support.servers import Server
@@ -129,6 +130,8 @@ def test_five_faults_are_five_at_every_step_of_the_way(server: Server, tmp_path:
     for job_id in (second, halfway):
         launch_uploader_job(server.url, JOBS_PREFIX, job_id)
     store = JobStore.from_url(server.url)
-    for job_id in (second, halfway):
+    third = store.create(python(CHILD, server.url, JOBS_PREFIX), job_type="qc-rqtl2-bundle", user_id="jane")
+    launch(third, store=store)
+    for job_id in (second, halfway, third.id):
         wait_for(lambda job_id=job_id: store.get(job_id).is_final, 40)
         assert (store.get(job_id).status, faults_everywhere(server, job_id)) == ("success", {5})

@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from gnjobs.watch.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
+from gnjobs.records.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
 from tests.support.clock import Clock
 from tests.support.mirror import KEYS, Mirror, add_job, loaded_mirror, mirror, rows_in
 from tests.support.servers import Server
@@ -136,7 +136,7 @@ def test_changes_during_the_load_are_neither_lost_nor_overwritten(own_server: Se
 def test_a_feed_that_is_dead_is_noticed_within_twelve_seconds(own_server: Server) -> None:
     clock = Clock()
     with own_server.client() as client, own_server.client() as wake:
-        feed = ChangeFeed(client, [KEYS], clock)
+        feed = ChangeFeed(client, [KEYS.jobs_namespace, KEYS.events], clock)
         feed.open()
         connection = wake.connection_pool.get_connection()
         descriptor = connection._sock
@@ -159,7 +159,7 @@ def test_a_feed_that_is_dead_is_noticed_within_twelve_seconds(own_server: Server
 def test_a_feed_that_answers_lives_on_and_costs_one_ping_in_ten_seconds(own_server: Server) -> None:
     clock = Clock()
     with own_server.client() as client, own_server.client() as wake:
-        feed = ChangeFeed(client, [KEYS], clock)
+        feed = ChangeFeed(client, [KEYS.jobs_namespace, KEYS.events], clock)
         feed.open()
         connection = wake.connection_pool.get_connection()
         client.config_resetstat()

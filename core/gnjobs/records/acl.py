@@ -24,7 +24,26 @@ _WATCH = (
 _ASK = ("xadd", "expire")
 _KILL = ("eval", "hset", "zrem", "expire", "unlink")
 _RUN = (
-    *("ping", "time", "info", "eval", "multi", "exec", "exists", "ttl", "expire", "unlink", "del", "set"),
+    *(
+        "ping",
+        "time",
+        "info",
+        "dbsize",
+        "scan",
+        "client|id",
+        "client|tracking",
+        "subscribe",
+        "llen",
+        "eval",
+        "multi",
+        "exec",
+        "exists",
+        "ttl",
+        "expire",
+        "unlink",
+        "del",
+        "set",
+    ),
     *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hdel", "hsetnx", "hincrby", "zadd", "zrem"),
     *("xadd", "xread", "xrange", "xrevrange", "xinfo|stream", "memory|usage"),
 )
@@ -99,7 +118,9 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
             ask = Grant(_ASK, writes=[*admin_requests, *host_requests])
             return [watch, ask, Grant(_KILL, keys=[*jobs, *users]), log]
         case "writer":
-            return [Grant(_RUN, keys=[*jobs, *users], reads=[*admin_requests, *all_requests]), log]
+            heard = [*admin_requests, *all_requests]
+            run = Grant(_RUN, keys=[*jobs, *users], reads=heard, channels=[_CHANGES_CHANNEL])
+            return [run, log]
         case "web":
             ask = Grant(_ASK, writes=[*all_requests, *starts])
             return [watch, Grant((*_RUN, *_CREATE), keys=[*jobs, *users]), ask, log]

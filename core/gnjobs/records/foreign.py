@@ -4,7 +4,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
 import redis
@@ -181,6 +181,13 @@ def _part(keys: Keys, text: str, separator: str) -> Part | None:
             return None
 
 
+class KnownParts(Protocol):
+    """Whoever knows the parts of a job."""
+
+    def parts(self) -> Sequence[Part]:
+        """The parts, in order."""
+
+
 class PartFinder:
     """Finds the parts of a job among the first `MOST_KEYS_SCANNED` keys of the server, and remembers them.
 
@@ -217,7 +224,7 @@ class PartFinder:
 
 
 def read_parts(
-    client: redis.Redis, keys: Keys, job: Job, finder: PartFinder | None = None
+    client: redis.Redis, keys: Keys, job: Job, finder: KnownParts | None = None
 ) -> Iterator[Child]:
     """Read what another program's processes left below a job as children, and what it printed as errors."""
     layout = keys.layout
@@ -258,10 +265,10 @@ def counted(job: Job, children: Iterable[Child]) -> Job:
     return msgspec.structs.replace(job, faults=sum(known), is_uncounted=False)
 
 
-def count_left(client: redis.Redis, keys: Keys, job: Job) -> int | None:
+def count_left(client: redis.Redis, keys: Keys, job: Job, finder: KnownParts | None = None) -> int | None:
     """How many faults another program's processes left below a job; None where the server does not let us look."""
     try:
-        return sum(child.faults or 0 for child in read_parts(client, keys, job))
+        return sum(child.faults or 0 for child in read_parts(client, keys, job, finder))
     except redis.ResponseError:
         return None
 

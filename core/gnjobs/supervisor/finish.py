@@ -12,13 +12,13 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
 from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job
 from gnjobs.records.fields import SLURM
-from gnjobs.records.foreign import count_left
 from gnjobs.records.keys import MIRROR_FIELD
 from gnjobs.records.reading import fetch_job
 from gnjobs.records.scripts import Value, set_fields
 from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.children import ChildWatch, settle_children
+from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import encode_summary
@@ -55,9 +55,9 @@ class _Kept:
 def mirror_output(link: RecordLink) -> None:
     """Write what was printed, each stream by itself, where the record asks for it; raises redis-py's errors."""
     asked = link.found.get(MIRROR_FIELD.encode())
-    if asked is None:
-        return
     names = (values.text(asked) or "").split()
+    if not names:
+        return
     kept = {kind: _Kept() for kind in _STREAMS}
     for line in OutputReader(link.client, link.keys.output(link.job_id)).iterate():
         if isinstance(line, Hole):
@@ -94,6 +94,7 @@ class Finishing:
         exits: Mapping[int, Exit],
         *,
         own_faults: int,
+        listed: ListedFaults,
         on_reported: Callable[[bool], None],
     ) -> None:
         self._link = link
@@ -102,6 +103,7 @@ class Finishing:
         self._outcome = outcome
         self._exits = exits
         self._own_faults = own_faults
+        self._listed = listed
         self._on_reported = on_reported
         self._finished: float | None = None
         self._is_told = False
@@ -165,6 +167,7 @@ class Finishing:
             "heartbeat": self._finished,
             "lines": self._output.lines,
             **({} if (faults := self._faults()) is None else {"faults": faults}),
+            **self._listed.notes,
             "processes": len(self._outcome.survivors),
             "cpu": 0,
             "rss": 0,
@@ -178,11 +181,8 @@ class Finishing:
 
     def _faults(self) -> int | None:
         """How many faults are known, those included that the job's code stored as another program's; None: unknown."""
-        known = self._own_faults + self._watch.faults
-        if not self._link.has_old_readers:
-            return known
-        left = count_left(self._link.client, self._link.keys, self._link.job)
-        return None if left is None else known + left
+        left = self._listed.count_at_end()
+        return None if left is None else self._own_faults + self._watch.faults + left
 
     def _asker(self) -> tuple[str | None, str | None]:
         stop = self._outcome.stop

@@ -30,6 +30,7 @@ from gnjobs.supervisor import slurm
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
 from gnjobs.supervisor.finish import Finishing
+from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
@@ -126,12 +127,14 @@ class Supervision:
             expire_seconds=max(link.keep, MONTH),
         )
         self._command = RunningCommand(self._output)
+        self._listed = ListedFaults(settings.url, link)
         self._reporter = Reporter(
             link,
             self._watch,
             Measuring(lambda view: self._find(view=view).processes, Limits().quiet(job)),
             self._output,
             lambda: self._command.faults,
+            self._listed,
             on_removed=lambda: wakeups.post(Removed()),
             on_lasting=lambda: wakeups.post(EndLasted()),
         )
@@ -158,6 +161,7 @@ class Supervision:
 
     def run(self) -> int:
         """Run the job; returns its command's exit code as a shell says it."""
+        self._listed.open()
         self._command.start(self._job, self._settings)
         os.chdir("/")
         self._reporter.say(self._command.fields)
@@ -340,6 +344,7 @@ class Supervision:
                 outcome,
                 self._reaper.exits,
                 own_faults=self._command.faults,
+                listed=self._listed,
                 on_reported=lambda is_recorded: self._wakeups.post(Reported(is_recorded)),
             )
         )

@@ -14,6 +14,7 @@ from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import Value
 from gnjobs.records.servers import is_refusal
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
+from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring, Printed, clocks_now
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
@@ -39,6 +40,7 @@ class Reporter(threading.Thread):
         measure: Measuring,
         printed: Printed,
         count_faults: Callable[[], int],
+        listed: ListedFaults,
         on_removed: Callable[[], None],
         on_lasting: Callable[[], None],
     ) -> None:
@@ -48,6 +50,7 @@ class Reporter(threading.Thread):
         self._signs = JobSigns(link.keys, link.job_id, watch, measure)
         self._printed = printed
         self._count_faults = count_faults
+        self._listed = listed
         self._on_removed = on_removed
         self._on_lasting = on_lasting
         self._poked = threading.Event()
@@ -113,10 +116,15 @@ class Reporter(threading.Thread):
         pipe = self._link.client.pipeline(transaction=False)
         pipe.time()
         reads = self._signs.add_reads(pipe)
-        self._link.say(pipe, self._fields(said))
+        fields = self._fields(said)
+        if "faults" not in fields:
+            self._link.said.pop("faults", None)
+        self._link.say(pipe, fields)
         if said.snapshot is not None:
             name = self._link.keys.processes(self._link.job_id)
             pipe.set(name, said.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
+        if "faults" not in self._link.said:
+            pipe.hdel(self._link.key, "faults")  # what was counted before is not all
         asked = time.monotonic()
         with self._watch.noting_what_is_too_large():
             replies = pipe.execute(raise_on_error=False)
@@ -133,9 +141,10 @@ class Reporter(threading.Thread):
         fields = said.fields | {"lines": self._printed.lines}
         while self._says:
             fields |= self._says.popleft()
-        if not self._link.has_old_readers:  # there may be others, which are counted at the end
-            fields["faults"] = self._count_faults() + self._watch.faults
-        return fields
+        left = self._listed.count()
+        if left is not None:
+            fields["faults"] = self._count_faults() + self._watch.faults + left
+        return fields | self._listed.notes
 
     def _take(self, replies: list[Any], asked: float, reads: int) -> None:
         clock, *rest = replies

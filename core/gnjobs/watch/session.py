@@ -10,8 +10,8 @@ from gnjobs.processes.presence import look_well
 from gnjobs.processes.seen import ProcessSnapshot, read_snapshot
 from gnjobs.records import values
 from gnjobs.records.connection import readable
+from gnjobs.records.feed import ChangeFeed, TrackingRefused
 from gnjobs.records.keys import is_id
-from gnjobs.watch.feed import ChangeFeed, TrackingRefused
 from gnjobs.watch.loader import Loader
 from gnjobs.watch.reading import READ_AT_ONCE, Found, Source, WriteRefusals
 from gnjobs.watch.requests import Deliver, Look, WatchRequests
@@ -59,7 +59,10 @@ class WatchSession:
 
     def open(self, *, again: bool) -> None:
         """Subscribe first, so that no change falls between, then begin to load; `again`: after a loss."""
-        feed = ChangeFeed(self._client, [source.keys for source in self._sources])
+        keys = [source.keys for source in self._sources]
+        feed = ChangeFeed(
+            self._client, [name for each in keys for name in (each.jobs_namespace, each.events)]
+        )
         try:
             feed.open()
             self._feed = feed

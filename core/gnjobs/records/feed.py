@@ -5,12 +5,11 @@ It is one connection: where the tracking one is another than the one that listen
 
 import select
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis
-
-from gnjobs.records.keys import Keys
 
 PING_EVERY = 10.0
 PONG_WITHIN = 1.5
@@ -27,15 +26,16 @@ class FeedDead(redis.ConnectionError):
 
 
 class ChangeFeed:
-    """Names of changed keys as they are pushed; opened once, never again by itself, so that no gap goes unnoticed."""
+    """Names of changed keys as they are pushed; opened once, never again by itself, so that no gap goes unnoticed.
+
+    Told are keys whose names have one of the `prefixes`, whatever the client's account may read.
+    """
 
     def __init__(
-        self, client: redis.Redis, keys: Sequence[Keys], monotonic: Callable[[], float] = time.monotonic
+        self, client: redis.Redis, prefixes: Sequence[str], monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._pool: Any = client.connection_pool
-        self._prefixes = _without_overlaps(
-            [name for each in keys for name in (each.jobs_namespace, each.events)]
-        )
+        self._prefixes = _without_overlaps(prefixes)
         self._monotonic = monotonic
         self._connection: Any = None
         self._heard_at = 0.0
@@ -79,6 +79,15 @@ class ChangeFeed:
             if not self._connection.can_read(0):
                 break
             self._take(self._connection.read_response(), names)
+        return names
+
+    def catch_up(self) -> list[bytes | None]:
+        """The keys changed by all that the server has done so far, as `read` gives them; no use beside `read`."""
+        token = uuid.uuid4().hex.encode()
+        self._connection.send_command("PING", token, check_health=False)
+        names: list[bytes | None] = []
+        while (message := self._connection.read_response()) != [b"pong", token]:
+            self._take(message, names)
         return names
 
     def _take(self, message: Any, names: list[bytes | None]) -> None:
