@@ -1,8 +1,9 @@
 """Idleness: what counts as a sign of life of a process, and since when each process of a job has given none.
 
 A process is at work where, between two looks, it used more than 1 % of a core (its ended children included), read or
-wrote a byte by any call, sent or received one through a socket, had a page fault, was runnable, or came out of a wait
-that nothing but an event ends. One that only wakes by its own timer, or is woken by its own threads, does nothing.
+wrote a byte by any call, sent or received one through a socket, had more than a few page faults, was runnable, or came
+out of a wait that nothing but an event ends. One that only wakes by its own timer, or is woken by its own threads, does
+nothing: before it is accused of that, a close look is taken of what it does in between (see `glances`).
 """
 
 import time
@@ -12,6 +13,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from gnjobs.health.glances import Glances, Suspect
+from gnjobs.health.traffic import Traffic
 from gnjobs.processes.activity import (
     TICK_SECONDS,
     Counters,
@@ -21,8 +24,9 @@ from gnjobs.processes.activity import (
     read_state,
     read_wait,
 )
+from gnjobs.processes.find import Identity
 from gnjobs.processes.seen import SeenProcess
-from gnjobs.processes.sockets import local_peers, shares_network, socket_inodes, tcp_sockets, udp_sockets
+from gnjobs.processes.sockets import socket_inodes
 
 IDLE_CPU: Final = 1.0
 LEAST_WINDOW: Final = 2.0
@@ -30,8 +34,7 @@ _RUNNABLE_SHARE: Final = 0.1
 _LOOKS_AT_STATE: Final = 3
 _STATE_SECONDS: Final = 0.005
 _JITTER: Final = 2.0
-
-Identity = tuple[int, int]
+_FAULTS: Final = 2.0  # a second; an interpreter that only waits has one now and then
 
 
 class Sample(NamedTuple):
@@ -54,16 +57,23 @@ def computes(cpu: float | None) -> bool:
 
 
 class Idleness:
-    """Measures the processes that it is told of at every look, and remembers when each gave its last sign of life."""
+    """Measures the processes that it is told of at every look, and remembers when each gave its last sign of life.
 
-    def __init__(self, least_window: float = LEAST_WINDOW) -> None:
+    Those that have idled for `close_after` seconds and still wake are looked at closely until the next look.
+    """
+
+    def __init__(self, least_window: float = LEAST_WINDOW, close_after: float = 0.0) -> None:
         self._least_window = least_window
+        self._close_after = close_after
         self._samples: dict[Identity, Sample] = {}
         self._signs: dict[Identity, _Sign] = {}
         self._seen: list[SeenProcess] = []
         self._looked_at = float("-inf")
         self._written_before = 0
-        self._sockets = _SocketBytes()
+        self._traffic = Traffic()
+        self._glances = Glances()
+        self._at_work: Collection[Identity] = ()
+        self._suspects: list[Suspect] = []
 
     @property
     def written(self) -> int:
@@ -80,7 +90,8 @@ class Idleness:
         if seconds < self._least_window:
             return self._seen
         self._looked_at = at
-        self._sockets.begin()
+        self._traffic.begin()
+        self._at_work, self._suspects = self._glances.take(), []
         before, self._samples = self._samples, {}
         found = [(process, sample) for process in processes if (sample := self._sample(process)) is not None]
         reaped = _reaped_by_parent(before, self._samples)
@@ -89,6 +100,9 @@ class Idleness:
             for process, sample in found
         ]
         self._forget(before)
+        self._glances.begin(
+            [each for each in self._suspects if at - self._signs[each.identity].at >= self._close_after]
+        )
         return self._seen
 
     def _sample(self, process: SeenProcess) -> Sample | None:
@@ -110,21 +124,27 @@ class Idleness:
         now: float,
     ) -> SeenProcess:
         cpu = _cpu(sample.counters, before, reaped.get(process.pid, 0), seconds)
-        state, lives = sample.counters.state, before is None or _moved(sample, before, cpu)
+        identity, state = _identity(process), sample.counters.state
+        lives = before is None or _moved(sample, before, cpu, seconds)
         if before is not None and not lives:
             state = _settled_state(process.pid, sample.counters)
-            lives = state == "R" or self._did_something(process.pid, sample, before, seconds)
+            lives = (
+                state == "R"
+                or identity in self._at_work
+                or self._did_something(identity, sample, before, seconds)
+            )
         return msgspec.structs.replace(
             process,
             parent=sample.counters.parent,
             state=state,
             cpu=cpu,
             rss=sample.counters.rss,
-            idle_since=self._idle_since(_identity(process), at, now, lives=lives),
+            idle_since=self._idle_since(identity, at, now, lives=lives),
         )
 
-    def _did_something(self, pid: int, sample: Sample, before: Sample, seconds: float) -> bool:
+    def _did_something(self, identity: Identity, sample: Sample, before: Sample, seconds: float) -> bool:
         """Whether a process that moved no counter but those of its threads' runs has done anything."""
+        pid = identity[0]
         ran = [thread for thread, runs in sample.runs.items() if runs != before.runs.get(thread)]
         if not ran or not before.runs:
             return False
@@ -133,9 +153,13 @@ class Idleness:
         if any(_was_runnable(sample.runs[thread], before.runs.get(thread), seconds) for thread in ran):
             return True
         waits = [wait for thread in ran if (wait := read_wait(pid, thread)) is not None]
-        if any(not wait.has_limit and not wait.is_private_lock for wait in waits):
+        if any(wait.is_event for wait in waits):
             return True
-        return self._sockets.have_moved(pid, [sample_pid for sample_pid, _ in self._samples])
+        inodes = socket_inodes(pid)
+        if self._traffic.has_moved(pid, inodes, [other for other, _ in self._samples]):
+            return True
+        self._suspects.append(Suspect(identity, ran, inodes))
+        return False
 
     def _idle_since(self, identity: Identity, at: float, now: float, *, lives: bool) -> float:
         """When it gave its last sign, by the server's clock; the same is said again unless that differs by seconds."""
@@ -151,53 +175,8 @@ class Idleness:
         for identity in before.keys() - self._samples.keys():
             self._written_before += before[identity].counters.written
             self._signs.pop(identity, None)
-        self._sockets.forget({pid for pid, _ in self._samples})
-
-
-class _SocketBytes:
-    """What went through the sockets of processes since it was looked at last; the kernel's lists are read once a look.
-
-    Nobody counts the bytes of local and UDP sockets, and those of another network namespace are not shown: a process
-    that wakes while it holds such a one counts as at work, unless it only leads from one of its threads to another.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[int, dict[int, int]] = {}
-        self._counts: Mapping[int, int] | None = None
-        self._peers: Mapping[int, int] = {}
-        self._udp: Collection[int] = ()
-
-    def begin(self) -> None:
-        """Begin a new look."""
-        self._counts = None
-
-    def have_moved(self, pid: int, others: Collection[int]) -> bool:
-        """Whether a process has sent or received anything, or may have where nobody counts it."""
-        inodes = socket_inodes(pid)
-        if not inodes:
-            return False
-        if not shares_network(pid):
-            return True
-        if self._counts is None:
-            self._counts = {inode: found.bytes for inode, found in tcp_sockets().items()}
-            self._peers, self._udp = local_peers(), udp_sockets()
-        counts = {inode: self._counts[inode] for inode in inodes if inode in self._counts}
-        before = self._before.get(pid, counts)
-        self._before[pid] = counts
-        return counts != before or any(
-            inode in self._udp or self._leads_elsewhere(inode, pid, inodes, others) for inode in inodes
-        )
-
-    def _leads_elsewhere(self, inode: int, pid: int, own: Collection[int], others: Collection[int]) -> bool:
-        peer = self._peers.get(inode)
-        if peer is None:
-            return False
-        return peer not in own or any(peer in socket_inodes(other) for other in others if other != pid)
-
-    def forget(self, alive: Collection[int]) -> None:
-        """Drop what is known of processes that have ended."""
-        for pid in self._before.keys() - alive:
-            del self._before[pid]
+        self._traffic.forget({pid for pid, _ in self._samples})
+        self._glances.forget(self._samples.keys())
 
 
 def _identity(process: SeenProcess) -> Identity:
@@ -223,10 +202,11 @@ def _cpu(counters: Counters, before: Sample | None, reaped: int, seconds: float)
     return round(100 * (own + of_children) * TICK_SECONDS / seconds, 2)
 
 
-def _moved(sample: Sample, before: Sample, cpu: float) -> bool:
+def _moved(sample: Sample, before: Sample, cpu: float, seconds: float) -> bool:
     """Whether counters that every work moves tell of any."""
     now, then = sample.counters, before.counters
-    return computes(cpu) or (now.faults, now.moved, now.reaped) != (then.faults, then.moved, then.reaped)
+    has_paged = now.faults - then.faults > _FAULTS * seconds
+    return computes(cpu) or has_paged or (now.moved, now.reaped) != (then.moved, then.reaped)
 
 
 def _settled_state(pid: int, counters: Counters) -> str:

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.health.idleness import Identity, computes
+from gnjobs.health.idleness import computes
+from gnjobs.processes.find import Identity
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.stack import Frame, python_frames
 from gnjobs.text import duration_words

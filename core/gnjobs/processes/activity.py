@@ -49,6 +49,11 @@ class Wait(NamedTuple):
     channel: str
 
     @property
+    def is_event(self) -> bool:
+        """Whether nothing but an event from outside of the process ends it."""
+        return not (self.has_limit or self.is_private_lock)
+
+    @property
     def has_limit(self) -> bool:
         """Whether the wait ends by itself after some time, or by a signal: its end says nothing of what came."""
         if self.call in _TIMERS:
@@ -67,7 +72,15 @@ class Wait(NamedTuple):
 
 _PRIVATE: Final = 128
 _TIMERS: Final = frozenset(
-    ("nanosleep", "clock_nanosleep", "restart_syscall", "pause", "rt_sigsuspend", "rt_sigtimedwait")
+    (
+        "nanosleep",
+        "clock_nanosleep",
+        "restart_syscall",
+        "pause",
+        "rt_sigsuspend",
+        "rt_sigtimedwait",
+        "connect",
+    )
 )
 _MILLISECONDS: Final = frozenset(("poll", "epoll_wait", "epoll_pwait"))
 _TIMEOUT_OF: Final = {
@@ -125,10 +138,16 @@ def read_runs(pid: int) -> dict[int, ThreadRuns]:
     """How often each thread of a process ran, of very many the first; empty where the kernel does not count it."""
     found = {}
     for thread in thread_ids(pid)[:_MOST_THREADS]:
-        counts = _read(f"/proc/{pid}/task/{thread}/schedstat").split()
-        if len(counts) == 3:
-            found[thread] = ThreadRuns(*map(int, counts))
+        runs = runs_in(_read(f"/proc/{pid}/task/{thread}/schedstat"))
+        if runs is not None:
+            found[thread] = runs
     return found
+
+
+def runs_in(schedstat: bytes) -> ThreadRuns | None:
+    """What the content of a thread's `schedstat` says; None where the kernel does not count it."""
+    counts = schedstat.split()
+    return ThreadRuns(*map(int, counts)) if len(counts) == 3 else None
 
 
 def read_state(pid: int) -> str:
@@ -145,13 +164,18 @@ def read_state(pid: int) -> str:
 def read_wait(pid: int, thread: int | None = None) -> Wait | None:
     """What a thread (by default the first) waits in; None where we may not see it, or it is gone or running."""
     folder = f"/proc/{pid}/task/{thread or pid}"
-    words = _read(f"{folder}/syscall").split()
+    wait = wait_in(_read(f"{folder}/syscall"))
+    if wait is None:
+        return None
+    return wait._replace(channel=_read(f"{folder}/wchan").decode("ascii", "replace").strip("0"))
+
+
+def wait_in(syscall: bytes) -> Wait | None:
+    """What the content of a thread's `syscall` says; None where it is running or nothing is told."""
+    words = syscall.split()
     if not words or words[0] == b"running":
         return None
-    channel = _read(f"{folder}/wchan").decode("ascii", "replace").strip("0")
-    number = int(words[0])
-    arguments = tuple(int(word, 16) for word in words[1:7])
-    return Wait(_CALLS.get(number, ""), arguments, channel)
+    return Wait(_CALLS.get(int(words[0]), ""), tuple(int(word, 16) for word in words[1:7]), "")
 
 
 def thread_ids(pid: int) -> list[int]:

@@ -32,8 +32,13 @@ class TcpSocket(NamedTuple):
 
 def socket_inodes(pid: int) -> frozenset[int]:
     """The sockets that a process holds, by inode; empty where we may not see them."""
-    links = (link for _, link in open_files(pid) if link.startswith("socket:["))
-    return frozenset(int(link[8:-1]) for link in links)
+    found = (socket_inode(link) for _, link in open_files(pid))
+    return frozenset(inode for inode in found if inode is not None)
+
+
+def socket_inode(link: str) -> int | None:
+    """The inode of the socket that an open file is; None where it is none."""
+    return int(link[8:-1]) if link.startswith("socket:[") else None
 
 
 def open_files(pid: int) -> Iterator[tuple[int, str]]:

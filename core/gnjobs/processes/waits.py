@@ -3,7 +3,7 @@
 import os
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
@@ -13,6 +13,7 @@ from gnjobs.processes.activity import Wait, read_wait, thread_ids
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.sockets import TcpSocket, local_peers, open_files, tcp_sockets
 
+INPUT: Final = 1  # POLLIN and EPOLLIN
 _IDLE_SECONDS: Final = 5.0
 _MOST_THREADS: Final = 32
 _MOST_FILES: Final = 64
@@ -73,7 +74,7 @@ class Waits:
         """Whether it waits for something outside of its process: a thread that is woken by another tells nothing."""
         if wait.is_private_lock or wait.call in _PLAIN:
             return False
-        target = _link(pid, wait.arguments[0]) if wait.call in _READS else ""
+        target = link_of(pid, wait.arguments[0]) if wait.call in _READS else ""
         return not target.startswith("pipe:") or set(self._ends(target, _WRITERS)) != {pid}
 
     def _told(self, process: SeenProcess) -> SeenProcess:
@@ -115,7 +116,7 @@ class Waits:
 
     def _any_of(self, pid: int, wait: Wait) -> str | None:
         """What one waits for that waits for several files at once."""
-        numbers = list(_polled(pid, wait))
+        numbers = list(polled(pid, wait))
         if not numbers:
             return _TIMER if wait.has_limit and "poll" in wait.channel else None
         names = list(dict.fromkeys(self._file(pid, number, _WRITERS) for number in numbers))
@@ -124,7 +125,7 @@ class Waits:
 
     def _file(self, pid: int, number: int, other_end: str | None = None) -> str:
         """Name an open file; of a pipe also who holds its `other_end`, where that is one of the job's."""
-        target = _link(pid, number)
+        target = link_of(pid, number)
         if not target:
             return f"file {number}"
         kind, _, inode = target.partition(":[")
@@ -180,8 +181,8 @@ class Waits:
         return local_peers()
 
 
-def _link(pid: int, number: int) -> str:
-    """What an open file is; empty where that can't be seen."""
+def link_of(pid: int, number: int) -> str:
+    """What an open file of a process is; empty where that can't be seen."""
     try:
         return os.readlink(f"/proc/{pid}/fd/{number}")
     except OSError:
@@ -204,26 +205,31 @@ def _is_open_for(pid: int, number: int, mode: str | None) -> bool:
     return mode is None or flags[-1:] in (mode, "2")
 
 
-def _polled(pid: int, wait: Wait) -> Iterable[int]:
-    """The files that a call waits for, as far as the process's memory may be read."""
+def polled(pid: int, wait: Wait, events: int = 0xFFFF) -> Iterator[int]:
+    """The files that a call waits for, as far as the process's memory may be read; only where it waits for `events`.
+
+    Of `select` those that are to be read from.
+    """
     if wait.call in ("poll", "ppoll") and len(wait.arguments) > 1:
         content = _memory(pid, wait.arguments[0], 8 * min(wait.arguments[1], _MOST_FILES))
-        return [number for number, _, _ in struct.iter_unpack("=iHH", content) if number >= 0]
-    if wait.call in ("select", "pselect6") and len(wait.arguments) > 1:
+        for number, wanted, _ in struct.iter_unpack("=iHH", content):
+            if number >= 0 and wanted & events:
+                yield number
+    elif wait.call in ("select", "pselect6") and len(wait.arguments) > 1 and events & INPUT:
         content = _memory(pid, wait.arguments[1], 8 * ((min(wait.arguments[0], 1024) + 63) // 64))
         bits = int.from_bytes(content, "little")
-        return [number for number in range(bits.bit_length()) if bits >> number & 1]
-    if wait.call.startswith("epoll") and wait.arguments:
-        return _watched(pid, wait.arguments[0])
-    return ()
+        yield from (number for number in range(bits.bit_length()) if bits >> number & 1)
+    elif wait.call.startswith("epoll") and wait.arguments:
+        yield from _watched(pid, wait.arguments[0], events)
 
 
-def _watched(pid: int, number: int) -> list[int]:
+def _watched(pid: int, number: int, events: int) -> Iterator[int]:
     try:
         with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
-            return [int(line.split()[1]) for line in file if line.startswith("tfd:")]
+            found = [line.split() for line in file if line.startswith("tfd:")]
     except OSError:
-        return []
+        return
+    yield from (int(words[1]) for words in found if int(words[3], 16) & events)
 
 
 def _memory(pid: int, address: int, length: int) -> bytes:

@@ -7,10 +7,11 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from gnjobs.health.assess import BEAT_SECONDS
-from gnjobs.health.idleness import Identity, Idleness
+from gnjobs.health.idleness import Idleness
 from gnjobs.health.parts import Family
 from gnjobs.health.sampling import SAMPLES_UNTIL_QUIET, StackSamples
 from gnjobs.health.verdict import Limits
+from gnjobs.processes.find import Identity
 from gnjobs.processes.seen import History, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.waits import Waits
@@ -19,6 +20,7 @@ from gnjobs.records.scripts import Value
 
 _JITTER: Final = 2.0
 _SLACK: Final = 1.0
+_CLOSE_SHARE: Final = 4
 
 Silence = Callable[[SeenProcess], float]
 
@@ -153,7 +155,7 @@ class Measuring:
     ) -> None:
         self._find = find
         self._quiet_after = quiet_after
-        self._idleness = Idleness()
+        self._idleness = Idleness(close_after=quiet_after / _CLOSE_SHARE)
         self._view: ProcessView | None = None
         self._snapshot_after = 0.0
         self._waits: dict[Identity, SeenProcess] = {}

@@ -13,6 +13,17 @@ _POOL = (
     "if __name__=='__main__':\n with m.Pool(2) as p: p.map(f,[1,2])"
 )
 
+_ASKS = (
+    "import os,socket,time\na=('127.0.0.1',int(os.environ['CORPUS_HTTP'].rsplit(':',1)[1]))\nwhile 1:\n"
+    " with socket.create_connection(a) as s:\n  s.send(b'GET / HTTP/1.0\\r\\n\\r\\n')\n  while s.recv(99): pass\n"
+    " time.sleep(.5)"
+)
+_UNANSWERED = (
+    "import socket\nl=socket.create_server(('127.0.0.1',0),backlog=0)\nk=[socket.socket() for _ in range(9)]\n"
+    "for s in k: s.setblocking(False);s.connect_ex(l.getsockname())\n"
+    "while 1:\n try: socket.create_connection(l.getsockname(),timeout={})\n except OSError: pass"
+)
+
 KINDS = {
     # At work, if silently.
     "computes": python("while True: sum(range(1000))"),
@@ -40,6 +51,18 @@ KINDS = {
     ),
     "polls TCP that answers": python(
         _TCP + "if os.fork()==0:\n while 1: c.send(b'x'); time.sleep(.5)\ns.settimeout(2)\nwhile 1: s.recv(9)"
+    ),
+    "asks by HTTP again and again": python(
+        "import os,time,urllib.request as u\nwhile 1: u.urlopen(os.environ['CORPUS_HTTP']).read(); time.sleep(.5)"
+    ),
+    "asks by HTTP with a time limit": python(
+        "import os,time,urllib.request as u\n"
+        "while 1: u.urlopen(os.environ['CORPUS_HTTP'],timeout=9).read(); time.sleep(.5)"
+    ),
+    "asks by a bare connection": python(_ASKS),
+    "asks by a bare connection beside a deadlock": python(
+        "import threading\nl=threading.Lock();l.acquire();threading.Thread(target=l.acquire).start()\n"
+        + _ASKS
     ),
     "sends a file": python(
         "import os,time\nf=open('/bin/sh','rb');g=open('/dev/null','wb')\n"
@@ -92,6 +115,47 @@ KINDS = {
         "import queue\nq=queue.Queue()\nwhile 1:\n try: q.get(timeout=.5)\n except queue.Empty: pass",
         "asleep",
     ),
+    "an event with a time limit": python(
+        "import threading\ne=threading.Event()\nwhile not e.wait(.1): pass", "lock of its own threads"
+    ),
+    "threads that poll beside a deadlock": python(
+        "import threading,time\nl=threading.Lock();l.acquire()\ndef f():\n while 1: time.sleep(.1)\n"
+        "for _ in range(3): threading.Thread(target=f).start()\nl.acquire()",
+        "asleep",
+    ),
+    "a lock that is tried again and again": python(
+        "import fcntl,tempfile,time\nn=tempfile.mktemp();f=open(n,'w');g=open(n);fcntl.flock(f,2)\n"
+        "while 1:\n try: fcntl.flock(g,6)\n except OSError: time.sleep(.5)",
+        "asleep",
+    ),
+    "a lock with a time limit": shell(
+        "d=$(mktemp -d); flock $d/l sleep 1000 & sleep 1; flock -w 3000 $d/l true", "held by pid"
+    ),
+    "a child that is awaited with a time limit": python(
+        "import subprocess\np=subprocess.Popen(['sleep','1000'])\nwhile 1:\n try: p.wait(1)\n"
+        " except subprocess.TimeoutExpired: pass",
+        r"\(sleep\) waits for its own timer",
+    ),
+    "a pool whose workers have died": python(
+        "import multiprocessing as m,os,pathlib,tempfile\np=pathlib.Path(tempfile.mkdtemp())\n"
+        "def f(x):\n if not (p/x).exists(): (p/x).touch();os._exit(1)\n"
+        "if __name__=='__main__':\n with m.Pool(2) as q: q.map(f,['a','b'])",
+        "asleep",
+    ),
+    "a connection that is refused again and again": python(
+        "import socket,time\nwhile 1:\n try: socket.create_connection(('127.0.0.1',1))\n"
+        " except OSError: time.sleep(.5)",
+        "its own timer",
+    ),
+    "a connection by HTTP that is refused again and again": python(
+        "import time,urllib.request as u\nwhile 1:\n try: u.urlopen('http://127.0.0.1:1')\n"
+        " except OSError: time.sleep(.5)",
+        "its own timer",
+    ),
+    "a connection that is never answered": python(_UNANSWERED.format("None"), r"127\.0\.0\.1:\d+"),
+    "a connection that is tried again and never answered": python(
+        _UNANSWERED.format("1.5"), r"127\.0\.0\.1:\d+"
+    ),
     "an empty pipe": python("import os\nr,w=os.pipe();os.read(r,1)", "data from a pipe"),
     "a full pipe": python("import os\nr,w=os.pipe()\nwhile 1: os.write(w,b'x'*65536)", "to write to a pipe"),
     "a pipe whose reader sleeps": shell("yes | sleep 1000", r"\(sleep\)"),
@@ -143,7 +207,8 @@ KINDS = {
 } | TOOL_KINDS
 SHORT = (
     "computes at the lowest priority", "reads slowly", "hears a local socket", "polls TCP that answers",
-    "shows a bar", "hears UDP",
+    "shows a bar", "hears UDP", "asks by HTTP again and again", "asks by HTTP with a time limit",
     "waits for a grandchild", "a timer that does nothing", "a deadlock", "a dead peer", "an empty pipe",
+    "a connection that is tried again and never answered",
     "a child that sleeps beside one that tells", "its supervisor is dead, and so is it",
 )  # fmt: skip

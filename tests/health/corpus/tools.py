@@ -56,9 +56,6 @@ TOOL_KINDS = {
     "Python downloads slowly": python(
         "import os,urllib.request as u\nr=u.urlopen(os.environ['CORPUS_HTTP']+'/drip')\nwhile 1: r.read(9)"
     ),
-    "asks by HTTP again and again": python(
-        "import os,time,urllib.request as u\nwhile 1: u.urlopen(os.environ['CORPUS_HTTP']).read(); time.sleep(.5)"
-    ),
     "ssh hears": shell(
         "$CORPUS_SSH 127.0.0.1 'while echo x; do sleep .5; done' > /dev/null", needs=("CORPUS_SSH",)
     ),
@@ -103,6 +100,10 @@ TOOL_KINDS = {
     "a thread that sleeps beside one that computes": Kind([*_CHILDREN, "thread", "sleeps", "computes"]),
     # Idle for all of the time.
     "R sleeps": Kind(["Rscript", "-e", "Sys.sleep(3600)"], r"\(R\)", needs=("Rscript",)),
+    "R looks again and again": Kind(["Rscript", "-e", "repeat Sys.sleep(.5)"], r"\(R\)", needs=("Rscript",)),
+    "node with a timer that does nothing": Kind(
+        ["node", "-e", "setInterval(()=>{},500)"], r"\(node\)", needs=("node",)
+    ),
     "R waits for who connects": Kind(
         ["Rscript", "-e", "for(p in 20000:60000) try(socketConnection(port=p,server=TRUE,timeout=1e6),TRUE)"],
         r"\(R\)",

@@ -1,0 +1,162 @@
+"""A close look at processes that seem to wake by nothing but their own timers: is there a wait for somebody in between?
+
+One that asks, is answered within a millisecond and sleeps for a second is found asleep by every look at a beat. A
+timer alone puts a thread on a processor once; whoever waits for an answer, too, is put there again at once. Threads at
+which that is seen are then looked at as often as their waits are short, until one shows what it waits for.
+"""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from gnjobs.processes.activity import Wait, runs_in, wait_in
+from gnjobs.processes.find import Identity
+from gnjobs.processes.sockets import socket_inode
+from gnjobs.processes.waits import INPUT, link_of, polled
+
+_FAR_APART: Final = 0.02
+_CLOSE: Final = 0.001
+_SECONDS: Final = 2.2  # twice as much is less than from beat to beat
+_AWAKE_SECONDS: Final = 0.003
+_MOST_THREADS: Final = 64
+_VAIN_TIMES: Final = 3
+_FIRST_PAUSE: Final = 5.0
+_LONGEST_PAUSE: Final = 60.0
+
+
+class Suspect(NamedTuple):
+    """A process that would idle unless a close look finds more: its threads that woke, the sockets that it holds."""
+
+    identity: Identity
+    threads: Sequence[int]
+    sockets: Collection[int]
+
+
+class _Vain(NamedTuple):
+    """How often nothing was seen of a process from close by, and until when that is not tried again (monotonic)."""
+
+    times: int
+    until: float
+
+
+class Glances:
+    """Looks closely at suspects for some `seconds`, then still closer for as many; no beat waits for it."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self._seconds = seconds
+        self._thread: threading.Thread | None = None
+        self._at_work: set[Identity] = set()
+        self._vain: dict[Identity, _Vain] = {}
+
+    def take(self) -> Collection[Identity]:
+        """Which of the suspects were seen to wait for somebody since this was asked last."""
+        found, self._at_work = self._at_work, set()
+        return found
+
+    def begin(self, suspects: Sequence[Suspect]) -> None:
+        """Begin to look at these, unless others are looked at still."""
+        if suspects and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._look, args=(suspects,), name="glances", daemon=True)
+            self._thread.start()
+
+    def forget(self, alive: Collection[Identity]) -> None:
+        """Drop what is known of processes that have ended."""
+        for gone in self._vain.keys() - alive:
+            self._vain.pop(gone, None)
+
+    def _look(self, suspects: Sequence[Suspect]) -> None:
+        with contextlib.ExitStack() as files:
+            named = [(suspect, thread) for suspect in suspects for thread in suspect.threads]
+            threads = [_Thread(suspect, thread, files) for suspect, thread in named[:_MOST_THREADS]]
+            suspicious = self._watch(threads, self._seconds, _FAR_APART, lambda thread: thread.woke_twice())
+            due = [thread for thread in suspicious if self._is_due(thread.identity)]
+            self._watch(due, self._seconds, _CLOSE, lambda _: False)
+            self._pause({thread.identity for thread in due} - self._at_work)
+
+    def _is_due(self, identity: Identity) -> bool:
+        return identity not in self._vain or time.monotonic() >= self._vain[identity].until
+
+    def _watch(
+        self,
+        threads: Iterable["_Thread"],
+        seconds: float,
+        every: float,
+        is_enough: Callable[["_Thread"], bool],
+    ) -> list["_Thread"]:
+        """Look at threads until each was seen at work or something of it `is_enough`; returns the latter."""
+        left, enough, end = list(threads), [], time.monotonic() + seconds
+        while left and time.monotonic() < end:
+            time.sleep(every)
+            self._at_work.update(thread.identity for thread in left if thread.waits_for_somebody())
+            left = [thread for thread in left if thread.identity not in self._at_work]
+            found = [thread for thread in left if is_enough(thread)]
+            enough += found
+            left = [thread for thread in left if thread not in found]
+        return enough
+
+    def _pause(self, identities: Iterable[Identity]) -> None:
+        """Of whom nothing came to light for some times is looked at ever less often: such looks cost the most."""
+        for identity in identities:
+            times = self._vain[identity].times + 1 if identity in self._vain else 1
+            pause = min(_FIRST_PAUSE * 2 ** (times - _VAIN_TIMES), _LONGEST_PAUSE)
+            self._vain[identity] = _Vain(times, time.monotonic() + (pause if times > _VAIN_TIMES else 0.0))
+
+
+class _Thread:
+    """One thread under a close look; it waits for nobody where it can't be seen or is gone."""
+
+    def __init__(self, suspect: Suspect, thread: int, files: contextlib.ExitStack) -> None:
+        self.identity = suspect.identity
+        self._sockets = suspect.sockets
+        self._files = [self._open(thread, name, files) for name in ("syscall", "schedstat")]
+        self._times, self._looked_at = self._ran(), time.monotonic()
+        self._rests_in = self._call()
+
+    def _open(self, thread: int, name: str, files: contextlib.ExitStack) -> int | None:
+        try:
+            number = os.open(f"/proc/{self.identity[0]}/task/{thread}/{name}", os.O_RDONLY)
+        except OSError:
+            return None
+        files.callback(os.close, number)
+        return number
+
+    def woke_twice(self) -> bool:
+        """Whether it was put on a processor more than once since the last look, if that was just now."""
+        before, (self._times, self._looked_at) = (
+            (self._times, self._looked_at),
+            (self._ran(), time.monotonic()),
+        )
+        return self._times > before[0] + 1 and self._looked_at < before[1] + 2 * _FAR_APART
+
+    def waits_for_somebody(self) -> bool:
+        """Whether it waits for what only others bring about, or for a peer that has answered."""
+        call, end = self._call(), time.monotonic() + _AWAKE_SECONDS
+        while call.startswith(b"running") and time.monotonic() < end:
+            call = self._call()
+        wait = wait_in(call) if call != self._rests_in else None
+        if wait is None or not wait.call:
+            return False
+        return wait.is_event or self._has_new_peer(wait)
+
+    def _has_new_peer(self, wait: Wait) -> bool:
+        """Whether it polls a socket that is newer than the suspicion for what comes: who still connects does not."""
+        pid = self.identity[0]
+        links = (link_of(pid, number) for number in polled(pid, wait, INPUT))
+        return any(socket_inode(link) not in (None, *self._sockets) for link in links)
+
+    def _ran(self) -> int:
+        runs = runs_in(self._read(1))
+        return 0 if runs is None else runs.times
+
+    def _call(self) -> bytes:
+        return self._read(0)
+
+    def _read(self, which: int) -> bytes:
+        number = self._files[which]
+        try:
+            return b"" if number is None else os.pread(number, 256, 0)
+        except OSError:
+            return b""
