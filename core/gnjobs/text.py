@@ -9,7 +9,7 @@ import re
 import socket
 from datetime import datetime
 from functools import cache
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -174,6 +174,18 @@ def mask_secrets(text: str) -> str:
         text = _PASSWORD_OPTION.sub(_MASK, text)
     secrets = _own_secrets()
     return text if secrets is None else secrets.sub(_MASK, text)
+
+
+def masked(value: Any) -> Any:
+    """Return the same value, as JSON knows it, with the passwords in all its texts masked; names are not touched."""
+    match value:
+        case str():
+            return mask_secrets(value)
+        case dict():
+            return {name: masked(each) for name, each in value.items()}
+        case list() | tuple():
+            return [masked(each) for each in value]
+    return value
 
 
 def _without_password(found: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from gnjobs.records.statuses import SUCCESS
 from gnjobs_tui.cli.completion import complete_job, complete_user
 from gnjobs_tui.cli.exits import DONE, FAILED
 from gnjobs_tui.cli.selection import select, selecting, try_each
-from gnjobs_tui.cli.session import Duration, Session, complain, say, with_session
+from gnjobs_tui.cli.session import Duration, Session, complain, on_terminal, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -167,5 +167,9 @@ def rm(session: Session, ids: tuple[str, ...], query: str | None, yes: bool) -> 
 def rerun(session: Session, id_: str) -> int:
     """Print the command that runs the job again. It runs nothing itself."""
     store, job_id = session.find(id_)
-    say(store.rerun_line(job_id))
+    line = store.rerun_line(job_id)
+    if on_terminal():
+        say(line)
+    else:
+        print(line)  # whole, since it is to be run
     return 0

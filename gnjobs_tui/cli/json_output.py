@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Field
-from gnjobs.text import mask_secrets
+from gnjobs.text import masked
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
@@ -34,7 +34,7 @@ _OF_JOB: Final = {
     "command": Column(
         "text",
         "The command line, quoted for a shell, passwords masked.",
-        read=lambda job, _: job.command and mask_secrets(job.command),
+        read=lambda job, _: job.command,
     ),
     "health": Column(
         "text", "The verdict: `ok`, `quiet`, `stuck` or `dead`.", read=lambda _, health: health.verdict
@@ -86,8 +86,8 @@ SHOWN_COLUMNS: Final = {
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object on one line; pure ASCII, so that it is valid and harmless whatever was stored."""
-    print(json.dumps(value, separators=(", ", ": "), allow_nan=False), flush=True)
+    """Print one object on one line, without passwords; pure ASCII, so that it is harmless whatever was stored."""
+    print(json.dumps(masked(value), separators=(", ", ": "), allow_nan=False), flush=True)
 
 
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:

@@ -13,7 +13,7 @@ import click
 
 from gnjobs.errors import AmbiguousId, NoSuchChild, NoSuchJob
 from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
-from gnjobs.text import count_text, parse_duration, safe_line
+from gnjobs.text import count_text, mask_secrets, parse_duration, safe_line
 from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ def on_terminal() -> bool:
 
 
 def say(line: str) -> None:
-    """Print one line; on a terminal nothing in it can act."""
-    print(drawable(safe_line(line)) if on_terminal() else line)
+    """Print one line without passwords; on a terminal nothing in it can act."""
+    print(drawable(safe_line(line)) if on_terminal() else mask_secrets(line))
 
 
 def complain(line: str) -> None:
@@ -179,13 +179,13 @@ def complain(line: str) -> None:
 
 
 def print_fields(*fields: object) -> None:
-    """Print one tab-separated line for programs; tabs, newlines and backslashes inside are escaped.
+    """Print one tab-separated line for programs, without passwords; tabs, newlines and backslashes are escaped.
 
     On a terminal nothing in it can act.
     """
     cells = ("" if field is None else str(field) for field in fields)
     escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
-    print("\t".join(drawable(safe_line(cell)) if on_terminal() else cell for cell in escaped))
+    print("\t".join(drawable(safe_line(cell)) if on_terminal() else mask_secrets(cell) for cell in escaped))
 
 
 SAID_AFTER = 0.5

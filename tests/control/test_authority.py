@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
@@ -18,6 +20,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
+from gnjobs.supervisor.loop import Answers
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -183,6 +186,57 @@ def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_i
         assert job.read().status == "running"
     finally:
         job.end()
+
+
+def test_a_flood_in_a_users_stream_is_dropped_and_delays_no_admin(own_server: Server) -> None:
+    """Before anything is queued or asked of the server for it."""
+    client, heard = own_server.client(), list[ControlRequest]()
+    streams = [KEYS.user_requests("mallory"), KEYS.admin_requests]
+    listener = ControlListener(
+        own_server.url, KEYS, streams, heard.append, last_seconds=30.0, block_seconds=0.5
+    )
+    listener.start()
+    wait_for(lambda: client.info("commandstats").get("cmdstat_xread"))
+    began = time.monotonic()
+    pipe = client.pipeline(transaction=False)
+    for _ in range(20_000):
+        pipe.xadd(streams[0], {"request": "kill", "job": "hers", "by": "mallory"})
+    pipe.execute()
+    send_request(client, streams[1], ControlRequest("", "kill", "any", by="tux"))
+    wait_for(lambda: "tux" in {request.by for request in heard}, 10)
+    assert client.info("commandstats").get("cmdstat_xrevrange") is None  # whether it was answered before us
+    hers = sum(request.by == "mallory" for request in heard)
+    assert 100 <= hers <= 130 + 20 * (time.monotonic() - began)
+    wait_for(
+        lambda: listener._last[streams[0]] >= client.xinfo_stream(streams[0])["last-generated-id"].decode(),
+        10,
+    )
+    assert sum(request.by == "mallory" for request in heard) <= 130 + 20 * (time.monotonic() - began)
+
+
+def test_each_step_is_told_to_few_who_ask_for_the_same() -> None:
+    told: list[tuple[str, KillStep]] = []
+
+    def handle(_: ControlRequest) -> Iterator[KillStep]:
+        wait_for(lambda: len(told) == 80)
+        yield step("written", "done", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)), KEYS)
+    for number in range(100):
+        pool.take(ControlRequest(f"{KEYS.user_requests('mallory')}/{number}", "kill", "job", child="c"))
+    wait_for(lambda: len(told) == 100)
+    assert [said.kind for _, said in told] == ["refused"] * 80 + ["written"] * 20
+    sent: list[ControlRequest] = []
+    answers = Answers(
+        cast("ControlListener", SimpleNamespace(answer=lambda request, _: sent.append(request))), KEYS
+    )
+    for number in range(100):
+        answers.add_asker(ControlRequest(f"{KEYS.user_requests('mallory')}/{number}", "kill", "job"))
+    answers.add_asker(ControlRequest(f"{KEYS.admin_requests}/1", "kill", "job", by="tux"))
+    answers.start()
+    answers.tell(step("gone", "1 gone"))
+    wait_for(lambda: len(sent) == 21)
+    assert sent[-1].by == "tux"
 
 
 def test_old_requests_are_refused(store: JobStore) -> None:

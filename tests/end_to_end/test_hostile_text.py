@@ -5,16 +5,24 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from gnjobs.records.events import record_event
+from gnjobs.records.fields import read_job
+from gnjobs.records.hooks import run_on_end
 from gnjobs.records.keys import Keys
+from gnjobs.records.reading import Records
 from gnjobs_tui.cli import session
+from gnjobs_tui.cli.main import cli
 from tests.support.command import environment, run
 from tests.support.hostile import TEXTS, harmless
 from tests.support.servers import Server
 from tests.support.stored_records import write_child, write_job, write_line, write_running
 from tests.support.terminal import Terminal, gnjobs
+from tests.support.waiting import wait_for
 
 PLACES = (
     "label",
@@ -135,3 +143,39 @@ def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str) -> None
     with Terminal(command, 120, 36, environment(server.url)) as terminal:
         assert terminal.wait_closed() == 0, terminal.text
         assert harmless(bytes(terminal.raw)) == []
+
+
+URL = "mysql://jane:s3cret@db1/x"
+
+
+def test_passwords_leave_in_no_text(server: Server, tmp_path: Path) -> None:
+    """Neither in a pipe nor as JSON, in events nor in what a hook is given."""
+    fields = dict.fromkeys(PLACES, f"can't reach {URL} of it")
+    write_running(server, "job-running", **fields, user_id="jsmith")
+    write_job(server, "job-failed", **(fields | {"status": "error", "user_id": "jsmith"}))
+    write_child(server, "job-running", "child", **dict.fromkeys(CHILD_PLACES, f"by {URL}"), started=1)
+    client = server.client()
+    event = {"kind": "killed", "text": URL, "by": "jane", "label": URL, "reason": f"since {URL}"}
+    client.xadd(KEYS.events, event)
+    commands = [
+        f"{words}{how}" for words in ("ls", "show job-running", "log", "users") for how in ("", " --json")
+    ]
+    for words in (*commands, "ls --tsv", "metrics", "pulse", "kill job-failed"):
+        done = CliRunner().invoke(cli, [*words.split(), "--redis-url", server.url])
+        assert done.exit_code == 0, (words, done.output)
+        assert done.stdout, words
+        assert "s3cret" not in done.output, words
+    record = read_job("job-failed", client.hgetall(KEYS.job("job-failed")))
+    record_event(client, KEYS, "killed", record, text=URL, reason=URL)
+    ((_, stored),) = client.xrevrange(KEYS.events, count=1)
+    assert stored[b"reason"] == b"mysql://jane:***@db1/x"
+    assert b"s3cret" not in b"".join(stored.values())
+    seen = tmp_path / "seen"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GNJOBS_ON_END", f"cp /dev/stdin {seen}")
+        run_on_end(Records(client, KEYS, server.url), record, as_ourselves=True)
+        told = wait_for(lambda: seen.exists() and seen.read_text().endswith("}") and seen.read_text())
+    assert json.loads(told)["error"] == "can't reach mysql://jane:***@db1/x of it"
+    assert "s3cret" not in told
+    rerun = CliRunner().invoke(cli, ["rerun", "job-failed", "--redis-url", server.url])
+    assert "s3cret" in rerun.stdout  # which is to be run

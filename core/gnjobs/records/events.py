@@ -19,6 +19,7 @@ from gnjobs.records.connection import connect, is_passing, is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.values import encode_text
+from gnjobs.text import mask_secrets
 
 KEPT = 100_000
 LONGEST_TEXT = 2000
@@ -71,7 +72,9 @@ def record_event(
         "reason": reason,
     }
     said = {
-        name: encode_text(value[:LONGEST_TEXT]) for name, value in fields.items() if value not in (None, "")
+        name: encode_text(mask_secrets(value)[:LONGEST_TEXT])
+        for name, value in fields.items()
+        if value not in (None, "")
     }
     entry = "*" if at is None else f"{_milliseconds(at)}-0"
     try:

@@ -17,6 +17,7 @@ from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END,
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records, fetch_job
+from gnjobs.text import masked
 
 LONGEST_RUN: Final = 60.0
 _SUPER_USER: Final = 0
@@ -79,4 +80,4 @@ def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:
 
 def _as_json(job: Job) -> bytes:
     told = {name: value for name, value in msgspec.to_builtins(job).items() if name not in _NOT_TOLD}
-    return msgspec.json.encode(told)
+    return msgspec.json.encode(masked(told))

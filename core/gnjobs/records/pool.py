@@ -14,6 +14,7 @@ from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, ask
 from gnjobs.text import safe_line
 
 _LONGEST_PROBLEM = 200
+MOST_ASKERS = 20  # of the same, who are told each step
 
 
 class _Room(NamedTuple):
@@ -65,10 +66,13 @@ class RequestPool:
         """Do what is asked soon, or tell who asks that it is too much."""
         about = self._about(request)
         with self._lock:
-            if (askers := self._askers.get(about)) is not None:
+            if (askers := self._askers.get(about)) is not None and len(askers) < MOST_ASKERS:
                 askers.append(request)
                 return
-            if is_taken := _WAITING.takes(Counter(asker for asker, *_ in self._askers), about[0]):
+            is_taken = askers is None
+            if is_taken and (
+                is_taken := _WAITING.takes(Counter(asker for asker, *_ in self._askers), about[0])
+            ):
                 self._askers[about] = [request]
                 self._waiting.append(request)
                 if len(self._workers) < sum(room.most for room in self._at_work):

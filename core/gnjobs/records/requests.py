@@ -62,6 +62,9 @@ _BLOCK_SECONDS = 20.0
 # How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
 VALID_SECONDS = 300.0
 _MOST_AHEAD = 60.0  # whoever writes a request may choose its time
+_AT_A_TIME = 100
+_BURST, _A_SECOND = 100.0, 20.0  # how many requests of others than admins are heard, by stream
+_PAUSE_SECONDS = 0.05
 _ANSWERS_LOOKED_AT = 1000
 
 
@@ -199,12 +202,35 @@ def _read_step(stored: bytes | None) -> KillStep | None:
     return values.json(stored, KillStep)
 
 
+class _Budget:
+    """How many requests of one stream may still be heard."""
+
+    def __init__(self) -> None:
+        self._left, self._at = _BURST, time.monotonic()
+
+    def spend(self) -> bool:
+        """Hear one more, if it may be."""
+        now = time.monotonic()
+        self._left = min(_BURST, self._left + (now - self._at) * _A_SECOND)
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+def _numbers(entry_id: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry_id.partition("-")
+    return int(milliseconds), int(sequence)
+
+
 class ControlListener(threading.Thread):
     """Hears the requests on some streams through outages: those of the last seconds, and what follows.
 
     `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
     refused, and what somebody has answered for good is left out. `streams` names the streams, each with a reason to
-    hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds on.
+    hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds on. Of what
+    others than admins ask, a hundred at once and then 20 a second are heard, and the rest is dropped.
     """
 
     def __init__(
@@ -230,6 +256,8 @@ class ControlListener(threading.Thread):
         self.streams: Mapping[str, object] = dict.fromkeys(streams)
         self._heard: Mapping[str, object] = {}
         self._last: dict[str, str] = {}
+        self._begun: dict[str, float] = {}
+        self._budgets: dict[str, _Budget] = {}
         self._answers = connect(url)
 
     def answer(self, request: ControlRequest, step: KillStep) -> None:
@@ -258,22 +286,39 @@ class ControlListener(threading.Thread):
             kept = {stream for stream in streams if self._heard.get(stream, start) == streams[stream]}
             # Where a stream was read to stays, so that no loss of the connection skips a request.
             self._last = {stream: self._last[stream] if stream in kept else start for stream in streams}
+            begun = self._now()
+            self._begun = {stream: self._begun[stream] if stream in kept else begun for stream in streams}
             self._heard = streams
         found = self._read()
         now = self._now() if found else 0.0
         for name, entries in found:
             stream = values.text(name) or ""
             for entry_id, fields in entries:
-                request = read_request(stream, entry_id, fields)
-                if request is not None and self._is_for_us(request):
-                    self._take(request, now - int(entry_id.partition(b"-")[0]) / 1000)
                 self._last[stream] = values.text(entry_id) or self._last[stream]
+                request = read_request(stream, entry_id, fields)
+                if request is None or not self._is_for_us(request):
+                    continue
+                if not self._may_be_heard(stream, request):
+                    self._skip(stream, now)
+                    break
+                at = int(entry_id.partition(b"-")[0]) / 1000
+                self._take(request, now - at, is_earlier=at <= self._begun[stream])
+
+    def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
+        if asking(self._keys, request) is None:
+            return True
+        return self._budgets.setdefault(stream, _Budget()).spend()
+
+    def _skip(self, stream: str, now: float) -> None:
+        """Hear nothing of a stream on which too much is asked that was asked up to now, and wait a moment."""
+        self._last[stream] = max(self._last[stream], f"{int(now * 1000)}-0", key=_numbers)
+        time.sleep(_PAUSE_SECONDS)
 
     def _read(self) -> Any:
         """Wait for entries; those before one that is too large to be read are skipped with it."""
         last: Any = dict(self._last)
         try:
-            return self._client.xread(last, block=int(self._block_seconds * 1000))
+            return self._client.xread(last, _AT_A_TIME, int(self._block_seconds * 1000))
         except TooLarge:
             found = {
                 stream: newest_entries(self._client, stream, f"({after}") for stream, after in last.items()
@@ -281,14 +326,14 @@ class ControlListener(threading.Thread):
             self._last = dict.fromkeys(last, _id_of_now(self._client))
             return [(stream.encode(), entries) for stream, entries in found.items() if entries]
 
-    def _take(self, request: ControlRequest, age: float) -> None:
+    def _take(self, request: ControlRequest, age: float, *, is_earlier: bool) -> None:
         if age > VALID_SECONDS:
             text = f"it was asked {age:.0f} s ago, and requests are valid for {VALID_SECONDS:.0f} s"
             self.answer(request, step("refused", text, final=True))
         elif age < -_MOST_AHEAD:
             text = f"its time is {-age:.0f} s ahead of the server's"
             self.answer(request, step("refused", text, final=True))
-        elif not self._last_seconds or not self._is_answered(request):
+        elif not is_earlier or not self._last_seconds or not self._is_answered(request):
             self._on_request(request)
 
     def _is_answered(self, request: ControlRequest) -> bool:

@@ -22,9 +22,9 @@ from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id, is_user
-from gnjobs.records.pool import RequestPool
+from gnjobs.records.pool import MOST_ASKERS, RequestPool
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, asker_of, step
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, asker_of, asking, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor import slurm
 from gnjobs.supervisor.children import ChildWatch
@@ -73,8 +73,9 @@ class Answers(threading.Thread):
     Everybody who asks for the job to be killed is told each step of the same kill.
     """
 
-    def __init__(self, listener: ControlListener) -> None:
+    def __init__(self, listener: ControlListener, keys: Keys) -> None:
         super().__init__(name="answers", daemon=True)
+        self._keys = keys
         self._listener = listener
         self._queue: queue.SimpleQueue[tuple[ControlRequest, KillStep]] = queue.SimpleQueue()
         self._askers: list[ControlRequest] = []
@@ -84,8 +85,10 @@ class Answers(threading.Thread):
         self._queue.put((request, step))
 
     def add_asker(self, request: ControlRequest) -> None:
-        """Send the steps of the kill to this asker, too, from now on."""
-        self._askers.append(request)
+        """Send the steps of the kill to this asker, too, from now on, unless many of the same stream are told them."""
+        asker = asking(self._keys, request)
+        if sum(asking(self._keys, other) == asker for other in self._askers) < MOST_ASKERS:
+            self._askers.append(request)
 
     def tell(self, step: KillStep) -> None:
         """Send a step to everybody who asked for the kill; after a final one, forget them."""
@@ -148,7 +151,7 @@ class Supervision:
             since=since,
             is_for_us=lambda request: request.job == job.id,
         )
-        self._answers = Answers(self._listener)
+        self._answers = Answers(self._listener, link.keys)
         self._requests = RequestPool(self._beside, self._answers.send, link.keys)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
