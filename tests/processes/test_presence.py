@@ -97,6 +97,18 @@ def test_without_any_it_is_gone() -> None:
     assert look(job_here(pid=os.getpid(), process_started=1, supervisor_pid=1)).kind == "gone"
 
 
+def test_a_new_session_whose_leader_has_the_pid_of_one_that_is_gone_is_not_the_jobs() -> None:
+    with subprocess.Popen(FOREVER, start_new_session=True) as leader:
+        try:
+            started = wait_for(lambda: process_start(leader.pid))
+            seen = {"pid": leader.pid, "supervisor_started": started - 5}
+            assert look(job_here(**seen, process_started=started - 1)).kind == "gone"
+            assert look(job_here(**seen, process_started=started)).kind == "running"
+            assert look(job_here(**seen, process_started=None)).kind == "running"
+        finally:
+            leader.kill()
+
+
 def test_another_host_boot_or_namespace() -> None:
     assert look(job_here(host="elsewhere")) == (
         "elsewhere",

@@ -278,10 +278,13 @@ def _is_others(pid: int, job: Job, view: ProcessView) -> bool:
 
 def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Yield processes of the main process's session: while one of them lives, its pid is not reused."""
+    leader = view.table.get(job.pid or 0)
+    is_reused = leader is not None and job.process_started not in (None, leader.started)
+    if job.pid is None or is_reused:
+        return
     for entry in view.table.values():
         if (
-            job.pid is not None
-            and entry.session == job.pid
+            entry.session == job.pid
             and entry.started >= _earliest(job)
             and not _is_others(entry.pid, job, view)
         ):

@@ -11,7 +11,7 @@ from gnjobs.records.statuses import PENDING
 from gnjobs.watch.rows import JobRow
 
 LOOK_AGAIN_AFTER = 30.0
-_UNSEEN = Presence("elsewhere", "its processes were not looked at yet")
+_UNSEEN = Presence("late", "its processes were not looked at yet")
 
 
 class ListeningClock:

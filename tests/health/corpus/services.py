@@ -45,12 +45,13 @@ class _Slow(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def _http() -> Iterator[dict[str, str]]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"CORPUS_HTTP": f"http://127.0.0.1:{server.server_port}"}
-    server.shutdown()
+def web_server() -> Iterator[dict[str, str]]:
+    """The slow HTTP server, as jobs are told of it by the environment."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Slow) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield {"CORPUS_HTTP": f"http://127.0.0.1:{server.server_port}"}
+        server.shutdown()
 
 
 @contextlib.contextmanager
@@ -117,7 +118,7 @@ def _database(directory: Path) -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def services(directory: Path) -> Iterator[frozenset[str]]:
     """Start what can be started here, tell jobs of it by the environment, and give the names of these variables."""
-    with _http() as http_server, _ssh(directory) as ssh, _database(directory) as database:
+    with web_server() as http_server, _ssh(directory) as ssh, _database(directory) as database:
         told = {**http_server, **ssh, **database}
         os.environ.update(told)
         try:
