@@ -89,7 +89,10 @@ def _stored(row: JobRow) -> JobRow:
 def rows_in(client: redis.Redis, prefix: str = DEFAULT_PREFIX) -> dict[str, JobRow]:
     """What a fresh and plain read finds in Redis."""
     (source,) = make_sources(client, [prefix])
-    names = [source.keys.parse(name.decode()) for name in client.scan_iter(source.keys.scan_pattern())]
+    found = list(client.scan_iter(source.keys.scan_pattern()))
+    source.uncounted.note_all(found)
+    source.uncounted.has_all = True
+    names = [source.keys.parse(name.decode()) for name in found]
     ids = [name.job_id for name in names if name is not None and name.kind == "record"]
     return {row.key: row for row in source.read(ids).rows}
 

@@ -99,7 +99,7 @@ class JobView:
         """Read the job as it is now, with the report that was made last: quick however much was printed."""
         job = self.store.get(self.job_id)
         children = self.store.all_children(self.job_id, self._parts, job)
-        job = counted(job, children)
+        job = counted(job, children, has_all=self._parts.has_all)
         return JobStatus(job, children, self._assess(job, children, look), self._report)
 
     def _assess(self, job: Job, children: list[Child], look: Look | None) -> Health:

@@ -10,6 +10,7 @@ import msgspec
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import readable
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, LIST_FIELDS, TOKEN_FIELD, Child, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
@@ -192,6 +193,7 @@ class PartFinder:
     """Finds the parts of a job among the first `MOST_KEYS_SCANNED` keys of the server, and remembers them.
 
     A search takes from milliseconds to seconds: between two of them there are 10 s, or 20 times what the last one took.
+    `has_all` says whether the last one found all that there is.
     """
 
     def __init__(
@@ -202,6 +204,7 @@ class PartFinder:
         self._job_id = job_id
         self._monotonic = monotonic
         self._found: list[Part] = []
+        self.has_all = False
         self._due = float("-inf")
 
     def parts(self) -> Sequence[Part]:
@@ -219,7 +222,8 @@ class PartFinder:
             parts = (parse_part(self._keys, self._job_id, values.text(name) or "") for name in names)
             found.update(part for part in parts if part is not None)
             if len(found) >= MOST_CHILDREN:
-                break
+                return found
+        self.has_all = int(self._client.dbsize()) <= MOST_KEYS_SCANNED
         return found
 
 
@@ -257,10 +261,13 @@ def read_parts(
             )
 
 
-def counted(job: Job, children: Iterable[Child]) -> Job:
-    """The job with the faults that its children are known to have, where nobody has counted them."""
+def counted(job: Job, children: Iterable[Child], *, has_all: bool = False) -> Job:
+    """The job with the faults that its children are known to have, where nobody has counted them.
+
+    Where none says anything, that is 0 if these are all that there are.
+    """
     known = [child.faults for child in children if child.faults is not None]
-    if not job.is_uncounted or not known:
+    if not job.is_uncounted or not (known or has_all):
         return job
     return msgspec.structs.replace(job, faults=sum(known), is_uncounted=False)
 
@@ -269,7 +276,7 @@ def count_left(client: redis.Redis, keys: Keys, job: Job, finder: KnownParts | N
     """How many faults another program's processes left below a job; None where the server does not let us look."""
     try:
         return sum(child.faults or 0 for child in read_parts(client, keys, job, finder))
-    except redis.ResponseError:
+    except (redis.ResponseError, TooLarge):
         return None
 
 

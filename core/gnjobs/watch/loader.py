@@ -19,6 +19,7 @@ FIRST_PAGE = 100
 # So many that the server goes on with the next ones while we read the first.
 _LOADED_AT_ONCE = 2000
 _SCANNED_AT_ONCE = 1000
+_COUNTED_AT_ONCE = 50
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
 _MOST_COUNTED_USERS = 1000
@@ -27,11 +28,12 @@ _MOST_COUNTED_USERS = 1000
 class Loader:
     """Loads the jobs of several prefixes; each step is one or few commands, none of which holds the server long.
 
-    `refusal` says what the server refused to let us read, where it did.
+    `hears`: every change of a key is told. `refusal` says what the server refused to let us read, where it did.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, hears: bool = False) -> None:
         self._sources = sources
+        self._hears = hears
         self._seen = [IdSet() for _ in sources]
         self._told = 0.0
         self.refusal: str | None = None
@@ -41,18 +43,20 @@ class Loader:
 
         The first brings what a screen shows first, of one source: the unfinished, if not too many, and the newest.
         """
-        for source, seen in zip(self._sources, self._seen, strict=True):
+        for source, seen in self._each():
             yield Change(rows=(*self._unfinished(source, seen, 0), *self._newest(source, seen)))
-        for source, seen in zip(self._sources, self._seen, strict=True):
+        for source, seen in self._each():
             yield from self._further_unfinished(source, seen)
         indexed = sum((self._indexed(source) for source in self._sources), Counter[str | None]())
         yield Change(indexed=indexed)
-        for source, seen in zip(self._sources, self._seen, strict=True):
+        for source, seen in self._each():
             yield from self._rest(source, seen, max(1, indexed[None]))
-        for number, (source, seen) in enumerate(zip(self._sources, self._seen, strict=True)):
-            yield from self._unindexed(source, seen, number)
+        yield from self._unindexed()
         self._seen.clear()
         yield Change(progress=1.0)
+
+    def _each(self) -> Iterator[tuple[Source, IdSet]]:
+        return zip(self._sources, self._seen, strict=True)
 
     def _unfinished(self, source: Source, seen: IdSet, start: int) -> list[JobRow]:
         """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
@@ -82,20 +86,35 @@ class Loader:
                 loaded = sum(map(len, self._seen))
                 yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
 
-    def _unindexed(self, source: Source, seen: IdSet, number: int) -> Iterator[Change]:
-        keys_on_server = max(1, int(self._allowed(source.client.dbsize) or 0))
-        pattern, cursor, steps = source.keys.scan_pattern(), 0, 0
+    def _unindexed(self) -> Iterator[Change]:
+        """What no index lists, of all prefixes in one pass over the server's keys, and faults that nobody counted."""
+        first, *others = self._sources
+        keys_on_server = max(1, int(self._allowed(first.client.dbsize) or 0))
+        pattern, cursor, steps = None if others else first.keys.scan_pattern(), 0, 0
         while True:
-            answer = self._allowed(source.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
+            answer = self._allowed(first.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
             if answer is None:
                 return
             cursor, names = answer
             steps += 1
-            rows = self._read_unseen(source, seen, self._unindexed_ids(source, seen, names))
-            scanned = (number + min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)) / len(self._sources)
-            yield self._progress(rows, _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
+            rows = [row for source, seen in self._each() for row in self._take(source, seen, names)]
+            scanned = min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)
+            yield self._progress(tuple(rows), _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
             if cursor == 0:
-                return
+                break
+        for source in self._sources:
+            yield from self._uncounted(source)
+
+    def _take(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> tuple[JobRow, ...]:
+        source.uncounted.note_all(names)
+        return self._read_unseen(source, seen, self._unindexed_ids(source, seen, names))
+
+    def _uncounted(self, source: Source) -> Iterator[Change]:
+        """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""
+        source.uncounted.has_all = self._hears
+        jobs = sorted(source.uncounted.jobs) if self._hears else []
+        for start in range(0, len(jobs), _COUNTED_AT_ONCE):
+            yield Change(rows=tuple(source.read(jobs[start : start + _COUNTED_AT_ONCE]).rows))
 
     def _unindexed_ids(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> list[str]:
         """The ids of the records among these keys; other users' jobs, whose index was not read, are left out."""

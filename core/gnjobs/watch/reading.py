@@ -21,6 +21,7 @@ from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
 from gnjobs.text import mask_secrets, telling
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
+from gnjobs.watch.uncounted import UncountedFaults
 
 _ASKED_AT_ONCE: Final = 400
 
@@ -286,6 +287,7 @@ class Source:
         self.keys = keys
         self.events = keys.events.encode()
         self.users = users
+        self.uncounted = UncountedFaults(client, keys)
         self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
         self._brief = RecordPipeline(client, keys, BRIEF_FIELDS)
         self._further = RecordPipeline(client, keys, FURTHER_FIELDS)
@@ -318,7 +320,8 @@ class Source:
                 self._job(job_id, reply) for job_id, reply in zip(ids, self._whole.read(ids), strict=True)
             ]
             known = [job for job in jobs if job is not None]
-            rows = {job.id: self._row(job) for job in dated(self.client, self.keys, known)}
+            known = self.uncounted.count(dated(self.client, self.keys, known))
+            rows = {job.id: self._row(job) for job in known}
             for job_id in ids:
                 self._keep(found, self.key(job_id), rows.get(job_id))
         return found

@@ -60,6 +60,7 @@ class WatchSession:
     def open(self, *, again: bool) -> None:
         """Subscribe first, so that no change falls between, then begin to load; `again`: after a loss."""
         keys = [source.keys for source in self._sources]
+        self._forget()
         feed = ChangeFeed(
             self._client, [name for each in keys for name in (each.jobs_namespace, each.events)]
         )
@@ -75,6 +76,10 @@ class WatchSession:
         self._suspect_at = time.monotonic() + REFUSALS_EVERY
         self._tell_state()
         self._load(sweep=again)
+
+    def _forget(self) -> None:
+        for source in self._sources:
+            source.uncounted.forget()
 
     def close(self) -> None:
         """Close the connections."""
@@ -113,7 +118,7 @@ class WatchSession:
             self._tell_state()
 
     def _load(self, *, sweep: bool) -> None:
-        self._loader = Loader(self._sources)
+        self._loader = Loader(self._sources, hears=self._feed is not None)
         self._steps = self._loader.steps()
         self._sweeping = sweep
         self._deliver(Change(sweep="begin" if sweep else "", progress=0.0))
@@ -149,12 +154,15 @@ class WatchSession:
         for name in self._feed.read(timeout, self._requests.wake):
             self._suspect_at = time.monotonic() + (GATHER_SECONDS if self._refusal else SUSPECT_AFTER)
             if name is None:
+                self._forget()
                 self._load(sweep=True)
             else:
                 self._note(name)
 
     def _note(self, name: bytes) -> None:
         for number, source in enumerate(self._sources):
+            if (uncounted := source.uncounted.note(name)) is not None:
+                self._changed[number, uncounted] = None
             changed = source.keys.changed(name)
             if changed is None:
                 self._events = self._events or name == source.events
