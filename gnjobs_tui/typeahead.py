@@ -53,7 +53,7 @@ class TypeAhead:
         """Hand on a key, or what was pasted, as soon as all before it has acted."""
         self._waiting += _apart(typed)
         # One that has just come to its end takes no more, though `_ended` was not called yet.
-        if self._task is None or self._task.done():
+        if self.is_idle:
             self._task = asyncio.create_task(self._run())
             self._task.add_done_callback(self._ended)
 
@@ -61,6 +61,11 @@ class TypeAhead:
         """Hand on nothing more."""
         if self._task is not None:
             self._task.cancel()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every key has acted."""
+        return self._task is None or self._task.done()
 
     @property
     def was_seen(self) -> bool:

@@ -51,9 +51,10 @@ class Prompt(Horizontal):
         field.placeholder = hint
         if text is not None:
             field.value = text
+        field.cursor_position = len(field.value)  # at once: what was typed ahead acts from there
         self._show(True)
         field.focus()
-        field.call_after_refresh(_show_end, field)
+        field.call_after_refresh(_show_cursor, field)
 
     def close(self) -> None:
         """Give the keys back; what was typed stays for next time."""
@@ -78,7 +79,8 @@ class Prompt(Horizontal):
         self.post_message(self.Answered(self.asked, message.value))
 
 
-def _show_end(field: Input) -> None:
-    """Scroll to the end of a text that is too long, once the field has its size."""
+def _show_cursor(field: Input) -> None:
+    """Scroll to the cursor in a text that is too long, once the field has its size."""
+    at = field.cursor_position
     field.cursor_position = 0
-    field.action_end()
+    field.cursor_position = at

@@ -1,18 +1,47 @@
 """The dashboard under Pilot, on a real server, for tests."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from textual import events
+from textual.keys import key_to_character
 from textual.pilot import Pilot
 
 from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
+from gnjobs_tui.keys import key_event
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.servers import Server
 
 Found = TypeVar("Found")
+# A screen that reads for long takes no keys until it has read; tests go on with what they look at meanwhile.
+KEYS_WAIT = 1.0
+
+
+class Hands(Pilot[None]):
+    """Presses keys and waits until they have acted; Textual's own waits, at each key, until the process uses no CPU."""
+
+    async def press(self, *keys: str) -> None:
+        """Press keys as a terminal sends them: all at once."""
+        assert isinstance(self.app, GnjobsApp)
+        for key in keys:
+            self.app.post_message(_typed(key).set_sender(self.app))
+        queued = asyncio.Event()
+        self.app.call_later(queued.set)
+        await queued.wait()
+        until = time.monotonic() + KEYS_WAIT
+        while not self.app.typed.is_idle and time.monotonic() < until:
+            await asyncio.sleep(0.002)
+        await self._wait_for_screen()
+
+
+def _typed(key: str) -> events.Key:
+    """The key of a name that Pilot takes: Textual's, or a character."""
+    return key_event(key) if len(key) == 1 else events.Key(key, key_to_character(key))
 
 
 @asynccontextmanager
@@ -30,7 +59,7 @@ async def dashboard(
         await until(pilot, lambda: app.jobs.progress == 1.0, "all jobs to be loaded")
         table = app.screen.query_one(VirtualTable)
         await until(pilot, lambda: table.cursor_key or not len(app.jobs.catalogue), "the first rows")
-        yield pilot
+        yield Hands(app)
 
 
 async def until(pilot: Pilot[None], look: Callable[[], Found], what: str = "", limit: float = 60.0) -> Found:
