@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
 
 from gnjobs.errors import ConfigError
 from gnjobs.records.actor import Actor
 from gnjobs_tui import screens, widgets
 from gnjobs_tui.config import Config
+from gnjobs_tui.keys import key_event
 from gnjobs_tui.live import Changed
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_cells import job_columns
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.style import DARK, OUR_THEMES, theme_named
+from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -33,11 +36,15 @@ def _commands() -> "type[Provider]":
     return ScreenCommands
 
 
+_PACKAGE = "gnjobs_tui."
 _KEY = re.compile(r"((ctrl|shift|alt)\+)*(\S|[a-z][a-z0-9_]+)")
 
 
 def usual_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
-    """The usual keys of the bindings that get others; raises `ConfigError` where there is no such binding or key."""
+    """The usual keys of the bindings that get others.
+
+    Raises `ConfigError` where there is no such binding or key, or where one key would do two things on a screen.
+    """
     for package in (screens, widgets):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
             import_module(module.name)
@@ -50,11 +57,26 @@ def usual_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
             raise ConfigError(f"keys.{name}: there is no such command; known are {', '.join(sorted(known))}")
         if wrong := [key for key in keys.split(",") if not _KEY.fullmatch(key)]:
             raise ConfigError(f"keys.{name}: {wrong[0]!r:.40} is no key, such as K, ctrl+k, f5 or space")
+    for screen in _ours(Screen):
+        _refuse_clash(screen, chosen)
     return {name: known[name] for name in chosen}
 
 
+def _refuse_clash(screen: type[DOMNode], chosen: Mapping[str, str]) -> None:
+    around = () if issubclass(screen, ModalScreen) else (VirtualTable, GnjobsApp)
+    taken: dict[str, str] = {}
+    for node in (*around, *screen.__mro__):
+        for binding in node.__dict__.get("BINDINGS", ()) if node.__module__.startswith(_PACKAGE) else ():
+            for key in chosen.get(binding.id, binding.key).split(","):
+                other = taken.setdefault(key_event(key).key, binding.id)
+                if other != binding.id and not chosen.keys().isdisjoint({other, binding.id}):
+                    raise ConfigError(
+                        f"keys: {key} would stand for both {other} and {binding.id}; change one of them"
+                    )
+
+
 def _ours(kind: type[DOMNode]) -> Iterator[type[DOMNode]]:
-    if kind.__module__.startswith("gnjobs_tui."):
+    if kind.__module__.startswith(_PACKAGE):
         yield kind
     for each in kind.__subclasses__():
         yield from _ours(each)

@@ -18,8 +18,20 @@ from gnjobs_tui.style import Cell, Parts, content, fit, lines, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table import HEADER_LINES, RowList, VirtualTable
 
+# The border, a line above and one below what scrolls.
+LINES_AROUND: Final = 4
 
-class TextScreen(ModalScreen[None]):
+
+class ScrollScreen(ModalScreen[None]):
+    """A dialog with something that scrolls, as high as the screen has room for."""
+
+    def on_resize(self) -> None:
+        """Leave room for what stands around it."""
+        for scroll in self.query(VerticalScroll):
+            scroll.styles.max_height = max(1, self.size.height - LINES_AROUND)
+
+
+class TextScreen(ScrollScreen):
     """Shows a text under a title; nothing in it acts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -169,7 +181,7 @@ class SortScreen(ModalScreen[Sort | None]):
 KEYS_WIDTH = 18
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(ScrollScreen):
     """Lists what the keys of the screen below do, and what the states mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 10
 WIDEST_FIRST = 24
+MORE = " ..." if GLYPHS.is_ascii else " …"
 DOT = " . " if GLYPHS.is_ascii else " · "
 
 Rows = list[list[Part]]
@@ -47,12 +48,14 @@ def health_words(health: Health, status: str | None) -> list[str]:
 
 
 def break_lines(text: str, width: int, most: int) -> list[str]:
-    """Break a text into at most so many lines, as `break_line` does; the last one has the rest."""
+    """Break a text into at most so many lines, as `break_line` does; what has no room gives way to a mark."""
     found: list[str] = []
-    while text and len(found) < most - 1:
+    while text and len(found) < most:
         line, text = break_line(text, width)
         found.append(line)
-    return [*found, text] if text else found
+    if text and found:
+        found[-1] = break_line(found[-1], width - len(MORE))[0].rstrip(" .·,;") + MORE
+    return found
 
 
 def break_line(text: str, width: int) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from gnjobs_tui.screens.job_facts import DOT, break_lines, health_words
 from gnjobs_tui.style import GLYPHS, Cell, Part, Parts, content, safe
 
 LABEL_WIDTH = 8
-# So few lines have room for two of reasons.
+# Of so few lines the reasons for trouble take all that they need.
 LOW = 3
 _ENDS = {
     SUCCESS: "ran to its end",
@@ -56,7 +56,7 @@ def pane_lines(
 ) -> list[Content]:
     """Why and what, in a width and at most so many lines; reasons for trouble go before what the job says."""
     width, height = size
-    is_low = height <= LOW
+    is_pressed = height <= LOW and row is not None and row.rank == RANK_TROUBLED
     why: list[list[Part]] = []
     if causes:
         why.append([Cell("all     ", "dim"), Cell("; ".join(causes), "warning")])
@@ -68,13 +68,13 @@ def pane_lines(
         else [ended_words(row, now)]
     )
     if evidence:
-        said = break_lines(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH), 2 if is_low else height)
+        room = height - len(why) - (not is_pressed)
+        said = break_lines(safe(DOT.join(evidence)), max(20, width - LABEL_WIDTH), room)
         word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"
         labels = [word.ljust(LABEL_WIDTH), *[" " * LABEL_WIDTH] * len(said)]
         why += [[Cell(label, "dim"), line] for label, line in zip(labels, said, strict=False)]
     says: list[Part] = [Cell("says    ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
-    reasons = height if is_low and row.rank == RANK_TROUBLED else height - 1
-    return [content(*parts) for parts in [*why[:reasons], says][:height]]
+    return [content(*parts) for parts in [*why, says][:height]]
 
 
 def ended_words(row: JobRow | Job | Child, now: float) -> str:

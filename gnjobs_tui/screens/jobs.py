@@ -32,6 +32,7 @@ from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 NARROW = 90
 # Header, counts, rule and footer.
 LINES_AROUND = 4
+LEAST_PANE = 3
 # What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
 MOST_JUDGED = 500
 CAUSES_EVERY = 2.0
@@ -219,22 +220,18 @@ class JobsScreen(GlanceScreen):
         self.draw()
 
     @property
-    def _least_pane(self) -> int:
-        return 2 if self.size.width < NARROW else 3
-
-    @property
     def _pane_height(self) -> int:
         """A few lines, or many below a list that leaves so much room, whatever the cursor is on."""
         many = (self.size.height - LINES_AROUND) * 2 // 5
         is_known = self._list is not None and self.dashboard.jobs.progress == 1
         rows = len(self._list.current) if self._list is not None and is_known else self.size.height
         has_room = rows + HEADER_LINES <= self.size.height - LINES_AROUND - many
-        return max(many, self._least_pane) if has_room else self._least_pane
+        return max(many, LEAST_PANE) if has_room else LEAST_PANE
 
     def aim(self) -> Aim | None:
         """The child that is in trouble, or the job itself; None where no line of it would be seen."""
         row, room = self.row, self._pane_height
-        if row is None or room <= self._least_pane:
+        if row is None or room <= LEAST_PANE:
             return None
         beat = None if row.job is None else (row.job.last_output, row.job.lines, (row.heartbeat or 0) // 10)
         prefix = row.prefix or self.dashboard.config.prefixes[0]
@@ -253,7 +250,7 @@ class JobsScreen(GlanceScreen):
         if pane.styles.height is None or pane.styles.height.value != height:
             pane.styles.height = height
         shown = pane_lines(row, health, self._common_causes(), (width, height), now)
-        if height > self._least_pane and row is not None:
+        if height > LEAST_PANE and row is not None:
             glance = self.glance
             trend = content(*trend_parts(row, glance.history if glance else None, now, width))
             shown += [trend] if trend else []

@@ -273,3 +273,22 @@ async def test_a_job_below_another_goes_on_when_that_is_closed(server: Server, s
         await until(pilot, lambda: isinstance(pilot.app.screen, JobScreen))
         write_child(server, JOB, "pheno_num.tsv", percent=88, message="news of this child")
         await shows(pilot, "news of this child")
+
+
+@pytest.mark.parametrize("size", [(160, 50), (80, 24)], ids=str)
+async def test_all_fields_take_the_room_there_is_and_scroll_to_their_end(
+    server: Server, size: tuple[int, int]
+) -> None:
+    more = {f"zz{number}": f"value {number}" for number in range(60)}
+    write_running(server, "job-1", label="many fields", **more)
+    async with dashboard(server, size=size) as pilot:
+        await pilot.press("enter")
+        await shows(pilot, "the job itself")
+        await pilot.press("x")
+        text = await shows(pilot, "All fields", "esc close")
+        assert sum("│" in line for line in text.splitlines()) >= size[1] - 2
+        assert "value 59" not in text
+        await pilot.press("end")
+        await shows(pilot, "value 59", "esc close")
+        await pilot.press("home")
+        await shows(pilot, "many fields")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
 from gnjobs.records.keys import OWN_STATUS
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
+from gnjobs.records.summaries import ChildrenSummary
 from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, default_order, row_of
 from tests.support.hostile import NUMBERS, TEXTS
@@ -153,3 +154,15 @@ def test_a_job_in_slurms_queue_says_for_what_it_waits() -> None:
     waiting = Job(id="a", status="pending", slurm_job="17", queue_reason="Resources")
     assert row_of(waiting).says == "Slurm: Resources"
     assert row_of(msgspec.structs.replace(waiting, status="running")).says is None
+
+
+def test_a_job_at_work_counts_the_children_that_its_own_code_saw_end() -> None:
+    def shown(status: str, **fields: object) -> int | None:
+        return row_of(Job(id="j1", status=status, **fields)).children_done
+
+    said = ChildrenSummary(counts={"success": 2})
+    assert shown("running", children_done=3, message="3 of 4 children done") == 3
+    assert shown("running", children_done=3, children_summary=said) == 3
+    assert shown("running", children_summary=said) == 2
+    assert shown("error", children_done=3, children_summary=said) == 2
+    assert shown("running") is None

@@ -191,6 +191,7 @@ class Job(Listed, frozen=True, kw_only=True):
     last_output: Annotated[
         Moment, Stored(_BEAT, "When a line or progress last came from the job or any child.")
     ] = None
+    children_done: Annotated[Whole, Stored(_CODE, "How many children `run_children` saw succeed.")] = None
     children_summary: Annotated[
         Summary, Stored(_BEAT, "The children by status, and the one that has been silent longest.")
     ] = None

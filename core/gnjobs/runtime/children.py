@@ -96,7 +96,7 @@ class ChildrenProgress:
         said: dict[str, Value] = {"percent": f"{percent:.2f}", "max-workers": self.workers}
         if done or failed:
             failures = f", {failed} failed" if failed else ""
-            said["message"] = f"{done} of {self._total} children done{failures}"
+            said |= {"message": f"{done} of {self._total} children done{failures}", "children-done": done}
         if said != self._told:
             self._job.set_fields(said)
             self._told = said
