@@ -181,7 +181,8 @@ class ScreenCommands(Provider):
 
     def _actions(self) -> Iterator[tuple[str, str, str]]:
         for key in screen_keys(self.screen):
-            if not key.is_of_widget and key.action != "command_palette":
+            is_other = key.section != SECTIONS[0] and key.action != "command_palette"
+            if is_other and not key.is_of_widget:
                 yield key.about, key.keys, key.action
 
     async def discover(self) -> Hits:

@@ -1,8 +1,10 @@
 """Draws the pictures in this directory from the running dashboard on the demo: `python screenshots/draw.py`.
 
-The demo's jobs really run while it draws, so it takes about a minute.
+The demo's jobs really run while it draws, so it takes about a minute. `--all DIRECTORY` draws every screen and dialog
+instead, in three sizes, to be looked at; with `LC_ALL=C` in ASCII, with `NO_COLOR=1` without colours.
 """
 
+import argparse
 import asyncio
 import html
 import re
@@ -21,6 +23,42 @@ from gnjobs_tui.demo.workload import STUCK_LABEL, start_all
 from gnjobs_tui.widgets.table import VirtualTable
 
 HERE = Path(__file__).parent
+SIZES = ((160, 50), (100, 30), (80, 24))
+FAULTY_LABEL = "QC average, July"
+RUNAWAY_LABEL = "QC runaway test"
+# Every screen and dialog: its name, the job to put the cursor on, the keys that lead there, and what it then shows.
+EVERY_SCREEN = (
+    ("list", STUCK_LABEL, "", "silent and idle"),
+    ("list-of-ended", FAULTY_LABEL, "", "ran to its end"),
+    ("filter", STUCK_LABEL, "/ s t a t e : f a", "state:fa"),
+    ("filter-refused", STUCK_LABEL, "/ a g e > 2 q", "needs a length"),
+    ("sort", STUCK_LABEL, "s", "Sort by"),
+    ("help", STUCK_LABEL, "?", "Keys of this screen"),
+    ("palette", STUCK_LABEL, ":", "Show the pulse"),
+    ("marked", STUCK_LABEL, "space space", "2 marked"),
+    ("kill-marked", STUCK_LABEL, "space space K", "Kill 2"),
+    ("user", STUCK_LABEL, "o", "Says"),
+    ("users", STUCK_LABEL, "u", "Newest"),
+    ("hosts", STUCK_LABEL, "h", "Load"),
+    ("pulse", STUCK_LABEL, "p", "failing"),
+    ("log", STUCK_LABEL, "L", "launched"),
+    ("log-entry", STUCK_LABEL, "L enter", "Event"),
+    ("job", STUCK_LABEL, "enter j", "pheno_se.tsv"),
+    ("job-with-faults", FAULTY_LABEL, "enter", "faults in"),
+    ("job-help", STUCK_LABEL, "enter ?", "Keys of this screen"),
+    ("fields", STUCK_LABEL, "enter x", "All fields"),
+    ("timeline", STUCK_LABEL, "enter t", "at work"),
+    ("tree", STUCK_LABEL, "enter p", "python"),
+    ("stacks", STUCK_LABEL, "b", "esc"),
+    ("faults", FAULTY_LABEL, "enter e", "needs"),
+    ("fault", FAULTY_LABEL, "enter e enter", "Fault"),
+    ("output", FAULTY_LABEL, "enter j enter", "needs"),
+    ("output-search", FAULTY_LABEL, "enter j enter / n e e d s enter", "needs"),
+    ("save", FAULTY_LABEL, "enter j enter s", "save"),
+    ("kill-child", STUCK_LABEL, "enter j K", "process"),
+    ("kill", RUNAWAY_LABEL, "K", "process"),
+    ("kill-run", RUNAWAY_LABEL, "K tab t e s t tab enter", "verified"),
+)
 SIZE = 0.1
 WIDE, NARROW = (100, 30), (80, 24)
 LIMIT = 120.0
@@ -30,9 +68,9 @@ _TEXT = re.compile(r'x="([\d.]+)" y="([\d.]+)" textLength="[\d.]+"([^>]*)>((?:&#
 _LOOK_EVERY = 0.05
 
 
-async def until(pilot: Pilot[None], look: Callable[[], object]) -> None:
+async def until(pilot: Pilot[None], look: Callable[[], object], limit: float = LIMIT) -> None:
     """Let the app work until what is looked for is true."""
-    for _ in range(int(LIMIT / _LOOK_EVERY)):
+    for _ in range(int(limit / _LOOK_EVERY)):
         if look():
             await pilot.pause(0.5)
             return
@@ -53,10 +91,10 @@ def place_text(found: re.Match[str]) -> str:
     return f'x="{start:.1f}" y="{y}" textLength="{width:.1f}"{others}>{words}<'
 
 
-def save(pilot: Pilot[None], name: str) -> None:
+def save(pilot: Pilot[None], name: str, directory: Path = HERE) -> None:
     """Write a picture of the screen, in which the interpreter of this machine has a name as anybody's."""
     drawn = pilot.app.export_screenshot(title="gnjobs").replace(sys.executable, USUAL_PYTHON)
-    (HERE / f"{name}.svg").write_text(_TEXT.sub(place_text, drawn), encoding="utf-8")
+    (directory / f"{name}.svg").write_text(_TEXT.sub(place_text, drawn), encoding="utf-8")
     print(f"drew {name}.svg")
 
 
@@ -68,10 +106,10 @@ def states(app: GnjobsApp) -> dict[str, str]:
     return {row.label: row.state for row in every.visible(0, len(every))}
 
 
-async def press(pilot: Pilot[None], *keys: str, shows: str = "") -> None:
+async def press(pilot: Pilot[None], *keys: str, shows: str = "", limit: float = LIMIT) -> None:
     """Press keys and wait until the screen shows a text."""
     await pilot.press(*keys)
-    await until(pilot, lambda: shows in text(pilot))
+    await until(pilot, lambda: shows in text(pilot), limit)
 
 
 async def draw_all_jobs(url: str, size: tuple[int, int], name: str) -> None:
@@ -111,10 +149,47 @@ async def draw_curator(url: str) -> None:
         save(pilot, "output")
 
 
+async def put_cursor(pilot: Pilot[None], label: str) -> None:
+    """Go back to the list of jobs, and to a job in it."""
+    app = pilot.app
+    assert isinstance(app, GnjobsApp)
+    await pilot.press("escape")
+    while len(app.screen_stack) > 1:
+        await pilot.press("escape")
+    await pilot.press("escape", "escape", "g")
+    table = app.screen.query_one(VirtualTable)
+    while (row := app.jobs.catalogue.get(table.cursor_key or "")) is None or row.label != label:
+        await pilot.press("j")
+
+
+async def draw_every_screen(url: str, size: tuple[int, int], directory: Path) -> None:
+    """Every screen and dialog in one size; one that does not come to what it is to show is drawn as it is."""
+    app = GnjobsApp(Config(url=url), Actor.admin("tux"))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: states(app).get(STUCK_LABEL) == "STUCK")
+        for name, label, keys, shown in EVERY_SCREEN:
+            await put_cursor(pilot, label)
+            try:
+                await press(pilot, *keys.split(), shows=shown, limit=10)
+            except TimeoutError:
+                print(f"{name} does not show {shown!r}", file=sys.stderr)
+            save(pilot, f"{name}-{size[0]}x{size[1]}", directory)
+
+
 def main() -> None:
-    """Draw everything."""
+    """Draw the pictures of this directory, or every screen into another one."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", type=Path, metavar="DIRECTORY", help="draw every screen and dialog into it")
+    every: Path | None = parser.parse_args().all
     with guarded_server() as (url, directory):
         start_all(JobStore.from_url(url), directory, size=SIZE)
+        if every is not None:
+            every.mkdir(parents=True, exist_ok=True)
+            for size in SIZES:
+                asyncio.run(draw_every_screen(url, size, every))
+            return
         asyncio.run(draw_all_jobs(url, WIDE, "all-jobs"))
         asyncio.run(draw_all_jobs(url, NARROW, "all-jobs-80x24"))
         asyncio.run(draw_one_job(url))

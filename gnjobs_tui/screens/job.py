@@ -87,7 +87,7 @@ class JobScreen(GlanceScreen):
             "stacks",
             show=False,
             id="job.stacks",
-            tooltip="Stacks: where in their code the processes of what the cursor is on are",
+            tooltip="Stacks: where in their code its processes are",
         ),
     ]
 

@@ -17,7 +17,7 @@ from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.style import Cell, Part, content, state_cell
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table import VirtualTable
+from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 KEYS = (("enter", "output"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
 READ_EVERY = 2.0
@@ -164,6 +164,8 @@ class TimelineScreen(WatchScreen):
             table.columns = (*COLUMNS, TIME._replace(title=title))
             self.query_one("#summary", Line).show(content(line.summary()))
             table.show(self._rows)
+        else:
+            table.show(RowList([]), empty="" if self.has_failed else "reading …")
         self.show_keys(KEYS)
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:

@@ -15,6 +15,7 @@ from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
+from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.screens.job_parts import _ORDER
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
@@ -292,3 +293,15 @@ async def test_all_fields_take_the_room_there_is_and_scroll_to_their_end(
         await shows(pilot, "value 59", "esc close")
         await pilot.press("home")
         await shows(pilot, "many fields")
+
+
+def test_reasons_without_room_give_way_to_a_mark_between_words() -> None:
+    reasons = "pid 12 waits for a lock · silent and idle for 7 min · supervisor heard 1 s ago"
+    assert break_lines(reasons, 30, 3) == [
+        "pid 12 waits for a lock",
+        "silent and idle for 7 min",
+        "supervisor heard 1 s ago",
+    ]
+    assert break_lines(reasons, 30, 2) == ["pid 12 waits for a lock", "silent and idle for 7 min …"]
+    assert break_lines(reasons, 24, 2) == ["pid 12 waits for a lock", "silent and idle for 7 …"]
+    assert break_lines("", 30, 2) == []
