@@ -8,9 +8,12 @@ import redis
 
 from gnjobs.processes.seen import Presence
 from gnjobs.records.keys import Keys
+from gnjobs.watch.loader import Loader
+from gnjobs.watch.reading import make_sources
 from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
 from tests.support.mirror import KEYS, add_job, loaded_mirror, rows_in
+from tests.support.population import populate
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
@@ -43,6 +46,22 @@ def test_the_indexes_tell_how_many_there_are_before_all_are_loaded(server: Serve
         assert sum(len(change.rows) for change in seen.changes[:told]) == 100
     with loaded_mirror(server.url, users={"mhall"}) as seen:
         assert [change.indexed for change in seen.changes if change.indexed] == [{None: 50, "mhall": 50}]
+
+
+def test_no_job_is_passed_over_while_others_are_removed(server: Server) -> None:
+    populate(server, 6000)
+    client = server.client()
+    (source,) = make_sources(client, [KEYS.prefix])
+    told = set[str]()
+    for step, change in enumerate(Loader([source]).steps()):
+        told.update(row.id for row in change.rows)
+        if 2 <= step < 5:  # those that were read first, which moves all others
+            gone = client.zrevrange(KEYS.jobs, 0, 899)
+            client.zrem(KEYS.jobs, *gone)
+            client.delete(*(KEYS.job(name.decode()) for name in gone))
+    left = {name.decode() for name in client.zrange(KEYS.jobs, 0, -1)}
+    assert len(left) == 6000 - 3 * 900
+    assert told >= left
 
 
 WITHOUT_HIREDIS = """

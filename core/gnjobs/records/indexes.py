@@ -13,6 +13,7 @@ from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import is_wrong_type, readable
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id, is_user
+from gnjobs.records.pipeline import Pipeline
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
 Cursor = tuple[float, str]
@@ -177,13 +178,10 @@ def unindexed_ids(
 
 def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[str]:
     """Those of these jobs that are not in the index of all jobs; a key that is no sorted set lists none."""
-    if not job_ids:
+    scores = Pipeline(client, ["ZSCORE", keys.jobs]).read(job_ids)
+    if all(isinstance(score, bytes) for score in scores):
         return []
-    pipe = client.pipeline(transaction=False)
-    for job_id in job_ids:
-        pipe.zscore(keys.jobs, job_id)
-    scores = map(readable, pipe.execute(raise_on_error=False))
-    return [job_id for job_id, score in zip(job_ids, scores, strict=True) if score is None]
+    return [job_id for job_id, score in zip(job_ids, scores, strict=True) if readable(score) is None]
 
 
 def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:

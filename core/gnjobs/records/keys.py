@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from gnjobs.errors import InvalidName
@@ -22,6 +22,7 @@ MONTH = 30 * 86400
 WEEK = 7 * 86400
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_IDS = re.compile(rf"{_ID.pattern}(?:\n{_ID.pattern})*")
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
@@ -68,10 +69,14 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and text not in RESERVED_IDS
 
 
-def ids_among(names: Iterable[bytes]) -> list[str]:
+def ids_among(names: Sequence[bytes]) -> list[str]:
     """The names that may be ids, as text."""
-    texts = (name.decode("utf-8", "surrogateescape") for name in names)
-    return [text for text in texts if _ID.fullmatch(text) and text not in RESERVED_IDS]
+    # Most often all of them may, which is seen at once in a third of the time.
+    joined = b"\n".join(names).decode("utf-8", "surrogateescape")
+    texts = joined.split("\n")
+    if len(texts) == len(names) and _IDS.fullmatch(joined) and RESERVED_IDS.isdisjoint(texts):
+        return texts
+    return [text for name in names if is_id(text := name.decode("utf-8", "surrogateescape"))]
 
 
 def check_id(text: str, what: str = "id") -> str:
@@ -227,7 +232,8 @@ class Keys:
     def records(self, names: Iterable[bytes]) -> list[str]:
         """The ids of the jobs whose records are among these keys."""
         length, namespace = len(self.jobs_namespace), self.jobs_namespace.encode()
-        return ids_among(name[length:] for name in names if name.startswith(namespace))
+        below = [name[length:] for name in names if name.startswith(namespace)]
+        return ids_among([name for name in below if b":" not in name])
 
     def changed(self, name: bytes) -> tuple[str, str | None] | None:
         """Say which job a changed key is about, and which child: None its record, the empty text anything else in it.

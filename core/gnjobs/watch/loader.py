@@ -11,14 +11,15 @@ from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import members_by_rank, without_index
 from gnjobs.records.keys import ids_among, is_user
-from gnjobs.watch.collections import IdSet
 from gnjobs.watch.reading import READ_AT_ONCE, Source
 from gnjobs.watch.rows import Change, JobRow
 
 FIRST_PAGE = 100
 # So many that the server goes on with the next ones while we read the first.
 _LOADED_AT_ONCE = 2000
-_SCANNED_AT_ONCE = 1000
+# So many of one page come again in the next, since ranks move while jobs come and go.
+_OVERLAP = 100
+_SCANNED_AT_ONCE = 2000
 _COUNTED_AT_ONCE = 50
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
@@ -34,7 +35,9 @@ class Loader:
     def __init__(self, sources: Sequence[Source], *, hears: bool = False) -> None:
         self._sources = sources
         self._hears = hears
-        self._seen = [IdSet() for _ in sources]
+        # What was shown first, which is not read again.
+        self._seen = [set[str]() for _ in sources]
+        self._loaded = 0
         self._told = 0.0
         self.refusal: str | None = None
 
@@ -55,15 +58,16 @@ class Loader:
         self._seen.clear()
         yield Change(progress=1.0)
 
-    def _each(self) -> Iterator[tuple[Source, IdSet]]:
+    def _each(self) -> Iterator[tuple[Source, set[str]]]:
         return zip(self._sources, self._seen, strict=True)
 
-    def _unfinished(self, source: Source, seen: IdSet, start: int) -> list[JobRow]:
+    def _unfinished(self, source: Source, seen: set[str], start: int) -> list[JobRow]:
         """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
-        page = self._page(source, source.keys.unfinished, start, READ_AT_ONCE) or []
-        return source.read(seen.add_all(page)).rows
+        page = ids_among(self._members(source, source.keys.unfinished, start, READ_AT_ONCE))
+        seen.update(page)
+        return source.read(page).rows
 
-    def _further_unfinished(self, source: Source, seen: IdSet) -> Iterator[Change]:
+    def _further_unfinished(self, source: Source, seen: set[str]) -> Iterator[Change]:
         total = self._allowed(source.client.zcard, source.keys.unfinished) or 0
         for start in range(READ_AT_ONCE, total, READ_AT_ONCE):
             yield Change(rows=tuple(self._unfinished(source, seen, start)))
@@ -73,18 +77,32 @@ class Loader:
             return [source.keys.jobs]
         return [source.keys.user_jobs(user) for user in sorted(source.users) if is_user(user)]
 
-    def _newest(self, source: Source, seen: IdSet) -> Iterator[JobRow]:
+    def _newest(self, source: Source, seen: set[str]) -> Iterator[JobRow]:
         for index in self._index(source):
-            yield from self._read_unseen(source, seen, self._page(source, index, 0, FIRST_PAGE) or [])
+            page = ids_among(self._members(source, index, 0, FIRST_PAGE))
+            yield from self._read_unseen(source, seen, page)
+            seen.update(page)
 
-    def _rest(self, source: Source, seen: IdSet, total: int) -> Iterator[Change]:
+    def _rest(self, source: Source, seen: set[str], total: int) -> Iterator[Change]:
         for index in self._index(source):
-            start = FIRST_PAGE
-            while (page := self._page(source, index, start, _LOADED_AT_ONCE)) is not None:
+            for page in self._pages(source, index):
                 rows = self._read_unseen(source, seen, page)
-                start += _LOADED_AT_ONCE
-                loaded = sum(map(len, self._seen))
-                yield self._progress(rows, _INDEXED_SHARE * min(1.0, loaded / total))
+                self._loaded += len(page)
+                yield self._progress(rows, _INDEXED_SHARE * min(1.0, self._loaded / total))
+
+    def _pages(self, source: Source, index: str) -> Iterator[list[str]]:
+        """All ids in an index, in pages that overlap, so that none is passed over when others before it are removed."""
+        start, before = 0, set[str]()
+        while True:
+            members = self._members(source, index, start, _LOADED_AT_ONCE)
+            page = ids_among(members)
+            if before and before.isdisjoint(page):
+                start, before = max(0, start - _LOADED_AT_ONCE), set()
+                continue
+            yield [job_id for job_id in page if job_id not in before]
+            if len(members) < _LOADED_AT_ONCE:
+                return
+            start, before = start + _LOADED_AT_ONCE - _OVERLAP, set(page)
 
     def _unindexed(self) -> Iterator[Change]:
         """What no index lists, of all prefixes in one pass over the server's keys, and faults that nobody counted."""
@@ -105,9 +123,12 @@ class Loader:
         for source in self._sources:
             yield from self._uncounted(source)
 
-    def _take(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> tuple[JobRow, ...]:
+    def _take(self, source: Source, seen: set[str], names: Sequence[bytes]) -> tuple[JobRow, ...]:
         source.uncounted.note_all(names)
-        return self._read_unseen(source, seen, self._unindexed_ids(source, seen, names))
+        unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
+        # To ask for each takes less time and memory than to remember a million.
+        unindexed = self._allowed(without_index, source.client, source.keys, unseen) or []
+        return self._read_unseen(source, seen, unindexed)
 
     def _uncounted(self, source: Source) -> Iterator[Change]:
         """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""
@@ -116,15 +137,8 @@ class Loader:
         for start in range(0, len(jobs), _COUNTED_AT_ONCE):
             yield Change(rows=tuple(source.read(jobs[start : start + _COUNTED_AT_ONCE]).rows))
 
-    def _unindexed_ids(self, source: Source, seen: IdSet, names: Sequence[bytes]) -> list[str]:
-        """The ids of the records among these keys; other users' jobs, whose index was not read, are left out."""
-        ids = source.keys.records(names)
-        if source.users is None:
-            return ids
-        return without_index(source.client, source.keys, [job_id for job_id in ids if job_id not in seen])
-
-    def _read_unseen(self, source: Source, seen: IdSet, ids: Sequence[str]) -> tuple[JobRow, ...]:
-        return tuple(source.read_mostly_finished(seen.add_all(ids)).rows)
+    def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[JobRow, ...]:
+        return tuple(source.read_mostly_finished([job_id for job_id in ids if job_id not in seen]).rows)
 
     def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
         if progress < self._told + _LEAST_PROGRESS:
@@ -132,10 +146,8 @@ class Loader:
         self._told = min(progress, 0.99)
         return Change(rows=rows, progress=self._told)
 
-    def _page(self, source: Source, index: str, start: int, count: int) -> list[str] | None:
-        """The ids among these members of an index; None beyond its end."""
-        found = self._allowed(members_by_rank, source.client, index, start, count)
-        return ids_among(found) if found else None
+    def _members(self, source: Source, index: str, start: int, count: int) -> list[bytes]:
+        return self._allowed(members_by_rank, source.client, index, start, count) or []
 
     def _indexed(self, source: Source) -> Counter[str | None]:
         """How many jobs the indexes list: in all (None), and of each user."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, repeat, zip_longest
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -17,32 +17,26 @@ from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, Keys
 from gnjobs.records.layouts import Layout
+from gnjobs.records.pipeline import Pipeline
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
 from gnjobs.text import mask_secrets, telling
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_children, last_word, row_of
 from gnjobs.watch.uncounted import UncountedFaults
 
-_ASKED_AT_ONCE: Final = 400
-
-
-def _bulk(text: str) -> bytes:
-    encoded = text.encode("utf-8", "surrogateescape")
-    return b"$%d\r\n%s\r\n" % (len(encoded), encoded)
+READ_AT_ONCE = 500
 
 
 class RecordPipeline:
-    """Reads the same fields of many jobs' records by HMGET, over connections of a client's pool."""
+    """Reads the same fields of many jobs' records by HMGET."""
 
     def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
         self._client = client
-        self._pool: Any = client.connection_pool
         self._keys = keys
         self._fields = fields
-        self._before = b"*%d\r\n%s$" % (len(fields) + 2, _bulk("HMGET"))
-        self._after = b"\r\n" + b"".join(map(_bulk, fields))
+        self._pipeline = Pipeline(client, ["HMGET"], keys.jobs_namespace, fields)
 
-    def read(self, job_ids: Iterable[str]) -> list[Any]:
+    def read(self, job_ids: Sequence[str]) -> list[Any]:
         """The values of each job's fields in order, or the `ResponseError` with which the server refused.
 
         The ids have been checked. Raises what the connection raises. All replies are in memory at once: a few hundred
@@ -50,40 +44,17 @@ class RecordPipeline:
         """
         return list(chain.from_iterable(self.portions(job_ids)))
 
-    def portions(self, job_ids: Iterable[str]) -> Iterator[list[Any]]:
-        """What `read` gives, a few hundred jobs at a time: the server is at the next ones while these are looked at."""
-        names = [(self._keys.jobs_namespace + job_id).encode() for job_id in job_ids]
-        commands = [b"%s%d\r\n%s%s" % (self._before, len(name), name, self._after) for name in names]
-        portions = [commands[at : at + _ASKED_AT_ONCE] for at in range(0, len(commands), _ASKED_AT_ONCE)]
-        if not portions:
-            return
+    def portions(self, job_ids: Sequence[str]) -> Iterator[list[Any]]:
+        """What `read` gives, a few hundred jobs at a time."""
         done = 0
-        connection = self._pool.get_connection()
         try:
-            connection.send_packed_command([b"".join(portions[0])], check_health=False)
-            for portion, following in zip_longest(portions, portions[1:]):
-                if following is not None:
-                    connection.send_packed_command([b"".join(following)], check_health=False)
-                replies = [_reply(connection) for _ in portion]
-                done += len(portion)
+            for replies in self._pipeline.portions(job_ids):
+                done += len(replies)
                 yield replies
-        except BaseException as error:
-            # What was asked for and not read would be taken for the next answer.
-            connection.disconnect()
-            if not isinstance(error, TooLarge):
-                raise
-        finally:
-            self._pool.release(connection)
-        for start in range(done, len(names), _ASKED_AT_ONCE):
-            some = [name.decode() for name in names[start : start + _ASKED_AT_ONCE]]
-            yield read_hashes(self._client, some, self._fields)
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
+        except TooLarge:
+            for start in range(done, len(job_ids), READ_AT_ONCE):
+                names = [self._keys.job(job_id) for job_id in job_ids[start : start + READ_AT_ONCE]]
+                yield read_hashes(self._client, names, self._fields)
 
 
 REFUSES: Final = "Redis refuses writes"
@@ -262,9 +233,6 @@ def _state_word(status: str, faults: int | None) -> str:
     return state_of(status, OK, faults).word
 
 
-READ_AT_ONCE = 500
-
-
 class Found(NamedTuple):
     """Rows that were read, and the keys of those without a record, or of a user who is not watched."""
 
@@ -343,8 +311,9 @@ class Source:
                     ended[job_id] = reply
             rows += self._rows.read(list(ended), list(ended.values()))
         rows += self._further_rows(further)
-        whole += [row.id for row in rows if _says_too_little(row)]
-        rows = [row for row in rows if not _says_too_little(row)]
+        if poor := {row.id for row in rows if _says_too_little(row)}:
+            whole += poor
+            rows = [row for row in rows if row.id not in poor]
         found = Found(rows, [])
         if self.users is not None:
             found = Found([], [])
@@ -356,7 +325,7 @@ class Source:
     def _further_rows(self, brief: Mapping[str, list[bytes | None]]) -> list[JobRow]:
         listed = {
             job_id: brief[job_id] + reply
-            for job_id, reply in zip(brief, self._further.read(brief), strict=True)
+            for job_id, reply in zip(brief, self._further.read(list(brief)), strict=True)
             if isinstance(reply, list)
         }
         return self._rows.read(list(listed), list(listed.values()))

@@ -1,0 +1,126 @@
+"""One command for many names, nearly as fast as the wire: put together in one go, and its replies parsed in one go."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice, zip_longest
+from typing import Any, Final
+
+import redis
+from redis.connection import DefaultParser
+from redis.exceptions import InvalidResponse
+
+try:
+    import hiredis
+except ImportError:  # then redis-py parses
+    hiredis = None  # type: ignore[assignment]
+
+_ASKED_AT_ONCE: Final = 400
+_READ_SIZE: Final = 128 * 1024
+_MORE: Final = object()
+
+
+class Pipeline:
+    """Sends `before… NAME after…` for many names, over connections of a client's pool.
+
+    Each name follows a prefix that all share. Names are ASCII, as ids are, and have been checked.
+    """
+
+    def __init__(
+        self, client: redis.Redis, before: Sequence[str], prefix: str = "", after: Sequence[str] = ()
+    ) -> None:
+        self._pool: Any = client.connection_pool
+        self._before = f"*{len(before) + 1 + len(after)}\r\n{''.join(map(_bulk, before))}"
+        self._prefix = prefix
+        self._after = f"\r\n{''.join(map(_bulk, after))}"
+
+    def read(self, names: Sequence[str]) -> list[Any]:
+        """The reply to each command, or the `ResponseError` with which the server refused it."""
+        return [reply for portion in self.portions(names) for reply in portion]
+
+    def portions(self, names: Sequence[str]) -> Iterator[list[Any]]:
+        """What `read` gives, a few hundred names at a time: the server is at the next ones while these are looked at.
+
+        Raises what the connection raises.
+        """
+        portions = [names[at : at + _ASKED_AT_ONCE] for at in range(0, len(names), _ASKED_AT_ONCE)]
+        if not portions:
+            return
+        connection = self._pool.get_connection()
+        try:
+            replies = _Replies(connection)
+            self._send(connection, portions[0])
+            for portion, following in zip_longest(portions, portions[1:]):
+                if following is not None:
+                    self._send(connection, following)
+                yield replies.read(len(portion))
+        except BaseException:
+            # What was asked for and not read would be taken for the next answer.
+            connection.disconnect()
+            raise
+        finally:
+            self._pool.release(connection)
+
+    def _send(self, connection: Any, names: Sequence[str]) -> None:
+        connection.send_packed_command([self._commands(names)], check_health=False)
+
+    def _commands(self, names: Sequence[str]) -> bytes:
+        """All commands; between names of one length stands the same, so that they are joined by it."""
+        joined = []
+        for length, run in groupby(names, len):
+            begin = f"{self._before}${len(_encoded(self._prefix)) + length}\r\n{self._prefix}"
+            joined.append(f"{begin}{(self._after + begin).join(run)}{self._after}")
+        return _encoded("".join(joined))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _bulk(text: str) -> str:
+    return f"${len(_encoded(text))}\r\n{text}\r\n"
+
+
+class _Replies:
+    """Reads replies from a connection of redis-py's, nothing of which has been received yet.
+
+    redis-py takes as long for each reply as hiredis takes to parse it.
+    """
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._buffer = bytearray(_READ_SIZE)
+        self._reader: Any = hiredis and hiredis.Reader(
+            protocolError=InvalidResponse,
+            replyError=DefaultParser.parse_error,
+            notEnoughData=_MORE,
+        )
+
+    def read(self, count: int) -> list[Any]:
+        """So many replies, errors of commands among them; raises errors of the connection."""
+        if not self._reader:
+            return [self._read_slowly() for _ in range(count)]
+        replies: list[Any] = []
+        while True:
+            replies += islice(iter(self._reader.gets, _MORE), count - len(replies))
+            if len(replies) == count:
+                break
+            self._receive()
+        for error in (reply for reply in replies if isinstance(reply, redis.ConnectionError)):
+            raise error  # the server is still reading its data from disk, say
+        return replies
+
+    def _receive(self) -> None:
+        try:
+            size = self._connection._sock.recv_into(self._buffer)
+        except TimeoutError as error:
+            raise redis.TimeoutError("no answer in time") from error
+        except OSError as error:
+            raise redis.ConnectionError(str(error)) from error
+        if not size:
+            raise redis.ConnectionError("the server closed the connection")
+        self._reader.feed(self._buffer, 0, size)
+
+    def _read_slowly(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except redis.ResponseError as error:
+            return error
