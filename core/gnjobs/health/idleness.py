@@ -31,6 +31,7 @@ from gnjobs.processes.sockets import socket_inodes
 IDLE_CPU: Final = 1.0
 LEAST_WINDOW: Final = 2.0
 _RUNNABLE_SHARE: Final = 0.1
+_LEAST_RUN: Final = 0.0005
 _LOOKS_AT_STATE: Final = 3
 _STATE_SECONDS: Final = 0.005
 _JITTER: Final = 2.0
@@ -165,9 +166,9 @@ class Idleness:
         """When it gave its last sign, by the server's clock; the same is said again unless that differs by seconds."""
         sign = self._signs.get(identity)
         if lives or sign is None:
-            sign = _Sign(at, round(now))
+            sign = _Sign(at, round(now, 2))
         elif abs(now - (at - sign.at) - sign.told) > _JITTER:
-            sign = _Sign(sign.at, round(now - (at - sign.at)))
+            sign = _Sign(sign.at, round(now - (at - sign.at), 2))
         self._signs[identity] = sign
         return sign.told
 
@@ -221,7 +222,12 @@ def _settled_state(pid: int, counters: Counters) -> str:
 
 
 def _was_runnable(runs: ThreadRuns, before: ThreadRuns | None, seconds: float) -> bool:
-    """Whether a thread ran or waited for a processor for much of the time; a new one is a sign by itself."""
+    """Whether a thread ran or waited for a processor for much of the time; a new one is a sign by itself.
+
+    Where many wait, one that wakes by its timer does so, too: it tells itself by how little it then runs.
+    """
     if before is None:
         return True
-    return (runs.ran - before.ran + runs.waited - before.waited) / 1e9 >= _RUNNABLE_SHARE * seconds
+    ran, waited, times = (now - then for now, then in zip(runs, before, strict=True))
+    wants_processor = (ran + waited) / 1e9 >= _RUNNABLE_SHARE * seconds
+    return wants_processor and (times == 0 or ran / times / 1e9 >= _LEAST_RUN)

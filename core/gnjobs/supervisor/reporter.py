@@ -84,13 +84,14 @@ class Reporter(threading.Thread):
         while True:
             self._poked.wait(wait)
             self._poked.clear()
+            began = time.monotonic()
             try:
                 if self._finish is not None:
                     self._report_end(self._finish)
                     break
                 self._beat()
                 backoff.succeeded()
-                wait = BEAT_SECONDS
+                wait = max(BEAT_SECONDS / 2, began + BEAT_SECONDS - time.monotonic())
             except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
                 self._complain_once(problem)
                 if self._is_patience_over():

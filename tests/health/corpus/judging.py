@@ -30,16 +30,23 @@ _STATES = {
 
 
 class Idling:
-    """Since when a job's processes do nothing, as the test itself sees it: none begins or ends, and none computes."""
+    """Since when a job's processes do nothing, as the test itself sees it: none begins or ends, and none computes.
+
+    `blind` is for how many seconds the test, which is slow where many others work, had not looked before.
+    """
 
     def __init__(self, supervisor: int) -> None:
         self._supervisor = supervisor
         self._before: tuple[frozenset[int], float] = (frozenset(), 0.0)
         self._since = time.monotonic()
+        self._looked_at = time.monotonic()
+        self.blind = 0.0
         self.is_lost = False
 
     def look(self, below: Mapping[int, list[psutil.Process]]) -> None:
         """Look at the processes; `below` are those of this machine by their parents."""
+        before, self._looked_at = self._looked_at, time.monotonic()
+        self.blind = self._looked_at - before
         with contextlib.suppress(psutil.Error):
             is_lost = psutil.Process(self._supervisor).status() in (
                 psutil.STATUS_ZOMBIE,
@@ -71,7 +78,7 @@ class Idling:
 
 
 class Named(NamedTuple):
-    """The verdict that a kind got first, for how many seconds too late, and all that was said of it since."""
+    """The verdict that a kind got first, how many seconds too late at least, and all that was said of it since."""
 
     verdict: str
     late: float
@@ -133,7 +140,9 @@ def _compare(
     said = " ".join(health.evidence)
     if KINDS[name].says is None and name not in named:
         yield f"{name}: accused after {age:.0f} s: {said}"
-    named.setdefault(name, Named(health.verdict, idling.seconds - idling.within, [])).said.append(said)
+    named.setdefault(
+        name, Named(health.verdict, idling.seconds - idling.blind - idling.within, [])
+    ).said.append(said)
     yield from (f"{name}: untrue: {what}: {said}" for what in untruths(job, said, age))
 
 

@@ -92,6 +92,9 @@ KINDS = {
     ),
     "waits in the shell": shell("sleep 1000 & wait", r"\(sleep\)"),
     "a timer that does nothing": python("import time\nwhile 1: time.sleep(.5)", "its own timer"),
+    "a timer that does nothing, a hundred times a second": python(
+        "import time\nwhile 1: time.sleep(.01)", "its own timer"
+    ),
     "an event loop that does nothing": python(
         "import asyncio\nasync def f():\n while 1: await asyncio.sleep(.5)\nasyncio.run(f())", "asleep"
     ),
