@@ -216,6 +216,7 @@ def safe_line(text: str) -> str:
 
 DEFAULT_URL: Final = "redis://localhost:6379/0"
 _DEFAULT_PORT = 6379
+LOCAL: Final = "localhost:"
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -230,12 +231,13 @@ def place_of(url: str, prefix: str) -> str:
     path, (database, *_) = parts.path, parse_qs(parts.query).get("db", [""])
     if parts.scheme.endswith("+sentinel"):
         path, _, number = path.strip("/").partition("/")
-        where = f"sentinel {path}"
+        hosts = sorted(parts.netloc.rpartition("@")[2].lower().split(","))
+        where = f"sentinel {','.join(hosts)} {path}"  # masters of different servers have one name
     elif parts.scheme == "unix":
         where, number = f"unix {path}", "0"
     else:
         is_here = host in _LOOPBACK or host == socket.gethostname().lower()
-        where, number = f"{'localhost' if is_here else host}:{port}", path.strip("/")
+        where, number = f"{LOCAL if is_here else f'{host}:'}{port}", path.strip("/")
     return f"{where}/{database or number or '0'} {prefix}"
 
 

@@ -38,6 +38,7 @@ def ls(
     session: Session, user: str | None, query: str | None, limit: int | None, as_json: bool, as_tsv: bool
 ) -> int:
     """List jobs, newest first. Jobs that no index lists, such as gn-uploader's own, come last."""
+    session.only_look()
     if as_json and as_tsv:
         raise click.UsageError("--json and --tsv exclude each other")
     is_drawn = on_terminal() and not (as_json or as_tsv)
@@ -118,6 +119,7 @@ def hosts_now(session: Session) -> "list[HostHealth]":
 @with_session
 def hosts(session: Session, as_json: bool) -> int:
     """List hosts: whether the agent answers, load, memory, and jobs at work; the troubled ones first."""
+    session.only_look()
     import msgspec
 
     found, now = hosts_now(session), session.store.now()
@@ -140,6 +142,7 @@ def hosts(session: Session, as_json: bool) -> int:
 @with_session
 def users(session: Session, as_json: bool) -> int:
     """List users with counts of their jobs by status; the user with the newest job is first."""
+    session.only_look()
     found = [
         user for store in session.stores for user in store.users() if session.actor.may_see_owner(user.user)
     ]

@@ -53,6 +53,8 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
     It is a log for people, not proof against forgery. Into a pipe, the last column is the event's id: with --after, a
     script goes on behind the last event that it saw.
     """
+    if not follow:
+        session.only_look()
     if after is not None and (since is not None or not _EVENT_ID.fullmatch(after)):
         raise click.UsageError("--after takes the id of an event, and goes without --since")
     start = parse_since(since, datetime.fromtimestamp(time.time())) if since else None

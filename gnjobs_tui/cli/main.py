@@ -109,10 +109,11 @@ def _run(arguments: list[str]) -> Any:
         # The reader of our pipe is gone: nothing is wrong, and nothing can be said to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        if type(error).__module__.partition(".")[0] != "redis":
-            raise
-        return _redis_failure(error, session)
+    except Exception as error:  # noqa: BLE001 - a traceback prints the text of every exception raw
+        if any(each.__module__.partition(".")[0] == "redis" for each in type(error).__mro__):
+            return _redis_failure(error, session)
+        complain(f"it failed: {type(error).__name__}: {error}")
+        return FAILED
 
 
 def main() -> None:

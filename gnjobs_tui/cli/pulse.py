@@ -18,6 +18,7 @@ def pulse(session: Session, as_json: bool) -> int:
 
     Compares the last 24 h with the days before, of at most 100 000 jobs created in the last 14 days.
     """
+    session.only_look()
     import msgspec
 
     from gnjobs.watch.pulse import MOST_JOBS, range_begin, take_pulse

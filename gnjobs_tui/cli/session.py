@@ -18,10 +18,12 @@ from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
+    from gnjobs.records.bounded import Slowness
     from gnjobs.store import JobStore
     from gnjobs_tui.config import Config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+_MOST_WAITING = 10.0
 
 
 class Session:
@@ -32,6 +34,7 @@ class Session:
         self.prefixes: tuple[str, ...] = ()
         self.config_path: str | None = None
         self.read_only = False
+        self._slowness: Slowness | None = None
 
     def add(self, redis_url: str | None, prefixes: tuple[str, ...], config_path: str | None) -> None:
         """Take options given before or after the subcommand; the later one wins."""
@@ -51,6 +54,12 @@ class Session:
             os.environ[ENV_ON_END] = shlex.join(config.on_end)
         return config
 
+    def only_look(self) -> None:
+        """Of a command that reads and ends: a server that keeps it waiting is said to be too slow."""
+        from gnjobs.records.bounded import Slowness
+
+        self._slowness = Slowness(_MOST_WAITING)
+
     @cached_property
     def actor(self) -> "Actor":
         """Who is asking, and in which role."""
@@ -65,7 +74,9 @@ class Session:
 
         try:
             return tuple(
-                JobStore.from_url(self.config.url, prefix, layout=self.config.layouts.get(prefix))
+                JobStore.from_url(
+                    self.config.url, prefix, layout=self.config.layouts.get(prefix), slowness=self._slowness
+                )
                 for prefix in self.config.prefixes
             )
         except ValueError as error:

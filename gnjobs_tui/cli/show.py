@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @with_session
 def show(session: Session, id_: str, faults: bool, as_json: bool, as_csv: bool) -> int:
     """Show one job: record, health with evidence, children and report, or all faults in its data."""
+    session.only_look()
     if as_csv and (as_json or not faults):
         raise click.UsageError("--csv goes with --faults and without --json")
     store, job_id = session.find(id_)

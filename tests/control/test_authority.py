@@ -1,5 +1,6 @@
 """Who may ask for what: streams by asker, answers that no asker writes, requests that expire and are few at a time."""
 
+import math
 import os
 import signal
 import threading
@@ -11,6 +12,7 @@ from typing import cast
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
@@ -21,6 +23,7 @@ from gnjobs.records.pool import RequestPool
 from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
 from gnjobs.supervisor.loop import Answers
+from gnjobs_tui.cli.main import cli
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -337,6 +340,41 @@ def test_all_users_together_leave_workers_to_admins() -> None:
     finally:
         go.set()
     wait_for(lambda: len(done) == 21)
+
+
+def test_of_several_graces_the_shortest_counts_and_an_admin_is_named(server: Server, store: JobStore) -> None:
+    """So no owner shields her job from an admin by asking for a long one first."""
+    stubborn = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]
+    with supervised(server, stubborn, user_id="mallory") as job:
+        job.wait_for_line("ready")
+        hers = ControlRequest("", "kill", job.id, by="mallory", grace=3600.0)
+        send_request(store.client, KEYS.user_requests("mallory"), hers)
+        job.wait_for("stopping")
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), reason="runaway", grace=0.3))[-1]
+        assert last.verified, last
+        ended = job.wait_for("killed")
+        assert (ended.stop_by, ended.stop_reason) == ("tux", "runaway")
+
+
+def test_what_a_user_asks_about_others_jobs_is_not_even_heard(store: JobStore) -> None:
+    agent = Agent(store)
+    agent._rounds.overdue = {"agunns": ("agunn", math.inf), "hers": ("mallory", math.inf)}
+    asked = [
+        ControlRequest(f"{KEYS.user_requests('mallory')}/1-1", "kill", job)
+        for job in ("agunns", "hers", None)
+    ]
+    assert [agent._is_for_us(request) for request in asked] == [False, True, False]
+
+
+def test_whatever_a_record_holds_its_kill_ends_in_one_line(store: JobStore) -> None:
+    job = store.create(["true"])
+    odd = b"\x1b]52;c;x\x07\xff"
+    fields = {"status": "running", "supervisor-pid": 1, "slurm-job": odd, "host": odd, "launch-host": odd}
+    store.client.hset(KEYS.job(job.id), mapping=fields)
+    last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=0.1))[-1]
+    assert (last.final, last.verified) == (True, False)
+    done = CliRunner().invoke(cli, ["kill", job.id, "--redis-url", store.url, "--grace", "0"])
+    assert isinstance(done.exception, SystemExit | None), done.exception
 
 
 @pytest.mark.parametrize("stream", [KEYS.admin_requests, KEYS.user_requests("jsmith")])

@@ -147,6 +147,32 @@ def test_whoever_reads_a_record_can_not_bear_the_mark_of_its_job(sleeper: Superv
         intruder.wait()
 
 
+def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: SupervisedJob) -> None:
+    """As one that was forged on what is spelt as the same server."""
+    store = JobStore.from_url(orphan.url)
+    store.client.hdel(KEYS.job(orphan.id), "mark")
+    steps = list(kill_job(store, orphan.id, actor=TUX, force=True))
+    assert not steps[-1].verified, steps
+    store.client.hset(KEYS.job(orphan.id), "heartbeat", 1)
+    Agent(store).look_around()
+    assert not store.get(orphan.id).is_final
+    assert orphan.alive()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make a network of its own")
+def test_a_process_in_another_network_has_another_localhost(server: Server) -> None:
+    own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": "redis://localhost/0"}
+    for wrapper, is_here in (([], True), (["unshare", "--net"], False)):
+        with psutil.Popen([*wrapper, "sleep", "600"], env=own) as process:
+            try:
+                wait_for(lambda process=process: process.name() == "sleep")
+                mark = read_mark(process.pid)
+                assert mark is not None
+                assert (mark.place == place_of("redis://localhost/0", "p")) == is_here
+            finally:
+                process.kill()
+
+
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
     job = store.create(SLEEP, user_id=user)
     launch(job, store=store)
@@ -219,13 +245,18 @@ def test_what_a_job_starts_by_way_of_another_server_is_still_its_own(server: Ser
         ("redis://localhost:6379/0", "redis://user:secret@127.0.0.1"),
         ("rediss://DB1.example.org:6380/2?ssl_ca_certs=x", "redis://db1.example.org:6380?db=2"),
         ("unix:///run/redis.sock?db=3", "unix://u:p@/run/redis.sock?db=3"),
-        ("redis+sentinel://a:1,b:2/gn/1", "rediss+sentinel://u:p@c/gn/1"),
+        ("redis+sentinel://a:1,B:2/gn/1", "rediss+sentinel://u:p@b:2,a:1/gn/1"),
     ],
 )
 def test_a_server_is_the_same_in_several_spellings(one: str, other: str) -> None:
     assert place_of(one, "p") == place_of(other, "p")
     assert place_of(one, "p") != place_of(one, "q")
     assert place_of(one, "p") != place_of("redis://localhost:1/0", "p")
+
+
+def test_masters_of_one_name_are_several_where_other_sentinels_name_them() -> None:
+    one, other = "redis+sentinel://a:1,b:2/mymaster/0", "redis+sentinel://c:1/mymaster/0"
+    assert place_of(one, "p") != place_of(other, "p")
 
 
 def test_any_url_has_a_place() -> None:

@@ -119,6 +119,18 @@ def test_root_runs_it_as_the_job_s_account(store: JobStore, told: Path) -> None:
     assert stat.S_ISREG(found.stat().st_mode)
 
 
+def test_one_that_prints_without_end_is_ended_and_fills_no_memory(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(["true"])
+    monkeypatch.setenv("GNJOBS_ON_END", "cat /dev/zero")
+    before = psutil.Process().memory_info().rss
+    run_on_end(store, job, as_ourselves=True)
+    texts = wait_for(lambda: [event.text for event in store.events() if event.job == job.id])
+    assert texts == ["on-end failed: it printed more than 16 MB"]
+    assert psutil.Process().memory_info().rss - before < 10_000_000
+
+
 def test_what_fails_is_told_in_the_log(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     job = store.create(["true"])
     monkeypatch.setenv("GNJOBS_ON_END", shlex.join(["sh", "-c", "echo no mail server >&2; exit 7"]))

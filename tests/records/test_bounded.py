@@ -1,22 +1,28 @@
 """Huge values, wherever somebody may write them: nobody reads them, and nothing else suffers."""
 
+import re
 import resource
+import signal
+import time
+from pathlib import Path
 
 import pytest
+import redis
 from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.bounded import TooLarge
+from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.servers import explain
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.mirror import loaded_mirror
-from tests.support.servers import Server
+from tests.support.servers import BINARIES, Server, running_server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
 
@@ -139,3 +145,30 @@ def test_a_job_with_values_of_200_megabytes_is_supervised_and_killed(server: Ser
         finally:
             client.flushall()
             job.end()
+
+
+def sleep_again_and_again(client: redis.Redis) -> None:
+    for _ in range(3):
+        client.execute_command("DEBUG", "SLEEP", "1.1")
+
+
+def test_a_server_that_answers_slowly_is_not_waited_for_again_and_again(tmp_path: Path) -> None:
+    """One who may run scripts can make each reply take seconds; who only looks then says so."""
+    slowness = Slowness(2.0)
+    with running_server(tmp_path, BINARIES["valkey"], "--enable-debug-command", "yes") as slow:
+        with connect(slow.url, slowness=slowness) as client:
+            client.xread({"none": "0"}, block=1100)  # which waits since it was asked to
+            assert slowness._waited == 0.0
+            with pytest.raises(TooSlow) as raised:
+                sleep_again_and_again(client)
+        said = f"127.0.0.1:{slow.port} answers too slowly: [0-9]+ s went by waiting for it"
+        assert re.fullmatch(said, explain(raised.value, slow.url))
+
+
+def test_a_reply_that_does_not_come_is_waited_for_once(own_server: Server) -> None:
+    own_server.send(signal.SIGSTOP)
+    began = time.monotonic()
+    client = connect(own_server.url, reply_timeout=2.0, slowness=Slowness(10.0))
+    with client, pytest.raises(redis.TimeoutError):
+        client.ping()
+    assert time.monotonic() - began < 5.0  # and three times took six

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from gnjobs.control.kill import AGENT_BEAT_SECONDS, kill_job
+from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
@@ -30,7 +30,7 @@ from gnjobs.records import values
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
-from gnjobs.records.hosts import write_beat
+from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
 from gnjobs.records.indexes import tidy
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
@@ -252,8 +252,9 @@ class Agent:
             self._pool.take(request)
 
     def _is_for_us(self, request: ControlRequest) -> bool:
-        """Whether it was asked of this host's agent, or by a user for a job here whose supervisor can't hear it."""
-        return user_asking(self._store.keys, request) is None or request.job in self._rounds.overdue
+        """Whether it was asked of this host's agent, or by a user for her job here whose supervisor can't hear it."""
+        user = user_asking(self._store.keys, request)
+        return user is None or self._rounds.overdue.get(request.job or "", (None,))[0] == user
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
         """Do what is asked; what a user asks reaches only processes that were launched for that user.

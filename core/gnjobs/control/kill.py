@@ -16,21 +16,27 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.control.slurm import cancel_and_wait, leave_queue
-from gnjobs.errors import NoSuchChild, NoSuchJob, NotAllowed
+from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
-from gnjobs.processes.find import (
-    is_concealed,
-    is_supervisor,
-)
+from gnjobs.processes.find import is_concealed, is_supervisor
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, pid_list, step
+from gnjobs.records.requests import (
+    DEFAULT_GRACE,
+    LONGEST_GRACE,
+    ControlRequest,
+    KillStep,
+    failed,
+    pid_list,
+    step,
+)
 from gnjobs.records.scripts import transition
 from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 
@@ -40,7 +46,6 @@ if TYPE_CHECKING:
 __all__ = ["KillStep", "kill_job"]
 
 SUPERVISOR_SECONDS = 3.0
-AGENT_BEAT_SECONDS = 30.0
 _WRITING_SECONDS = 15.0
 _LOOK_SECONDS = 0.02
 
@@ -69,7 +74,12 @@ def kill_job(
     child = store.child(job_id, child_id) if child_id is not None else None
     _check(store, job, actor, reason)
     kill = _Kill(store, job, child, actor, reason, 0.0 if force else grace, force, as_agent)
-    yield from kill.steps(supervisor_timeout)
+    try:
+        yield from kill.steps(supervisor_timeout)
+    except (GnjobsError, RedisError, OSError):
+        raise
+    except Exception as problem:  # noqa: BLE001 - what a record holds must keep nobody from killing others
+        yield failed(problem)
 
 
 def _check(store: Records, job: Job, actor: "Actor", reason: str) -> None:
@@ -85,12 +95,6 @@ def request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
     if actor.role == "curator" and job.user is not None and job.user in actor.user_ids:
         return keys.user_requests(job.user)
     return keys.admin_requests
-
-
-def agent_beats(store: Records, host: str | None) -> bool:
-    """Whether a host has an agent that has beaten lately."""
-    beat = store.client.zscore(store.keys.hosts, host or "")
-    return beat is not None and store.now() - float(beat) < AGENT_BEAT_SECONDS
 
 
 class _Kill:
@@ -243,7 +247,7 @@ class _Kill:
             return
         yield step("asked", f"asked as {self.by}")
         wait = _Patience(timeout, self.grace)
-        for answered in requests.read_answers(client, answers, request_id, wait.until, last):
+        for answered in requests.read_answers(client, answers, request_id, lambda: wait.until, last):
             if answered is not None:
                 wait.encourage()
                 yield self._confirmed(answered) if answered.final else answered
@@ -315,7 +319,11 @@ class _Kill:
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
         """Do on the job's host what its supervisor should; the agent does it for who may not."""
         supervisor = f"supervisor {self.job.supervisor_pid} {state}"
-        if not self._may_act() and not self.as_agent and agent_beats(self.store, self.job.host):
+        if (
+            not self._may_act()
+            and not self.as_agent
+            and agent_beats(self.store.client, self.store.keys, self.job.host)
+        ):
             yield step(
                 "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
             )
@@ -339,7 +347,7 @@ class _Kill:
 
     def _ask_agent(self, host: str | None = None) -> Iterator[KillStep]:
         host = host or self.job.host
-        if self.as_agent or not agent_beats(self.store, host):
+        if self.as_agent or not agent_beats(self.store.client, self.store.keys, host):
             yield from self._refused()
             return
         yield step("answered", f"asking the agent of {host}")
@@ -381,16 +389,12 @@ class _Kill:
 
 
 class _Patience:
-    """Until when answers are waited for: briefly for the first, then as long as a kill may take."""
+    """Until when (monotonic) answers are waited for: briefly for the first, then as long as a kill may take."""
 
     def __init__(self, first: float, grace: float) -> None:
         self._grace = grace
-        self._until = time.monotonic() + first
-
-    def until(self) -> float:
-        """The end of waiting (monotonic)."""
-        return self._until
+        self.until = time.monotonic() + first
 
     def encourage(self) -> None:
         """An answer came: the rest may take its time."""
-        self._until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS
+        self.until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS

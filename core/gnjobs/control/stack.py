@@ -4,7 +4,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gnjobs.control.kill import agent_beats, request_stream
+from gnjobs.control.kill import request_stream
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import is_supervisor, processes_of, supervisor_here, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
@@ -13,6 +13,7 @@ from gnjobs.processes.stack import NOT_ALLOWED
 from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.hosts import agent_beats
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest
 
@@ -65,7 +66,9 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor", kind:
         streams = []
     else:
         streams = [request_stream(store.keys, actor, job)]
-    if agent_beats(store, job.host) and actor.role != "curator":  # whose own stream agents heed, too
+    if (
+        agent_beats(store.client, store.keys, job.host) and actor.role != "curator"
+    ):  # whose own stream agents heed, too
         streams.append(store.keys.host_control(job.host or ""))
     request = ControlRequest(id="", kind=kind, job=job.id, child=child_id, by=actor.name, origin=host_name())
     for stream in streams:

@@ -4,6 +4,7 @@ So are ended whole jobs, by their supervisors or in their place, and single chil
 """
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -242,15 +243,23 @@ class EndingThread(threading.Thread):
         self._on_step = on_step
         self._on_ended = on_ended
         self._hurry = threading.Event()
+        self._until = math.inf
         self._seen: dict[int, SeenProcess] = {}
 
-    def hurry(self) -> None:
-        """Cut the grace time short: send KILL now."""
-        self._hurry.set()
+    def hurry(self, grace: float = 0.0) -> None:
+        """Cut the grace time short where it is longer: send KILL after these seconds, by default now."""
+        until = time.monotonic() + grace
+        if until >= self._until:
+            return
+        self._until = until
+        timer = threading.Timer(grace, self._hurry.set)
+        timer.daemon = True
+        timer.start()
 
     def run(self) -> None:
         """End the processes and report it, whatever goes wrong."""
         begun = time.monotonic()
+        self._until = min(self._until, begun + self._grace)
         try:
             last = self._end()
         except Exception as error:  # noqa: BLE001 - a job whose supervisor waits for its end for ever has none

@@ -40,6 +40,8 @@ def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) 
     place = None if store is None else place_of(store.url, store.keys.prefix)
     # Records of an earlier version hold the mark itself.
     token = digest_of_mark(job.mark) if job.mark and len(job.mark) == _LENGTH_OF_MARK else job.mark
+    if store is not None and token is None:
+        token = ""  # who may signal takes no mark with a token for that of a record without
     return Wanted(job.id, token, place, owner, None if job.account is None else user_id(job.account))
 
 

@@ -15,7 +15,7 @@ from gnjobs.records.environment import (
     ENV_URL,
     digest_of_mark,
 )
-from gnjobs.text import mask_secrets, place_of
+from gnjobs.text import LOCAL, mask_secrets, place_of
 
 
 def process_start(pid: int) -> int | None:
@@ -72,8 +72,8 @@ class Mark(NamedTuple):
 class Wanted(NamedTuple):
     """What the marks of a job's processes must say, so that records which are forged or copied lead to no others.
 
-    None: that is not known to who only watches. `place` is the server and prefix of who looks, `uid` that of the job's
-    account.
+    None: that is not known to who only watches; an empty `token`: the record has none. `place` is the server and prefix
+    of who looks, `uid` that of the job's account.
     """
 
     job: str
@@ -108,7 +108,7 @@ class Wanted(NamedTuple):
     @property
     def anywhere(self) -> "Wanted":
         """The same for whomever and on whatever server: what may be its own, and is nobody's to signal."""
-        return Wanted(self.job, self.token, uid=self.uid)
+        return Wanted(self.job, self.token or None, uid=self.uid)
 
 
 def read_entry(pid: int) -> TableEntry | None:
@@ -163,8 +163,19 @@ def read_mark(pid: int) -> Mark | None:
     if "token" in found:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
-    place = None if url is None or key_prefix is None else place_of(url, key_prefix)
+    place = None if url is None or key_prefix is None else _place_seen(pid, place_of(url, key_prefix))
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
+
+
+def _place_seen(pid: int, place: str) -> str:
+    """The place as we would name it: a process in another network has another localhost."""
+    if not place.startswith(LOCAL):
+        return place
+    try:
+        network = os.readlink(f"/proc/{pid}/ns/net")
+        return place if network == os.readlink("/proc/self/ns/net") else f"{network} {place}"
+    except OSError:
+        return place
 
 
 def _variable(environ: bytes, name: str) -> str | None:

@@ -1,9 +1,10 @@
-"""How much of a reply is read: a value of hundreds of megabytes, whoever wrote it, must not fill its readers' memory.
+"""How much of a reply is read, and how long slow ones are waited for: whoever writes must not stop who reads.
 
 A reply that goes on beyond the limit ends its connection with `TooLarge`. Who reads many hashes at once then reads
 them again one by one, with the sizes of their fields first.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,18 +12,41 @@ import redis
 
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
+_SLOW_REPLY: Final = 1.0
+# A command that is to wait says so at its beginning.
+_BLOCK, _BEGINNING = b"BLOCK", 64
 
 
 class TooLarge(redis.RedisError):
     """What Redis holds there is larger than anything that is read at once."""
 
 
+class TooSlow(redis.TimeoutError):
+    """A server that answers, and so slowly that nobody would wait for it."""
+
+
+class Slowness:
+    """How long a server may keep somebody waiting for slow replies, all together (seconds)."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._waited = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count the wait for one reply; raises `TooSlow` beyond the limit."""
+        self._waited += seconds if seconds > _SLOW_REPLY else 0.0
+        if self._waited > self._limit:
+            raise TooSlow(f"answers too slowly: {self._waited:.0f} s went by waiting for it")
+
+
 class BoundedSocket:
     """A connected socket that gives up when more than `LARGEST_REPLY` bytes follow what was sent last."""
 
-    def __init__(self, socket: Any) -> None:
+    def __init__(self, socket: Any, slowness: Slowness | None = None) -> None:
         self._socket = socket
         self._received = 0
+        self._slowness = slowness
+        self._sent: float | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -30,6 +54,7 @@ class BoundedSocket:
     def sendall(self, data: Any) -> None:
         """Send, and count anew what comes."""
         self._received = 0
+        self._sent = None if _BLOCK in data[:_BEGINNING] else time.monotonic()
         self._socket.sendall(data)
 
     def recv_into(self, *arguments: Any) -> int:
@@ -44,6 +69,9 @@ class BoundedSocket:
         return data
 
     def _counted(self, count: int) -> int:
+        if self._sent is not None and self._slowness is not None:
+            self._slowness.add(time.monotonic() - self._sent)
+            self._sent = None
         self._received += count
         if self._received > LARGEST_REPLY:
             raise TooLarge(f"what stands there is larger than {LARGEST_REPLY // 2**20} MB, and is not read")

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import redis
@@ -11,6 +12,7 @@ from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError
 from redis.retry import Retry
 
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.bounded import Slowness
 from gnjobs.records.servers import greet, is_refusal, make_pool
 
 REPLY_TIMEOUT = 5.0
@@ -22,24 +24,28 @@ def connect(
     *,
     reply_timeout: float | None = REPLY_TIMEOUT,
     retries: int = 2,
+    slowness: Slowness | None = None,
     **options: Any,
 ) -> redis.Redis:
     """Make a client for any URL that `gnjobs.records.servers` describes; connects at the first command.
 
     Replies are bytes (RESP2, nothing decoded), since what is stored may not be UTF-8. `reply_timeout` (seconds)
-    must exceed the block time of blocking reads. `retries=0` never sends a command twice. A `ValueError` of one
-    line is raised for a URL that can't be used.
+    must exceed the block time of blocking reads. `retries=0` never sends a command twice; with a `slowness`, which
+    bounds how long slow replies are waited for, none that was not answered in time is. A `ValueError` of one line is
+    raised for a URL that can't be used.
     """
+    lost: tuple[type[Exception], ...] = (redis.ConnectionError,)
+    repeated = lost if slowness is not None else (*lost, redis.TimeoutError, TimeoutError)
     defaults = {
         "socket_timeout": reply_timeout,
         "socket_connect_timeout": CONNECT_TIMEOUT,
         "socket_keepalive": True,
         "health_check_interval": 0,
-        "redis_connect_func": greet,
+        "redis_connect_func": partial(greet, slowness=slowness),
         # CLIENT SETINFO would stand in the ACL LOG of every server from Redis 7.2 on.
         "driver_info": None,
         "protocol": 2,
-        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), retries),
+        "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), retries, repeated),
     }
     return redis.Redis.from_pool(make_pool(url, **defaults | options))
 

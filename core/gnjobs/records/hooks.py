@@ -5,10 +5,13 @@ nothing in Redis says what runs.
 """
 
 import os
+import selectors
 import shlex
+import signal
 import subprocess
 import threading
-from typing import Any, Final
+import time
+from typing import IO, Any, Final, cast
 
 import msgspec
 
@@ -20,6 +23,9 @@ from gnjobs.records.reading import Records, fetch_job
 from gnjobs.text import masked
 
 LONGEST_RUN: Final = 60.0
+_KEPT: Final = 64 * 1024
+_MOST_SAID: Final = 16 * 1024 * 1024
+_at_a_time = threading.BoundedSemaphore(8)
 _SUPER_USER: Final = 0
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
 # Without them it counts as no process of the job, and is not ended with it.
@@ -45,7 +51,8 @@ def _run(records: Records, job: Job, words: list[str], as_ourselves: bool) -> No
     try:
         is_us = as_ourselves or os.geteuid() != _SUPER_USER
         options = {"env": _environment(os.environ)} if is_us else as_account(job.account)
-        problem = _failure(words, job, options)
+        with _at_a_time:
+            problem = _failure(words, job, options)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         problem = str(error)
     if problem is not None:
@@ -59,23 +66,52 @@ def _environment(outer: Any) -> dict[str, str]:
 
 def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:
     """Run the command; returns how it failed, with the last line that it said."""
-    process = subprocess.Popen(
-        [*_SAYING_EXIT_CODE, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        start_new_session=True,
-        **options,
-    )
-    try:
-        out, err = process.communicate(_as_json(job), LONGEST_RUN)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        return f"it took longer than {LONGEST_RUN:.0f} s"
+    with open(os.memfd_create("job"), "w+b") as given:
+        given.write(_as_json(job))
+        given.seek(0)
+        process = subprocess.Popen(
+            [*_SAYING_EXIT_CODE, *words],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd="/",
+            start_new_session=True,
+            **options,
+        )
+    with process:
+        try:
+            out, err = _said(process)
+        except _TooMuch as problem:
+            os.killpg(process.pid, signal.SIGKILL)
+            return str(problem)
     code = out.decode("utf-8", "replace").strip()
     said = err.decode("utf-8", "replace").strip().splitlines()
     return None if code == "0" else f"exit code {code}" + (f": {said[-1]}" if said else "")
+
+
+class _TooMuch(Exception):
+    """It runs for too long, or says too much."""
+
+
+def _said(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    """The ends of what it says on both outputs, read until these are closed: others of its account may write there."""
+    until, total = time.monotonic() + LONGEST_RUN, 0
+    ends = {process.stdout: b"", process.stderr: b""}
+    with selectors.DefaultSelector() as selector:
+        for pipe in ends:
+            selector.register(cast("IO[bytes]", pipe), selectors.EVENT_READ)
+        while selector.get_map():
+            if (left := until - time.monotonic()) <= 0:
+                raise _TooMuch(f"it took longer than {LONGEST_RUN:.0f} s")
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, _KEPT)
+                total += len(data)
+                ends[cast("IO[bytes]", key.fileobj)] = (ends[cast("IO[bytes]", key.fileobj)] + data)[-_KEPT:]
+                if not data:
+                    selector.unregister(key.fileobj)
+            if total > _MOST_SAID:
+                raise _TooMuch(f"it printed more than {_MOST_SAID // 2**20} MB")
+    return ends[process.stdout], ends[process.stderr]
 
 
 def _as_json(job: Job) -> bytes:

@@ -11,6 +11,7 @@ from gnjobs.records.values import Seconds
 
 _KEPT_SECONDS: Final = 30 * 86400
 _MOST_HOSTS: Final = 10_000
+AGENT_BEAT_SECONDS: Final = 30.0
 
 
 class HostLoad(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,12 @@ def write_beat(client: redis.Redis, keys: Keys, host: str, now: float, load: Hos
     pipe.zadd(keys.hosts, {host: now})
     pipe.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
     pipe.execute()
+
+
+def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
+    """Whether a host has an agent that has beaten lately."""
+    beat = client.zscore(keys.hosts, host) if host is not None and is_id(host) else None
+    return beat is not None and float(client.time()[0]) - float(beat) < AGENT_BEAT_SECONDS
 
 
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:

@@ -10,10 +10,8 @@ import redis
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.keys import Keys
-from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, asking, step
-from gnjobs.text import safe_line
+from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, asking, failed, step
 
-_LONGEST_PROBLEM = 200
 MOST_ASKERS = 20  # of the same, who are told each step
 
 
@@ -116,8 +114,7 @@ class RequestPool:
         except (GnjobsError, redis.RedisError, OSError) as problem:
             self._tell(about, step("refused", str(problem), final=True))
         except Exception as problem:  # noqa: BLE001 - what a record holds must not take a worker away
-            text = safe_line(f"it failed: {type(problem).__name__}: {problem}"[:_LONGEST_PROBLEM])
-            self._tell(about, step("refused", text, final=True))
+            self._tell(about, failed(problem))
         finally:
             with self._lock:
                 self._askers.pop(about, None)

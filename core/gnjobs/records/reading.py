@@ -8,7 +8,7 @@ import redis
 
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
-from gnjobs.records.bounded import LARGEST_FIELD, TooLarge, read_carefully, read_hashes, told_size
+from gnjobs.records.bounded import LARGEST_FIELD, Slowness, TooLarge, read_carefully, read_hashes, told_size
 from gnjobs.records.connection import connect, is_wrong_type, readable
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
@@ -149,12 +149,20 @@ class Records:
         self.url = url
 
     @classmethod
-    def from_url(cls, url: str, prefix: str = DEFAULT_PREFIX, *, layout: Layout | None = None) -> Self:
+    def from_url(
+        cls,
+        url: str,
+        prefix: str = DEFAULT_PREFIX,
+        *,
+        layout: Layout | None = None,
+        slowness: Slowness | None = None,
+    ) -> Self:
         """Make a store for a `redis://`, `rediss://` or `unix://` URL; connects when it is first used.
 
-        `layout` describes the jobs that other programs keep under the prefix, where it is not the one that ships.
+        `layout` describes the jobs that other programs keep under the prefix, where it is not the one that ships. With
+        a `slowness` nothing waits longer than that for slow replies.
         """
-        return cls(connect(url), Keys(prefix, layout), url)
+        return cls(connect(url, slowness=slowness), Keys(prefix, layout), url)
 
     def now(self) -> float:
         """The server's time in unix seconds."""

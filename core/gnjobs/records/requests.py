@@ -19,6 +19,7 @@ from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import Seconds, encode_text
+from gnjobs.text import safe_line
 
 StepKind = Literal[
     "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
@@ -45,6 +46,15 @@ def step(
     """Make a step of this moment; what can't be encoded in its text is replaced."""
     encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return KillStep(time.time(), kind, encodable, tuple(pids), verified, final)
+
+
+_LONGEST_PROBLEM = 200
+
+
+def failed(problem: Exception) -> KillStep:
+    """The last step of what failed as nobody expected: what a record holds may be anything."""
+    text = safe_line(f"it failed: {type(problem).__name__}: {problem}"[:_LONGEST_PROBLEM])
+    return step("refused", text, final=True)
 
 
 def pid_list(pids: Iterable[int]) -> str:

@@ -22,7 +22,7 @@ from redis.exceptions import InvalidResponse
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
-from gnjobs.records.bounded import BoundedSocket, TooLarge
+from gnjobs.records.bounded import BoundedSocket, Slowness, TooLarge, TooSlow
 from gnjobs.text import server_address
 
 _SENTINEL = "+sentinel"
@@ -114,14 +114,14 @@ def _check_files(options: dict[str, Any]) -> None:
             raise ValueError(f"{what} {path} can't be read: {(error.strerror or '').lower()}") from error
 
 
-def greet(connection: Any) -> None:
+def greet(connection: Any, slowness: Slowness | None = None) -> None:
     """Log in, and make sure that what answers is a server with all the data; for `redis_connect_func`.
 
     Replies are bounded from here on.
 
     HELLO says so to every user, whatever the ACL allows.
     """
-    connection._sock = BoundedSocket(connection._sock)
+    connection._sock = BoundedSocket(connection._sock, slowness)
     connection.on_connect()
     connection.send_command("HELLO", 2, check_health=False)
     try:
@@ -160,6 +160,8 @@ def explain(error: BaseException, url: str) -> str:
     match error:
         case UnusableServer() | TooLarge():
             return str(error)
+        case TooSlow():
+            return f"{where} {error}"
         case redis.AuthenticationError():
             why = "wrong user or password" if urlsplit(url).password else "it asks for a password"
             return f"Redis refused the login: {why}"

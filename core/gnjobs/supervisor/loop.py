@@ -155,6 +155,7 @@ class Supervision:
         self._requests = RequestPool(self._beside, self._answers.send, link.keys)
         self._verdict: KillStep | None = None
         self._stop: StopRequest | None = None
+        self._is_admins = False
         self._is_stopped_by_signal = False
         self._slurm_end: SlurmEnd | None = None
         self._ending: EndingThread | None = None
@@ -254,7 +255,7 @@ class Supervision:
         by = login_name() if self._settings.slurm_job is None else SLURM
         stop = StopRequest(by, f"its supervisor got {number.name}", self._link.now())
         self._is_stopped_by_signal = self._stop is None or self._is_stopped_by_signal
-        self._kill(stop, GRACE_SECONDS, hurry=self._stop is not None)
+        self._kill(stop, GRACE_SECONDS if self._stop is None else 0.0, is_admins=False)
 
     def _on_request(self, request: ControlRequest) -> None:
         if request.kind in LOOKS:
@@ -273,7 +274,8 @@ class Supervision:
             self._answers.add_asker(request)
             self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
             stop = StopRequest(asker_of(self._link.keys, request), request.reason, self._link.now())
-            self._kill(stop, 0.0 if request.force else request.grace, hurry=request.force)
+            is_admins = asking(self._link.keys, request) is None
+            self._kill(stop, 0.0 if request.force else request.grace, is_admins=is_admins)
 
     def _beside(self, request: ControlRequest) -> Iterator[KillStep]:
         """Do what takes seconds outside of the main loop: read stacks, or kill one child."""
@@ -297,14 +299,17 @@ class Supervision:
                 patience=_REPORTING_SECONDS,
             )
 
-    def _kill(self, stop: StopRequest, grace: float, *, hurry: bool) -> None:
+    def _kill(self, stop: StopRequest, grace: float, *, is_admins: bool) -> None:
+        """Kill the job; of several who ask, the shortest grace counts, and the first who asked, or the first admin."""
         self._command.wait_for_no_reader()
         if self._stop is None:
-            self._stop = stop
+            self._stop, self._is_admins = stop, is_admins
             self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
+        elif is_admins and not self._is_admins:
+            self._stop, self._is_admins = stop._replace(at=self._stop.at), True
         self._begin_ending(grace)
-        if hurry and self._ending is not None:
-            self._ending.hurry()
+        if self._ending is not None:
+            self._ending.hurry(grace)
 
     def _on_ended(self, ended: Ended) -> None:
         """Report the end; a kill has none before everything is gone."""
