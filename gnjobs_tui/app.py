@@ -22,7 +22,7 @@ from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_cells import job_columns
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.style import DARK, OUR_THEMES, theme_named
+from gnjobs_tui.style import DARK, FEW_COLORS, OUR_THEMES, theme_named
 from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
@@ -132,6 +132,7 @@ class GnjobsApp(Dashboard):
     def on_mount(self) -> None:
         """Begin to watch once the first screen is there."""
         self.set_keymap(dict(self.config.keys))
+        self.set_class(self.console.color_system == "standard" and not self.is_headless, FEW_COLORS)
         self.typed.start()
         self.app_resume_signal.subscribe(self, lambda _: self.repaint())
         self.call_after_refresh(self.jobs.start)

@@ -13,6 +13,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
+from gnjobs_tui.style import ASCII_CUT_MARK, CUT_MARK, GLYPHS
+
 # To go to another place takes as many bytes as to send so many cells again.
 SHORTEST_GAP = 8
 # Bold and dim, which a blank does not show.
@@ -38,7 +40,8 @@ class Painter:
             rows = [Strip.join(line) for line in update.strips]
             before, self._shown = self._shown, rows
             if len(before) != len(rows) or before[0].cell_length != rows[0].cell_length:
-                return update
+                whole = [(0, y, cells_of(row)) for y, row in enumerate(rows)]
+                return Changes(whole) if GLYPHS.is_ascii else update
             lines = list(enumerate(zip(before, rows, strict=True)))
         elif isinstance(update, ChopsUpdate) and self._shown:
             lines = [(y, self._apply(update, y)) for y in sorted({y for y, _, _ in update.spans})]
@@ -128,7 +131,8 @@ class Changes(CompositorUpdate):
                     parts.append(_turn(state, wanted))
                     state = wanted
                 parts.append(text)
-        return "".join([*parts, "\x1b[0m"])
+        text = "".join([*parts, "\x1b[0m"])
+        return text.replace(CUT_MARK, ASCII_CUT_MARK) if GLYPHS.is_ascii else text
 
 
 Codes = tuple[str, str, str]

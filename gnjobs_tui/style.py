@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
+from textual.app import App
 from textual.color import Color
 from textual.content import Content
 from textual.scrollbar import ScrollBarRender
@@ -16,7 +17,9 @@ from gnjobs.text import safe_line
 from gnjobs_tui.glyphs import Glyphs, drawable, glyphs_of_terminal
 
 LONGEST_CELL = 2000
-CUT_MARK = "…"
+CUT_MARK, ASCII_CUT_MARK = "…", "~"
+# The class of an app on a terminal of 16 colours: the cursor's grey there leaves no other colour readable.
+FEW_COLORS = "-few-colors"
 
 # Colour tokens in Textual's words; the same names colour cells, lines and the command line.
 _CONTENT_STYLES: Final = {
@@ -85,7 +88,7 @@ def fit(text: str, width: int, align: str = "left") -> str:
     """Make a text exactly so many cells wide; a cut one ends in a mark."""
     length = cell_len(text)
     if length > width:
-        mark = "~" if GLYPHS.is_ascii else CUT_MARK
+        mark = ASCII_CUT_MARK if GLYPHS.is_ascii else CUT_MARK
         return set_cell_size(text, width - 1) + mark if width > 1 else set_cell_size(text, width)
     padding = " " * (width - length)
     return padding + text if align == "right" else text + padding
@@ -101,7 +104,9 @@ class AsciiBars(ScrollBarRender):
 class Palette:
     """Colours of a theme as Rich styles, for what is drawn line by line."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
+    def __init__(self, variables: Mapping[str, str], *, few_colors: bool = False) -> None:
+        self._few_colors = few_colors
+
         def color(name: str) -> str:
             return Color.parse(variables[name]).hex6 if name in variables else "default"
 
@@ -125,7 +130,12 @@ class Palette:
     def style(self, token: str, *, is_cursor: bool = False) -> Style:
         """The style of a token, on the cursor's row or not."""
         ground = self._cursor if is_cursor else self.background
-        return _on(self._colors[token], ground)
+        return _on(self._colors["bold" if is_cursor and self._few_colors else token], ground)
+
+
+def palette_of(app: App[Any]) -> Palette:
+    """The colours of an app's theme, for its terminal."""
+    return Palette(app.get_css_variables(), few_colors=app.has_class(FEW_COLORS))
 
 
 @lru_cache(maxsize=256)

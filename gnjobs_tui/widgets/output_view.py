@@ -17,7 +17,7 @@ from textual.widget import Widget
 from gnjobs_tui.outputs.pager import Need, Pager, Row
 from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
-from gnjobs_tui.style import GLYPHS, Palette
+from gnjobs_tui.style import GLYPHS, Palette, palette_of
 from gnjobs_tui.widgets.output_rows import LEAST_DIGITS, Layout, draw_row, scroll_bar
 
 COLUMNS_A_STEP = 8
@@ -77,7 +77,7 @@ class OutputView(Widget, can_focus=True):
         self.watch(self.app, "theme", self._take_colors)
 
     def _take_colors(self) -> None:
-        self._palette = Palette(self.app.get_css_variables())
+        self._palette = palette_of(self.app)
         self.refresh()
 
     def on_resize(self) -> None:
@@ -153,7 +153,7 @@ class OutputView(Widget, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Draw one row, or nothing below the last."""
-        palette = self._palette or Palette(self.app.get_css_variables())
+        palette = self._palette or palette_of(self.app)
         layout = self.layout_of_rows
         bar = Segment(GLYPHS.full if y in self._thumb() else " ", palette.style("dim"))
         if y >= len(self._rows):

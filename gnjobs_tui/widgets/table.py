@@ -12,7 +12,7 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
-from gnjobs_tui.style import Palette
+from gnjobs_tui.style import palette_of
 from gnjobs_tui.widgets.columns import Cells, Column, Order, TableDrawing
 
 Item = TypeVar("Item")
@@ -168,7 +168,7 @@ class VirtualTable(ScrollView, can_focus=True):
         """How rows look in the width and the theme of now."""
         width = self.scrollable_content_region.width
         if self._drawing is None or self._drawing_width != width:
-            self._drawing = TableDrawing(self._columns, width, Palette(self.app.get_css_variables()))
+            self._drawing = TableDrawing(self._columns, width, palette_of(self.app))
             self._drawing_width = width
         return self._drawing
 

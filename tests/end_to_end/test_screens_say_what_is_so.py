@@ -114,11 +114,23 @@ def test_ctrl_r_sends_the_whole_screen_again(server: Server) -> None:
         terminal.wait_for(lambda text: "somebody" not in text and "check of bert" in text)
 
 
+def is_cut_in_ascii(text: str, begin: str) -> bool:
+    lines = [line.rstrip() for line in text.splitlines() if line.startswith(begin)]
+    return text.isascii() and any(line.endswith("~") for line in lines)
+
+
 def test_without_utf_8_every_dialog_is_ascii(server: Server) -> None:
     write_jobs(server)
+    write_running(server, "long", label="long " * 40, command="very " * 40, message="said " * 40)
     with Terminal(
         gnjobs(), 100, 30, environment(server.url) | {"LC_ALL": "C", "PYTHONUTF8": "0"}
     ) as terminal:
+        terminal.wait_for("check of anna")
+        terminal.send("gjj")
+        terminal.wait_for(lambda text: is_cut_in_ascii(text, "says"))
+        terminal.send(ENTER)
+        terminal.wait_for(lambda text: "the job itself" in text and is_cut_in_ascii(text, "command"))
+        terminal.send(ESC)
         terminal.wait_for("check of anna")
         for key, sign in {
             "K": "Kill one job",

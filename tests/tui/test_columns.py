@@ -11,7 +11,7 @@ from rich.color import Color, ColorSystem
 from gnjobs.text import size_text
 from gnjobs_tui.glyphs import UNICODE
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text
-from gnjobs_tui.style import OUR_THEMES, fit, safe
+from gnjobs_tui.style import OUR_THEMES, Palette, fit, safe
 from gnjobs_tui.widgets.columns import place
 
 
@@ -63,3 +63,11 @@ def test_the_grounds_of_our_themes_differ_in_256_colours_too() -> None:
         grounds = [theme.background, theme.surface, theme.panel]
         seen = {Color.parse(str(ground)).downgrade(ColorSystem.EIGHT_BIT).number for ground in grounds}
         assert len(seen) == len(grounds), theme.name
+
+
+def test_on_a_terminal_of_16_colours_the_cursors_row_has_no_colour_that_its_grey_would_hide() -> None:
+    variables = {"background": "#000000", "foreground": "#ffffff", "error": "#ff0000", "panel": "#777777"}
+    few, many = Palette(variables, few_colors=True), Palette(variables)
+    assert few.style("error", is_cursor=True) == many.style("bold", is_cursor=True)
+    assert few.style("error") == many.style("error")
+    assert many.style("error", is_cursor=True) != many.style("bold", is_cursor=True)
