@@ -65,7 +65,7 @@ def test_who_asks_and_is_answered_at_once_is_at_work(port: int, limit: float | N
 
         def look() -> bool:
             glances.begin([suspect])
-            found.update(glances.take())
+            found.update(glances.take().at_work)
             return bool(found)
 
         wait_for(look, what="it to be seen at work")
@@ -78,7 +78,7 @@ def test_who_wakes_by_a_timer_alone_does_nothing() -> None:
         glances = Glances(SECONDS)
         glances.begin(suspects)
         wait_for(lambda: not any(each.name == "glances" for each in threading.enumerate()))
-        assert not glances.take()
+        assert not glances.take().at_work
 
 
 def test_who_is_gone_does_nothing() -> None:
@@ -87,4 +87,4 @@ def test_who_is_gone_does_nothing() -> None:
     glances = Glances(SECONDS)
     glances.begin([suspect])
     wait_for(lambda: not any(each.name == "glances" for each in threading.enumerate()))
-    assert not glances.take()
+    assert not glances.take().at_work

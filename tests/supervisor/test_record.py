@@ -11,6 +11,7 @@ from gnjobs.records.scripts import Outcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
 from gnjobs.supervisor import reporter as reporting
 from gnjobs.supervisor.children import ChildWatch, read_children
+from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
@@ -88,6 +89,7 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
         Measuring(lambda _: ()),
         Printed(),
         lambda: 0,
+        listed=ListedFaults(own_server.url, link),
         on_removed=is_over.set,
         on_lasting=is_over.set,
     )

@@ -20,11 +20,13 @@ from gnjobs.processes.waits import INPUT, link_of, polled
 _FAR_APART: Final = 0.02
 _CLOSE: Final = 0.001
 _SECONDS: Final = 2.2  # twice as much is less than from beat to beat
+_SOON: Final = 0.1
 _AWAKE_SECONDS: Final = 0.003
+_MOST_AWAKE: Final = 20
 _MOST_THREADS: Final = 64
 _VAIN_TIMES: Final = 3
 _FIRST_PAUSE: Final = 5.0
-_LONGEST_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 30.0
 
 
 class Suspect(NamedTuple):
@@ -35,32 +37,45 @@ class Suspect(NamedTuple):
     sockets: Collection[int]
 
 
+class Seen(NamedTuple):
+    """Which suspects were seen to wait for somebody, and which may do so though a first look did not show it."""
+
+    at_work: Collection[Identity] = ()
+    doubtful: Collection[Identity] = ()
+
+
 class _Vain(NamedTuple):
-    """How often nothing was seen of a process from close by, and until when that is not tried again (monotonic)."""
+    """How often nothing was seen of a process one time after the other, and until when it is let alone (monotonic)."""
 
     times: int
     until: float
 
 
 class Glances:
-    """Looks closely at suspects for some `seconds`, then still closer for as many; no beat waits for it."""
+    """Looks at suspects for some `seconds`, then still closer at some for as many; no beat waits for it."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
         self._thread: threading.Thread | None = None
         self._at_work: set[Identity] = set()
+        self._doubtful: set[Identity] = set()
         self._vain: dict[Identity, _Vain] = {}
 
-    def take(self) -> Collection[Identity]:
-        """Which of the suspects were seen to wait for somebody since this was asked last."""
-        found, self._at_work = self._at_work, set()
+    def take(self) -> Seen:
+        """What was seen since this was asked last."""
+        found = Seen(self._at_work, self._doubtful)
+        self._at_work, self._doubtful = set(), set()
         return found
 
     def begin(self, suspects: Sequence[Suspect]) -> None:
         """Begin to look at these, unless others are looked at still."""
-        if suspects and (self._thread is None or not self._thread.is_alive()):
-            self._thread = threading.Thread(target=self._look, args=(suspects,), name="glances", daemon=True)
+        due = [suspect for suspect in suspects if self._is_due(suspect.identity)]
+        if due and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._look, args=(due,), name="glances", daemon=True)
             self._thread.start()
+
+    def _is_due(self, identity: Identity) -> bool:
+        return time.monotonic() >= self._vain.get(identity, _Vain(0, 0.0)).until
 
     def forget(self, alive: Collection[Identity]) -> None:
         """Drop what is known of processes that have ended."""
@@ -71,38 +86,41 @@ class Glances:
         with contextlib.ExitStack() as files:
             named = [(suspect, thread) for suspect in suspects for thread in suspect.threads]
             threads = [_Thread(suspect, thread, files) for suspect, thread in named[:_MOST_THREADS]]
-            suspicious = self._watch(threads, self._seconds, _FAR_APART, lambda thread: thread.woke_twice())
-            due = [thread for thread in suspicious if self._is_due(thread.identity)]
-            self._watch(due, self._seconds, _CLOSE, lambda _: False)
-            self._pause({thread.identity for thread in due} - self._at_work)
-
-    def _is_due(self, identity: Identity) -> bool:
-        return identity not in self._vain or time.monotonic() >= self._vain[identity].until
+            restless = self._watch(threads, _FAR_APART, _Thread.waits_for_somebody, _Thread.woke_twice)
+            self._watch(restless, _CLOSE, _Thread.waits_for_somebody_now)
+        for suspect in suspects:
+            self._note(
+                suspect.identity, is_restless=any(each.identity == suspect.identity for each in restless)
+            )
 
     def _watch(
         self,
         threads: Iterable["_Thread"],
-        seconds: float,
         every: float,
-        is_enough: Callable[["_Thread"], bool],
+        is_at_work: Callable[["_Thread"], bool],
+        is_enough: Callable[["_Thread"], bool] = lambda _: False,
     ) -> list["_Thread"]:
-        """Look at threads until each was seen at work or something of it `is_enough`; returns the latter."""
-        left, enough, end = list(threads), [], time.monotonic() + seconds
+        """Look at threads until each process was seen at work or something of it `is_enough`; returns the latter."""
+        left, enough, end = list(threads), [], time.monotonic() + self._seconds
         while left and time.monotonic() < end:
             time.sleep(every)
-            self._at_work.update(thread.identity for thread in left if thread.waits_for_somebody())
+            self._at_work.update(thread.identity for thread in left if is_at_work(thread))
             left = [thread for thread in left if thread.identity not in self._at_work]
             found = [thread for thread in left if is_enough(thread)]
             enough += found
             left = [thread for thread in left if thread not in found]
         return enough
 
-    def _pause(self, identities: Iterable[Identity]) -> None:
-        """Of whom nothing came to light for some times is looked at ever less often: such looks cost the most."""
-        for identity in identities:
-            times = self._vain[identity].times + 1 if identity in self._vain else 1
-            pause = min(_FIRST_PAUSE * 2 ** (times - _VAIN_TIMES), _LONGEST_PAUSE)
-            self._vain[identity] = _Vain(times, time.monotonic() + (pause if times > _VAIN_TIMES else 0.0))
+    def _note(self, identity: Identity, *, is_restless: bool) -> None:
+        """Of whom nothing came to light for some times is looked at ever less often."""
+        if identity in self._at_work:
+            self._vain.pop(identity, None)
+            return
+        times = self._vain.get(identity, _Vain(0, 0.0)).times + 1
+        pause = min(_FIRST_PAUSE * 2 ** (times - _VAIN_TIMES), _LONGEST_PAUSE)
+        self._vain[identity] = _Vain(times, time.monotonic() + (pause if times > _VAIN_TIMES else 0.0))
+        if is_restless and times == 1:
+            self._doubtful.add(identity)
 
 
 class _Thread:
@@ -114,6 +132,7 @@ class _Thread:
         self._files = [self._open(thread, name, files) for name in ("syscall", "schedstat")]
         self._times, self._looked_at = self._ran(), time.monotonic()
         self._rests_in = self._call()
+        self._awake = 0
 
     def _open(self, thread: int, name: str, files: contextlib.ExitStack) -> int | None:
         try:
@@ -129,17 +148,30 @@ class _Thread:
             (self._times, self._looked_at),
             (self._ran(), time.monotonic()),
         )
-        return self._times > before[0] + 1 and self._looked_at < before[1] + 2 * _FAR_APART
+        return self._times > before[0] + 1 and self._looked_at < before[1] + _SOON
 
     def waits_for_somebody(self) -> bool:
-        """Whether it waits for what only others bring about, or for a peer that has answered."""
+        """Whether it waits for what only others bring about, or for a peer that has answered; not while it runs."""
         call, end = self._call(), time.monotonic() + _AWAKE_SECONDS
         while call.startswith(b"running") and time.monotonic() < end:
             call = self._call()
+        return self._is_for_somebody(call)
+
+    def waits_for_somebody_now(self) -> bool:
+        """The same, of one that was looked at a moment ago: if it woke since, it is watched until it rests again."""
+        before, self._times = self._times, self._ran()
+        if self._times == before or self._awake >= _MOST_AWAKE:
+            return self.waits_for_somebody()
+        self._awake += 1
+        end = time.monotonic() + _AWAKE_SECONDS
+        while time.monotonic() < end:
+            if self._is_for_somebody(self._call()):
+                return True
+        return False
+
+    def _is_for_somebody(self, call: bytes) -> bool:
         wait = wait_in(call) if call != self._rests_in else None
-        if wait is None or not wait.call:
-            return False
-        return wait.is_event or self._has_new_peer(wait)
+        return wait is not None and bool(wait.call) and (wait.is_event or self._has_new_peer(wait))
 
     def _has_new_peer(self, wait: Wait) -> bool:
         """Whether it polls a socket that is newer than the suspicion for what comes: who still connects does not."""

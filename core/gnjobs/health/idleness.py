@@ -8,12 +8,12 @@ nothing: before it is accused of that, a close look is taken of what it does in 
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.health.glances import Glances, Suspect
+from gnjobs.health.glances import Glances, Seen, Suspect
 from gnjobs.health.traffic import Traffic
 from gnjobs.processes.activity import (
     TICK_SECONDS,
@@ -35,6 +35,7 @@ _LEAST_RUN: Final = 0.0005
 _LOOKS_AT_STATE: Final = 3
 _STATE_SECONDS: Final = 0.005
 _JITTER: Final = 2.0
+_DOUBT_SECONDS: Final = 5.0
 _FAULTS: Final = 2.0  # a second; an interpreter that only waits has one now and then
 
 
@@ -73,7 +74,7 @@ class Idleness:
         self._written_before = 0
         self._traffic = Traffic()
         self._glances = Glances()
-        self._at_work: Collection[Identity] = ()
+        self._glanced = Seen()
         self._suspects: list[Suspect] = []
 
     @property
@@ -92,7 +93,7 @@ class Idleness:
             return self._seen
         self._looked_at = at
         self._traffic.begin()
-        self._at_work, self._suspects = self._glances.take(), []
+        self._glanced, self._suspects = self._glances.take(), []
         before, self._samples = self._samples, {}
         found = [(process, sample) for process in processes if (sample := self._sample(process)) is not None]
         reaped = _reaped_by_parent(before, self._samples)
@@ -131,7 +132,7 @@ class Idleness:
             state = _settled_state(process.pid, sample.counters)
             lives = (
                 state == "R"
-                or identity in self._at_work
+                or identity in self._glanced.at_work
                 or self._did_something(identity, sample, before, seconds)
             )
         return msgspec.structs.replace(
@@ -163,10 +164,16 @@ class Idleness:
         return False
 
     def _idle_since(self, identity: Identity, at: float, now: float, *, lives: bool) -> float:
-        """When it gave its last sign, by the server's clock; the same is said again unless that differs by seconds."""
+        """When it gave its last sign, by the server's clock; the same is said again unless that differs by seconds.
+
+        Where a close look left it in doubt, it idles for one look less, so that another one comes before any verdict.
+        """
         sign = self._signs.get(identity)
         if lives or sign is None:
             sign = _Sign(at, round(now, 2))
+        elif identity in self._glanced.doubtful:
+            since = min(at, sign.at + _DOUBT_SECONDS)
+            sign = _Sign(since, round(now - (at - since), 2))
         elif abs(now - (at - sign.at) - sign.told) > _JITTER:
             sign = _Sign(sign.at, round(now - (at - sign.at), 2))
         self._signs[identity] = sign
