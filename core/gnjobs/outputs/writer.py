@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 from itertools import islice
-from time import monotonic, time
+from time import monotonic, sleep, time
 from typing import Any, Final, Protocol
 
 import redis
@@ -12,7 +12,7 @@ from gnjobs.errors import AnotherWriter, OutputRemoved
 from gnjobs.outputs import at_exit
 from gnjobs.outputs.connection import OutputConnection
 from gnjobs.outputs.delivery import OutputDelivery
-from gnjobs.outputs.window import BATCH_BYTES, OutputWindow, pieces
+from gnjobs.outputs.window import BATCH_BYTES, GROUP_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.scripts import set_fields
 from gnjobs.records.servers import is_refusal
@@ -243,11 +243,14 @@ class OutputWriter:
         with self._changed:
             if window.pending >= self._buffer_bytes:
                 self._changed.wait_for(lambda: window.pending < self._buffer_bytes or self._stopping)
-            if window.add(kind, data, now, lines):
+            if begins_batch := window.add(kind, data, now, lines):
                 self._changed.notify_all()
             if self.error is not None:
                 window.discard()
             self.last_write = now
+        if begins_batch and window.pending > 2 * GROUP_BYTES:
+            # Who writes without a pause keeps the GIL, for 5 ms after each system call of the thread that sends.
+            sleep(0)
 
     def _is_stored(self, target: int) -> bool:
         return self._window.acknowledged >= target and self._partial is None
