@@ -6,9 +6,12 @@ import sys
 import psutil
 import pytest
 
+from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.find import worker_processes_of
+from gnjobs.processes.host import host_name
+from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
+from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
 from tests.support import genenetwork_double as double
 from tests.support.servers import Server
@@ -80,6 +83,45 @@ def test_where_two_jobs_run_the_same_command_neither_is_touched(server: Server) 
         assert store.get(job_id).status == "running"
     finally:
         end(*workers)
+
+
+@pytest.mark.parametrize("words", [["redis://elsewhere:6379/3"], ["gn-uploader:jobs", "some-job"]])
+def test_a_command_that_another_programs_worker_runs_is_nobodys_here(
+    server: Server, words: list[str]
+) -> None:
+    """Whoever writes records chooses the command that they hold."""
+    store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.375")
+    job_id = double.gn3_command(server.client(), command, status="running")
+    code = f"import subprocess; subprocess.run({command!r})"
+    worker = subprocess.Popen([sys.executable, "-c", code, "scripts.worker", *words])
+    try:
+        wait_for(lambda: psutil.Process(worker.pid).children(), 20)
+        (last,) = kill_job(store, job_id, actor=TUX, grace=0.0)
+        assert (last.kind, last.verified) == ("refused", False)
+        assert worker.poll() is None
+    finally:
+        end(worker)
+
+
+def test_an_agent_ends_only_workers_that_name_the_job_and_only_for_admins(server: Server) -> None:
+    store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.625")
+    job_id = double.gn3_command(server.client(), command, status="running")
+    worker = double.start_command_worker(command)
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        server.client().hset(
+            f"cmd::{job_id}", mapping={"email": "mallory", "host": host_name(), "left-running": "1"}
+        )
+        agent = Agent(store)
+        agent._finish_kill(store.get(job_id))
+        agent._pool.join(30)
+        for stream in (store.keys.host_control("h"), store.keys.user_requests("mallory")):
+            last = list(agent._steps(ControlRequest(f"{stream}/1-1", "kill", job_id, force=True)))[-1]
+            assert (last.kind, last.verified) == ("refused", False)
+        assert worker.poll() is None
+        assert commands(store, job_id)
+    finally:
+        end(worker)
 
 
 @pytest.mark.parametrize("prefix", ["gn2", "cmd"])

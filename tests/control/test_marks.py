@@ -15,8 +15,9 @@ from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes.end import Target
-from gnjobs.processes.find import processes_of, wanted_of, worker_processes_of
+from gnjobs.processes.find import processes_of, wanted_of
 from gnjobs.processes.table import Mark, Wanted, read_mark
+from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
 from gnjobs.records.environment import digest_of_mark
@@ -237,6 +238,25 @@ def test_what_a_job_starts_by_way_of_another_server_is_still_its_own(server: Ser
         assert LocalKill(store, store.get(job.id), None, stop, 0.0).is_there()
         assert list(kill_job(store, job.id, actor=TUX, force=True))[-1].verified
         assert not job.alive()
+
+
+def test_what_calls_itself_another_job_does_not_escape_a_kill(server: Server) -> None:
+    """With the token of this job it is its own; without it, and without a supervisor of its own, it is named."""
+    code = "env GNJOBS_JOB_ID=other sleep 600 & {} sleep 601 & sleep 602"
+    with supervised(server, ["sh", "-c", code.format("GNJOBS_JOB_ID=other GNJOBS_MARK=x")]) as job:
+        (main,) = wait_for(lambda: (found := job.alive()) and found)[:1]
+        named = wait_for(
+            lambda: [c for c in main.children() if "601" in c.cmdline() and "env" not in c.cmdline()]
+        )[0]
+        own = wait_for(lambda: [c for c in main.children() if c.cmdline() == ["sleep", "600"]])[0]
+        store = JobStore.from_url(server.url)
+        last = list(kill_job(store, job.id, actor=TUX, grace=0.2))[-1]
+        assert not last.verified, last
+        assert f"{named.pid} (says that it is of job other)" in last.text
+        assert lives(named)
+        assert not lives(own)
+        named.kill()
+        job.wait_for("killed")
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 
 from gnjobs.control.kill import kill_job
-from gnjobs.control.slurm import cancel_and_wait
+from gnjobs.control.slurm import SlurmRounds, cancel_and_wait
+from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
 from gnjobs.supervisor.slurm import submit_supervisor
 from tests.support.servers import Server
+from tests.support.supervised import KEYS
 
 
 @pytest.fixture
@@ -43,6 +45,21 @@ def submitted(store: JobStore, *options: str) -> Job:
 
 def state(queue: Path) -> str:
     return (queue / "state").read_text().strip()
+
+
+def test_a_job_that_is_removed_while_the_agent_concludes_it_keeps_it_from_no_other(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, other = store.create(["true"]), store.create(["true"])
+    fields = {"slurm-job": "17", "launch-host": host_name(), "created": 1, "launched": 1}
+    for job in (gone, other):
+        store.client.hset(KEYS.job(job.id), mapping=fields)
+    monkeypatch.setattr("gnjobs.control.slurm.look_up", lambda *_: {})
+    rounds, jobs = SlurmRounds(store), [store.get(gone.id), store.get(other.id)]
+    rounds._look(jobs, store.now())
+    store.client.delete(KEYS.job(gone.id))
+    rounds._look(jobs, store.now())
+    assert store.get(other.id).status == "lost"
 
 
 @pytest.mark.parametrize("owner", [None, "alice"])

@@ -120,8 +120,7 @@ class _Kill:
         self.grace = grace
         self.force = force
         self.as_agent = as_agent
-        # Others than admins have an agent, which may do everything, end only what was launched for them: for the owner
-        # that they were checked against, whatever the record says later.
+        # Whom they were checked against, whatever the record says later: an agent ends for others only what is theirs.
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
@@ -173,7 +172,8 @@ class _Kill:
 
     @property
     def _local(self) -> "LocalKill":
-        return LocalKill(self.store, self.job, self.child, self._stop, self.grace, self.owner)
+        stop, owner, as_agent = self._stop, self.owner, self.as_agent
+        return LocalKill(self.store, self.job, self.child, stop, self.grace, owner, as_agent=as_agent)
 
     def _may_answer(self) -> bool:
         return not pids_count_here(self.job) or self._supervisor_lives()
@@ -228,9 +228,9 @@ class _Kill:
     ) -> Iterator[KillStep]:
         """Ask on a stream and pass on what is answered, until nobody is there who could answer, or for too long."""
         request = ControlRequest(
-            id="",
-            kind="kill",
-            job=self.job.id,
+            "",
+            "kill",
+            self.job.id,
             child=self.child.id if self.child else None,
             by=self.by,
             reason=self.reason,

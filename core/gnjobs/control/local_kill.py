@@ -10,12 +10,12 @@ from gnjobs.processes.find import (
     supervisor_here,
     supervisor_process,
     wanted_of,
-    worker_processes_of,
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import Mark, ProcessView
+from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -34,12 +34,16 @@ class LocalKill:
         stop: StopRequest,
         grace: float,
         owner: str | None = None,
+        *,
+        as_agent: bool = False,
     ) -> None:
         self._store = store
         self._job = job
         self._child = child
         self._stop = stop
         self._grace = grace
+        self._owner = owner
+        self._as_agent = as_agent
         self._wanted = wanted_of(job, store, owner)
         self._supervisor = supervisor_here(job, self._wanted)
 
@@ -119,11 +123,15 @@ class LocalKill:
         return bool(self._find_worker())
 
     def _find_worker(self) -> Found:
-        return worker_processes_of(self._job, self._store) or processes_of(self._wanted)
+        found = worker_processes_of(self._job, self._store, with_names=self._as_agent)
+        return found or processes_of(self._wanted)
 
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at."""
-        if self.has_worker():
+        if self._owner is not None:
+            text = "another program runs it, and nothing shows for whom: only an admin can have it killed"
+            yield step("refused", text, final=True)
+        elif self.has_worker():
             yield from self._end_job(self._find_worker)
         else:
             text = (

@@ -4,12 +4,14 @@ The agent says why each waits, closes what Slurm has ended and nobody will repor
 wait again.
 """
 
+import contextlib
 import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from gnjobs.errors import NoSuchJob
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import Placed, SlurmError, cancel, look_up, size_words, wait_until_ended
@@ -103,19 +105,30 @@ class SlurmRounds:
     def _look(self, jobs: list[Job], now: float) -> None:
         found = look_up(job.slurm_job for job in jobs if job.slurm_job)
         reasons: dict[str, Mapping[str, Value]] = {}
-        ended = set()
+        ended = set[str]()
         for job in jobs:
-            placed = found.get(job.slurm_job or "") if job.slurm_job else self._by_name(job, now, reasons)
-            if placed is not None and not placed.has_ended:
-                self._follow(job, placed, now, reasons)
-            elif _nobody_reports(job, now) and (placed is not None or job.slurm_job or _is_old(job, now)):
-                # At second sight: a supervisor's last word may be on its way.
-                ended.add(job.id)
-                if job.id in self._ended:
-                    self._conclude(job, placed, now)
+            with contextlib.suppress(NoSuchJob):  # removed meanwhile
+                self._judge(job, found, now, reasons, ended)
         self._ended = ended
         if reasons:
             note_queue(self._store, reasons)
+
+    def _judge(
+        self,
+        job: Job,
+        found: Mapping[str, Placed],
+        now: float,
+        reasons: dict[str, Mapping[str, Value]],
+        ended: set[str],
+    ) -> None:
+        placed = found.get(job.slurm_job or "") if job.slurm_job else self._by_name(job, now, reasons)
+        if placed is not None and not placed.has_ended:
+            self._follow(job, placed, now, reasons)
+        elif _nobody_reports(job, now) and (placed is not None or job.slurm_job or _is_old(job, now)):
+            # At second sight: a supervisor's last word may be on its way.
+            ended.add(job.id)
+            if job.id in self._ended:
+                self._conclude(job, placed, now)
 
     def _by_name(self, job: Job, now: float, reasons: dict[str, Mapping[str, Value]]) -> Placed | None:
         """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""

@@ -1,7 +1,6 @@
 """Finds the processes of a job: by the mark in their environment, and by descent where a mark was lost."""
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
@@ -25,8 +24,6 @@ from gnjobs.processes.table import (
 from gnjobs.records import values
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.keys import Keys
-from gnjobs.records.layouts import ID, PREFIX
 from gnjobs.records.reading import Records
 from gnjobs.records.statuses import PENDING
 from gnjobs.text import place_of
@@ -59,71 +56,10 @@ def processes_of(
     That supervisor is left out, and so are this process and its ancestors.
     """
     search = _Search(wanted, view or ProcessView(), supervisor)
-    return _describe(
+    found = describe(
         search.view, {pid: child for pid, child in search.members().items() if child_id in (None, child)}
     )
-
-
-_ABOVE: Final = " > "
-_COMMAND: Final = "<command>"
-_SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
-
-
-def worker_processes_of(job: Job, store: Records) -> Found:
-    """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
-
-    The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
-    words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
-    started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
-    It counts for nothing where the job waits: what it fits then runs another one.
-    A command line that names another server is none of the job's.
-    """
-    keys, here = store.keys, place_of(store.url, "")
-    view = ProcessView()
-    found: dict[int, str | None] = {}
-    doubted: list[int] = []
-    for pattern in keys.layout.workers:
-        if job.status == PENDING and ID not in pattern:
-            continue
-        roots = [
-            pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys, here)
-        ]
-        if len(roots) > 1 and ID not in pattern:
-            doubted += roots
-        else:
-            found |= dict.fromkeys(roots)
-    found |= {pid: None for pid, _ in descendants(view.table, list(found)) if pid not in view.spared}
-    why = "runs the command of this job, as other processes do: whose it is can't be told"
-    hidden = tuple((pid, why) for pid in doubted if pid not in found)
-    return msgspec.structs.replace(_describe(view, found), hidden=hidden)
-
-
-def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
-    above, _, own = pattern.rpartition(_ABOVE)
-    words = read_command(pid)
-    if not _pattern(own, job, keys).fullmatch(_joined(words)):
-        return False
-    if ID in own and any(_SERVER.match(word) and place_of(word, "") != here for word in words):
-        return False
-    return not above or bool(
-        _pattern(above, job, keys).fullmatch(_joined(read_command(view.table[pid].parent)))
-    )
-
-
-def _joined(words: Iterable[str]) -> str:
-    return "".join(f"{word}\0" for word in words if word)
-
-
-def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
-    """The expression for a whole command line, each of whose words ends with a NUL."""
-    command = _joined(values.command_words(job.command))
-    if pattern.startswith(_COMMAND) and not command:
-        return re.compile(r"(?!)")
-    known = {ID: f"{job.id}\0", PREFIX: f"{keys.jobs}\0", _COMMAND: command}
-    special = {"*": r"[^\x00]+\x00", "...": r"(?:[^\x00]+\x00)*"}
-    words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in pattern.split()]
-    before = "" if pattern.startswith(_COMMAND) else special["..."]
-    return re.compile(before + "".join(words))
+    return found if child_id is not None else msgspec.structs.replace(found, hidden=tuple(search.doubted))
 
 
 def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unreadable: bool = True) -> bool:
@@ -162,6 +98,7 @@ class _Search:
         self.wanted = wanted
         self.view = view
         self.supervisor = supervisor[0] if supervisor is not None and view.has(*supervisor) else None
+        self.doubted: list[tuple[int, str]] = []
 
     def members(self) -> dict[int, str | None]:
         """Pid → child of every process that belongs to the job, those included that can't be inspected."""
@@ -178,9 +115,26 @@ class _Search:
         return {pid: child for pid, child in members.items() if pid not in self.view.spared}
 
     def _is_foreign(self, pid: int) -> bool:
-        """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it."""
+        """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it.
+
+        Where no supervisor of that job is above it, nothing but its own word says so.
+        """
         mark = self.view.owner_of_mark(pid)
-        return mark is not None and not self.wanted._replace(place=None).matches(mark)
+        if mark is None or self.wanted._replace(place=None).matches(mark):
+            return False
+        if mark.token is not None and mark.token == self.wanted.token:
+            return False
+        if not self._is_supervised(pid, mark.job) and pid not in self.view.spared:
+            self.doubted.append((pid, f"says that it is of job {mark.job:.80}"))
+        return True
+
+    def _is_supervised(self, pid: int, job: str | None) -> bool:
+        while pid in self.view.table and pid != self.supervisor:
+            mark = self.view.marks[pid]
+            if mark is not None and mark.job == job and SUPERVISOR_MODULE in read_command(pid):
+                return True
+            pid = self.view.table[pid].parent
+        return False
 
     def _child_of(
         self, pid: int, members: dict[int, str | None], marked: dict[int, str | None]
@@ -191,7 +145,8 @@ class _Search:
         return marked.get(entry.session)
 
 
-def _describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:
+def describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:
+    """What is found where these pids, each with its child, are the job's."""
     entries = [(view.table[pid], child) for pid, child in sorted(wanted.items())]
     seen = tuple(_see(entry.pid, entry.started, child, entry.state) for entry, child in entries)
     return Found(seen, marks={process.pid: view.marks[process.pid] for process in seen})

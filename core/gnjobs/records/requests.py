@@ -159,15 +159,20 @@ def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Co
     grace = values.number(fields.get(b"grace"), 0.0, LONGEST_GRACE)
     return ControlRequest(
         id=_id_in(stream, values.text(entry_id) or ""),
-        kind=kind,
-        job=values.text(fields.get(b"job")),
-        child=values.text(fields.get(b"child")),
+        kind=kind[:_LONGEST_NAME],
+        job=_name(fields.get(b"job")),
+        child=_name(fields.get(b"child")),
         by=(values.text(fields.get(b"by")) or "?")[:_LONGEST_NAME],
         reason=(values.text(fields.get(b"reason")) or "")[:_LONGEST_REASON],
         grace=DEFAULT_GRACE if grace is None else grace,
         force=fields.get(b"force") == b"1",
-        origin=values.text(fields.get(b"from")),
+        origin=_name(fields.get(b"from")),
     )
+
+
+def _name(stored: bytes | None) -> str | None:
+    name = values.text(stored)
+    return None if name is None else name[:_LONGEST_NAME]
 
 
 def newest_answer(client: redis.Redis, stream: str) -> str:

@@ -1,0 +1,93 @@
+"""Finds the processes of a job that another program runs: by the command lines of its workers."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from gnjobs.processes.find import describe
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView, descendants, read_command
+from gnjobs.records import values
+from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys
+from gnjobs.records.layouts import ID, PREFIX
+from gnjobs.records.reading import Records
+from gnjobs.records.statuses import PENDING
+from gnjobs.text import place_of
+
+_ABOVE: Final = " > "
+_COMMAND: Final = "<command>"
+_JOBS: Final = ":jobs"
+_SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
+
+
+def worker_processes_of(job: Job, store: Records, *, with_names: bool = False) -> Found:
+    """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
+
+    The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
+    words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
+    started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
+    It counts for nothing where the job waits: what it fits then runs another one.
+    A command line that names another server or prefix is none of the job's, nor is a process with a mark. For whoever
+    acts for others, a pattern must hold prefix and id (`with_names`): the rest is what a record says.
+    """
+    keys, here = store.keys, place_of(store.url, "")
+    view = ProcessView()
+    found: dict[int, str | None] = {}
+    doubted: list[int] = []
+    for pattern in keys.layout.workers:
+        if (job.status == PENDING and ID not in pattern) or (
+            with_names and not (ID in pattern and PREFIX in pattern)
+        ):
+            continue
+        roots = [
+            pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys, here)
+        ]
+        if len(roots) > 1 and ID not in pattern:
+            doubted += roots
+        else:
+            found |= dict.fromkeys(roots)
+    found |= {pid: None for pid, _ in descendants(view.table, list(found)) if pid not in view.spared}
+    why = "runs the command of this job, as other processes do: whose it is can't be told"
+    hidden = tuple((pid, why) for pid in doubted if pid not in found)
+    return msgspec.structs.replace(describe(view, found), hidden=hidden)
+
+
+def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
+    above, _, own = pattern.rpartition(_ABOVE)
+    words = read_command(pid)
+    if not _pattern(own, job, keys).fullmatch(_joined(words)) or view.owner_of_mark(pid) is not None:
+        return False
+    if ID in own and _is_elsewhere(words, keys, here):
+        return False
+    words_above = read_command(view.table[pid].parent)
+    return not above or bool(
+        _pattern(above, job, keys).fullmatch(_joined(words_above))
+        and not _is_elsewhere(words_above, keys, here)
+    )
+
+
+def _is_elsewhere(words: Iterable[str], keys: Keys, here: str) -> bool:
+    """Whether a command line names another server, or the jobs of another prefix."""
+    return any(
+        place_of(word, "") != here if _SERVER.match(word) else word.endswith(_JOBS) and word != keys.jobs
+        for word in words
+    )
+
+
+def _joined(words: Iterable[str]) -> str:
+    return "".join(f"{word}\0" for word in words if word)
+
+
+def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
+    """The expression for a whole command line, each of whose words ends with a NUL."""
+    command = _joined(values.command_words(job.command))
+    if pattern.startswith(_COMMAND) and not command:
+        return re.compile(r"(?!)")
+    known = {ID: f"{job.id}\0", PREFIX: f"{keys.jobs}\0", _COMMAND: command}
+    special = {"*": r"[^\x00]+\x00", "...": r"(?:[^\x00]+\x00)*"}
+    words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in pattern.split()]
+    before = "" if pattern.startswith(_COMMAND) else special["..."]
+    return re.compile(before + "".join(words))
