@@ -10,6 +10,8 @@ from gnjobs.records.layouts import OWN_KEY
 from gnjobs.records.reading import Records
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from gnjobs.health.verdict import Limits
     from gnjobs.outputs.lines import Hole, Line
     from gnjobs.outputs.reader import OutputReader
@@ -180,7 +182,12 @@ _JOBS = ":jobs"
 
 
 def launch_stored_job(
-    redis_url: str, prefix: str, job_id: str, via: "Via" = "detach", *, layout: "Layout | None" = None
+    redis_url: str,
+    prefix: str,
+    job_id: "str | UUID",
+    via: "Via" = "detach",
+    *,
+    layout: "Layout | None" = None,
 ) -> Job:
     """Run a waiting job that another program stored, in place of that program's own worker.
 
@@ -192,13 +199,13 @@ def launch_stored_job(
     from gnjobs.supervisor.launch import launch
 
     store = JobStore.from_url(redis_url, prefix, layout=layout)
-    take_over(store.client, store.keys, store.get(job_id))
-    job = store.adopt(job_id)
+    take_over(store.client, store.keys, store.get(str(job_id)))
+    job = store.adopt(str(job_id))
     launch(job, via, store)
     return job
 
 
-def launch_uploader_job(redis_url: str, jobs_prefix: str, job_id: str, via: "Via" = "detach") -> Job:
+def launch_uploader_job(redis_url: str, jobs_prefix: str, job_id: "str | UUID", via: "Via" = "detach") -> Job:
     """Run a job that gn-uploader stored, in place of `python -m scripts.worker <redis-url> <prefix> <job-id>`.
 
     As `launch_stored_job`; the prefix is the whole one of its jobs, such as `gn-uploader:jobs`.

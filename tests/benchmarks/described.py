@@ -42,16 +42,21 @@ def populate_described(client: redis.Redis, count: int) -> None:
 
 
 def loaded(url: str, variables: dict[str, str], jobs: int) -> dict[str, list[float]]:
-    """Start the dashboard: when all jobs are there, and how long keys take then; how much memory it has."""
+    """Start the dashboard: when all jobs are there, how long keys take then, how much memory and CPU it has used.
+
+    CPU is what can be compared on a machine that does other things, too.
+    """
     start = time.perf_counter()
     with Recording(gnjobs(), COLUMNS, ROWS, variables) as terminal, connect(url) as client:
         terminal.wait_for(lambda text: f"all {jobs}" in text and "loading" not in text, 600)
         taken = time.perf_counter() - start
-        terminal.wait_until_quiet()
         screen = Screen(terminal, client, url)
+        used = screen.cpu_seconds()
+        terminal.wait_until_quiet()
         own = min(PRESSES, client.zcard(Keys().unfinished) - 1)  # below them described ones come first
         return {
             "all jobs on screen": [taken],
+            "CPU until then": [used],
             KEY_PRESS: [percentile(screen.key_presses(own), 99)],
             "memory (GB)": [screen.process.memory_info().rss / 1e9],
         }
@@ -76,7 +81,10 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
         without = taken(jobs)
         populate_described(server.client(), jobs // SHARE)
         # A described job is read whole; keys have a budget of their own.
-        budgets = {"all jobs on screen": 1.0 + 2 / SHARE, KEY_PRESS: 0.05}
+        budgets = dict.fromkeys(("all jobs on screen", "CPU until then"), 1.0 + 5 / SHARE) | {KEY_PRESS: 0.05}
+        yield Measurement(
+            name=f"{KEY_PRESS}, N = {jobs}", value=median(without[KEY_PRESS]), unit="s", budget=0.05
+        )
         for name, found in taken(jobs + jobs // SHARE).items():
             yield Measurement(
                 name=f"{name}, N = {jobs} and {jobs // SHARE} described",

@@ -23,8 +23,9 @@ class ListedFaults:
     until then nothing is known. Methods raise redis-py's errors of the link alone.
     """
 
-    def __init__(self, url: str, link: RecordLink) -> None:
+    def __init__(self, url: str, link: RecordLink, most_searched: int = MOST_SEARCHED_AT_ONCE) -> None:
         self._link = link
+        self._most_searched = most_searched
         self._client = connect(url, retries=0)
         self._feed: ChangeFeed | None = None
         self._is_told = "faults" in link.keys.layout.parts.values()
@@ -96,7 +97,7 @@ class ListedFaults:
 
     def _search(self) -> None:
         with contextlib.suppress(redis.ResponseError):
-            if self._link.client.dbsize() <= MOST_SEARCHED_AT_ONCE:
+            if self._link.client.dbsize() <= self._most_searched:
                 self._add(PartFinder(self._link.client, self._link.keys, self._link.job_id).parts())
                 self._has_missed = False
 
