@@ -1,5 +1,6 @@
 """Rules that hold for the verdict on every record, whatever it says."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,15 @@ from gnjobs.health.assess import assess
 from gnjobs.health.silence import judge_child
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.summaries import ChildrenSummary, SilentChild
+from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 
 NOW = 1_700_000_000.0
 ORDER = ("ok", "quiet", "stuck", "dead")
 ages = st.one_of(st.none(), st.floats(0, 7200))
 cpus = st.one_of(st.none(), st.floats(0, 200))
 states = st.sampled_from("SDRTI")
+CODE = st.sampled_from([None, "in align() (qc.py:88) for 12 min, by 13 samples"])
+AT_WORK = re.compile(r"runnable|computes| in \w+\(\)")
 WHERE = st.sampled_from(
     [
         Presence("gone"),
@@ -42,6 +45,9 @@ def told(draw: st.DrawFn) -> SilentChild:
 @st.composite
 def records(draw: st.DrawFn) -> dict[str, Any]:
     summary = draw(st.one_of(st.none(), st.builds(ChildrenSummary, quietest=told(), idlest=told())))
+    doing = draw(
+        st.one_of(st.none(), st.builds(TellingProcess, pid=st.just(2), state=states, cpu=cpus, code=CODE))
+    )
     return {
         "status": draw(st.sampled_from(["running", "stopping"])),
         "started": NOW - 9000,
@@ -51,6 +57,7 @@ def records(draw: st.DrawFn) -> dict[str, Any]:
         "cpu": draw(cpus),
         "stuck_after": draw(st.one_of(st.none(), st.floats(1, 3600))),
         "children_summary": summary,
+        "doing": doing,
     }
 
 
@@ -97,7 +104,26 @@ def test_stuck_is_never_said_beside_a_runnable_process(
     record: dict[str, Any], snapshot: ProcessSnapshot
 ) -> None:
     health = assess(Job(id="j", **record), now=NOW, snapshot=snapshot)
-    assert health.verdict != "stuck" or "runnable" not in " ".join(health.evidence)
+    assert health.verdict != "stuck" or not AT_WORK.search(" ".join(health.evidence))
+
+
+@given(records(), st.sampled_from(["R", "S"]))
+def test_a_part_with_a_runnable_process_is_not_what_is_stuck(record: dict[str, Any], state: str) -> None:
+    child = SilentChild(id="c", since=NOW - 7200, idle_since=NOW - 7200, cpu=0.0, pid=7, state=state)
+    summary = ChildrenSummary(counts={"running": 1}, quietest=child)
+    judged = badness(
+        record | {"children_summary": summary, "cpu": 99.0, "last_output": NOW, "stuck_after": 60.0}
+    )
+    assert judged == ORDER.index("quiet" if state == "R" else "stuck")
+
+
+@given(st.floats(0, 7200), st.floats(0, 7200))
+def test_more_waiting_never_betters_a_verdict(waited: float, longer: float) -> None:
+    def of(age: float) -> int:
+        return badness({"status": "pending", "created": NOW - age})
+
+    assert of(waited + longer) >= of(waited)
+    assert of(waited) == ORDER.index("stuck" if waited > 60 else "ok") or abs(waited - 60) < 0.001
 
 
 @given(records(), snapshots())

@@ -214,6 +214,9 @@ TOOL_KINDS = {
     # Their supervisor is dead or frozen; what is said of such a job is what is found on its host.
     "its supervisor is dead, and so is it": shell("kill -9 $PPID", "its processes are gone", verdict="dead"),
     "its supervisor is dead": shell("kill -9 $PPID; sleep 3600", "no heartbeat for .*, yet 2 processes run"),
+    "its supervisor is dead, and so is its first process": shell(
+        "sleep 3600 & kill -9 $PPID", "no heartbeat for .*, yet 1 process runs"
+    ),
     "its supervisor is frozen": shell(
         "kill -STOP $PPID; sleep 3600", "no heartbeat for .*, yet 2 processes run"
     ),
