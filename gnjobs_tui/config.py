@@ -1,40 +1,6 @@
 """Configuration: the system's file over the user's own, both TOML.
 
-    url = "redis://db1:6379/0"        # or url-file = "/etc/gnjobs/url", which only its readers can read
-    prefix = ["gn-uploader", "gnqc"]  # one or several; jobs are created under the first
-    role = "viewer"                   # of every login that [roles] and [users] do not name
-    theme = "light"
-    columns = ["state", "label", "silent"]  # of the lists of jobs, in this order; the last go first where room is short
-    on-end = ["/usr/local/bin/mail-owner", "--short"]  # runs whenever a job has ended, with the job as JSON on stdin
-
-    [roles]                           # role → login names
-    admin = ["tux"]
-    viewer = ["guest"]
-
-    [users]                           # login → user ids in Redis; such a login is a curator unless [roles] names it
-    jane = { ids = ["jsmith"], name = "Jane Smith" }
-    alan = "agunn"
-
-    [stuck-after]                     # by job type
-    insert = "1h"
-
-    [agent-starts.www-data]           # in the system's file alone: what an agent may start as this account
-    directories = ["/srv/uploader"]
-    commands = ["python3 -m scripts.qc"]  # how they begin
-    url-file = "/etc/gnjobs/writer-url"   # what the jobs connect to, or url: a writer's, never the agent's
-
-    [keys]                            # of the dashboard: the name of what keys do → the keys for it
-    "rows.kill" = "ctrl+k"
-
-    [filters]                         # of the dashboard: filters with a name, for `:filter mine`
-    mine = "user:jsmith state:trouble"
-
-    [expires-after]                   # by prefix: what another program gives its jobs; tells their start
-    gn-uploader = "1d"
-
-    [layouts.gn3-staging]             # by prefix: how another program lays out its jobs; see core/README.md
-    like = "cmd"                      # begins with the description of another prefix
-    words = { crashed = "error" }
+The README beside this module shows a file with every setting.
 
 Without any file whoever holds the Redis URL is admin. Where there is a system's file, only it says who is who, whom it
 does not name is a viewer, and each of its settings wins, but for columns, keys and filters, which are a matter of
@@ -58,23 +24,6 @@ from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
-KNOWN: Final = (
-    "agent-starts",
-    "columns",
-    "expires-after",
-    "filters",
-    "keys",
-    "layouts",
-    "on-end",
-    "prefix",
-    "role",
-    "roles",
-    "stuck-after",
-    "theme",
-    "url",
-    "url-file",
-    "users",
-)
 _PLACE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -95,6 +44,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, AgentStarts] = {}
+
+
+# As files spell them; `prefix` may name several.
+_SPELT: Final = {"prefixes": "prefix"}
+KNOWN: Final = tuple(
+    sorted(["url-file", *(_SPELT.get(name, name.replace("_", "-")) for name in Settings.__struct_fields__)])
+)
 
 
 def read_settings(path: Path) -> Settings:

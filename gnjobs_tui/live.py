@@ -14,6 +14,7 @@ from textual.app import App
 from textual.message import Message
 from textual.timer import Timer
 
+from gnjobs.health.assess import common_causes
 from gnjobs.health.states import ALL
 from gnjobs.processes.seen import Presence
 from gnjobs.records.fields import Job
@@ -21,7 +22,7 @@ from gnjobs.watch.catalogue import Catalogue
 from gnjobs.watch.filters import Filter
 from gnjobs.watch.judge import Judge
 from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
-from gnjobs.watch.rows import Change, FeedState
+from gnjobs.watch.rows import RANK_TROUBLED, Change, FeedState
 from gnjobs.watch.watcher import Watcher
 from gnjobs_tui import pauses
 from gnjobs_tui.config import Config
@@ -94,6 +95,9 @@ DRAW_EVERY = 0.05
 SLICE = 0.01
 AGES_EVERY = 10.0
 FIRST_SHOWN_WITHIN = 0.2
+# What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
+MOST_JUDGED = 500
+CAUSES_EVERY = 2.0
 
 
 class Changed(Message):
@@ -130,6 +134,8 @@ class Watch:
         self._due: Timer | None = None
         self._working = False
         self._is_long = False
+        self._causes: list[str] = []
+        self._causes_until = 0.0
 
     def start(self) -> None:
         """Begin to watch, and to let ages grow."""
@@ -154,6 +160,15 @@ class Watch:
     def now(self) -> float:
         """The server's time, in unix seconds."""
         return self.watcher.now()
+
+    def common_causes(self) -> list[str]:
+        """What the jobs in trouble have in common, as of a moment ago."""
+        if time.monotonic() >= self._causes_until:
+            self._causes_until = time.monotonic() + CAUSES_EVERY
+            rows = [row for row in self.catalogue.unfinished() if row.rank == RANK_TROUBLED][:MOST_JUDGED]
+            judged = [(row.job, self.judge.health(row, self.now())) for row in rows if row.job is not None]
+            self._causes = common_causes(judged)
+        return self._causes
 
     def _deliver(self, change: Change) -> None:
         """Hand on news; the first jobs are shown before more are read, for whoever computes keeps the other waiting."""

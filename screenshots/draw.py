@@ -19,6 +19,7 @@ from gnjobs.store import JobStore
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.demo.command import guarded_server
+from gnjobs_tui.demo.history import write_history
 from gnjobs_tui.demo.workload import STUCK_LABEL, start_all
 from gnjobs_tui.widgets.table import VirtualTable
 
@@ -99,11 +100,11 @@ def save(pilot: Pilot[None], name: str, directory: Path = HERE) -> None:
 
 
 def states(app: GnjobsApp) -> dict[str, str]:
-    """The state of each job, by label."""
+    """The state of each job, by label; of those with the same label that of the first in the list."""
     catalogue = app.jobs.catalogue
     every = catalogue.listing()
     catalogue.close(every)
-    return {row.label: row.state for row in every.visible(0, len(every))}
+    return {row.label: row.state for row in reversed(every.visible(0, len(every)))}
 
 
 async def press(pilot: Pilot[None], *keys: str, shows: str = "", limit: float = LIMIT) -> None:
@@ -119,6 +120,15 @@ async def draw_all_jobs(url: str, size: tuple[int, int], name: str) -> None:
         await until(pilot, lambda: states(app).get(STUCK_LABEL) == "STUCK")
         await press(pilot, "g", shows="silent and idle")
         save(pilot, name)
+
+
+async def draw_pulse(url: str) -> None:
+    """What is unusual, and the days, types and hosts."""
+    app = GnjobsApp(Config(url=url), Actor.admin("tux"))
+    async with app.run_test(size=WIDE) as pilot:
+        await until(pilot, lambda: app.jobs.progress == 1)
+        await press(pilot, "p", shows="no agent")
+        save(pilot, "pulse")
 
 
 async def draw_one_job(url: str) -> None:
@@ -158,8 +168,11 @@ async def put_cursor(pilot: Pilot[None], label: str) -> None:
         await pilot.press("escape")
     await pilot.press("escape", "escape", "g")
     table = app.screen.query_one(VirtualTable)
-    while (row := app.jobs.catalogue.get(table.cursor_key or "")) is None or row.label != label:
-        await pilot.press("j")
+    for place in range(len(app.jobs.catalogue)):
+        table.move_to(place)
+        if (row := app.jobs.catalogue.get(table.cursor_key or "")) is not None and row.label == label:
+            break
+    await pilot.pause()
 
 
 async def draw_every_screen(url: str, size: tuple[int, int], directory: Path) -> None:
@@ -184,6 +197,7 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIRECTORY", help="draw every screen and dialog into it")
     every: Path | None = parser.parse_args().all
     with guarded_server() as (url, directory):
+        write_history(JobStore.from_url(url))
         start_all(JobStore.from_url(url), directory, size=SIZE)
         if every is not None:
             every.mkdir(parents=True, exist_ok=True)
@@ -194,6 +208,7 @@ def main() -> None:
         asyncio.run(draw_all_jobs(url, NARROW, "all-jobs-80x24"))
         asyncio.run(draw_one_job(url))
         asyncio.run(draw_curator(url))
+        asyncio.run(draw_pulse(url))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
@@ -11,12 +10,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from gnjobs.errors import FilterError
-from gnjobs.health.assess import common_causes
 from gnjobs.health.states import GROUPS
 from gnjobs.records.statuses import SUCCESS
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.listing import Sort
-from gnjobs.watch.rows import RANK_TROUBLED, Change, JobRow
+from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.keys import Argument, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
@@ -33,9 +31,6 @@ NARROW = 90
 # Header, counts, rule and footer.
 LINES_AROUND = 4
 LEAST_PANE = 3
-# What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
-MOST_JUDGED = 500
-CAUSES_EVERY = 2.0
 
 
 class JobsScreen(GlanceScreen):
@@ -87,8 +82,6 @@ class JobsScreen(GlanceScreen):
         self._query = query
         self._list: ShownList | None = None
         self._awaited: set[str] = set()
-        self._causes: list[str] = []
-        self._causes_until = 0.0
 
     def compose(self) -> ComposeResult:
         """Header, counts, table, pane, footer."""
@@ -249,7 +242,7 @@ class JobsScreen(GlanceScreen):
         height, pane = self._pane_height, self.query_one("#pane", Lines)
         if pane.styles.height is None or pane.styles.height.value != height:
             pane.styles.height = height
-        shown = pane_lines(row, health, self._common_causes(), (width, height), now)
+        shown = pane_lines(row, health, jobs.common_causes(), (width, height), now)
         if height > LEAST_PANE and row is not None:
             glance = self.glance
             trend = content(*trend_parts(row, glance.history if glance else None, now, width))
@@ -268,15 +261,6 @@ class JobsScreen(GlanceScreen):
         feed = self.dashboard.feed
         notes += [f"as of {clock_seconds(feed.since)}"] if feed.kind == "away" and feed.since else []
         return notes + ([f"{len(marks)} marked"] if marks else [])
-
-    def _common_causes(self) -> list[str]:
-        if time.monotonic() >= self._causes_until:
-            self._causes_until = time.monotonic() + CAUSES_EVERY
-            jobs = self.dashboard.jobs
-            rows = [row for row in jobs.catalogue.unfinished() if row.rank == RANK_TROUBLED][:MOST_JUDGED]
-            judged = [(row.job, jobs.judge.health(row, jobs.now())) for row in rows if row.job is not None]
-            self._causes = common_causes(judged)
-        return self._causes
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Open a job."""

@@ -118,7 +118,7 @@ def test_hosts_in_trouble_are_named() -> None:
         f"db2: agent silent since {datetime.fromtimestamp(NOW - HOUR):%H:%M}; "
         "db1: load 3.5 of 2 cores, memory 98 B of 100 B"
     )
-    assert take_pulse([], NOW).findings([])[-1].text == "no agent runs; no job there is silent"
+    assert take_pulse([], NOW).findings([])[-1].text == "no agent runs; no job is silent"
 
 
 def test_the_catalogue_hands_over_the_range_alone() -> None:

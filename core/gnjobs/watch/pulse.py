@@ -200,7 +200,7 @@ def _hosts(hosts: Sequence[HostHealth], now: float) -> Finding:
     if not troubles:
         number = sum(host.answers for host in hosts)
         said = "1 agent answers" if number == 1 else f"{number} agents answer" if number else "no agent runs"
-        return Finding("hosts", f"{said}; no job there is silent")
+        return Finding("hosts", f"{said}; no job is silent")
     more = f"; {len(troubles) - _MOST_TOLD} more" if len(troubles) > _MOST_TOLD else ""
     return Finding("hosts", "; ".join(troubles[:_MOST_TOLD]) + more, is_trouble=True)
 
