@@ -65,7 +65,13 @@ PALETTE = {
     "keys: Hit(1.0 if typed else 0.5, display, act, help=argument.about)",
     "keys: Hit(score, matcher.highlight(about), partial(self.screen.run_action, action), help=keys)",
 }
-TOOLTIPS = {"faults: about", "jobs: f'Show {group}'", "output: about", "output_view: about"}
+TOOLTIPS = {
+    "faults: about",
+    "jobs: f'Show {about}'",
+    "jobs: f'Show {group}'",
+    "output: about",
+    "output_view: about",
+}
 TITLES = {"kill: title_of(self._targets)"}
 TITLE_NAMES = (
     "title", "sub_title", "TITLE", "SUB_TITLE",

@@ -37,6 +37,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "TimelineScreen": ("label", "child-label"),
     "LogScreen": ("event-text", "event-reason", "event-label", "event-owner", "event-by"),
     "UsersScreen": ("user",),
+    "PulseScreen": ("host", "type"),
     "HostsScreen": ("host",),
     "ConfirmScreen": ("ended-label",),
     "StacksScreen": ("label",),
@@ -55,7 +56,7 @@ WIDGETS = {
     "VirtualTable": "draws Cells, safe when TableDrawing fits them into columns",
 }
 # Bases of screens, never shown themselves.
-BASES = {"GlanceScreen", "OutputBase", "RowActions", "WatchScreen"}
+BASES = {"GlanceScreen", "OutputBase", "RowActions", "WatchScreen", "ScrollScreen"}
 # Textual's own widgets that we put on screens; each takes Content or is told markup=False, or holds no data.
 TEXTUALS = {"Button", "Input", "Static"}
 
@@ -72,6 +73,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
                 ("LogScreen", "L", "event log"),
                 ("UsersScreen", "u", "Newest"),
                 ("HostsScreen", "h", "Memory in use"),
+                ("PulseScreen", "p", "Cores"),
                 ("ConfirmScreen", "GD", "Cancel"),
                 ("HelpScreen", "?", "Keys of this screen"),
                 ("SortScreen", "s", "Sort by"),
