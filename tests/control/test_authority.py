@@ -356,6 +356,33 @@ def test_of_several_graces_the_shortest_counts_and_an_admin_is_named(server: Ser
         assert (ended.stop_by, ended.stop_reason) == ("tux", "runaway")
 
 
+def test_answers_without_end_keep_no_kill_from_going_on(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job may have its writer's credential, and stop its supervisor."""
+    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
+    monkeypatch.setattr("gnjobs.control.kill.KILL_SECONDS", 0.5)
+    job.processes[0].send_signal(signal.SIGSTOP)
+    stop = threading.Event()
+
+    def lie() -> None:
+        while not stop.wait(0.1):
+            for entry_id, fields in store.client.xrevrange(KEYS.admin_requests, count=1):
+                if fields.get(b"job") == job.id.encode():
+                    name = f"{KEYS.admin_requests}/{entry_id.decode()}"
+                    requests.answer(store.client, KEYS.answers(job.id), name, step("answered", "still at it"))
+
+    liar = threading.Thread(target=lie)
+    liar.start()
+    try:
+        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), force=True))[-1]
+    finally:
+        stop.set()
+        liar.join()
+    assert last.verified, last
+    assert job.alive() == []
+
+
 def test_what_a_user_asks_about_others_jobs_is_not_even_heard(store: JobStore) -> None:
     agent = Agent(store)
     agent._rounds.overdue = {"agunns": ("agunn", math.inf), "hers": ("mallory", math.inf)}

@@ -272,7 +272,9 @@ def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) ->
         assert steps[-1].verified, steps
         agent.terminate()
     assert agent.returncode == 0
-    check_no_less_would_do(guarded, "agent", but={"xread", "xrevrange", "hdel"})  # for requests and Slurm
+    check_no_less_would_do(
+        guarded, "agent", but={"xread", "xrevrange", "hdel", "rename"}
+    )  # for requests, Slurm, ended logs
     check_nothing_was_refused(guarded)
     lost.end()
 

@@ -26,7 +26,7 @@ from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.host import boot_id, host_name, load_here, login_name, pid_namespace
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
-from gnjobs.records import values
+from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
@@ -231,6 +231,8 @@ class Agent:
                 self.look_around()
             except redis.RedisError as error:
                 _complain(explain(error, self._store.url))
+            except OSError as error:
+                _complain(f"a round failed: {error}")
             except BaseException as failure:  # noqa: BLE001 - raised where the agent runs
                 self._failure = failure
                 self._stop_asked.set()
@@ -292,6 +294,10 @@ class Agent:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)
+            if events.renew_log(self._store.client, self._store.keys, now):
+                _complain(
+                    "the event log took no more entries, since somebody wrote one of the future; it begins anew"
+                )
 
     def _streams(self) -> dict[str, object]:
         """What is heard: the host's requests, and those of owners, heard again whenever another job is overdue."""

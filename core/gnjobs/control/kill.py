@@ -246,10 +246,11 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield step("asked", f"asked as {self.by}")
-        wait = _Patience(timeout, self.grace)
-        for answered in requests.read_answers(client, answers, request_id, lambda: wait.until, last):
+        until, is_heard = time.monotonic() + timeout, False
+        for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:
-                wait.encourage()
+                if not is_heard:  # the rest may take its time, and no answers make it longer
+                    is_heard, until = True, time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
                 yield self._confirmed(answered) if answered.final else answered
                 if answered.final:
                     return
@@ -386,15 +387,3 @@ class _Kill:
         if self.child is None and self.job.supervisor_pid is not None and self._may_act():
             self._announce()
         yield from self._local.steps()
-
-
-class _Patience:
-    """Until when (monotonic) answers are waited for: briefly for the first, then as long as a kill may take."""
-
-    def __init__(self, first: float, grace: float) -> None:
-        self._grace = grace
-        self.until = time.monotonic() + first
-
-    def encourage(self) -> None:
-        """An answer came: the rest may take its time."""
-        self.until = time.monotonic() + self._grace + KILL_SECONDS + _WRITING_SECONDS

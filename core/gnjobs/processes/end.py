@@ -31,6 +31,7 @@ from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 KILL_SECONDS = 5.0
 _LOOK_EVERY = 0.1
 _EMPTY_LOOKS = 2
+_MOST_HELD = 200  # by one ending, of the descriptors that a process may have
 # How long what can't be inspected is looked at again: a process that is just being started may be so for a moment.
 _HIDDEN_SECONDS = 0.5
 
@@ -95,6 +96,8 @@ class _Ending:
         held = {(target.process.pid, target.process.started) for target in self.alive.values()}
         new = []
         for process in found.processes:
+            if len(self.alive) >= _MOST_HELD:
+                break  # the others' turn comes when these are gone
             if (process.pid, process.started) in held or (
                 target := Target.hold(process, found.marks.get(process.pid))
             ) is None:

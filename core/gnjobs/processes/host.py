@@ -12,6 +12,7 @@ from gnjobs.records.hosts import HostLoad
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK_SLACK = 60.0
+_UNKNOWN = "uid "
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the same on every Linux
 
 
@@ -41,14 +42,13 @@ def account_name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {uid}"
+        return f"{_UNKNOWN}{uid}"
 
 
 def user_id(account: str) -> int | None:
     """The user id of an account as `account_name` names it; None where this host does not know it."""
-    number = values.integer(account.removeprefix("uid "))
-    if number is not None:
-        return number
+    if account.startswith(_UNKNOWN):
+        return values.integer(account.removeprefix(_UNKNOWN))
     try:
         return pwd.getpwnam(account).pw_uid
     except (KeyError, ValueError):

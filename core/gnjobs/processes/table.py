@@ -1,10 +1,11 @@
 """The processes of this machine at one moment, as `/proc` tells them."""
 
+import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gnjobs.records.environment import (
     ENV_CHILD,
@@ -33,6 +34,7 @@ def process_start(pid: int) -> int | None:
     return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
 
 
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
 _LONGEST_ENVIRONMENT = 8 * 1024 * 1024
@@ -129,8 +131,15 @@ def _read_stat(path: str) -> list[bytes]:
     try:
         with open(path, "rb") as file:
             return file.read().rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
-    except OSError:
-        return []
+    except OSError as error:
+        return _nothing_of(error)
+
+
+def _nothing_of(error: OSError) -> list[Any]:
+    """Nothing, of a process that is gone or not shown; where we have no room to look, that is no answer."""
+    if error.errno in _NO_ROOM:
+        raise error
+    return []
 
 
 def _living_threads(pid: int) -> Iterator[tuple[str, str]]:
@@ -244,8 +253,8 @@ def _status_numbers(pid: int, name: bytes) -> list[int]:
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             line = next((line for line in file if line.startswith(name)), b"")
-    except OSError:
-        return []
+    except OSError as error:
+        return _nothing_of(error)
     return [int(word) for word in line.split()[1:]]
 
 

@@ -138,7 +138,10 @@ def follow_events(
         while True:
             try:
                 for keys in all_keys:
-                    last.setdefault(keys.events, _newest_id(client, keys))
+                    known = last.get(keys.events)
+                    last[keys.events] = (
+                        _newest_id(client, keys) if known is None else _behind(client, keys, known)
+                    )
                 found: Any = client.xread(dict(last), block=int(_BLOCK_SECONDS * 1000))
                 backoff.succeeded()
             except redis.RedisError as error:
@@ -150,6 +153,29 @@ def follow_events(
                 for entry_id, fields in entries:
                     last[values.text(name) or ""] = values.text(entry_id) or ""
                     yield read_event(entry_id, fields)
+
+
+def renew_log(client: redis.Redis, keys: Keys, now: float) -> bool:
+    """Begin a new log where the last id is one of the future, behind which others can't stand; returns whether it was.
+
+    The old one is kept as `P:events:ended`, in place of any earlier one.
+    """
+    try:
+        last = values.text(client.xinfo_stream(keys.events)["last-generated-id"]) or "0-0"
+    except redis.ResponseError:
+        return False
+    if not values.is_ahead(last, now):
+        return False
+    client.rename(keys.events, keys.ended_events)
+    return True
+
+
+def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
+    """Where to go on: behind the `last` id, and in a log that was begun anew at its beginning."""
+    is_anew = values.is_ahead(last, time.time()) and not values.is_ahead(
+        _newest_id(client, keys), time.time()
+    )
+    return "0-0" if is_anew else last
 
 
 def _newest_id(client: redis.Redis, keys: Keys) -> str:

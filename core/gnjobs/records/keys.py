@@ -125,6 +125,7 @@ class Keys:
         self.users = f"{self.prefix}:users"
         self.hosts = f"{self.prefix}:hosts"
         self.events = f"{self.prefix}:events"
+        self.ended_events = f"{self.events}:ended"
         self.admin_requests = f"{self.prefix}:admins:requests"
         self.jobs_namespace = self.layout.namespace(self.prefix)
 

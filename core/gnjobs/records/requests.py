@@ -71,10 +71,11 @@ _LIFETIME = 30 * 86400
 _BLOCK_SECONDS = 20.0
 # How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
 VALID_SECONDS = 300.0
-_MOST_AHEAD = 60.0  # whoever writes a request may choose its time
+_NO_MORE_IDS = "exhausted the last possible ID"
 _AT_A_TIME = 100
 _BURST, _A_SECOND = 100.0, 20.0  # how many requests of others than admins are heard, by stream
 _PAUSE_SECONDS = 0.05
+_SOON_SECONDS = 1.0
 _ANSWERS_LOOKED_AT = 1000
 
 
@@ -145,10 +146,28 @@ def answer(client: redis.Redis, stream: str, request_id: str, step: KillStep) ->
 
 def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
     encoded: Any = {name: encode_text(value) for name, value in fields.items()}
+    added = _add(client, stream, encoded)
+    if (
+        added is None
+    ):  # an entry of the future stands there, behind which nothing is heeded: begin the stream anew
+        client.expire(stream, 0)  # which whoever may ask may do, unlike UNLINK
+        added = _add(client, stream, encoded)
+    return added or ""
+
+
+def _add(client: redis.Redis, stream: str, fields: Any) -> str | None:
+    """Add an entry; returns its id, None where the stream's last one is so far in the future that it is no use."""
     pipe = client.pipeline(transaction=False)
-    pipe.xadd(stream, encoded, maxlen=_KEPT_ENTRIES, approximate=True)
+    pipe.xadd(stream, fields, maxlen=_KEPT_ENTRIES, approximate=True)
     pipe.expire(stream, _LIFETIME)
-    return values.text(pipe.execute()[0]) or ""
+    pipe.time()
+    added, expired, now = pipe.execute(raise_on_error=False)
+    for reply in (added, expired, now):
+        if isinstance(reply, Exception) and _NO_MORE_IDS not in str(reply):
+            raise reply
+    if isinstance(added, Exception) or values.is_ahead(values.text(added) or "0-0", float(now[0])):
+        return None
+    return values.text(added)
 
 
 def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> ControlRequest | None:
@@ -304,6 +323,7 @@ class ControlListener(threading.Thread):
             begun = self._now()
             self._begun = {stream: self._begun[stream] if stream in kept else begun for stream in streams}
             self._heard = streams
+        self._note_renewed()
         found = self._read()
         now = self._now() if found else 0.0
         for name, entries in found:
@@ -319,6 +339,15 @@ class ControlListener(threading.Thread):
                 at = int(entry_id.partition(b"-")[0]) / 1000
                 self._take(request, now - at, is_earlier=at <= self._begun[stream])
 
+    def _note_renewed(self) -> None:
+        """Hear from their beginning streams that ended in the future and were begun anew."""
+        for stream in self._ahead():
+            if not values.is_ahead(newest_answer(self._client, stream), time.time()):
+                self._last[stream] = "0-0"
+
+    def _ahead(self) -> list[str]:
+        return [stream for stream, last in self._last.items() if values.is_ahead(last, time.time())]
+
     def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
         if asking(self._keys, request) is None:
             return True
@@ -333,7 +362,8 @@ class ControlListener(threading.Thread):
         """Wait for entries; those before one that is too large to be read are skipped with it."""
         last: Any = dict(self._last)
         try:
-            return self._client.xread(last, _AT_A_TIME, int(self._block_seconds * 1000))
+            block = _SOON_SECONDS if self._ahead() else self._block_seconds
+            return self._client.xread(last, _AT_A_TIME, int(block * 1000))
         except TooLarge:
             found = {
                 stream: newest_entries(self._client, stream, f"({after}") for stream, after in last.items()
@@ -345,7 +375,7 @@ class ControlListener(threading.Thread):
         if age > VALID_SECONDS:
             text = f"it was asked {age:.0f} s ago, and requests are valid for {VALID_SECONDS:.0f} s"
             self.answer(request, step("refused", text, final=True))
-        elif age < -_MOST_AHEAD:
+        elif age < -values.MOST_AHEAD:
             text = f"its time is {-age:.0f} s ahead of the server's"
             self.answer(request, step("refused", text, final=True))
         elif not is_earlier or not self._last_seconds or not self._is_answered(request):

@@ -4,7 +4,7 @@ import math
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -36,6 +36,14 @@ def text(value: bytes | str | None) -> str | None:
     if isinstance(value, bytes):
         return value.decode("utf-8", "surrogateescape")
     return value
+
+
+MOST_AHEAD: Final = 60.0  # how far in the future what others write may be (seconds)
+
+
+def is_ahead(entry_id: str, now: float) -> bool:
+    """Whether an entry of a stream lies in the future (`now` in unix seconds): whoever writes one may choose its id."""
+    return int(entry_id.partition("-")[0]) / 1000 > now + MOST_AHEAD
 
 
 def number(value: bytes | str | None, lowest: float = 0.0, highest: float = LARGEST_COUNT) -> float | None:

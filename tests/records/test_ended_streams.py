@@ -1,0 +1,76 @@
+"""Streams to which somebody wrote an entry of the future, up to the largest id that there is: they go on anew."""
+
+import pytest
+import redis
+
+from gnjobs.control.agent import Agent
+from gnjobs.records import requests
+from gnjobs.records.events import follow_events, read_events, record_event
+from gnjobs.records.fields import Job
+from gnjobs.records.requests import ControlListener, ControlRequest, send_request, step
+from gnjobs.store import JobStore
+from tests.support.access import Guarded
+from tests.support.servers import Server
+from tests.support.supervised import KEYS
+from tests.support.waiting import wait_for
+
+LARGEST = "18446744073709551615-18446744073709551615"
+
+
+@pytest.fixture(params=["largest", "an hour ahead"])
+def last_id(request: pytest.FixtureRequest, store: JobStore) -> str:
+    return LARGEST if request.param == "largest" else f"{int((store.now() + 3600) * 1000)}-0"
+
+
+def test_requests_are_heard_again_by_whoever_listened(store: JobStore, last_id: str) -> None:
+    stream, heard = KEYS.admin_requests, list[str | None]()
+    store.client.delete(stream)
+    ControlListener(
+        store.url,
+        KEYS,
+        [stream],
+        lambda request: heard.append(request.job),
+        last_seconds=30.0,
+        block_seconds=0.2,
+    ).start()
+    send_request(store.client, stream, ControlRequest("", "kill", "before"))
+    wait_for(lambda: heard == ["before"])
+    store.client.xadd(stream, {"request": "kill", "job": "forged"}, id=last_id)
+    wait_for(lambda: store.client.xlen(KEYS.answers("forged")))
+    send_request(store.client, stream, ControlRequest("", "kill", "after"))
+    wait_for(lambda: heard == ["before", "after"])
+
+
+def test_who_may_only_ask_begins_the_own_stream_anew(own_server: Server) -> None:
+    guarded = Guarded(own_server)
+    stream = KEYS.user_requests("jsmith")
+    with redis.Redis.from_url(guarded.as_role("curator", "jsmith"), protocol=2, driver_info=None) as client:
+        client.xadd(stream, {"request": "kill"}, id=LARGEST)
+        send_request(client, stream, ControlRequest("", "kill", "after"))
+        ((_, fields),) = client.xrange(stream)
+    assert fields[b"job"] == b"after"
+    assert guarded.refused() == set()
+
+
+def test_answers_go_on(store: JobStore, last_id: str) -> None:
+    stream = KEYS.answers("of-ended-answers")
+    store.client.xadd(stream, {"answer": "x"}, id=last_id)
+    requests.answer(store.client, stream, "r/1-1", step("gone", "1 gone"))
+    ((_, fields),) = store.client.xrange(stream)
+    assert fields[b"answer"] == b"r/1-1"
+
+
+def test_the_agent_begins_the_log_anew_and_keeps_the_old_one(own_server: Server, last_id: str) -> None:
+    guarded = Guarded(own_server)
+    client, job = own_server.client(), Job(id="j")
+    record_event(client, KEYS, "killed", job, text="before")
+    client.xadd(KEYS.events, {"kind": "forged", "text": "forged"}, id=last_id)
+    Agent(JobStore.from_url(guarded.as_role("agent"))).look_around()
+    record_event(client, KEYS, "killed", job, text="after")
+    assert [event.text for event in read_events(client, KEYS)] == ["after"]
+    assert client.xlen(KEYS.ended_events) == 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gnjobs.records.events._BLOCK_SECONDS", 0.2)
+        follower = follow_events(own_server.url, [KEYS], after=last_id)
+        assert next(follower).text == "after"  # though it had read what stood there before
+    assert guarded.refused() == set()
