@@ -12,6 +12,7 @@ from gnjobs import CurrentJob, JobStore, current_job
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes import end, find, table
 from gnjobs.processes.table import Mark, read_mark
+from gnjobs.records.environment import ENV_LASTING
 from tests.support.outputs import KEY
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import BINARIES, Server, running_server
@@ -121,6 +122,7 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_has_to_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Children in this process end at once: a session would wait, at its end, for servers that are long gone."""
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.0)
+def nothing_has_to_last(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody watches for long whether ends last: only servers that tests of faults break forget anything."""
+    if request.node.get_closest_marker("faults") is None:
+        monkeypatch.setenv(ENV_LASTING, "0")

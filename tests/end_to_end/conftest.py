@@ -14,8 +14,3 @@ def faulty(tmp_path: Path) -> Iterator[Server]:
     """A server with a journal, to be broken."""
     with running_server(tmp_path / "server", BINARIES["valkey"], *LASTING) as server:
         yield server
-
-
-@pytest.fixture
-def nothing_has_to_last() -> None:
-    """Ends last here as long as they do in practice."""

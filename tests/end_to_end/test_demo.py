@@ -1,5 +1,6 @@
 """The demo in a real terminal: from the list to a stuck child's end, and nothing left behind."""
 
+import contextlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from tests.support.command import environment, run
 from tests.support.terminal import Terminal, gnjobs
 from tests.support.waiting import wait_for
 
-UP, DOWN, ENTER, TAB = "k", "j", "\r", "\t"
+UP, DOWN, ENTER, TAB, ESC = "k", "j", "\r", "\t", "\x1b"
 STUCK_LABEL = "QC std error, July"
 START, VERDICT = 90.0, 90.0
 
@@ -38,29 +39,23 @@ def marked(directory: Path, job: str = "", child: str | None = None) -> list[psu
     return found
 
 
-@pytest.fixture
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    # A Unix socket's path must be short, and pytest's are long.
+@contextlib.contextmanager
+def short_directory() -> Iterator[Path]:
+    """A Unix socket's path must be short, and pytest's are long."""
     with tempfile.TemporaryDirectory(prefix="gn-") as short:
         yield Path(short)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    with short_directory() as short:
+        yield short
 
 
 def open_demo(directory: Path, columns: int = 100, rows: int = 30) -> Terminal:
     """Start a small demo whose files live in the directory."""
     env = environment("", TMPDIR=str(directory))
     return Terminal(gnjobs("demo", "--size", "0.02"), columns, rows, env)
-
-
-def leave(terminal: Terminal, directory: Path) -> None:
-    """Go back to the first screen, quit, and check that nothing of the demo is left."""
-    for _ in range(8):
-        before = terminal.text
-        terminal.send("q")
-        terminal.wait_for(lambda text, before=before: text != before)
-        if "gnjobs" not in terminal.text.split("\n")[0]:
-            break
-    assert terminal.wait_closed(60) == 0
-    assert_nothing_left(directory)
 
 
 def assert_nothing_left(directory: Path) -> None:
@@ -112,63 +107,90 @@ def move_to(terminal: Terminal, wanted: str) -> int:
     raise AssertionError(f"no row {wanted!r} in\n{terminal.text}")
 
 
-def test_a_stuck_child_is_found_explained_and_killed(directory: Path) -> None:
-    with open_demo(directory) as terminal:
-        terminal.wait_for(
-            lambda text: re.search(rf"! STUCK +{STUCK_LABEL}", text) is not None, START + VERDICT
-        )
-        presses = move_to(terminal, STUCK_LABEL)
-        terminal.wait_for("silent and idle for")
-        terminal.send(ENTER)
-        terminal.wait_for("the job itself")
-        presses += 1 + move_to(terminal, "! STUCK    pheno")
-        child = re.search(r"STUCK +(\S+)", cursor_line(terminal.text))
-        assert child is not None
-        job = re.search(rf"{STUCK_LABEL} +([0-9a-f]{{8}})", terminal.text)
-        assert job is not None
-        processes = marked(directory, job.group(1), child.group(1))
-        assert processes
-        terminal.send("K")
-        assert presses + 1 <= 6
-        terminal.wait_for(lambda text: "Kill one child" in text and "Cancel" in text)
-        terminal.wait_for(str(processes[0].pid))
-        terminal.send(TAB + "runaway" + TAB + ENTER)
-        terminal.wait_for("verified: 1 of 1 gone")
-        assert not [process for process in processes if process.is_running() and process.status() != "zombie"]
-        terminal.wait_for("Close")
-        terminal.send(ENTER)
-        terminal.wait_for("killed")
-        leave(terminal, directory)
+@pytest.fixture(scope="module")
+def demo() -> Iterator[tuple[Terminal, Path]]:
+    """One demo that several tests look at, each from the list of jobs."""
+    with short_directory() as directory, open_demo(directory) as terminal:
+        terminal.wait_for("1 all", START)
+        yield terminal, directory
 
 
-def test_a_curator_finds_the_faulty_cell(directory: Path) -> None:
-    with open_demo(directory) as terminal:
-        terminal.wait_for(lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START)
-        terminal.send("u")
-        terminal.wait_for("jsmith")
-        move_to(terminal, "jsmith")
-        terminal.send(ENTER)
-        terminal.wait_for(lambda text: "Says" in text and " faults, " in text)
-        move_to(terminal, "▲ faults   QC average, July")
-        terminal.send(ENTER)
-        screen = terminal.wait_for("found")
-        assert re.search(
-            r'row [\d ]+ "[^"]+", column [\d ]+ ?(\([A-Z]+\) )?"[^"]+": (found "[^"]*", needs|empty cell)',
-            screen,
-        )
-        move_to(terminal, "▲ faults   pheno")
-        terminal.send(ENTER)
-        terminal.wait_for(
-            lambda text: "f follow" in text and re.search(r'row [\d ]+ "[^"]+", column \d+', text)
-        )
-        leave(terminal, directory)
+def back_to_the_list(terminal: Terminal) -> None:
+    """Go back to the first screen."""
+    for _ in range(8):
+        if "gnjobs   redis" in terminal.text.split("\n")[0]:
+            return
+        before = terminal.text
+        terminal.send(ESC)
+        terminal.wait_for(lambda text, before=before: text != before)
+    raise AssertionError(f"not back within eight steps:\n{terminal.text}")
+
+
+@pytest.mark.xdist_group("demo")
+def test_a_curator_finds_the_faulty_cell(demo: tuple[Terminal, Path]) -> None:
+    terminal, _ = demo
+    terminal.wait_for(lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START)
+    terminal.send("u")
+    terminal.wait_for("jsmith")
+    move_to(terminal, "jsmith")
+    terminal.send(ENTER)
+    terminal.wait_for(lambda text: "Says" in text and " faults, " in text)
+    move_to(terminal, "▲ faults   QC average, July")
+    terminal.send(ENTER)
+    screen = terminal.wait_for("found")
+    assert re.search(
+        r'row [\d ]+ "[^"]+", column [\d ]+ ?(\([A-Z]+\) )?"[^"]+": (found "[^"]*", needs|empty cell)',
+        screen,
+    )
+    move_to(terminal, "▲ faults   pheno")
+    terminal.send(ENTER)
+    terminal.wait_for(lambda text: "f follow" in text and re.search(r'row [\d ]+ "[^"]+", column \d+', text))
+    back_to_the_list(terminal)
+
+
+@pytest.mark.xdist_group("demo")
+def test_a_stuck_child_is_found_explained_and_killed(demo: tuple[Terminal, Path]) -> None:
+    terminal, directory = demo
+    terminal.wait_for(lambda text: re.search(rf"! STUCK +{STUCK_LABEL}", text) is not None, START + VERDICT)
+    presses = move_to(terminal, STUCK_LABEL)
+    terminal.wait_for("silent and idle for")
+    terminal.send(ENTER)
+    terminal.wait_for("the job itself")
+    presses += 1 + move_to(terminal, "! STUCK    pheno")
+    child = re.search(r"STUCK +(\S+)", cursor_line(terminal.text))
+    assert child is not None
+    job = re.search(rf"{STUCK_LABEL} +([0-9a-f]{{8}})", terminal.text)
+    assert job is not None
+    processes = marked(directory, job.group(1), child.group(1))
+    assert processes
+    terminal.send("K")
+    assert presses + 1 <= 6
+    terminal.wait_for(lambda text: "Kill one child" in text and "Cancel" in text)
+    terminal.wait_for(str(processes[0].pid))
+    terminal.wait_for_rest(0.1)  # a question is answered by who has read it
+    terminal.send(TAB + "runaway" + TAB + ENTER)
+    terminal.wait_for("verified: 1 of 1 gone")
+    assert not [process for process in processes if process.is_running() and process.status() != "zombie"]
+    terminal.wait_for("Close")
+    terminal.send(ENTER)
+    terminal.wait_for("killed")
+    back_to_the_list(terminal)
+
+
+@pytest.mark.xdist_group("demo")
+def test_nothing_is_left_of_a_demo_that_was_quit(demo: tuple[Terminal, Path]) -> None:
+    terminal, directory = demo
+    wait_for(lambda: marked(directory), 30, "a job to run")
+    terminal.send("q")
+    assert terminal.wait_closed(60) == 0
+    assert_nothing_left(directory)
 
 
 @pytest.mark.parametrize(
     "end",
     [
         signal.SIGKILL,
-        signal.SIGHUP,
+        pytest.param(signal.SIGHUP, marks=pytest.mark.faults),
         pytest.param(signal.SIGTERM, marks=pytest.mark.faults),
         pytest.param(signal.SIGINT, marks=pytest.mark.faults),
     ],

@@ -40,6 +40,7 @@ def verdict(job: SupervisedJob) -> str:
     return assess_listed(job.read(), now=seconds + microseconds / 1e6).verdict
 
 
+@pytest.mark.faults  # it takes three limits; the corpus judges kinds like these at every change
 def test_only_who_sleeps_is_stuck(jobs: dict[str, SupervisedJob]) -> None:
     command = wait_for(lambda: list(jobs["is paused"].alive()))[0]
     command.send_signal(signal.SIGSTOP)

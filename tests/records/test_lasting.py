@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.statuses import ERROR, KILLED, PENDING, RUNNING, UNFINISHED_STATUSES
@@ -76,7 +77,7 @@ def test_the_record_itself_is_made_again_only_when_told(client: redis.Redis) -> 
 def test_what_was_said_is_looked_at_again(
     client: redis.Redis, end: Statement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 100.0)
+    monkeypatch.setenv(ENV_LASTING, "100.0")
     say(client, [end])
     lasting = Lasting()
     lasting.said([end])

@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from gnjobs.outputs.writer import OutputWriter
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.runtime.child import ChildOutput
 from gnjobs.runtime.child_state import ChildState
 from tests.support.one_child import HASH, KEY, KEYS, lines, prepare, state
@@ -27,7 +28,7 @@ LASTING = 2.0
 @pytest.fixture
 def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
     """A server that will have forgotten, once it was killed, all but that there is a child."""
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", LASTING)
+    monkeypatch.setenv(ENV_LASTING, str(LASTING))
     with own_server.client() as client:
         prepare(client)
         client.save()
@@ -122,7 +123,7 @@ def test_a_spoilt_hash_keeps_no_child_from_ending(
     spoil: Callable[[redis.Redis], None],
     moment: str,
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.3)
+    monkeypatch.setenv(ENV_LASTING, "0.3")
     prepare(client)
     child = ChildOutput(KEY, server.url)
     wait_for(lambda: state(client).status == "running")
@@ -215,7 +216,7 @@ def test_a_job_is_missed_only_by_servers_that_answer(
 def test_a_job_that_is_removed_after_its_child_ended_keeps_nobody_waiting(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.5)
+    monkeypatch.setenv(ENV_LASTING, "0.5")
     monkeypatch.setattr("gnjobs.runtime.child_state._GIVE_UP_AFTER", 0.2)
     prepare(client)
     child = ChildOutput(KEY, server.url)

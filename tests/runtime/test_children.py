@@ -10,7 +10,13 @@ import pytest
 from gnjobs import ChildFailure, ChildResult, CurrentJob, JobStore, Line, ThisChild, current_job
 from gnjobs.errors import NoSuchJob, NotInJob
 from gnjobs.outputs.faults import line_sentence
-from gnjobs.records.environment import ENV_LINES_FD, ENV_LINES_PIPE, lines_descriptor, pipe_identity
+from gnjobs.records.environment import (
+    ENV_LASTING,
+    ENV_LINES_FD,
+    ENV_LINES_PIPE,
+    lines_descriptor,
+    pipe_identity,
+)
 from gnjobs.runtime import children
 from tests.support import child_functions as functions
 from tests.support.child_outcomes import stored
@@ -189,7 +195,7 @@ def test_outside_of_a_job_and_after_its_record_is_gone(
 def test_few_thread_children_at_a_time_see_that_their_ends_last(
     job: CurrentJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 0.5)
+    monkeypatch.setenv(ENV_LASTING, "0.5")
     monkeypatch.setattr("gnjobs.runtime.children._LASTING_THREADS_AT_ONCE", 3)
     outcomes = job.run_children(functions.count_states, range(20), max_workers=2, kind="thread")
     counts = [outcome.value for outcome in outcomes if isinstance(outcome, ChildResult)]

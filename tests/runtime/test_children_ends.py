@@ -14,6 +14,7 @@ from gnjobs import (
     CurrentJob,
     JobStore,
 )
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.fields import TOKEN_FIELD
 from tests.support import child_functions as functions
 from tests.support.child_outcomes import failure, stored
@@ -122,7 +123,7 @@ def test_an_end_that_a_server_forgot_is_written_again(
     monkeypatch: pytest.MonkeyPatch,
     forget: Callable[[redis.Redis, str], None],
 ) -> None:
-    monkeypatch.setattr("gnjobs.records.lasting.LASTING_SECONDS", 1.0)
+    monkeypatch.setenv(ENV_LASTING, "1.0")
 
     def forget_once() -> None:
         key = job.keys.child(job.id, "segfault")

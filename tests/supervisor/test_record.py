@@ -5,6 +5,7 @@ import threading
 import pytest
 import redis
 
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Step
 from gnjobs.records.scripts import Outcome
@@ -77,7 +78,7 @@ def test_a_server_that_took_the_end_is_not_waited_for_for_ever(
     own_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reporting, "_PATIENCE_SECONDS", 0.2)
-    monkeypatch.setattr(reporting, "STAY_SECONDS", 0.05)
+    monkeypatch.setenv(ENV_LASTING, "0.05")
     own_server.client().hset(KEYS.job("j"), mapping={"status": "pending", "command": "true"})
     link = RecordLink(own_server.url, KEYS, "j")
     link.read()

@@ -1,7 +1,6 @@
 """What children of tests do: functions of a module, since a spawned process imports them."""
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -11,11 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from gnjobs import ThisChild, current_job
-from gnjobs.records import lasting
-
-# No server forgets here what these children told it, so none of them needs to see for long that its end lasts.
-if multiprocessing.parent_process() is not None:
-    lasting.LASTING_SECONDS = 0.1
 
 
 def square(item: int, child: ThisChild) -> int:

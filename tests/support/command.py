@@ -12,10 +12,11 @@ from unittest.mock import patch
 import pytest
 
 from gnjobs.errors import GnjobsError
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs_tui.cli.main import cli, main
 from tests.support.servers import Server
 
-KEPT = ("PATH", "HOME", "VIRTUAL_ENV", "LC_ALL", "LANG")
+KEPT = ("PATH", "HOME", "VIRTUAL_ENV", "LC_ALL", "LANG", ENV_LASTING)
 
 
 def environment(url: str, **more: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ ENV_IN_SLURM: Final = (
 )
 ENV_SLURM_JOB: Final = "SLURM_JOB_ID"  # Slurm's own, as the next
 ENV_SLURM_RESTARTS: Final = "SLURM_RESTART_COUNT"
+ENV_LASTING: Final = "GNJOBS_LASTING_SECONDS"  # see `records.lasting`
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
 

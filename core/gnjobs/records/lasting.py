@@ -5,6 +5,7 @@ status and fields of a job or child keeps a `Statement` of them, says it again o
 when it has stood for a while (`Lasting`). A hash that was removed is never made again.
 """
 
+import os
 import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from time import monotonic
@@ -14,15 +15,22 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import readable
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.scripts import Value, add_children, add_transition, make_hash, set_fields
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.records.values import encode_text
 
-# How long an end is watched after it was stored: a journal that is synced every second may lose two.
-LASTING_SECONDS = 2.5
+# A journal that is synced every second may lose two.
+_LASTING_SECONDS = 2.5
 _AT_ONCE = 500
+
+
+def lasting_seconds() -> float:
+    """How long an end is watched after it was stored, in seconds; 0, as the environment may say: not at all."""
+    said = values.number(os.environ.get(ENV_LASTING))
+    return _LASTING_SECONDS if said is None else said
 
 
 class Step(NamedTuple):
@@ -180,9 +188,10 @@ class Lasting:
         self.due = 0.0
 
     def said(self, statements: Iterable[Statement] = ()) -> None:
-        """Note that something was written just now; to look at it is due `LASTING_SECONDS` later (monotonic)."""
+        """Note that something was written just now; to look at it is due `lasting_seconds` later (monotonic)."""
         self.statements += statements
-        self.due = monotonic() + LASTING_SECONDS if LASTING_SECONDS else 0.0
+        seconds = lasting_seconds()
+        self.due = monotonic() + seconds if seconds else 0.0
 
     def stands(self, client: redis.Redis) -> bool:
         """Say everything again; returns whether all of it stood, else it is due later."""

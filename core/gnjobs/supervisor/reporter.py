@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.lasting import lasting_seconds
 from gnjobs.records.scripts import Value
 from gnjobs.records.servers import is_refusal
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
@@ -20,7 +21,6 @@ from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
 
 SNAPSHOT_LIFETIME = 30 * 86400
-STAY_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
 
@@ -186,6 +186,6 @@ class Reporter(threading.Thread):
             if not work():
                 return
             self._told_at = self._told_at or time.monotonic()
-            time.sleep(STAY_SECONDS)
+            time.sleep(lasting_seconds())
             if self._link.has_lasted():
                 return
