@@ -105,6 +105,10 @@ def commands(server: Server) -> int:
 
 def test_ended_jobs_cost_nothing(server: Server, store: JobStore, told: None) -> None:
     def cost() -> int:
+        """How many commands it takes; what an earlier test started may still ask for something beside it."""
+        return min(cost_once() for _ in range(3))
+
+    def cost_once() -> int:
         before = commands(server)
         assert run(server.url, "metrics").returncode == 0
         return commands(server) - before

@@ -38,6 +38,8 @@ class ChildState:
         self._claim = self._statement.step((PENDING,), RUNNING, _this_process())
         self._lasting = Lasting(self._statement)
         self._end: tuple[str, Mapping[str, Value]] | None = None
+        # An end is not said before the fields that were set until then were taken.
+        self._end_taken: tuple[str, Mapping[str, Value]] | None = None
         self._news: dict[str, Value] = {}
         self._progressed = self._last_output = 0.0
         self._faults = 0
@@ -142,6 +144,7 @@ class ChildState:
             self._sent_at = monotonic()
             self._is_sending = True  # until it has arrived, whatever is raised
             news, self._news = self._news, {}
+            self._end_taken = self._end
             if self._is_later(last_line):
                 news["last-output"] = self._last_output = max(self._progressed, last_line)
             if self._faults:
@@ -154,12 +157,12 @@ class ChildState:
         (said,) = say(client, [self._statement])
         if said.outcome in ("done", "stood") and not self._statement.is_final:
             self._statement.fields |= self._claim.fields
-        if said.outcome in ("gone", "foreign") or self._end is None:
+        if said.outcome in ("gone", "foreign") or self._end_taken is None:
             return said.outcome
         if self._statement.is_final:
             self.has_ended = True
             return said.outcome
-        status, fields = self._end
+        status, fields = self._end_taken
         allowed = (PENDING, RUNNING) if status == ERROR else (PENDING, RUNNING, STOPPING)
         self._statement.step(allowed, status, fields)
         return self._say(client)
