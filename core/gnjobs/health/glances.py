@@ -1,15 +1,15 @@
 """A close look at processes that seem to wake by nothing but their own timers: is there a wait for somebody in between?
 
 One that asks, is answered within a millisecond and sleeps for a second is found asleep by every look at a beat. A
-timer alone puts a thread on a processor once; whoever waits for an answer, too, is put there again at once. Threads at
-which that is seen are then looked at as often as their waits are short, until one shows what it waits for.
+timer alone puts a thread on a processor once; whoever waits for an answer, too, is put there again at once. One that
+does so is restless, and looked at as often as its waits are short, until it shows what it waits for.
 """
 
 import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from gnjobs.processes.activity import Wait, runs_in, wait_in
@@ -19,14 +19,14 @@ from gnjobs.processes.waits import INPUT, link_of, polled
 
 _FAR_APART: Final = 0.02
 _CLOSE: Final = 0.001
-_SECONDS: Final = 2.2  # twice as much is less than from beat to beat
+_SECONDS: Final = 4.0  # over before the next beat, on a busy machine, too
 _SOON: Final = 0.1
 _AWAKE_SECONDS: Final = 0.003
 _MOST_AWAKE: Final = 20
 _MOST_THREADS: Final = 64
 _VAIN_TIMES: Final = 3
 _FIRST_PAUSE: Final = 5.0
-_LONGEST_PAUSE: Final = 30.0
+_LONGEST_PAUSE: Final = 120.0
 
 
 class Suspect(NamedTuple):
@@ -45,14 +45,18 @@ class Seen(NamedTuple):
 
 
 class _Vain(NamedTuple):
-    """How often nothing was seen of a process one time after the other, and until when it is let alone (monotonic)."""
+    """How often nothing was seen of a process one time after the other, and until when it is let alone (monotonic).
 
-    times: int
-    until: float
+    A restless one is looked at closely from the beginning.
+    """
+
+    times: int = 0
+    until: float = 0.0
+    is_restless: bool = False
 
 
 class Glances:
-    """Looks at suspects for some `seconds`, then still closer at some for as many; no beat waits for it."""
+    """Looks at suspects for some `seconds`, closer as soon as one of them is restless; no beat waits for it."""
 
     def __init__(self, seconds: float = _SECONDS) -> None:
         self._seconds = seconds
@@ -75,7 +79,7 @@ class Glances:
             self._thread.start()
 
     def _is_due(self, identity: Identity) -> bool:
-        return time.monotonic() >= self._vain.get(identity, _Vain(0, 0.0)).until
+        return time.monotonic() >= self._vain.get(identity, _Vain()).until
 
     def forget(self, alive: Collection[Identity]) -> None:
         """Drop what is known of processes that have ended."""
@@ -86,39 +90,36 @@ class Glances:
         with contextlib.ExitStack() as files:
             named = [(suspect, thread) for suspect in suspects for thread in suspect.threads]
             threads = [_Thread(suspect, thread, files) for suspect, thread in named[:_MOST_THREADS]]
-            restless = self._watch(threads, _FAR_APART, _Thread.waits_for_somebody, _Thread.woke_twice)
-            self._watch(restless, _CLOSE, _Thread.waits_for_somebody_now)
+            restless = self._watch(threads)
         for suspect in suspects:
-            self._note(
-                suspect.identity, is_restless=any(each.identity == suspect.identity for each in restless)
-            )
+            self._note(suspect.identity, is_restless=suspect.identity in restless)
 
-    def _watch(
-        self,
-        threads: Iterable["_Thread"],
-        every: float,
-        is_at_work: Callable[["_Thread"], bool],
-        is_enough: Callable[["_Thread"], bool] = lambda _: False,
-    ) -> list["_Thread"]:
-        """Look at threads until each process was seen at work or something of it `is_enough`; returns the latter."""
-        left, enough, end = list(threads), [], time.monotonic() + self._seconds
+    def _watch(self, threads: Sequence["_Thread"]) -> Collection[Identity]:
+        """Look at threads until each process was seen at work; returns which ones are restless."""
+        left, end = list(threads), time.monotonic() + self._seconds
+        restless = {each.identity for each in left if self._vain.get(each.identity, _Vain()).is_restless}
         while left and time.monotonic() < end:
-            time.sleep(every)
-            self._at_work.update(thread.identity for thread in left if is_at_work(thread))
+            time.sleep(_CLOSE if restless else _FAR_APART)
+            for thread in left:
+                if restless:
+                    is_at_work = thread.waits_for_somebody_now()
+                else:
+                    is_at_work = thread.waits_for_somebody()
+                    restless |= {thread.identity} if thread.woke_twice() else set()
+                if is_at_work:
+                    self._at_work.add(thread.identity)
             left = [thread for thread in left if thread.identity not in self._at_work]
-            found = [thread for thread in left if is_enough(thread)]
-            enough += found
-            left = [thread for thread in left if thread not in found]
-        return enough
+            restless -= self._at_work
+        return restless
 
     def _note(self, identity: Identity, *, is_restless: bool) -> None:
         """Of whom nothing came to light for some times is looked at ever less often."""
         if identity in self._at_work:
-            self._vain.pop(identity, None)
+            self._vain[identity] = _Vain(is_restless=True)
             return
-        times = self._vain.get(identity, _Vain(0, 0.0)).times + 1
-        pause = min(_FIRST_PAUSE * 2 ** (times - _VAIN_TIMES), _LONGEST_PAUSE)
-        self._vain[identity] = _Vain(times, time.monotonic() + (pause if times > _VAIN_TIMES else 0.0))
+        times = self._vain.get(identity, _Vain()).times + 1
+        pause = min(_FIRST_PAUSE * 2 ** (times - _VAIN_TIMES), _LONGEST_PAUSE) if times > _VAIN_TIMES else 0.0
+        self._vain[identity] = _Vain(times, time.monotonic() + pause, is_restless)
         if is_restless and times == 1:
             self._doubtful.add(identity)
 
