@@ -25,10 +25,9 @@ from gnjobs.processes.activity import (
     read_wait,
 )
 from gnjobs.processes.find import Identity
-from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.seen import SeenProcess, computes
 from gnjobs.processes.sockets import socket_inodes
 
-IDLE_CPU: Final = 1.0
 LEAST_WINDOW: Final = 2.0
 _RUNNABLE_SHARE: Final = 0.1
 _LEAST_RUN: Final = 0.0005
@@ -51,11 +50,6 @@ class _Sign(NamedTuple):
 
     at: float
     told: float
-
-
-def computes(cpu: float | None) -> bool:
-    """Whether this much CPU (% of one core) is work."""
-    return cpu is not None and cpu > IDLE_CPU
 
 
 class Idleness:

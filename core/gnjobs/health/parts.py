@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from gnjobs.health.idleness import computes
-from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess, computes
 
 
 class Activity(NamedTuple):

@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.health.idleness import computes
 from gnjobs.processes.find import Identity
-from gnjobs.processes.seen import SeenProcess
+from gnjobs.processes.seen import SeenProcess, computes
 from gnjobs.processes.stack import Frame, python_frames
 from gnjobs.text import duration_words
 

@@ -12,10 +12,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.health.idleness import computes
 from gnjobs.health.parts import Activity, Family
 from gnjobs.health.verdict import QUIET, STUCK, Health, Limits
-from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import ProcessSnapshot, SeenProcess, computes
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.records.summaries import SilentChild, TellingProcess

@@ -1,12 +1,19 @@
 """Plain data about a job's processes: one process, all that were found, and the snapshot that a supervisor stores."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
 from gnjobs.processes.table import Mark
 from gnjobs.records import values
+
+IDLE_CPU: Final = 1.0
+
+
+def computes(cpu: float | None) -> bool:
+    """Whether this much CPU (% of one core) is work."""
+    return cpu is not None and cpu > IDLE_CPU
 
 
 class SeenProcess(msgspec.Struct, frozen=True):

@@ -3,7 +3,6 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from statistics import median
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -202,6 +201,8 @@ _FIELDS: Final = ("job-type", "status", "started", "finished")
 
 def usual_run(client: redis.Redis, keys: Keys, job_type: str | None) -> float | None:
     """The median of the seconds that successful jobs of a type took, among the newest 200 jobs; None below three."""
+    from statistics import median  # late, since lists need not wait for it
+
     if job_type is None:
         return None
     names = [keys.job(entry.job_id) for entry in read_index(client, keys.jobs, None, LOOKED_AT)]
