@@ -128,7 +128,8 @@ class Loader:
         unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
         # To ask for each takes less time and memory than to remember a million.
         unindexed = self._allowed(without_index, source.client, source.keys, unseen) or []
-        return self._read_unseen(source, seen, unindexed)
+        # Another program's, as most of these are, need their whole record.
+        return tuple(source.read(unindexed).rows)
 
     def _uncounted(self, source: Source) -> Iterator[Change]:
         """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""
