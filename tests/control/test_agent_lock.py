@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import redis
 
-from gnjobs.control.agent import Agent, AgentLock, Holder
+from gnjobs.control.agent import Agent, AgentLock, Holder, run_agent
 from gnjobs.processes.host import boot_id, host_name, login_name
 from gnjobs.records.connection import connect
 from gnjobs.store import JobStore
@@ -57,6 +57,15 @@ def test_a_second_agent_says_why_it_does_not_work(
     agents[0].terminate()
     assert agents[0].wait(60) == 0
     assert not holder(server)
+
+
+def test_nothing_that_a_holder_wrote_acts_where_an_agent_says_why_it_does_not_work(
+    store: JobStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holder = msgspec.structs.replace(Holder.this_process(), account="x\x1b]0;owned\x07")
+    store.client.set(store.keys.host_agent(host_name()), msgspec.json.encode(holder))
+    assert run_agent(store) == 1
+    assert capsys.readouterr().err.endswith(" of x␛]0;owned␇\n")
 
 
 def test_an_agent_that_was_killed_is_followed_at_once(

@@ -82,11 +82,19 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
             "retry": Retry(NoBackoff(), 0),
             "protocol": 2,
             "driver_info": None,
+            "redis_connect_func": _greet_sentinel,
             **of_sentinels,
             **tls,
         },
     )
     return SentinelConnectionPool(master, manager, **options | found)
+
+
+def _greet_sentinel(connection: Any) -> None:
+    """Read what TLS sends by itself behind the handshake, which redis-py would take for an answer to nothing."""
+    connection.on_connect()
+    connection.send_command("PING", check_health=False)
+    connection.read_response()
 
 
 def _sentinel_address(host: str) -> tuple[str, int]:
