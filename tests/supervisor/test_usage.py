@@ -8,6 +8,7 @@ import msgspec
 import psutil
 import pytest
 
+from gnjobs.health.glances import Glances, Seen
 from gnjobs.health.idleness import Idleness
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess, read_snapshot
 from gnjobs.processes.table import process_start
@@ -60,6 +61,19 @@ def test_a_process_idles_from_when_it_last_moved_anything(
     (measured,) = tracker.look([process], 110.0)
     assert measured.idle_since == 110.0
     assert measured.rss
+
+
+@pytest.mark.parametrize("how", ["at_work", "doubtful"])
+def test_a_close_look_acquits_a_process_or_grants_it_another(
+    echo: "subprocess.Popen[bytes]", tracker: Idleness, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    process = seen(echo)
+    tracker.look([process], 100.0)
+    said = Seen(**{how: {(process.pid, process.started)}})
+    monkeypatch.setattr(Glances, "take", lambda _: said)
+    assert [p.idle_since for p in tracker.look([process], 103.0)] == [103.0]
+    monkeypatch.undo()
+    assert [p.idle_since for p in tracker.look([process], 104.0)] == [103.0]
 
 
 def test_what_has_ended_is_not_measured(echo: "subprocess.Popen[bytes]", tracker: Idleness) -> None:

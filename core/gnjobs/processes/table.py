@@ -4,7 +4,6 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gnjobs.records.environment import (
@@ -20,17 +19,11 @@ from gnjobs.text import LOCAL, mask_secrets, place_of
 
 
 def process_start(pid: int) -> int | None:
-    """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such
-    process.
+    """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such process.
 
-    A pid and this number together name a process for as long as the machine runs: a reused pid has another
-    one.
+    A pid and this number together name a process for as long as the machine runs: a reused pid has another one.
     """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
-    except OSError:
-        return None
-    fields = stat.rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+    fields = _read_stat(f"/proc/{pid}/stat")
     return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
 
 
