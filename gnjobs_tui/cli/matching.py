@@ -52,21 +52,25 @@ def matching_jobs(
         for job in store.unindexed(each, looked)
         if not (unfinished and job.is_final)
     )
+    matches = _matcher(query, now)
     looks, limits = Looks(), session.config.limits
 
     def look(job: "Job") -> "Presence":
         return look_well(job, looks, lambda: (store.processes(job.id) for store in session.stores))
 
-    matches = None
-    if query is not None:
-        from gnjobs.watch.filters import matcher
-
-        matches = matcher(query, now=now)
     for store, job in chain(found, unindexed):
         if session.actor.may("see", job):
             health = assess_listed(job, now=now, limits=limits, look=look)
-            if matches is None or matches(job, health):
+            if matches(job, health):
                 yield store, job, health
+
+
+def _matcher(query: str | None, now: float) -> "Callable[[Job, Health], bool]":
+    if query is None:
+        return lambda *_: True
+    from gnjobs.watch.filters import matcher
+
+    return matcher(query, now=now)
 
 
 def _newest_first(

@@ -131,16 +131,7 @@ class Supervision:
         )
         self._command = RunningCommand(self._output)
         self._listed = ListedFaults(settings.url, link)
-        self._reporter = Reporter(
-            link,
-            self._watch,
-            Measuring(lambda view: self._find(view=view).processes, Limits().quiet(job)),
-            self._output,
-            lambda: self._command.faults,
-            self._listed,
-            on_removed=lambda: wakeups.post(Removed()),
-            on_lasting=lambda: wakeups.post(EndLasted()),
-        )
+        self._reporter = self._make_reporter()
         self._wanted = Wanted(job.id, digest_of_mark(settings.mark), uid=os.getuid())
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
@@ -162,6 +153,18 @@ class Supervision:
         self._is_reporting = False
         self._has_left = False
         self._is_over = False
+
+    def _make_reporter(self) -> Reporter:
+        return Reporter(
+            self._link,
+            self._watch,
+            Measuring(lambda view: self._find(view=view).processes, Limits().quiet(self._job)),
+            self._output,
+            lambda: self._command.faults,
+            self._listed,
+            on_removed=lambda: self._wakeups.post(Removed()),
+            on_lasting=lambda: self._wakeups.post(EndLasted()),
+        )
 
     def run(self) -> int:
         """Run the job; returns its command's exit code as a shell says it."""
