@@ -48,6 +48,7 @@ __all__ = ["KillStep", "kill_job"]
 SUPERVISOR_SECONDS = 3.0
 _WRITING_SECONDS = 15.0
 _LOOK_SECONDS = 0.02
+_LEAVING_SECONDS = 3.0
 
 
 def kill_job(
@@ -132,7 +133,7 @@ class _Kill:
 
     def _unless_seen(self, answered: KillStep) -> KillStep:
         """Whatever answers and record say: where they place the job, too, is what somebody wrote."""
-        alive, others = self._local.seen_alive()
+        alive, others = self._seen_at_last()
         if alive:
             text = f"{answered.text}; yet it runs here: {pid_list(alive)}"
             return step("left", text, alive, final=True)
@@ -140,6 +141,13 @@ class _Kill:
             text = f"{answered.text}; processes of another account bear its mark: {pid_list(others)}"
             return msgspec.structs.replace(answered, text=text)
         return answered
+
+    def _seen_at_last(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """What is alive here; a supervisor that has answered, in whatever namespace, ends within a moment."""
+        until = time.monotonic() + _LEAVING_SECONDS
+        while (seen := self._local.seen_alive())[0] and time.monotonic() < until:
+            time.sleep(_LEAVING_SECONDS / 20)
+        return seen
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
