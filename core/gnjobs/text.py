@@ -10,7 +10,7 @@ import socket
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 LONGEST = 100 * 365 * DAY
@@ -216,7 +216,6 @@ def safe_line(text: str) -> str:
 
 DEFAULT_URL: Final = "redis://localhost:6379/0"
 _DEFAULT_PORT = 6379
-LOCAL: Final = "localhost:"
 _LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
@@ -237,8 +236,17 @@ def place_of(url: str, prefix: str) -> str:
         where, number = f"unix {path}", "0"
     else:
         is_here = host in _LOOPBACK or host == socket.gethostname().lower()
-        where, number = f"{LOCAL if is_here else f'{host}:'}{port}", path.strip("/")
+        where, number = f"{'localhost' if is_here else host}:{port}", path.strip("/")
     return f"{where}/{database or number or '0'} {prefix}"
+
+
+def socket_path(url: str) -> str | None:
+    """The path of the socket that a URL names; None for what is reached by a network."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return unquote(parts.path) if parts.scheme == "unix" else None
 
 
 def describe(url: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
-from gnjobs.processes.table import Mark, Wanted, read_mark
+from gnjobs.processes.table import Mark, Wanted, names_the_same, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -125,14 +126,18 @@ def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_we
         assert Target.hold(msgspec.structs.replace(seen, **other), mark) is None
 
 
+def marked(pid: int) -> Mark | None:
+    """The mark of a process, whose environment is empty for a moment while it becomes another program."""
+    return mark if (mark := read_mark(pid)) is not None and mark.job is not None else None
+
+
 def test_whoever_reads_a_record_can_not_bear_the_mark_of_its_job(sleeper: SupervisedJob) -> None:
     record = sleeper.read()
     intruder = psutil.Popen(
         ["sleep", "600"], env=psutil.Process(record.pid).environ() | {"GNJOBS_MARK": record.mark}
     )
     try:
-        wait_for(lambda: intruder.name() == "sleep")
-        marks = [wait_for(lambda pid=pid: read_mark(pid)) for pid in (record.pid, intruder.pid)]
+        marks = [wait_for(lambda pid=pid: marked(pid)) for pid in (record.pid, intruder.pid)]
         assert [mark.token == record.mark for mark in marks] == [True, False]
         found = processes_of(wanted_of(record)).processes
         assert record.pid in (each.pid for each in found)
@@ -160,18 +165,37 @@ def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: Supervised
     assert orphan.alive()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make a network of its own")
-def test_a_process_in_another_network_has_another_localhost(server: Server) -> None:
-    own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": "redis://localhost/0"}
-    for wrapper, is_here in (([], True), (["unshare", "--net"], False)):
-        with psutil.Popen([*wrapper, "sleep", "600"], env=own) as process:
-            try:
-                wait_for(lambda process=process: process.name() == "sleep")
-                mark = read_mark(process.pid)
-                assert mark is not None
-                assert (mark.place == place_of("redis://localhost/0", "p")) == is_here
-            finally:
-                process.kill()
+MOUNTING = ["sh", "-c", 'mount -t tmpfs none d && touch d/s && exec "$0" "$@"']
+PLACES = [
+    ("redis://localhost/0", ["--net"], False),
+    ("redis://127.0.0.2/0", ["--net"], False),
+    ("redis://redis/0", ["--net"], False),
+    ("redis+sentinel://localhost:26379/gn/0", ["--net"], False),
+    ("redis://localhost/0", ["--mount"], True),
+    ("unix://{socket}", ["--net"], True),
+    ("unix://{socket}", ["--mount"], True),
+    ("unix://{socket}", ["--mount", *MOUNTING], False),
+    ("unix://{linked}", ["--mount"], False),  # whose links lead elsewhere is not followed
+]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+@pytest.mark.parametrize(("url", "options", "is_here"), PLACES)
+def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
+    tmp_path: Path, url: str, options: list[str], is_here: bool
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "s").touch()
+    (tmp_path / "l").symlink_to(tmp_path / "d")
+    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "l/s")
+    own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url}
+    with psutil.Popen(["unshare", *options, "sleep", "600"], env=own, cwd=tmp_path) as process:
+        try:
+            mark = wait_for(lambda: process.name() == "sleep" and marked(process.pid))
+            assert (mark.place == place_of(url, "p")) == is_here
+            assert names_the_same(process.pid, url) == is_here
+        finally:
+            process.kill()
 
 
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
@@ -240,23 +264,53 @@ def test_what_a_job_starts_by_way_of_another_server_is_still_its_own(server: Ser
         assert not job.alive()
 
 
-def test_what_calls_itself_another_job_does_not_escape_a_kill(server: Server) -> None:
+@pytest.mark.parametrize("word", ["", "gnjobs.supervisor"])
+def test_what_calls_itself_another_job_does_not_escape_a_kill(server: Server, word: str) -> None:
     """With the token of this job it is its own; without it, and without a supervisor of its own, it is named."""
-    code = "env GNJOBS_JOB_ID=other sleep 600 & {} sleep 601 & sleep 602"
-    with supervised(server, ["sh", "-c", code.format("GNJOBS_JOB_ID=other GNJOBS_MARK=x")]) as job:
+    stranger = f"env GNJOBS_JOB_ID=other GNJOBS_MARK=x sh -c 'sleep 601; true' {word}"
+    with supervised(
+        server, ["sh", "-c", f"env GNJOBS_JOB_ID=other sleep 600 & {stranger} & sleep 602"]
+    ) as job:
         (main,) = wait_for(lambda: (found := job.alive()) and found)[:1]
-        named = wait_for(
-            lambda: [c for c in main.children() if "601" in c.cmdline() and "env" not in c.cmdline()]
-        )[0]
+        (named,) = wait_for(lambda: [c for c in main.children(recursive=True) if "601" in c.cmdline()])
         own = wait_for(lambda: [c for c in main.children() if c.cmdline() == ["sleep", "600"]])[0]
+        shell = named.parent()
         store = JobStore.from_url(server.url)
         last = list(kill_job(store, job.id, actor=TUX, grace=0.2))[-1]
         assert not last.verified, last
         assert f"{named.pid} (says that it is of job other)" in last.text
         assert lives(named)
         assert not lives(own)
+        shell.kill()
         named.kill()
         job.wait_for("killed")
+
+
+LAUNCHES = """
+import sys
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch
+store = JobStore.from_url(sys.argv[1])
+launch(store.create(["sleep", "600"], label="inner"), store=store)
+input()
+"""
+
+
+def test_a_job_that_a_job_has_launched_is_left_out_of_its_kill(server: Server, tmp_path: Path) -> None:
+    """Its record names the supervisor that stands between them."""
+    os.mkfifo(tmp_path / "never")
+    code = f"exec {shlex.join(python(LAUNCHES, server.url))} <> {tmp_path}/never"
+    with supervised(server, ["sh", "-c", code]) as job:
+        store = JobStore.from_url(server.url)
+
+        def ids() -> list[str]:
+            return [name.decode() for name in job.client.zrange(KEYS.jobs, 0, -1)]
+
+        inner = wait_for(lambda: [j for j in map(store.get, ids()) if j.label == "inner" and j.pid])[0]
+        assert psutil.Process(inner.supervisor_pid).ppid() == job.processes[0].pid
+        assert list(kill_job(store, job.id, actor=TUX, grace=0.2))[-1].verified
+        assert psutil.pid_exists(inner.pid)
+        assert list(kill_job(store, inner.id, actor=TUX, force=True))[-1].verified
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ class LocalKill:
         """
         child_id = self._child.id if self._child is not None else None
         wanted = self._wanted._replace(token=None, owner=None, uid=None)
-        found = processes_of(wanted, child_id, supervisor=self._supervisor)
+        found = processes_of(wanted, child_id, supervisor=self._supervisor, store=self._store)
         marks = {
             pid: mark for pid, mark in found.marks.items() if mark is not None and mark.token is not None
         }
@@ -110,7 +110,7 @@ class LocalKill:
         return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _marked(self, child_id: str | None, view: ProcessView | None = None) -> Found:
-        return processes_of(self._wanted, child_id, supervisor=self._supervisor, view=view)
+        return processes_of(self._wanted, child_id, supervisor=self._supervisor, view=view, store=self._store)
 
     def _end_supervisor(self, supervisor: Identity) -> Iterator[KillStep]:
         yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
@@ -124,7 +124,7 @@ class LocalKill:
 
     def _find_worker(self) -> Found:
         found = worker_processes_of(self._job, self._store, with_names=self._as_agent)
-        return found or processes_of(self._wanted)
+        return found or processes_of(self._wanted, store=self._store)
 
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at."""

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 import msgspec
+from redis.exceptions import RedisError
 
 from gnjobs.processes.host import account_name, login_name, pids_count_here, user_id
 from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
@@ -24,7 +26,8 @@ from gnjobs.processes.table import (
 from gnjobs.records import values
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.reading import Records
+from gnjobs.records.keys import is_id
+from gnjobs.records.reading import Records, fetch_job
 from gnjobs.records.statuses import PENDING
 from gnjobs.text import place_of
 
@@ -48,14 +51,16 @@ def processes_of(
     *,
     supervisor: tuple[int, int] | None = None,
     view: ProcessView | None = None,
+    store: Records | None = None,
 ) -> Found:
     """Find the processes of a job, or of one of its children alone.
 
     A process belongs to its innermost mark; one without a mark, or whose mark can't be read, to where it descends
     from: the nearest marked process, its session's leader, or the `supervisor` (pid and start, which must match).
-    That supervisor is left out, and so are this process and its ancestors.
+    That supervisor is left out, and so are this process and its ancestors. What descends from it and says that it is of
+    another job is believed where the `store` shows that job's supervisor above it, and else named as hidden.
     """
-    search = _Search(wanted, view or ProcessView(), supervisor)
+    search = _Search(wanted, view or ProcessView(), supervisor, store)
     found = describe(
         search.view, {pid: child for pid, child in search.members().items() if child_id in (None, child)}
     )
@@ -94,11 +99,16 @@ def supervisor_process(supervisor: tuple[int, int], wanted: Wanted) -> Found:
 class _Search:
     """One search for the processes of one job."""
 
-    def __init__(self, wanted: Wanted, view: ProcessView, supervisor: tuple[int, int] | None) -> None:
+    def __init__(
+        self, wanted: Wanted, view: ProcessView, supervisor: tuple[int, int] | None, store: Records | None
+    ) -> None:
         self.wanted = wanted
         self.view = view
+        self.store = store
         self.supervisor = supervisor[0] if supervisor is not None and view.has(*supervisor) else None
         self.doubted: list[tuple[int, str]] = []
+        self.others: dict[str, int | None] = {}
+        self.roots: set[int] = set()
 
     def members(self) -> dict[int, str | None]:
         """Pid → child of every process that belongs to the job, those included that can't be inspected."""
@@ -108,8 +118,8 @@ class _Search:
             if mark is not None and self.wanted.covers(pid, mark) and pid != self.supervisor
         }
         members: dict[int, str | None] = dict(marked)
-        roots = list(marked) + ([self.supervisor] if self.supervisor is not None else [])
-        for pid, _ in descendants(self.view.table, roots):
+        self.roots = {*marked, *([] if self.supervisor is None else [self.supervisor])}
+        for pid, _ in descendants(self.view.table, self.roots):
             if not self._is_foreign(pid):
                 members[pid] = self._child_of(pid, members, marked)
         return {pid: child for pid, child in members.items() if pid not in self.view.spared}
@@ -124,17 +134,16 @@ class _Search:
             return False
         if mark.token is not None and mark.token == self.wanted.token:
             return False
-        if not self._is_supervised(pid, mark.job) and pid not in self.view.spared:
+        between = set(takewhile(lambda each: each not in self.roots, self.view.lineage(pid)))
+        if pid not in self.view.spared and self._other_supervisor(mark.job or "") not in between:
             self.doubted.append((pid, f"says that it is of job {mark.job:.80}"))
         return True
 
-    def _is_supervised(self, pid: int, job: str | None) -> bool:
-        while pid in self.view.table and pid != self.supervisor:
-            mark = self.view.marks[pid]
-            if mark is not None and mark.job == job and SUPERVISOR_MODULE in read_command(pid):
-                return True
-            pid = self.view.table[pid].parent
-        return False
+    def _other_supervisor(self, job_id: str) -> int | None:
+        """The pid of another job's supervisor that its record names, and that lives here."""
+        if job_id not in self.others:
+            self.others[job_id] = None if self.store is None else _supervisor_of(job_id, self.store)
+        return self.others[job_id]
 
     def _child_of(
         self, pid: int, members: dict[int, str | None], marked: dict[int, str | None]
@@ -143,6 +152,15 @@ class _Search:
         if members.get(entry.parent) is not None:
             return members[entry.parent]
         return marked.get(entry.session)
+
+
+def _supervisor_of(job_id: str, store: Records) -> int | None:
+    try:
+        job = fetch_job(store.client, store.keys, job_id) if is_id(job_id) else None
+    except RedisError:
+        return None
+    found = None if job is None else supervisor_here(job, wanted_of(job, store))
+    return None if found is None else found[0]
 
 
 def describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:

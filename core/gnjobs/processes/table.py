@@ -4,6 +4,7 @@ import errno
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from gnjobs.records.environment import (
@@ -15,7 +16,7 @@ from gnjobs.records.environment import (
     ENV_URL,
     digest_of_mark,
 )
-from gnjobs.text import LOCAL, mask_secrets, place_of
+from gnjobs.text import mask_secrets, place_of, socket_path
 
 
 def process_start(pid: int) -> int | None:
@@ -165,19 +166,32 @@ def read_mark(pid: int) -> Mark | None:
     if "token" in found:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
-    place = None if url is None or key_prefix is None else _place_seen(pid, place_of(url, key_prefix))
+    place = None if url is None or key_prefix is None else place_of(url, key_prefix)
+    if url is not None and place is not None and not names_the_same(pid, url):
+        place = f"another namespace's {place}"
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
 
 
-def _place_seen(pid: int, place: str) -> str:
-    """The place as we would name it: a process in another network has another localhost."""
-    if not place.startswith(LOCAL):
-        return place
+def names_the_same(pid: int, url: str) -> bool:
+    """Whether a server's URL names the same to a process as to us: a port in one network, a socket by one path.
+
+    What we may not inspect, and so not signal either, is thought to have the same.
+    """
+    shown = (folder for folder, _ in _living_threads(pid))
+    folder = f"/proc/{pid}" if os.path.exists(f"/proc/{pid}/root") else next(shown, f"/proc/{pid}")
+    path, root = socket_path(url), f"{folder}/root"
     try:
-        network = os.readlink(f"/proc/{pid}/ns/net")
-        return place if network == os.readlink("/proc/self/ns/net") else f"{network} {place}"
+        if path is None:
+            return os.path.samefile(f"{folder}/ns/net", "/proc/self/ns/net")
+        if os.path.samefile(f"{folder}/ns/mnt", "/proc/self/ns/mnt") and os.path.samefile(root, "/"):
+            return True
+        # A link below its root would lead us below our own.
+        is_linked = any(os.path.islink(f"{root}{each}") for each in (path, *Path(path).parents))
+        return not is_linked and os.path.samefile(f"{root}{path}", path)
+    except PermissionError:
+        return True
     except OSError:
-        return place
+        return False
 
 
 def _variable(environ: bytes, name: str) -> str | None:
@@ -324,10 +338,13 @@ class ProcessView:
 
     def owner_of_mark(self, pid: int) -> Mark | None:
         """The innermost mark of a job above or at a process, as far as marks can be read."""
-        seen = 0
-        while pid in self.table and seen <= len(self.table):
-            mark = self.marks[pid]
-            if mark is not None and mark.job is not None:
-                return mark
-            pid, seen = self.table[pid].parent, seen + 1
-        return None
+        marks = (self.marks[each] for each in self.lineage(pid))
+        return next((mark for mark in marks if mark is not None and mark.job is not None), None)
+
+    def lineage(self, pid: int) -> Iterator[int]:
+        """Yield a process and its ancestors, the nearest first."""
+        for _ in self.table:  # pids are read one after the other: what they say may go round in a circle
+            if pid not in self.table:
+                return
+            yield pid
+            pid = self.table[pid].parent

@@ -8,7 +8,7 @@ import msgspec
 
 from gnjobs.processes.find import describe
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView, descendants, read_command
+from gnjobs.processes.table import ProcessView, descendants, names_the_same, read_command
 from gnjobs.records import values
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
@@ -30,7 +30,8 @@ def worker_processes_of(job: Job, store: Records, *, with_names: bool = False) -
     words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
     It counts for nothing where the job waits: what it fits then runs another one.
-    A command line that names another server or prefix is none of the job's, nor is a process with a mark. For whoever
+    A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
+    a container to which our server's URL names another. For whoever
     acts for others, a pattern must hold prefix and id (`with_names`): the rest is what a record says.
     """
     keys, here = store.keys, place_of(store.url, "")
@@ -43,7 +44,11 @@ def worker_processes_of(job: Job, store: Records, *, with_names: bool = False) -
         ):
             continue
         roots = [
-            pid for pid in view.table if pid not in view.spared and _fits(pattern, pid, view, job, keys, here)
+            pid
+            for pid in view.table
+            if pid not in view.spared
+            and _fits(pattern, pid, view, job, keys, here)
+            and names_the_same(pid, store.url)
         ]
         if len(roots) > 1 and ID not in pattern:
             doubted += roots

@@ -133,6 +133,7 @@ class Supervision:
         self._listed = ListedFaults(settings.url, link)
         self._reporter = self._make_reporter()
         self._wanted = Wanted(job.id, digest_of_mark(settings.mark), uid=os.getuid())
+        self._others = Records(connect(settings.url, retries=0), link.keys, settings.url)
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
         self._listener = ControlListener(
             settings.url,
@@ -195,7 +196,8 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None, view: ProcessView | None = None) -> Found:
-        return processes_of(self._wanted, child_id, supervisor=self._me, view=view)
+        store = self._others if view is None else None
+        return processes_of(self._wanted, child_id, supervisor=self._me, view=view, store=store)
 
     def _handle(self, event: object) -> None:
         match event:
