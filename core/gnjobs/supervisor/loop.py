@@ -44,6 +44,7 @@ GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
 # How long the end of a killed child waits for a Redis that is away.
 _REPORTING_SECONDS = 600.0
+_SLURM_SECONDS = 2.0
 _REMOVED = "its record was removed; nothing more is stored"
 
 
@@ -152,6 +153,7 @@ class Supervision:
         self._slurm_end: SlurmEnd | None = None
         self._ending: EndingThread | None = None
         self._is_reporting = False
+        self._asks_slurm: threading.Thread | None = None
         self._has_left = False
         self._is_over = False
 
@@ -175,7 +177,8 @@ class Supervision:
         self._reporter.say(self._command.fields)
         self._reporter.start()
         if self._settings.slurm_job is not None:
-            threading.Thread(target=self._say_limits, name="slurm", daemon=True).start()
+            self._asks_slurm = threading.Thread(target=self._say_limits, name="slurm", daemon=True)
+            self._asks_slurm.start()
         if self._command.failure is None:
             self._listener.start()
             self._answers.start()
@@ -331,6 +334,8 @@ class Supervision:
     def _report_end(self, ended: Ended) -> None:
         self._reap()
         self._is_reporting = True
+        if self._asks_slurm is not None:
+            self._asks_slurm.join(_SLURM_SECONDS)
         by_slurm = self._slurm_end if self._stop is None or self._is_stopped_by_signal else None
         if by_slurm is not None:
             since = self._stop.at if self._stop is not None else self._link.now()

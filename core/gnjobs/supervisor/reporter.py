@@ -138,6 +138,15 @@ class Reporter(threading.Thread):
             self._link.move(*self._moves[0])
             self._moves.popleft()
 
+    def _say_what_is_left(self) -> None:
+        """Write what was to be said with a beat that no longer comes."""
+        if not self._says:
+            return
+        pipe = self._link.client.pipeline(transaction=False)
+        self._link.say(pipe, {name: value for fields in self._says for name, value in fields.items()})
+        pipe.execute()
+        self._says.clear()
+
     def _fields(self, said: Said) -> dict[str, Value]:
         fields = said.fields | {"lines": self._printed.lines}
         while self._says:
@@ -180,6 +189,7 @@ class Reporter(threading.Thread):
         if self._removed:
             return
         self._make_moves()
+        self._say_what_is_left()
         while True:
             if self._link.is_new_connection and not self._mend():
                 return
