@@ -13,6 +13,11 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
 
+def stored_bytes(client: redis.Redis) -> int:
+    """How many bytes of lines lie in Redis."""
+    return sum(len(fields[b"data"]) for _, fields in client.xrange(KEY))
+
+
 def test_an_entrys_id_is_the_number_of_its_last_line(writer: OutputWriter, client: redis.Redis) -> None:
     before = int(time.time() * 1000)
     writer.write("a")
@@ -127,9 +132,29 @@ def test_the_oldest_lines_are_trimmed(server: Server, client: redis.Redis) -> No
             writer.write(f"{number} " + "x" * 10_000)
             if number % 20 == 0:
                 assert writer.flush(10)
-    sizes = [len(fields[b"data"]) for _, fields in client.xrange(KEY)]
-    assert 700_000 < sum(sizes) <= 1_100_000
+    assert 700_000 < stored_bytes(client) <= 1_100_000
     assert stored_lines(client)[-1].startswith(b"399 ")
+
+
+def test_what_waited_is_stored_within_the_bound(own_server: Server) -> None:
+    own_server.kill()
+    with OutputWriter(own_server.url, KEY, max_bytes=1_000_000) as writer:
+        writer.write_many(["x" * 10_000] * 190)
+        assert not writer.flush(0)
+        own_server.start()
+    assert 700_000 < stored_bytes(own_server.client()) <= 1_100_000
+
+
+def test_what_is_sent_again_is_stored_within_the_bound(server: Server, client: redis.Redis) -> None:
+    with OutputWriter(server.url, KEY, max_bytes=1_000_000) as writer:
+        writer.write_many(["x" * 10_000] * 90)
+        assert writer.flush(10)
+        client.client_pause(60_000, all=False)
+        writer.write("y" * 900_000)
+        (waiting,) = wait_for(lambda: [each for each in client.client_list() if each["cmd"] == "exec"])
+        client.client_kill_filter(_id=waiting["id"])
+        client.client_unpause()
+    assert 900_000 <= stored_bytes(client) <= 1_100_000
 
 
 def test_nothing_is_trimmed_where_no_bound_is_set(server: Server, client: redis.Redis) -> None:
@@ -142,7 +167,7 @@ def test_what_was_there_before_counts_towards_the_bound(server: Server, client: 
     for _ in range(2):
         with OutputWriter(server.url, KEY, max_bytes=1_000_000) as writer:
             writer.write_many(["x" * 10_000] * 90)
-    assert sum(len(fields[b"data"]) for _, fields in client.xrange(KEY)) <= 1_100_000
+    assert stored_bytes(client) <= 1_100_000
 
 
 def test_a_second_writer_goes_on_after_the_first(server: Server, client: redis.Redis) -> None:

@@ -100,5 +100,5 @@ def test_the_search_is_in_small_steps_that_tell_how_far_they_are(own_server: Ser
     assert len({each for each in told if 0.9 < each < 1.0}) >= 5
     commands = client.info("commandstats")
     assert "cmdstat_keys" not in commands
-    assert commands["cmdstat_scan"]["calls"] >= OTHER_KEYS / 1000
+    assert commands["cmdstat_scan"]["calls"] >= OTHER_KEYS / 2000
     assert commands["cmdstat_scan"]["calls"] <= OTHER_KEYS / 1000 * 1.5 + 1

@@ -25,9 +25,10 @@ class StoredBytes:
         self._marks: deque[tuple[int, int]] = deque()
         self._mark_bytes = 0
         self._total = 0
+        self._first = 0
 
     def add(self, last: int, size: int) -> None:
-        """Note an entry that was stored."""
+        """Note an entry that is sent."""
         if not self._most:
             return
         self._total += size + _ENTRY_OVERHEAD
@@ -42,6 +43,7 @@ class StoredBytes:
             self._total -= self._marks.pop()[1]
         self._total -= self._mark_bytes
         self._mark_bytes = 0
+        self._first = min(self._first, number + 1)
 
     def add_earlier(self, first: int, last: int, size: int) -> None:
         """Note what an earlier writer stored, as if all its lines were of one length."""
@@ -49,13 +51,12 @@ class StoredBytes:
             self.add(first + (last - first) * mark // _MARKS, size // _MARKS)
 
     def keep_from(self, coming: int) -> int | None:
-        """Drop the oldest marks beyond the limit; returns the first line that is left, if any were dropped."""
-        first = None
+        """Drop the oldest marks beyond the limit; returns the first line that is left, if any were ever dropped."""
         while self._total + coming > self._most > 0 and self._marks:
             last, size = self._marks.popleft()
             self._total -= size
-            first = last + 1
-        return first
+            self._first = last + 1
+        return self._first or None
 
 
 class OutputDelivery:
@@ -113,15 +114,16 @@ class OutputDelivery:
 
     def _groups(self) -> Iterator[Group]:
         """What waits, in groups; each is made while the one before is under way."""
-        base, create, size = self._base, self._create, 0
+        base, create = self._base, self._create
         after = self._window.acknowledged
         for _ in range(_GROUPS_A_RUN):
             with self._changed:
                 batches = self._window.group(after)
             if not batches or base is None:
                 return
-            size_before, size = size, sum(len(batch.data) for batch in batches)
-            keep_from = self._stored.keep_from(size_before + size)
+            keep_from = self._stored.keep_from(sum(len(batch.data) for batch in batches))
+            for batch in batches:
+                self._stored.add(base + batch.last, len(batch.data))
             yield Group(batches, base, base + after, create, keep_from)
             after, create = batches[-1].last, False
 
@@ -144,10 +146,8 @@ class OutputDelivery:
     def _acknowledge(self, number: int) -> None:
         now = monotonic()
         with self._changed:
-            stored = self._window.acknowledge(number, now)
+            self._window.acknowledge(number, now)
             self._changed.notify_all()
-        for batch in stored:
-            self._stored.add((self._base or 0) + batch.last, len(batch.data))
         self._answered(now)
 
     def _answered(self, now: float) -> None:
@@ -175,6 +175,7 @@ class OutputDelivery:
             self._settle_missing(state)
             return
         last = self._number(state.last_id) - base
+        self._stored.rewind(last + base)
         if last > self._window.acknowledged:
             self._settle_unanswered(last, base)
         elif last < self._window.acknowledged:
@@ -184,7 +185,6 @@ class OutputDelivery:
                         f"{self._key} ends at line {last + base}, where this writer never ended an entry"
                     )
                 self._window.rewind(last)
-            self._stored.rewind(last + base)
 
     def _settle_missing(self, state: StreamState) -> None:
         """Handle a missing key: nothing was stored yet, the server forgot it, or somebody removed it."""
@@ -195,7 +195,7 @@ class OutputDelivery:
                 if not restarted and not (unknown and self._window.reaches_start):
                     raise OutputRemoved(f"{self._key} was removed; nothing more is stored")
                 self._window.rewind(-(self._base or 0))
-            self._stored.rewind(0)
+        self._stored.rewind(0)
         self._create = True
 
     def _settle_unanswered(self, last: int, base: int) -> None:

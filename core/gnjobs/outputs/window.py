@@ -128,23 +128,20 @@ class OutputWindow:
             if batch.last <= after:
                 continue
             size += len(batch.data)
-            if chosen and size > GROUP_BYTES:
+            if chosen and size > min(GROUP_BYTES, self.keep_bytes):
                 break
             chosen.append(batch)
         return chosen
 
-    def acknowledge(self, number: int, now: float) -> list[Batch]:
-        """Note that lines up to this number are stored; returns their batches. `now` is monotonic."""
-        stored: list[Batch] = []
+    def acknowledge(self, number: int, now: float) -> None:
+        """Note that lines up to this number are stored. `now` is monotonic."""
         while self.waiting and self.waiting[0].last <= number:
             batch = self.waiting.popleft()
             batch.acknowledged_at = now
             self.pending -= len(batch.data) + 1
             self._kept_bytes += len(batch.data)
             self.kept.append(batch)
-            stored.append(batch)
         self.acknowledged = number
-        return stored
 
     def forget(self, now: float) -> None:
         """Drop what was acknowledged long enough ago, and what exceeds the server's own bound."""
