@@ -148,7 +148,7 @@ class KillScreen(ModalScreen[None]):
         for name in ("#ends", "#steps"):
             scroll = self.query_one(name, VerticalScroll)
             if scroll.display:
-                scroll.scroll_relative(y=by, animate=False)
+                scroll.scroll_relative(y=by, animate=False, immediate=True)
 
     def action_whole_job(self) -> None:
         """Aim at the job instead of one of its children."""
