@@ -25,10 +25,14 @@ LINES_AROUND: Final = 4
 class ScrollScreen(ModalScreen[None]):
     """A dialog with something that scrolls, as high as the screen has room for."""
 
+    def on_mount(self) -> None:
+        """Be as high as that before the first drawing, which a slow line would see drawn again."""
+        self.on_resize()
+
     def on_resize(self) -> None:
         """Leave room for what stands around it."""
         for scroll in self.query(VerticalScroll):
-            scroll.styles.max_height = max(1, self.size.height - LINES_AROUND)
+            scroll.styles.max_height = max(1, self.app.size.height - LINES_AROUND)
 
 
 class TextScreen(ScrollScreen):
@@ -200,7 +204,7 @@ class HelpScreen(ScrollScreen):
 
     def compose(self) -> ComposeResult:
         """Keys, then states."""
-        with Vertical(classes="dialog wide"):
+        with Vertical(classes="dialog"):
             yield Static(
                 content(Cell("Keys of this screen", "bold"), "   esc closes, down shows more"), markup=False
             )
