@@ -20,7 +20,7 @@ from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.demo.command import guarded_server
 from gnjobs_tui.demo.history import write_history
-from gnjobs_tui.demo.workload import STUCK_LABEL, start_all
+from gnjobs_tui.demo.workload import STUCK_LABEL, create, make_files, plan, start, start_all
 from gnjobs_tui.widgets.table import VirtualTable
 
 HERE = Path(__file__).parent
@@ -35,14 +35,14 @@ EVERY_SCREEN = (
     ("filter-refused", STUCK_LABEL, "/ a g e > 2 q", "needs a length"),
     ("sort", STUCK_LABEL, "s", "Sort by"),
     ("help", STUCK_LABEL, "?", "Keys of this screen"),
-    ("palette", STUCK_LABEL, ":", "Show the pulse"),
+    ("palette", STUCK_LABEL, ":", "Copy the job's id"),
     ("marked", STUCK_LABEL, "space space", "2 marked"),
     ("kill-marked", STUCK_LABEL, "space space K", "Kill 2"),
     ("user", STUCK_LABEL, "o", "Says"),
-    ("users", STUCK_LABEL, "u", "Newest"),
+    ("users", STUCK_LABEL, "u", "Trouble"),
     ("hosts", STUCK_LABEL, "h", "Load"),
     ("pulse", STUCK_LABEL, "p", "failing"),
-    ("log", STUCK_LABEL, "L", "launched"),
+    ("log", STUCK_LABEL, "L", "faults in its data"),
     ("log-entry", STUCK_LABEL, "L enter", "Event"),
     ("job", STUCK_LABEL, "enter j", "pheno_se.tsv"),
     ("job-with-faults", FAULTY_LABEL, "enter", "faults in"),
@@ -51,8 +51,8 @@ EVERY_SCREEN = (
     ("timeline", STUCK_LABEL, "enter t", "at work"),
     ("tree", STUCK_LABEL, "enter p", "python"),
     ("stacks", STUCK_LABEL, "b", "esc"),
-    ("faults", FAULTY_LABEL, "enter e", "needs"),
-    ("fault", FAULTY_LABEL, "enter e enter", "Fault"),
+    ("faults", FAULTY_LABEL, "enter e", "Needs"),
+    ("fault", FAULTY_LABEL, "enter e enter", "row title"),
     ("output", FAULTY_LABEL, "enter j enter", "needs"),
     ("output-search", FAULTY_LABEL, "enter j enter / n e e d s enter", "needs"),
     ("save", FAULTY_LABEL, "enter j enter s", "save"),
@@ -197,10 +197,15 @@ def main() -> None:
     parser.add_argument("--all", type=Path, metavar="DIRECTORY", help="draw every screen and dialog into it")
     every: Path | None = parser.parse_args().all
     with guarded_server() as (url, directory):
-        write_history(JobStore.from_url(url))
-        start_all(JobStore.from_url(url), directory, size=SIZE)
+        store = JobStore.from_url(url)
+        write_history(store)
+        files = make_files(directory, SIZE)
+        start_all(store, directory, files, size=SIZE)
         if every is not None:
             every.mkdir(parents=True, exist_ok=True)
+            for runaway in (each for each in plan(directory, files, SIZE) if each.label == RUNAWAY_LABEL):
+                for _ in SIZES[1:]:  # each size kills one
+                    start(store, create(store, runaway))
             for size in SIZES:
                 asyncio.run(draw_every_screen(url, size, every))
             return

@@ -68,7 +68,7 @@ def write_history(store: JobStore, count: int = JOBS) -> None:
         kind = {KILLED: "killed", ERROR: "failed", LOST: "lost"}.get(job.status or "", "ended")
         text = {SUCCESS: DONE.word, ERROR: f"failed: {job.error}"}.get(job.status or "", job.status or "")
         if job.faults:
-            text += f", {job.faults} faults in its data"
+            text += f", {job.faults} fault{'' if job.faults == 1 else 's'} in its data"
         record_event(pipe, store.keys, kind, job, text=text, by=job.stop_by, reason=job.stop_reason, at=at)
     pipe.execute()
 

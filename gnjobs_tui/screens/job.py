@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Static
 
-from gnjobs.records.fields import Child, Job
+from gnjobs.records.fields import Child, Job, percent_done
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
@@ -314,7 +314,7 @@ class JobScreen(GlanceScreen):
             user=row.user,
             host=row.host,
             account=picture.job.account if picture is not None else None,
-            percent=child.percent if child is not None else row.percent,
+            percent=percent_done(row if child is None else child),
             silence=picture.parts.silence(child) if picture is not None else row.silence,
         )
 

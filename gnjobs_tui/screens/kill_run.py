@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
+from gnjobs.records.fields import percent_done
 from gnjobs.text import duration_words, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.job_cells import percent_text
@@ -48,7 +49,7 @@ def target_of_row(row: JobRow, prefix: str) -> Target:
         user=row.user,
         host=row.host,
         account=row.job.account if row.job else None,
-        percent=row.percent,
+        percent=percent_done(row),
         silence=row.silence,
         state=row.state,
     )

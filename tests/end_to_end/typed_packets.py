@@ -1,15 +1,18 @@
 """Keys in one packet, as a slow line delivers them, beside the same keys typed slowly.
 
-`python -m tests.end_to_end.typed_packets [--delay SECONDS] [SCREEN…]` tries every two and three of the keys on every
-screen, which takes about ten minutes a screen; the suite tries a few.
+`python -m tests.end_to_end.typed_packets [--delay SECONDS] [--at-once N] [SCREEN…]` tries every two and three of the
+keys on every screen, which takes about three minutes a screen; the suite tries a few.
 """
 
 import argparse
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.support.command import environment
@@ -30,7 +33,13 @@ SCREENS = {
     "faults": ("\re", "no faults were reported"),
     "kill": ("K", "Kill one job"),
     "help": ("?", "Keys of this screen"),
+    "hosts": ("h", "Agent"),
+    "pulse": ("p", "no agent"),
+    "timeline": ("\rt", "timeline of its children"),
+    "tree": ("\rp", "its supervisor tells of no process"),
+    "stacks": ("b", "Where in its code"),
 }
+Place = list[str]
 QUIET = 0.4
 # To try them all takes less time so; what differs then is tried again as it is done else.
 LEAST_QUIET = 0.2
@@ -58,6 +67,7 @@ class Typist:
     def __init__(self, terminal: Terminal, quiet: float = QUIET) -> None:
         self._terminal = terminal
         self._quiet = quiet
+        self._start = "", ""
 
     @contextmanager
     def slower(self) -> Iterator[None]:
@@ -73,47 +83,60 @@ class Typist:
         return self._terminal.wait_for_rest(self._quiet)
 
     def go(self, screen: str) -> None:
-        """Go back to the list of jobs, and from there to a screen."""
+        """Go back to the list of jobs, and from there to a screen; stay if it looks as when one came to it."""
+        if self._start == (screen, _without_ages(self._terminal.text)):
+            return
         keys, sign = SCREENS[screen]
-        while not self._arrives("g" + keys, sign):
-            continue
+        while not self._arrives(keys, sign):
+            assert self._terminal.is_open, f"the dashboard ended:\n{self._terminal.text}"
+        self._start = screen, _without_ages(self.at_rest())
 
     def _arrives(self, keys: str, sign: str) -> bool:
         """Go from the list to where keys lead; a screen that reads for long comes later than the rest before it."""
-        while not _is_plain_list(self.at_rest()):
+        while not _is_plain_list(self.at_rest()) and self._terminal.is_open:
             self._terminal.send(ESC)
-        for key in keys:
+        self._terminal.send("g")
+        self.at_rest()
+        for key in keys[:-1]:
             self._terminal.send(key)
             self.at_rest()
+        self._terminal.send(keys[-1:])
         with suppress(AssertionError):
             return bool(self._terminal.wait_for(sign, PATIENCE))
         return False
 
-    def place(self) -> list[str]:
+    def place(self) -> Place:
         """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
-        lines = self.at_rest().splitlines()
-        told = [line for line in lines if line.startswith(">") or line.lstrip().startswith(("╭", "│"))]
-        return [lines[0].split("live")[0], *(_without_ages(line) for line in told), lines[-1]]
+        return _place_of(self.at_rest())
 
-    def slowly(self, screen: str, keys: str) -> list[str]:
+    def slowly(self, screen: str, keys: str) -> Place:
         """Type keys one by one; returns where that led."""
-        return self.each_slowly(screen, keys)[-1]
+        return self.after(screen, keys, {})
 
-    def each_slowly(self, screen: str, keys: str) -> list[list[str]]:
-        """Type keys one by one; returns where each led."""
+    def after(self, screen: str, keys: str, known: Mapping[str, Place]) -> Place:
+        """Type keys one by one; returns where that led. A key that led elsewhere before has acted when one is there."""
         self.go(screen)
-        places = []
-        for key in keys:
+        before: Place | None = None
+        for number, key in enumerate(keys, 1):
             self._terminal.send(key)
-            places.append(self.place())
-        return places
+            there = known.get(keys[:number])
+            if there is None or there == before or not self._comes(there):
+                there = self.place()
+            before = there
+        assert before is not None
+        return before
 
-    def both(self, screen: str, keys: str) -> tuple[list[str], list[str]]:
+    def _comes(self, place: Place) -> bool:
+        with suppress(AssertionError):
+            return bool(self._terminal.wait_for(lambda text: _place_of(text) == place, self._quiet))
+        return False
+
+    def both(self, screen: str, keys: str) -> tuple[Place, Place]:
         """Where keys lead slowly and at once."""
         slowly = self.slowly(screen, keys)
         return slowly, self.at_once(screen, keys, slowly)
 
-    def at_once(self, screen: str, keys: str, expected: list[str]) -> list[str]:
+    def at_once(self, screen: str, keys: str, expected: Place) -> Place:
         """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
         self.go(screen)
         self._terminal.send(keys)
@@ -121,6 +144,12 @@ class Typist:
         while (place := self.place()) != expected and time.monotonic() < deadline:
             continue
         return place
+
+
+def _place_of(text: str) -> Place:
+    lines = text.splitlines()
+    told = [line for line in lines if line.startswith(">") or line.lstrip().startswith(("╭", "│"))]
+    return [lines[0].split("live")[0], *(_without_ages(line) for line in told), lines[-1]]
 
 
 def _is_plain_list(text: str) -> bool:
@@ -140,41 +169,58 @@ def packets(count: int) -> Iterator[str]:
             yield keys
 
 
-def differing(typist: Typist, screen: str) -> Iterator[tuple[str, list[str], list[str]]]:
+def differing(typist: Typist, screen: str) -> Iterator[tuple[str, Place, Place]]:
     """The packets of two and three keys that lead elsewhere than the keys do one by one, with both places."""
-    expected: dict[str, list[str]] = {}
-    for keys in packets(3):
-        places = typist.each_slowly(screen, keys)
-        expected |= {keys[:2]: places[1], keys: places[2]}
-    for keys, slowly in sorted(expected.items()):
-        if typist.at_once(screen, keys, slowly) != slowly:
+    known: dict[str, Place] = {}
+    tried = [keys for count in (2, 3) for keys in packets(count)]
+    # Those that begin alike follow one another, the shortest first.
+    for number, keys in enumerate(sorted(tried, key=_order), 1):
+        for length in range(1, len(keys) + 1):
+            if keys[:length] not in known:
+                known[keys[:length]] = typist.after(screen, keys[:length], known)
+        if typist.at_once(screen, keys, known[keys]) != known[keys]:
             with typist.slower():
-                again, at_once = typist.both(screen, keys)
-            if again != at_once:
-                yield keys, again, at_once
+                known[keys], at_once = typist.both(screen, keys)
+            if known[keys] != at_once:
+                yield keys, known[keys], at_once
+        if number % 54 == 0:
+            print(f"{screen}: {number} of {len(tried)} tried", flush=True)
 
 
-def main() -> None:
-    """Try them all, and say which differ."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float, default=0.0)
-    parser.add_argument("screens", nargs="*", choices=[*SCREENS, []], default=list(SCREENS))
-    asked = parser.parse_args()
+def _order(keys: str) -> list[int]:
+    return [TYPED.index(key) for key in keys]
+
+
+def try_screen(screen: str, delay: float) -> int:
+    """Try all packets at one screen, say which differ, and return how many."""
+    count, began = 0, time.monotonic()
     with (
         tempfile.TemporaryDirectory() as room,
         running_server(Path(room, "server")) as server,
         running_proxy(server.port) as proxy,
     ):
         write_jobs(server)
-        proxy.delay = asked.delay
+        proxy.delay = delay
         with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
             terminal.wait_for("3 running 2")
-            typist = Typist(terminal, LEAST_QUIET + 3 * asked.delay)
-            for screen in asked.screens:
-                found = list(differing(typist, screen))
-                for keys, slowly, at_once in found:
-                    print(screen, repr(keys), slowly, at_once, sep="\n   ", flush=True)
-                print(f"{screen}: {len(found)} differ", flush=True)
+            for keys, slowly, at_once in differing(Typist(terminal, LEAST_QUIET + 3 * delay), screen):
+                print(screen, repr(keys), slowly, at_once, sep="\n   ", flush=True)
+                count += 1
+    print(f"{screen}: {count} differ ({time.monotonic() - began:.0f} s)", flush=True)
+    return count
+
+
+def main() -> None:
+    """Try them all, and say which differ."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds that each reply comes late")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="screens tried at the same time")
+    parser.add_argument("screens", nargs="*", metavar="SCREEN", help=", ".join(SCREENS))
+    asked = parser.parse_args()
+    screens = asked.screens or list(SCREENS)
+    with ProcessPoolExecutor(asked.at_once, get_context("spawn")) as pool:
+        counts = pool.map(partial(try_screen, delay=asked.delay), screens, chunksize=1)
+        print(f"{sum(counts)} differ at {len(screens)} screens")
 
 
 if __name__ == "__main__":

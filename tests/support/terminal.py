@@ -132,6 +132,11 @@ class Terminal:
         self.exit_code = os.waitstatus_to_exitcode(status)
         return self.exit_code
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the program may still write."""
+        return self._reader.is_alive()
+
     def wait_read(self) -> None:
         """Wait until everything that an ended program had sent is on the screen."""
         self._reader.join()
