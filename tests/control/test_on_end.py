@@ -6,17 +6,22 @@ import shlex
 import signal
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from gnjobs.control.kill import kill_job
+from gnjobs.records import hooks
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.hooks import run_on_end
+from gnjobs.records.pool import RequestPool
+from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import needs_accounts
@@ -139,3 +144,68 @@ def test_what_fails_is_told_in_the_log(store: JobStore, monkeypatch: pytest.Monk
     assert [event.text for event in hooks if event.job == job.id] == [
         "on-end failed: exit code 7: no mail server"
     ]
+
+
+def test_a_few_run_at_a_time_each_account_in_turn_and_what_is_too_much_is_left_out(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever writes records can make as many jobs that end as she likes."""
+    os.mkfifo(tmp_path / "go")
+    monkeypatch.setenv(
+        "GNJOBS_ON_END", shlex.join(["sh", "-c", 'cat "$0"; cat >> "$0.told"', str(tmp_path / "go")])
+    )
+    monkeypatch.setattr(hooks, "_MOST_WAITING", 12)
+    flood = [store.create(["true"], label="flood") for _ in range(30)]
+    for job in flood:
+        run_on_end(store, msgspec.structs.replace(job, account="mallory"), as_ourselves=True)
+    theirs = store.create(["true"], label="theirs")
+    run_on_end(store, msgspec.structs.replace(theirs, account="jsmith"), as_ourselves=True)
+    assert [thread.name for thread in threading.enumerate()].count("on-end") == 8
+    left_out = [event for event in store.events() if event.kind == "hook"]
+    assert {event.text.partition(":")[0] for event in left_out} == {"on-end is left out"}
+    assert len(left_out) == 31 - 8 - 12
+    assert theirs.id not in [event.job for event in left_out]
+    (tmp_path / "gone").touch()
+    writer = os.open(tmp_path / "go", os.O_RDWR)
+    (tmp_path / "gone").replace(tmp_path / "go")
+    os.close(writer)  # so that nobody waits
+    told = tmp_path / "go.told"
+    wait_for(lambda: told.exists() and theirs.id in told.read_text())
+    wait_for(lambda: "on-end" not in [thread.name for thread in threading.enumerate()])
+    assert told.read_text().count('"label":"flood"') == 8 + 11
+
+
+def test_without_room_for_a_thread_it_is_left_out_and_requests_go_on(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    said: list[KillStep] = []
+    pool = RequestPool(lambda _: [step("verified", "", final=True)], lambda _, each: said.append(each), KEYS)
+    monkeypatch.setenv("GNJOBS_ON_END", "true")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        run_on_end(store, store.create(["true"]), as_ourselves=True)
+        pool.take(ControlRequest("s/1-1", "kill", "j"))
+    assert [event.text.partition(":")[0] for event in store.events() if event.kind == "hook"] == [
+        "on-end is left out"
+    ]
+    assert [each.kind for each in said] == ["refused"]
+    pool.take(ControlRequest("s/1-2", "kill", "j"))
+    wait_for(lambda: [each.kind for each in said] == ["refused", "verified"])
+
+
+def test_a_listener_outlives_whatever_a_request_brings(server: Server, store: JobStore) -> None:
+    heard: list[str | None] = []
+
+    def hear(request: ControlRequest) -> None:
+        heard.append(request.job)
+        if len(heard) == 1:
+            raise RuntimeError("can't start new thread")
+
+    stream = KEYS.admin_requests
+    ControlListener(server.url, KEYS, [stream], hear, since=0.0).start()
+    for job in ("one", "two"):
+        send_request(store.client, stream, ControlRequest("", "kill", job))
+    wait_for(lambda: heard == ["one", "two"])

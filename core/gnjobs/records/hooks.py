@@ -9,23 +9,27 @@ import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 import time
-from typing import IO, Any, Final, cast
+from collections import deque
+from typing import IO, Any, Final, NamedTuple, cast
 
 import msgspec
+import redis
 
-from gnjobs.records.connection import connect
+from gnjobs.records.connection import connect, patiently
 from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, as_account
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
+from gnjobs.records.keys import Keys
 from gnjobs.records.reading import Records, fetch_job
-from gnjobs.text import masked
+from gnjobs.text import masked, safe_line
 
 LONGEST_RUN: Final = 60.0
 _KEPT: Final = 64 * 1024
 _MOST_SAID: Final = 16 * 1024 * 1024
-_at_a_time = threading.BoundedSemaphore(8)
+_AT_A_TIME, _MOST_WAITING = 8, 1000
 _SUPER_USER: Final = 0
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
 # Without them it counts as no process of the job, and is not ended with it.
@@ -38,26 +42,95 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
     """Start the command of `GNJOBS_ON_END`, if there is one, and return; an event says when it fails.
 
     The job's own supervisor (`as_ourselves`) runs it as it is. Anybody else who is root runs it as the job's account,
-    and not at all where that is root too, since records can be forged. After 60 s it is killed.
+    and not at all where that is root too, since records can be forged. After 60 s it is killed. Eight run at a time,
+    those of each account in turn, and 1000 may wait: then the newest of the account that has most is left out.
     """
     words = shlex.split(os.environ.get(ENV_ON_END, ""))
-    ended = fetch_job(records.client, records.keys, job.id) if words else None
-    if ended is not None:
-        # No daemon: a process that has nothing else to do ends after it.
-        threading.Thread(target=_run, args=(records, ended, words, as_ourselves), name="on-end").start()
+    if words:
+        hook = _Hook(records.url, records.keys, job.id, job.account, words, as_ourselves)
+        left_out = _waiting.add(hook)
+        if left_out is not None:
+            text = "on-end is left out: too many jobs that have ended wait for theirs"
+            _tell(records.client, records.keys, Job(id=left_out.job_id), text)
 
 
-def _run(records: Records, job: Job, words: list[str], as_ourselves: bool) -> None:
-    try:
-        is_us = as_ourselves or os.geteuid() != _SUPER_USER
-        options = {"env": _environment(os.environ)} if is_us else as_account(job.account)
-        with _at_a_time:
-            problem = _failure(words, job, options)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        problem = str(error)
-    if problem is not None:
-        with connect(records.url) as client:
-            record_event(client, records.keys, "hook", job, text=f"on-end failed: {problem}", by="on-end")
+class _Hook(NamedTuple):
+    """One run of the command; what the record holds is read only then."""
+
+    url: str
+    keys: Keys
+    job_id: str
+    account: str | None
+    words: list[str]
+    as_ourselves: bool
+
+    def run(self) -> None:
+        with connect(self.url) as client:
+            job = patiently(lambda: fetch_job(client, self.keys, self.job_id), LONGEST_RUN)
+        if job is None:
+            return
+        try:
+            is_us = self.as_ourselves or os.geteuid() != _SUPER_USER
+            options = {"env": _environment(os.environ)} if is_us else as_account(job.account)
+            problem = _failure(self.words, job, options)
+        except (OSError, subprocess.SubprocessError, ValueError) as error:
+            problem = str(error)
+        if problem is not None:
+            with connect(self.url) as client:
+                _tell(client, self.keys, job, f"on-end failed: {problem}")
+
+
+def _tell(client: redis.Redis, keys: Keys, job: Job, text: str) -> None:
+    record_event(client, keys, "hook", job, text=text, by="on-end")
+
+
+class _Waiting:
+    """The commands that are to run, by account, and the threads that run them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hooks: dict[str | None, deque[_Hook]] = {}  # whose turn is next comes first
+        self._threads = 0
+
+    def add(self, hook: _Hook) -> _Hook | None:
+        """Run a command soon; returns the one that is left out for it."""
+        with self._lock:
+            if self._threads < _AT_A_TIME:
+                # A process that has nothing else to do ends after it, whatever thread has started it.
+                thread = threading.Thread(target=self._work, name="on-end", daemon=False)
+                try:
+                    thread.start()
+                    self._threads += 1
+                except RuntimeError:  # there is room for no thread
+                    if not self._threads:
+                        return hook
+            self._hooks.setdefault(hook.account, deque()).append(hook)
+            if sum(map(len, self._hooks.values())) <= _MOST_WAITING:
+                return None
+            return max(self._hooks.values(), key=len).pop()
+
+    def _work(self) -> None:
+        while (hook := self._take()) is not None:
+            try:
+                hook.run()
+            except Exception as problem:  # noqa: BLE001 - the others are to run all the same
+                text = f"gnjobs: on-end of job {hook.job_id}: {problem}"
+                print(safe_line(text), file=sys.stderr, flush=True)  # noqa: T201
+
+    def _take(self) -> _Hook | None:
+        with self._lock:
+            account = next(iter(self._hooks), None)
+            if not self._hooks:
+                self._threads -= 1
+                return None
+            hooks = self._hooks.pop(account)
+            hook = hooks.popleft()
+            if hooks:
+                self._hooks[account] = hooks
+            return hook
+
+
+_waiting = _Waiting()
 
 
 def _environment(outer: Any) -> dict[str, str]:

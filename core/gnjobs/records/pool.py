@@ -1,5 +1,6 @@
 """What is asked of a supervisor or an agent, done beside its other work and shared out among those who ask."""
 
+import contextlib
 import threading
 import time
 from collections import Counter, deque
@@ -70,15 +71,21 @@ class RequestPool:
             is_taken = askers is None
             if is_taken and (
                 is_taken := _WAITING.takes(Counter(asker for asker, *_ in self._askers), about[0])
+                and self._has_worker()
             ):
                 self._askers[about] = [request]
                 self._waiting.append(request)
-                if len(self._workers) < sum(room.most for room in self._at_work):
-                    worker = threading.Thread(target=self._work, name="requests", daemon=True)
-                    self._workers.add(worker)
-                    worker.start()
         if not is_taken:
             self._answer(request, step("refused", "too much is being asked; ask again later", final=True))
+
+    def _has_worker(self) -> bool:
+        """Start one more worker, if there may be; returns whether there is any."""
+        if len(self._workers) < sum(room.most for room in self._at_work):
+            worker = threading.Thread(target=self._work, name="requests", daemon=True)
+            with contextlib.suppress(RuntimeError):  # there is room for no thread
+                worker.start()
+                self._workers.add(worker)
+        return bool(self._workers)
 
     def join(self, limit: float) -> None:
         """Wait until everything is done, at most `limit` seconds."""

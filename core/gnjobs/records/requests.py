@@ -310,7 +310,7 @@ class ControlListener(threading.Thread):
             try:
                 self._hear()
                 backoff.succeeded()
-            except redis.RedisError as problem:
+            except Exception as problem:  # noqa: BLE001 - whatever one request brings, the next is heard
                 time.sleep(backoff.failed(is_refusal=is_refusal(problem)))
 
     def _hear(self) -> None:
