@@ -94,7 +94,7 @@ class ShownList:
 DRAW_EVERY = 0.05
 SLICE = 0.01
 AGES_EVERY = 10.0
-FIRST_SHOWN_WITHIN = 0.2
+FIRST_SHOWN_WITHIN = TAKEN_WITHIN = 0.2
 # What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
 MOST_JUDGED = 500
 CAUSES_EVERY = 2.0
@@ -130,6 +130,8 @@ class Watch:
         self.progress: float | None = None
         self._open: Counter[str] = Counter()
         self._shows_jobs = threading.Event()
+        self._taken = threading.Event()
+        self._taken.set()
         self._drawing: Timer | None = None
         self._due: Timer | None = None
         self._working = False
@@ -145,6 +147,7 @@ class Watch:
     def stop(self) -> None:
         """End watching."""
         self._shows_jobs.set()
+        self._taken.set()
         self.watcher.stop()
 
     def open(self, key: str) -> None:
@@ -171,7 +174,13 @@ class Watch:
         return self._causes
 
     def _deliver(self, change: Change) -> None:
-        """Hand on news; the first jobs are shown before more are read, for whoever computes keeps the other waiting."""
+        """Hand on news; the first jobs are shown before more are read, for whoever computes keeps the other waiting.
+
+        Others are handed on once those before them were taken in, so that no key waits behind many.
+        """
+        if change.rows:
+            self._taken.wait(TAKEN_WITHIN)
+            self._taken.clear()
         self._app.post_message(Changed(change))
         if change.rows:
             self._shows_jobs.wait(FIRST_SHOWN_WITHIN)
@@ -179,6 +188,7 @@ class Watch:
     def take(self, change: Change) -> None:
         """Take in news."""
         self.catalogue.apply(change)
+        self._taken.set()
         if change.rows and not self._shows_jobs.is_set():
             self._draw_at_once()
             self._app.call_after_refresh(self._shows_jobs.set)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # They act at once, whatever waits before them.
 AT_ONCE = frozenset({"ctrl+c", "ctrl+z"})
+# About so long it takes until a key shows on the screen: meanwhile nothing else is loaded.
+KEY_SECONDS = 0.03
 
 
 class Stepped(Message):
@@ -53,6 +55,8 @@ class Dashboard(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Queue what is typed, and make what is pasted harmless: fields draw control characters as they are."""
+        if isinstance(event, events.InputEvent):
+            self.jobs.watcher.hold(KEY_SECONDS)
         if (
             not isinstance(event, events.Key | events.Paste)
             or event.is_forwarded

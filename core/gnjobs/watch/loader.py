@@ -12,7 +12,7 @@ from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import members_by_rank, without_index
 from gnjobs.records.keys import ids_among, is_user
 from gnjobs.watch.reading import READ_AT_ONCE, Source
-from gnjobs.watch.rows import Change, JobRow
+from gnjobs.watch.rows import Change, JobRow, default_order
 
 FIRST_PAGE = 100
 # So many that the server goes on with the next ones while we read the first.
@@ -23,17 +23,22 @@ _SCANNED_AT_ONCE = 2000
 _COUNTED_AT_ONCE = 50
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
+# So much of what was told before is gathered before it is told.
+_GATHERED_SHARE = 0.25
 _MOST_COUNTED_USERS = 1000
 
 
 class Loader:
     """Loads the jobs of several prefixes; each step is one or few commands, none of which holds the server long.
 
-    `hears`: every change of a key is told. `refusal` says what the server refused to let us read, where it did.
+    `hears`: every change of a key is told. `pause` is called again and again, and may wait. `refusal` says what the server refused to let us read, where it did.
     """
 
-    def __init__(self, sources: Sequence[Source], *, hears: bool = False) -> None:
+    def __init__(
+        self, sources: Sequence[Source], *, hears: bool = False, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self._sources = sources
+        self._pause = pause
         self._hears = hears
         # What was shown first, which is not read again.
         self._seen = [set[str]() for _ in sources]
@@ -105,7 +110,12 @@ class Loader:
             start, before = start + _LOADED_AT_ONCE - _OVERLAP, set(page)
 
     def _unindexed(self) -> Iterator[Change]:
-        """What no index lists, of all prefixes in one pass over the server's keys, and faults that nobody counted."""
+        """What no index lists, of all prefixes in one pass over the server's keys, and faults that nobody counted.
+
+        It is found in no order. To put rows among many others takes long, unless they are neighbours.
+        """
+        gathered: list[JobRow] = []
+        told = 0
         first, *others = self._sources
         keys_on_server = max(1, int(self._allowed(first.client.dbsize) or 0))
         pattern, cursor, steps = None if others else first.keys.scan_pattern(), 0, 0
@@ -115,9 +125,13 @@ class Loader:
                 return
             cursor, names = answer
             steps += 1
-            rows = [row for source, seen in self._each() for row in self._take(source, seen, names)]
+            gathered += [row for source, seen in self._each() for row in self._take(source, seen, names)]
+            if cursor == 0 or len(gathered) > max(READ_AT_ONCE, _GATHERED_SHARE * told):
+                told += len(gathered)
+                yield from _in_order(gathered)
+                gathered = []
             scanned = min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)
-            yield self._progress(tuple(rows), _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
+            yield self._progress((), _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
             if cursor == 0:
                 break
         for source in self._sources:
@@ -139,7 +153,8 @@ class Loader:
             yield Change(rows=tuple(source.read(jobs[start : start + _COUNTED_AT_ONCE]).rows))
 
     def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[JobRow, ...]:
-        return tuple(source.read_mostly_finished([job_id for job_id in ids if job_id not in seen]).rows)
+        unseen = [job_id for job_id in ids if job_id not in seen]
+        return tuple(source.read_mostly_finished(unseen, self._pause).rows)
 
     def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
         if progress < self._told + _LEAST_PROGRESS:
@@ -175,3 +190,9 @@ class Loader:
             if not is_wrong_type(error):
                 self.refusal = str(error)
             return None
+
+
+def _in_order(rows: Sequence[JobRow]) -> Iterator[Change]:
+    ordered = sorted(rows, key=default_order)
+    for start in range(0, len(ordered), READ_AT_ONCE):
+        yield Change(rows=tuple(ordered[start : start + READ_AT_ONCE]))

@@ -1,6 +1,6 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
 from operator import itemgetter
@@ -294,13 +294,19 @@ class Source:
                 self._keep(found, self.key(job_id), rows.get(job_id))
         return found
 
-    def read_mostly_finished(self, job_ids: Sequence[str]) -> Found:
-        """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole."""
+    def read_mostly_finished(
+        self, job_ids: Sequence[str], pause: Callable[[], None] = lambda: None
+    ) -> Found:
+        """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole.
+
+        `pause` is called before each few hundred are looked at.
+        """
         rows: list[JobRow] = []
         further: dict[str, list[bytes | None]] = {}
         whole: list[str] = []
         unread = iter(job_ids)
         for portion in self._brief.portions(job_ids):
+            pause()
             ended = {}
             for reply, job_id in zip(portion, unread, strict=False):
                 if not isinstance(reply, list) or reply[_STATUS] not in _FINAL or reply[_MIRROR] is not None:

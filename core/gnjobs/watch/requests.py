@@ -4,6 +4,7 @@ import contextlib
 import select
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from gnjobs.processes.seen import Presence
@@ -28,6 +29,7 @@ class WatchRequests:
         self.stopping = False
         self.visible: frozenset[str] = frozenset()
         self.open: frozenset[str] = frozenset()
+        self._held_until = 0.0
         self._refresh = False
         self._unlooked: dict[str, Job] = {}
 
@@ -56,6 +58,15 @@ class WatchRequests:
         """Ask the thread to end."""
         self.stopping = True
         self._ring()
+
+    def hold(self, seconds: float) -> None:
+        """Ask the thread not to compute for so long, unless it has begun to."""
+        self._held_until = time.monotonic() + seconds
+
+    def wait_while_held(self) -> None:
+        """Wait as long as the thread is asked to."""
+        while not self.stopping and (left := self._held_until - time.monotonic()) > 0:
+            time.sleep(left)
 
     def refresh(self) -> None:
         """Ask the thread to read everything again."""

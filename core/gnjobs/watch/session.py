@@ -118,7 +118,9 @@ class WatchSession:
             self._tell_state()
 
     def _load(self, *, sweep: bool) -> None:
-        self._loader = Loader(self._sources, hears=self._feed is not None)
+        self._loader = Loader(
+            self._sources, hears=self._feed is not None, pause=self._requests.wait_while_held
+        )
         self._steps = self._loader.steps()
         self._sweeping = sweep
         self._deliver(Change(sweep="begin" if sweep else "", progress=0.0))

@@ -69,6 +69,10 @@ class Watcher:
         """Read everything anew."""
         self._requests.refresh()
 
+    def hold(self, seconds: float) -> None:
+        """Let whoever answers a key compute alone for so long: loading goes on later."""
+        self._requests.hold(seconds)
+
     def set_visible(self, keys: Iterable[str]) -> None:
         """Say which rows are on screen; they are kept fresh even where changes are not pushed."""
         self._requests.visible = frozenset(keys)
