@@ -176,6 +176,11 @@ def mask_secrets(text: str) -> str:
     return text if secrets is None else secrets.sub(_MASK, text)
 
 
+def may_hold_secrets(text: str) -> bool:
+    """Whether `mask_secrets` may change the text, or what stands in it as JSON."""
+    return "://" in text or "password=" in text or _own_secrets() is not None
+
+
 def masked(value: Any) -> Any:
     """Return the same value, as JSON knows it, with the passwords in all its texts masked; names are not touched."""
     match value:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Field
-from gnjobs.text import masked
+from gnjobs.text import masked, may_hold_secrets
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
@@ -85,9 +85,13 @@ SHOWN_COLUMNS: Final = {
 }
 
 
+_encode: Final = json.JSONEncoder(separators=(", ", ": "), allow_nan=False).encode
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """Print one object on one line, without passwords; pure ASCII, so that it is harmless whatever was stored."""
-    print(json.dumps(masked(value), separators=(", ", ": "), allow_nan=False), flush=True)
+    line = _encode(value)
+    print(_encode(masked(value)) if may_hold_secrets(line) else line, flush=True)
 
 
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:

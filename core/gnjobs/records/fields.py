@@ -320,43 +320,62 @@ _LISTED = (name for name, field in JOB_FIELDS.items() if field.stored.listed)
 LIST_FIELDS: Final = (*_LISTED, *ALIASES, OWN_STATUS, MIRROR_FIELD)
 
 
-def _read(known: Mapping[str, Field], fields: Iterable[tuple[str, bytes | str | None]]) -> dict[str, Any]:
+class _Reading(NamedTuple):
+    attribute: str
+    read: Reader
+    is_alias: bool
+
+
+def _readings(known: Mapping[str, Field]) -> dict[str, _Reading]:
+    """How each stored name is read, by the names and then by their aliases."""
+    names = {name: _Reading(field.attribute, field.kind.read, False) for name, field in known.items()}
+    aliases = {field.stored.alias: field for field in known.values() if field.stored.alias}
+    return names | {
+        alias: _Reading(field.attribute, field.kind.read, True) for alias, field in aliases.items()
+    }
+
+
+_OF_JOB: Final = _readings(JOB_FIELDS)
+_OF_CHILD: Final = _readings(CHILD_FIELDS)
+
+
+def _read(known: Mapping[str, _Reading], fields: Iterable[tuple[str, bytes | str | None]]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     raw: dict[str, str] = {}
     unreadable: list[str] = []
-    own_status: bytes | str | None = None
     for name, value in fields:
-        if name == OWN_STATUS:
-            own_status = value
+        reading = known.get(name)
+        if value is None or (reading is None and _is_passed_over(name)):
             continue
-        if value is None or name == TOKEN_FIELD or name.startswith(CHILD_FIELD):
-            continue
-        field = known.get(ALIASES.get(name, name))
-        if field is None:
+        if reading is None:
             raw[name] = values.text(value) or ""
             continue
-        if name != field.name and read.get(field.attribute) is not None:
+        attribute, understand, is_alias = reading
+        if is_alias and read.get(attribute) is not None:
             continue
-        understood = field.kind.read(value)
-        if understood is None or name != field.name:
+        understood = understand(value)
+        if understood is None or is_alias:
             raw[name] = values.text(value) or ""
         if understood is None:
             unreadable.append(name)
         else:
-            read[field.attribute] = understood
-    if own_status is not None:
-        raw["status"] = read.get("status") or ""
-        read["status"] = values.text(own_status)
+            read[attribute] = understood
+    if OWN_STATUS in raw:
+        read["status"], raw["status"] = raw.pop(OWN_STATUS), read.get("status") or ""
     return read | {"raw": raw, "unreadable": tuple(unreadable)}
 
 
+def _is_passed_over(name: str) -> bool:
+    return name == TOKEN_FIELD or name.startswith(CHILD_FIELD)
+
+
 def _pairs(fields: Fields) -> Iterable[tuple[str, bytes]]:
-    return ((values.text(name) or "", value) for name, value in fields.items())
+    return zip(map(values.text, fields), fields.values(), strict=True)  # type: ignore[arg-type]
 
 
 def read_job(job_id: str, fields: Fields) -> Job:
     """Read a whole record (HGETALL); fields that are none of ours are kept in `raw`, `child:` fields are not."""
-    return Job(id=job_id, **_read(JOB_FIELDS, _pairs(fields)))
+    return Job(id=job_id, **_read(_OF_JOB, _pairs(fields)))
 
 
 def read_job_list(
@@ -365,9 +384,9 @@ def read_job_list(
     """Read the values of these fields (HMGET), or return None where there is no record."""
     if all(value is None for value in listed):
         return None
-    return Job(id=job_id, **_read(JOB_FIELDS, zip(names, listed, strict=True)))
+    return Job(id=job_id, **_read(_OF_JOB, zip(names, listed, strict=True)))
 
 
 def read_child(child_id: str, fields: Fields, output_key: str | None = None) -> Child:
     """Read a child's hash (HGETALL)."""
-    return Child(id=child_id, output_key=output_key, **_read(CHILD_FIELDS, _pairs(fields)))
+    return Child(id=child_id, output_key=output_key, **_read(_OF_CHILD, _pairs(fields)))

@@ -1,12 +1,15 @@
 """One command for many names, nearly as fast as the wire: put together in one go, and its replies parsed in one go."""
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby, islice, zip_longest
+from itertools import chain, groupby, islice, zip_longest
 from typing import Any, Final
 
 import redis
 from redis.connection import DefaultParser
 from redis.exceptions import InvalidResponse
+
+from gnjobs.records.bounded import TooLarge, read_hashes
+from gnjobs.records.keys import Keys
 
 try:
     import hiredis
@@ -14,6 +17,7 @@ except ImportError:  # then redis-py parses
     hiredis = None  # type: ignore[assignment]
 
 _ASKED_AT_ONCE: Final = 400
+_READ_AT_ONCE: Final = 500
 _READ_SIZE: Final = 128 * 1024
 _MORE: Final = object()
 
@@ -88,10 +92,15 @@ class _Replies:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._buffer = bytearray(_READ_SIZE)
-        self._reader: Any = hiredis and hiredis.Reader(
-            protocolError=InvalidResponse,
-            replyError=DefaultParser.parse_error,
-            notEnoughData=_MORE,
+        has_socket = hasattr(connection._sock, "recv_into")
+        self._reader: Any = (
+            has_socket
+            and hiredis
+            and hiredis.Reader(
+                protocolError=InvalidResponse,
+                replyError=DefaultParser.parse_error,
+                notEnoughData=_MORE,
+            )
         )
 
     def read(self, count: int) -> list[Any]:
@@ -124,3 +133,33 @@ class _Replies:
             return self._connection.read_response()
         except redis.ResponseError as error:
             return error
+
+
+class RecordPipeline:
+    """Reads the same fields of many jobs' records by HMGET."""
+
+    def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
+        self._client = client
+        self._keys = keys
+        self._fields = fields
+        self._pipeline = Pipeline(client, ["HMGET"], keys.jobs_namespace, fields)
+
+    def read(self, job_ids: Sequence[str]) -> list[Any]:
+        """The values of each job's fields in order, or the `ResponseError` with which the server refused.
+
+        The ids have been checked. Raises what the connection raises. All replies are in memory at once: a few hundred
+        ids are a good number.
+        """
+        return list(chain.from_iterable(self.portions(job_ids)))
+
+    def portions(self, job_ids: Sequence[str]) -> Iterator[list[Any]]:
+        """What `read` gives, a few hundred jobs at a time."""
+        done = 0
+        try:
+            for replies in self._pipeline.portions(job_ids):
+                done += len(replies)
+                yield replies
+        except TooLarge:
+            for start in range(done, len(job_ids), _READ_AT_ONCE):
+                names = [self._keys.job(job_id) for job_id in job_ids[start : start + _READ_AT_ONCE]]
+                yield read_hashes(self._client, names, self._fields)

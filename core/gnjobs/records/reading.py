@@ -35,6 +35,7 @@ from gnjobs.records.indexes import (
 )
 from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id
 from gnjobs.records.layouts import Layout
+from gnjobs.records.pipeline import RecordPipeline
 
 MOST_FIELDS: Final = 5000
 _CHUNK: Final = 500
@@ -85,7 +86,7 @@ def _fetch_extra(client: redis.Redis, key: str, known: Mapping[str, bytes]) -> d
 def fetch_listed(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[Job | None]:
     """Fetch the list fields of many records in one pipeline; None where there is no record."""
     names = list_names(keys.layout)
-    replies = read_hashes(client, [keys.job(job_id) for job_id in job_ids], names)
+    replies = RecordPipeline(client, keys, names).read([check_id(job_id, "job id") for job_id in job_ids])
     return [
         Job(id=job_id)
         if (listed := readable(reply)) is None

@@ -31,7 +31,8 @@ _MOST_COUNTED_USERS = 1000
 class Loader:
     """Loads the jobs of several prefixes; each step is one or few commands, none of which holds the server long.
 
-    `hears`: every change of a key is told. `pause` is called again and again, and may wait. `refusal` says what the server refused to let us read, where it did.
+    `hears`: every change of a key is told. `pause` is called again and again, and may wait. `refusal` says what the
+    server refused to let us read, where it did.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Loader:
         while True:
             answer = self._allowed(first.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
             if answer is None:
+                yield from _in_order(gathered)
                 return
             cursor, names = answer
             steps += 1

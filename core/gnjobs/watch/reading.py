@@ -1,8 +1,8 @@
 """One prefix whose jobs are watched: how its records become rows of the catalogue."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
@@ -11,13 +11,12 @@ import redis
 from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
-from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, Keys
 from gnjobs.records.layouts import Layout
-from gnjobs.records.pipeline import Pipeline
+from gnjobs.records.pipeline import RecordPipeline
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
 from gnjobs.text import mask_secrets, telling
@@ -25,36 +24,6 @@ from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, JobRow, cut, ended_ch
 from gnjobs.watch.uncounted import UncountedFaults
 
 READ_AT_ONCE = 500
-
-
-class RecordPipeline:
-    """Reads the same fields of many jobs' records by HMGET."""
-
-    def __init__(self, client: redis.Redis, keys: Keys, fields: Sequence[str]) -> None:
-        self._client = client
-        self._keys = keys
-        self._fields = fields
-        self._pipeline = Pipeline(client, ["HMGET"], keys.jobs_namespace, fields)
-
-    def read(self, job_ids: Sequence[str]) -> list[Any]:
-        """The values of each job's fields in order, or the `ResponseError` with which the server refused.
-
-        The ids have been checked. Raises what the connection raises. All replies are in memory at once: a few hundred
-        ids are a good number.
-        """
-        return list(chain.from_iterable(self.portions(job_ids)))
-
-    def portions(self, job_ids: Sequence[str]) -> Iterator[list[Any]]:
-        """What `read` gives, a few hundred jobs at a time."""
-        done = 0
-        try:
-            for replies in self._pipeline.portions(job_ids):
-                done += len(replies)
-                yield replies
-        except TooLarge:
-            for start in range(done, len(job_ids), READ_AT_ONCE):
-                names = [self._keys.job(job_id) for job_id in job_ids[start : start + READ_AT_ONCE]]
-                yield read_hashes(self._client, names, self._fields)
 
 
 REFUSES: Final = "Redis refuses writes"
@@ -294,9 +263,7 @@ class Source:
                 self._keep(found, self.key(job_id), rows.get(job_id))
         return found
 
-    def read_mostly_finished(
-        self, job_ids: Sequence[str], pause: Callable[[], None] = lambda: None
-    ) -> Found:
+    def read_mostly_finished(self, job_ids: Sequence[str], pause: Callable[[], None] = lambda: None) -> Found:
         """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole.
 
         `pause` is called before each few hundred are looked at.
