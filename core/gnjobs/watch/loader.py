@@ -1,7 +1,7 @@
 """Everything that Redis holds, a piece at a time: the unfinished and the new, then all others, then the unindexed."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import redis
@@ -43,6 +43,8 @@ class Loader:
         self._hears = hears
         # What was shown first, which is not read again.
         self._seen = [set[str]() for _ in sources]
+        # Read, and not told yet.
+        self._gathered: dict[str, JobRow] = {}
         self._loaded = 0
         self._told = 0.0
         self.refusal: str | None = None
@@ -115,7 +117,6 @@ class Loader:
 
         It is found in no order. To put rows among many others takes long, unless they are neighbours.
         """
-        gathered: list[JobRow] = []
         told = 0
         first, *others = self._sources
         keys_on_server = max(1, int(self._allowed(first.client.dbsize) or 0))
@@ -123,15 +124,15 @@ class Loader:
         while True:
             answer = self._allowed(first.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
             if answer is None:
-                yield from _in_order(gathered)
+                yield from self._in_order()
                 return
             cursor, names = answer
             steps += 1
-            gathered += [row for source, seen in self._each() for row in self._take(source, seen, names)]
-            if cursor == 0 or len(gathered) > max(READ_AT_ONCE, _GATHERED_SHARE * told):
-                told += len(gathered)
-                yield from _in_order(gathered)
-                gathered = []
+            for source, seen in self._each():
+                self._gathered.update((row.key, row) for row in self._take(source, seen, names))
+            if cursor == 0 or len(self._gathered) > max(READ_AT_ONCE, _GATHERED_SHARE * told):
+                told += len(self._gathered)
+                yield from self._in_order()
             scanned = min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)
             yield self._progress((), _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
             if cursor == 0:
@@ -139,7 +140,19 @@ class Loader:
         for source in self._sources:
             yield from self._uncounted(source)
 
+    def _in_order(self) -> Iterator[Change]:
+        ordered = [row.key for row in sorted(self._gathered.values(), key=default_order)]
+        for start in range(0, len(ordered), READ_AT_ONCE):
+            found = (self._gathered.pop(key, None) for key in ordered[start : start + READ_AT_ONCE])
+            yield Change(rows=tuple(row for row in found if row is not None))
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Tell nothing of these rows that was read before: something newer is told."""
+        for key in keys:
+            self._gathered.pop(key, None)
+
     def _take(self, source: Source, seen: set[str], names: Sequence[bytes]) -> tuple[JobRow, ...]:
+        self._pause()
         source.uncounted.note_all(names)
         unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
         # To ask for each takes less time and memory than to remember a million.
@@ -192,9 +205,3 @@ class Loader:
             if not is_wrong_type(error):
                 self.refusal = str(error)
             return None
-
-
-def _in_order(rows: Sequence[JobRow]) -> Iterator[Change]:
-    ordered = sorted(rows, key=default_order)
-    for start in range(0, len(ordered), READ_AT_ONCE):
-        yield Change(rows=tuple(ordered[start : start + READ_AT_ONCE]))

@@ -184,6 +184,8 @@ class WatchSession:
         for number, source in enumerate(self._sources):
             read = source.read([job_id for at, job_id in self._changed if at == number])
             found = Found(found.rows + read.rows, found.gone + read.gone)
+        if self._loader is not None:
+            self._loader.drop((*(row.key for row in found.rows), *found.gone))
         touched, events = frozenset(self._touched), self._events
         self._changed, self._touched, self._events = {}, set(), False
         self._tell(found, touched, events=events)
