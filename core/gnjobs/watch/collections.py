@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate, chain
+from operator import add
 from typing import Any, Final
 
 from gnjobs.watch.rows import JobRow
@@ -18,13 +19,15 @@ _MANY: Final = 8
 class KeyedRows:
     """Rows in short lists, one after the other; no two rows may have the same key.
 
-    A change computes the keys of about ten rows and moves the pointers of one short list. It has what is used of a
+    What comes into a list is put in its place when somebody looks there, or when the list is to be split. A change
+    computes the keys of few rows and moves the pointers of one short list. It has what is used of a
     `SortedKeyList`, which keeps a key for each row: more memory than the rows that it sorts.
     """
 
     def __init__(self, key: Key) -> None:
         self._key = key
         self._parts: list[list[JobRow]] = []
+        self._loose: list[list[JobRow]] = []
         self._last_keys: list[Any] = []
         self._ends: list[int] | None = None
         self._length = 0
@@ -33,10 +36,23 @@ class KeyedRows:
         return self._length
 
     def __iter__(self) -> Iterator[JobRow]:
-        return chain.from_iterable(self._parts)
+        return chain.from_iterable(map(self._part, range(len(self._parts))))
 
     def __reversed__(self) -> Iterator[JobRow]:
-        return chain.from_iterable(map(reversed, reversed(self._parts)))
+        return chain.from_iterable(map(reversed, map(self._part, reversed(range(len(self._parts))))))
+
+    def _part(self, at: int) -> list[JobRow]:
+        """One of the lists, in order."""
+        part, loose = self._parts[at], self._loose[at]
+        if not loose:
+            return part
+        if _MANY * len(loose) < len(part):
+            for row in loose:
+                insort(part, row, key=self._key)
+        else:
+            part = self._parts[at] = sorted(part + loose, key=self._key)
+        self._loose[at] = []
+        return part
 
     def add(self, row: JobRow) -> None:
         """Insert a row at its place."""
@@ -57,19 +73,20 @@ class KeyedRows:
             start = stop
 
     def _put(self, at: int, rows: list[JobRow]) -> None:
-        part = self._parts[at] if self._parts else []
-        if _MANY * len(rows) < len(part):
-            for row in rows:
-                insort(part, row, key=self._key)
-        else:
-            part = sorted(part + rows, key=self._key)
-        size = -(-len(part) // (len(part) // LONGEST_PART + 1))
-        parts = (
-            [part[start : start + size] for start in range(0, len(part), size)]
-            if size < len(part)
-            else [part]
-        )
+        """Add rows, in order, to a list; only to the last one come keys beyond all that are there."""
+        if not self._parts:
+            self._parts, self._loose, self._last_keys = [[]], [[]], [self._key(rows[-1])]
+        self._loose[at] += rows
+        self._last_keys[at] = max(self._last_keys[at], self._key(rows[-1]))
+        if len(self._parts[at]) + len(self._loose[at]) > 2 * LONGEST_PART:
+            self._split(at)
+
+    def _split(self, at: int) -> None:
+        part = self._part(at)
+        size = -(-len(part) // (len(part) // LONGEST_PART))
+        parts = [part[start : start + size] for start in range(0, len(part), size)]
         self._parts[at : at + 1] = parts
+        self._loose[at : at + 1] = [[] for _ in parts]
         self._last_keys[at : at + 1] = [self._key(each[-1]) for each in parts]
 
     def discard(self, row: JobRow) -> None:
@@ -80,7 +97,7 @@ class KeyedRows:
         part = self._parts[at]
         del part[index]
         if not part:
-            del self._parts[at], self._last_keys[at]
+            del self._parts[at], self._loose[at], self._last_keys[at]
         elif index == len(part):
             self._last_keys[at] = self._key(part[-1])
         self._length -= 1
@@ -90,7 +107,7 @@ class KeyedRows:
         """Where a row is, or would be: the number of the list, and the index in it."""
         key = self._key(row)
         at = bisect_left(self._last_keys, key)
-        return at, bisect_left(self._parts[at], key, key=self._key) if at < len(self._parts) else 0
+        return at, bisect_left(self._part(at), key, key=self._key) if at < len(self._parts) else 0
 
     def bisect_left(self, row: JobRow) -> int:
         """The position of a row, or the one that it would have."""
@@ -103,7 +120,8 @@ class KeyedRows:
     def _positions(self) -> list[int]:
         """How many rows there are up to the end of each list."""
         if self._ends is None:
-            self._ends = list(accumulate(map(len, self._parts)))
+            loose = map(len, self._loose)
+            self._ends = list(accumulate(map(add, map(len, self._parts), loose)))
         return self._ends
 
     def __getitem__(self, index: int) -> JobRow:
@@ -111,7 +129,7 @@ class KeyedRows:
         if not 0 <= index < self._length:
             raise IndexError(index)
         at = bisect_right(self._positions(), index)
-        return self._parts[at][index - self._begin(at)]
+        return self._part(at)[index - self._begin(at)]
 
     def islice(self, start: int, stop: int, reverse: bool = False) -> Iterator[JobRow]:
         """The rows from one position up to before another; the last of them first where `reverse` says so."""
@@ -122,9 +140,10 @@ class KeyedRows:
         """The rows whose keys are less than this one, the last of them first; must not be changed meanwhile."""
         at = bisect_left(self._last_keys, key)
         if at < len(self._parts):
-            yield from reversed(self._parts[at][: bisect_left(self._parts[at], key, key=self._key)])
-        for part in reversed(self._parts[:at]):
-            yield from reversed(part)
+            part = self._part(at)
+            yield from reversed(part[: bisect_left(part, key, key=self._key)])
+        for each in reversed(range(at)):
+            yield from reversed(self._part(each))
 
 
 _HASH_MASK: Final = (1 << 64) - 1
