@@ -21,7 +21,7 @@ def main(url: str, rate: float) -> None:
     start, number = time.perf_counter(), 0
     while not select.select([sys.stdin], [], [], max(0.0, start + number / rate - time.perf_counter()))[0]:
         changed = {
-            "percent": number % 100,
+            "percent": 1 + number % 99,
             "cpu": number % 97,
             "message": f"row {number}",
             "lines": number,

@@ -104,6 +104,10 @@ def test_of_a_part_at_work_the_busiest_process_is_named_with_where_it_is() -> No
     doing = TellingProcess(pid=48213, state="R", cpu=97.0, idle_since=NOW, code=works.code)
     listed = assess(running(last_output=LONG_AGO, cpu=97.0, doing=doing), now=NOW)
     assert listed.evidence[0] == f"pid 48213 {works.code}"
+    older = ProcessSnapshot(NOW, (seen(cpu=97.0, state="R", idle_since=NOW),))
+    assert assess(running(last_output=LONG_AGO, cpu=97.0, doing=doing), snapshot=older, now=NOW).evidence[
+        0
+    ] == (f"pid 48213 {works.code}")
     idles = assess(idle(last_output=LONG_AGO, doing=doing), now=NOW)
     assert (idles.verdict, "align" in " ".join(idles.evidence)) == ("stuck", False)
 

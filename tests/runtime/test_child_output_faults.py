@@ -5,6 +5,7 @@ import threading
 import pytest
 import redis
 
+from gnjobs.records.environment import ENV_LASTING
 from gnjobs.runtime.child import ChildOutput
 from tests.support.one_child import HASH, KEY, lines, prepare, state
 from tests.support.proxy import Proxy
@@ -46,7 +47,9 @@ def test_a_child_whose_hash_was_forgotten_is_mended(server: Server, client: redi
     assert state(client).status == "success"
 
 
-def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
+def test_cut_connections(client: redis.Redis, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A child that watches its end would say it again, with its fault, where the next one begins.
+    monkeypatch.setenv(ENV_LASTING, "0")
     for limit in ("requests_left", "replies_left"):
         for position in range(0, 3000, 83):
             client.flushall()
@@ -58,6 +61,7 @@ def test_cut_connections(client: redis.Redis, proxy: Proxy) -> None:
             found = state(client)
             assert (found.status, found.done, found.faults) == ("success", position, 1)
             assert len(lines(client)) == 1
+            child.outlast()
 
 
 def test_a_child_that_ends_while_redis_is_away_waits(own_server: Server) -> None:

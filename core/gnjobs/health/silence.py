@@ -134,8 +134,9 @@ def _words_beside(part: Part, does: Activity, told: TellingProcess | None, job: 
     """
     newer = _told_process(told)
     telling = does.telling or newer
-    if newer and newer[0].pid == telling[0].pid and newer[0].waits and not telling[0].waits:
-        telling = (msgspec.structs.replace(telling[0], waits=newer[0].waits), *telling[1:])
+    if newer and newer[0].pid == telling[0].pid:
+        waits, code = telling[0].waits or newer[0].waits, telling[0].code or newer[0].code
+        telling = (msgspec.structs.replace(telling[0], waits=waits, code=code), *telling[1:])
     works = any(process.state == "R" or computes(process.cpu) for process in telling)
     contradicts = part.is_idle if works else computes(part.cpu)
     return "" if contradicts else process_words(telling, job.heartbeat)
