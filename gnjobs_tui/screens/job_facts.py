@@ -11,7 +11,7 @@ from gnjobs.health.states import display_state
 from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
 from gnjobs.records.statuses import PENDING, RUNNING
-from gnjobs.records.summaries import ChildrenSummary
+from gnjobs.records.summaries import ChildrenSummary, TellingProcess
 from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words, size_text
 from gnjobs_tui.screens.job_cells import run_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
@@ -126,6 +126,8 @@ def field_words(field: Field, value: Any, now: float) -> str:
     if isinstance(value, ChildrenSummary):
         counts = ", ".join(f"{count} {status}" for status, count in value.counts.items())
         return f"{counts}   {json.encode(value).decode()}"
+    if isinstance(value, TellingProcess):
+        return json.encode(value).decode()
     if not isinstance(value, int | float):
         return str(value)
     words = _number_words(field.unit, value, now)
