@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 
@@ -16,7 +16,7 @@ from gnjobs.errors import ConfigError
 from gnjobs.records.actor import Actor
 from gnjobs_tui import screens, widgets
 from gnjobs_tui.config import Config
-from gnjobs_tui.keys import key_event
+from gnjobs_tui.keys import bind, key_event
 from gnjobs_tui.live import Changed
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
@@ -90,24 +90,9 @@ class GnjobsApp(Dashboard):
     ENABLE_COMMAND_PALETTE = True
     COMMANDS: ClassVar = {_commands}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+c", "quit", "quit", show=False, id="app.quit", tooltip="Quit", priority=True),
-        Binding(
-            "ctrl+z",
-            "suspend_process",
-            "suspend",
-            show=False,
-            id="app.suspend",
-            tooltip="Suspend; `fg` brings it back",
-            priority=True,
-        ),
-        Binding(
-            "colon,ctrl+p",
-            "command_palette",
-            "more",
-            show=False,
-            id="app.palette",
-            tooltip="All commands",
-        ),
+        bind("ctrl+c", "quit", "Quit", "app.quit", priority=True),
+        bind("ctrl+z", "suspend_process", "Suspend; `fg` brings it back", "app.suspend", priority=True),
+        bind("colon,ctrl+p", "command_palette", "All commands", "app.palette"),
     ]
 
     def __init__(

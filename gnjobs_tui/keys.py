@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from rich.cells import cell_len
 from textual import events
 from textual.app import App
-from textual.binding import ActiveBinding
+from textual.binding import ActiveBinding, Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.keys import _character_to_key
@@ -18,6 +18,15 @@ from gnjobs.records.actor import Action
 from gnjobs_tui.style import Cell, Part, content, safe
 
 Keys = Sequence[tuple[str, str]]
+
+
+def bind(keys: str, action: str, about: str, name: str, *, priority: bool = False) -> Binding:
+    """Keys for an action; help and palette say what it is about, the configuration knows it by its name.
+
+    Without words it is another way to what is told elsewhere.
+    """
+    return Binding(keys, action, about or action, show=False, id=name, tooltip=about, priority=priority)
+
 
 # What changes something, by the action of its key, and what it takes.
 CHANGES: Final[dict[str, Action]] = {"kill": "kill", "remove": "remove"}

@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
@@ -14,7 +14,7 @@ from textual.worker import Worker
 from gnjobs.records.actor import Action
 from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
-from gnjobs_tui.keys import CHANGES, Argument, Keys, footer, key_event, key_name
+from gnjobs_tui.keys import CHANGES, Argument, Keys, bind, footer, key_event, key_name
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.line import Line
@@ -52,15 +52,11 @@ class WatchScreen(Screen[Any]):
     """A screen over the catalogue. `draw` shows what is known now; `changed` hears of news in Redis."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "back", show=False, id="screen.back", tooltip="Back"),
-        Binding(
-            "q", "leave", "quit", show=False, id="screen.leave", tooltip="Back; at the first screen: quit"
-        ),
-        Binding(
-            "question_mark", "help", "help", show=False, id="screen.help", tooltip="All keys of this screen"
-        ),
-        Binding("ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Reload"),
-        Binding("L", "log", "log", show=False, id="screen.log", tooltip="Event log"),
+        bind("escape", "back", "Back", "screen.back"),
+        bind("q", "leave", "Back; at the first screen: quit", "screen.leave"),
+        bind("question_mark", "help", "All keys of this screen", "screen.help"),
+        bind("ctrl+r", "reload", "Reload", "screen.reload"),
+        bind("L", "log", "Event log", "screen.log"),
     ]
 
     has_failed = False

@@ -4,7 +4,7 @@ from itertools import groupby
 from typing import ClassVar, Final, cast
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Static
@@ -12,7 +12,7 @@ from textual.widgets import Button, Static
 from gnjobs.health.states import STATES
 from gnjobs.text import safe_text
 from gnjobs.watch.listing import DEFAULT_SORT, Sort
-from gnjobs_tui.keys import screen_keys
+from gnjobs_tui.keys import bind, screen_keys
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.style import Cell, Parts, content, fit, lines, state_cell
 from gnjobs_tui.widgets.columns import Column
@@ -39,8 +39,8 @@ class TextScreen(ScrollScreen):
     """Shows a text under a title; nothing in it acts."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss", "close", show=False, id="text.close", tooltip="Close"),
-        Binding("y", "copy", "copy", show=False, id="text.copy", tooltip="Copy"),
+        bind("escape,q,enter", "dismiss", "Close", "text.close"),
+        bind("y", "copy", "Copy", "text.copy"),
     ]
 
     def __init__(self, title: str, text: str, *, wide: bool = False) -> None:
@@ -68,15 +68,8 @@ class ConfirmScreen(ModalScreen[bool]):
     """Asks before something is done."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(False)", "cancel", show=False, id="confirm.cancel", tooltip="Cancel"),
-        Binding(
-            "left,right",
-            "app.focus_next",
-            "other",
-            show=False,
-            id="confirm.other",
-            tooltip="The other button",
-        ),
+        bind("escape", "dismiss(False)", "Cancel", "confirm.cancel"),
+        bind("left,right", "app.focus_next", "The other button", "confirm.other"),
     ]
 
     def __init__(self, question: str, answer: str) -> None:
@@ -137,7 +130,7 @@ class SortScreen(ModalScreen[Sort | None]):
     """Asks for an order; the one that is shown already is turned round."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,s", "dismiss(None)", "cancel", show=False, id="sort.cancel", tooltip="Cancel"),
+        bind("escape,q,s", "dismiss(None)", "Cancel", "sort.cancel"),
     ]
 
     def __init__(self, shown: Sort) -> None:
@@ -189,9 +182,7 @@ class HelpScreen(ScrollScreen):
     """Lists what the keys of the screen below do, and what the states mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape,q,question_mark,enter", "dismiss", "close", show=False, id="help.close", tooltip="Close"
-        ),
+        bind("escape,q,question_mark,enter", "dismiss", "Close", "help.close"),
     ]
 
     def __init__(self, screen: Screen[object]) -> None:

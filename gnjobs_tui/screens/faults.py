@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from msgspec import structs
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.worker import get_current_worker
 
@@ -23,7 +23,7 @@ from gnjobs.outputs.faults import (
 )
 from gnjobs.text import count_text
 from gnjobs.watch.filters import Filter
-from gnjobs_tui.keys import Keys
+from gnjobs_tui.keys import Keys, bind
 from gnjobs_tui.outputs.fault_list import FAULTS, HINT, FaultList
 from gnjobs_tui.outputs.save import file_name, new_file, proposed_path, refusal_words, typed_path
 from gnjobs_tui.outputs.spreadsheet import write_faults
@@ -62,10 +62,6 @@ MOST_FAULTS = 1_000_000
 _BATCH = 5000
 
 
-def _key(keys: str, action: str, about: str, name: str) -> Binding:
-    return Binding(keys, action, about, show=False, id=f"faults.{name}", tooltip=about)
-
-
 class FaultRows:
     """A list of faults as the rows of a table; the cells of one are made when it is drawn, however many there are."""
 
@@ -101,13 +97,18 @@ class FaultsScreen(WatchScreen):
     """Reads the faults of all outputs in the background, and lists those that are wanted of what it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("slash", "filter", "Filter by words, file:, row:, column:, found:, needs:", "filter"),
-        _key("f", "show_all", "Show all among the matches, or the matches alone", "show-all"),
-        _key("n", "match(True)", "Next match", "next"),
-        _key("N", "match(False)", "Previous match", "previous"),
-        _key("c", "combine", "Combine equal faults, or list each", "combine"),
-        _key("s,ctrl+s", "save", "Save the listed faults as CSV, on the machine of the dashboard", "save"),
-        _key("y", "copy", "Copy this fault", "copy"),
+        bind("slash", "filter", "Filter by words, file:, row:, column:, found:, needs:", "faults.filter"),
+        bind("f", "show_all", "Show all among the matches, or the matches alone", "faults.show-all"),
+        bind("n", "match(True)", "Next match", "faults.next"),
+        bind("N", "match(False)", "Previous match", "faults.previous"),
+        bind("c", "combine", "Combine equal faults, or list each", "faults.combine"),
+        bind(
+            "s,ctrl+s",
+            "save",
+            "Save the listed faults as CSV, on the machine of the dashboard",
+            "faults.save",
+        ),
+        bind("y", "copy", "Copy this fault", "faults.copy"),
     ]
 
     class Found(Message):

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from msgspec import structs
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Static
 
 from gnjobs.records.fields import Child, Job, percent_done
 from gnjobs.watch.rows import Change, JobRow
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
@@ -67,28 +68,12 @@ class JobScreen(GlanceScreen):
     """A job with its parts; what `K` and `enter` act on is the row of the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("e", "faults", "faults", show=False, id="job.faults", tooltip="All faults in its data"),
-        Binding("x", "fields", "fields", show=False, id="job.fields", tooltip="All fields"),
-        Binding("K", "kill", "kill", show=False, id="job.kill", tooltip="Kill what the cursor is on"),
-        Binding(
-            "p",
-            "processes",
-            "processes",
-            show=False,
-            id="job.processes",
-            tooltip="Processes of what the cursor is on, and their open files",
-        ),
-        Binding(
-            "t", "timeline", "timeline", show=False, id="job.timeline", tooltip="Timeline of its children"
-        ),
-        Binding(
-            "b",
-            "stacks",
-            "stacks",
-            show=False,
-            id="job.stacks",
-            tooltip="Stacks: where in their code its processes are",
-        ),
+        bind("e", "faults", "All faults in its data", "job.faults"),
+        bind("x", "fields", "All fields", "job.fields"),
+        bind("K", "kill", "Kill what the cursor is on", "job.kill"),
+        bind("p", "processes", "Processes of what the cursor is on, and their open files", "job.processes"),
+        bind("t", "timeline", "Timeline of its children", "job.timeline"),
+        bind("b", "stacks", "Stacks: where in their code its processes are", "job.stacks"),
     ]
 
     class Seen(Message):

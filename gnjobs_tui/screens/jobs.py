@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import msgspec
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
 from gnjobs.errors import FilterError
 from gnjobs.health.states import GROUPS
@@ -15,7 +15,7 @@ from gnjobs.records.statuses import SUCCESS
 from gnjobs.watch.filters import parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.keys import Argument, jobs_keys, part_spans
+from gnjobs_tui.keys import Argument, bind, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
@@ -38,42 +38,21 @@ class JobsScreen(GlanceScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(
-                str(number),
-                f"group('{group}')",
-                group,
-                show=False,
-                id=f"jobs.{group}",
-                tooltip=f"Show {group}",
-            )
+            bind(str(number), f"group('{group}')", f"Show {group}", f"jobs.{group}")
             for number, group in enumerate(GROUPS, 1)
         ),
-        Binding(
-            "slash",
-            "filter",
-            "filter",
-            show=False,
-            id="jobs.filter",
-            tooltip="Filter by words, state:, user: …",
-        ),
-        Binding("s", "sort", "sort", show=False, id="jobs.sort", tooltip="Sort by a column"),
+        bind("slash", "filter", "Filter by words, state:, user: …", "jobs.filter"),
+        bind("s", "sort", "Sort by a column", "jobs.sort"),
         *(
-            Binding(key, page, page, show=False, id=f"jobs.{page}", tooltip=f"Show {about}")
+            bind(key, page, f"Show {about}", f"jobs.{page}")
             for key, page, about in (
                 ("u", "users", "users with their job counts"),
                 ("h", "hosts", "hosts with their agents"),
                 ("p", "pulse", "the pulse: failures, waits and run times against history"),
             )
         ),
-        Binding("space", "mark", "mark", show=False, id="jobs.mark", tooltip="Mark this job, or unmark it"),
-        Binding(
-            "a",
-            "mark_all",
-            "mark all",
-            show=False,
-            id="jobs.mark-all",
-            tooltip="Mark all listed jobs, or unmark them",
-        ),
+        bind("space", "mark", "Mark this job, or unmark it", "jobs.mark"),
+        bind("a", "mark_all", "Mark all listed jobs, or unmark them", "jobs.mark-all"),
     ]
 
     def __init__(self, user: str | None = None, query: str = "") -> None:

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import ClassVar, cast
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.kill_run import (
     GRACE,
@@ -34,21 +35,15 @@ class KillScreen(ModalScreen[None]):
     """Asks before it kills one child, one job, or the marked jobs; stays until everything is verified."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "escape", "close", "cancel", show=False, id="kill.cancel", tooltip="Cancel; while it runs, close"
-        ),
-        Binding(
-            "tab", "next(1)", "next", show=False, id="kill.next", priority=True, tooltip="Cancel, why, Kill"
-        ),
-        Binding("shift+tab", "next(-1)", "previous", show=False, id="kill.previous", priority=True),
-        Binding("left,right", "next(1)", "other", show=False, id="kill.other"),
-        Binding("up", "scroll_list(-1)", "up", show=False, id="kill.up", tooltip="Scroll the list"),
-        Binding("down", "scroll_list(1)", "down", show=False, id="kill.down"),
-        Binding("pageup", "scroll_list(-6)", "page up", show=False, id="kill.page-up"),
-        Binding("pagedown", "scroll_list(6)", "page down", show=False, id="kill.page-down"),
-        Binding(
-            "j", "whole_job", "job", show=False, id="kill.job", tooltip="Kill the job instead of one child"
-        ),
+        bind("escape", "close", "Cancel; while it runs, close", "kill.cancel"),
+        bind("tab", "next(1)", "Cancel, why, Kill", "kill.next", priority=True),
+        bind("shift+tab", "next(-1)", "", "kill.previous", priority=True),
+        bind("left,right", "next(1)", "", "kill.other"),
+        bind("up", "scroll_list(-1)", "Scroll the list", "kill.up"),
+        bind("down", "scroll_list(1)", "", "kill.down"),
+        bind("pageup", "scroll_list(-6)", "", "kill.page-up"),
+        bind("pagedown", "scroll_list(6)", "", "kill.page-down"),
+        bind("j", "whole_job", "Kill the job instead of one child", "kill.job"),
     ]
 
     class Looked(Message):

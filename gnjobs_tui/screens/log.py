@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.records.events import Event
 from gnjobs.text import clock_text
 from gnjobs.watch.rows import Change
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.style import Cell, Part
@@ -34,14 +35,7 @@ class LogScreen(WatchScreen):
     """The stream of events, as far as the actor may see it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "r",
-            "results",
-            "results",
-            show=False,
-            id="log.results",
-            tooltip="Results of the kills asked for here",
-        ),
+        bind("r", "results", "Results of the kills asked for here", "log.results"),
     ]
 
     class Read(Message):

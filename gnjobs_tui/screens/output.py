@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
 from gnjobs.errors import FilterError
 from gnjobs.outputs.lines import Hole
 from gnjobs.text import count_text
-from gnjobs_tui.keys import Argument
+from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
 from gnjobs_tui.outputs.seen import hole_words
@@ -24,21 +24,22 @@ from gnjobs_tui.widgets.prompt import Prompt
 PROGRESS_EVERY = 0.2
 
 
-def _key(keys: str, action: str, about: str, name: str) -> Binding:
-    return Binding(keys, action, about, show=False, id=f"output.{name}", tooltip=about)
-
-
 class OutputScreen(OutputBase):
     """The output of a job or of one of its children."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("slash", "search", "Search for words", "search"),
-        _key("n", "search_on(True)", "Next match", "next"),
-        _key("N", "search_on(False)", "Previous match", "previous"),
-        _key("l", "line", "Go to a line by its number", "line"),
-        _key("s,ctrl+s", "save", "Save all lines in a file, on the machine where the dashboard runs", "save"),
-        _key("y", "copy", "Copy this line", "copy"),
-        _key("K", "kill", "Kill the writer of this output", "kill"),
+        bind("slash", "search", "Search for words", "output.search"),
+        bind("n", "search_on(True)", "Next match", "output.next"),
+        bind("N", "search_on(False)", "Previous match", "output.previous"),
+        bind("l", "line", "Go to a line by its number", "output.line"),
+        bind(
+            "s,ctrl+s",
+            "save",
+            "Save all lines in a file, on the machine where the dashboard runs",
+            "output.save",
+        ),
+        bind("y", "copy", "Copy this line", "output.copy"),
+        bind("K", "kill", "Kill the writer of this output", "output.kill"),
     ]
 
     class Searched(Message):

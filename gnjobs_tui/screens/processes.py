@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.text import duration_words, size_text
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.screens.kill_run import Target
@@ -36,14 +37,7 @@ class ProcessesScreen(WatchScreen):
     """Reads again what the supervisor writes; open files and stacks are asked for by a key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "b",
-            "look('stack')",
-            "stacks",
-            show=False,
-            id="processes.stacks",
-            tooltip="Stacks of these processes",
-        ),
+        bind("b", "look('stack')", "Stacks of these processes", "processes.stacks"),
     ]
 
     class Seen(Message):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.health.hosts import HostHealth
@@ -25,6 +25,7 @@ from gnjobs.watch.pulse import (
     take_pulse,
 )
 from gnjobs.watch.rows import JobRow
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.hosts import agent_cell, all_beats, hosts_now
 from gnjobs_tui.screens.job_facts import break_lines
@@ -93,16 +94,9 @@ class PulseScreen(WatchScreen):
     """Measures the jobs that the dashboard holds, in a thread, and again when they have changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "f",
-            "failed",
-            "failed",
-            show=False,
-            id="pulse.failed",
-            tooltip="Jobs that failed in the last 24 h",
-        ),
-        Binding("w", "waiting", "waiting", show=False, id="pulse.waiting", tooltip="Jobs that wait"),
-        Binding("h", "hosts", "hosts", show=False, id="pulse.hosts", tooltip="Show hosts with their agents"),
+        bind("f", "failed", "Jobs that failed in the last 24 h", "pulse.failed"),
+        bind("w", "waiting", "Jobs that wait", "pulse.waiting"),
+        bind("h", "hosts", "Show hosts with their agents", "pulse.hosts"),
     ]
 
     class Measured(Message):

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.kill_run import LeftOut, Target, target_of_row
@@ -21,28 +22,12 @@ class RowActions(WatchScreen):
     """A screen with a job under its cursor, and perhaps marked ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("o", "owner", "owner", show=False, id="rows.owner", tooltip="Show all jobs of this owner"),
-        Binding("K", "kill", "kill", show=False, id="rows.kill", tooltip="Kill this job or the marked jobs"),
-        Binding(
-            "R", "rerun", "re-run", show=False, id="rows.rerun", tooltip="Show the command to run it again"
-        ),
-        Binding(
-            "D",
-            "remove",
-            "remove",
-            show=False,
-            id="rows.remove",
-            tooltip="Remove this job or the marked jobs (ended ones only)",
-        ),
-        Binding("y", "copy", "copy", show=False, id="rows.copy", tooltip="Copy the job's id"),
-        Binding(
-            "b",
-            "stacks",
-            "stacks",
-            show=False,
-            id="rows.stacks",
-            tooltip="Stacks: where in their code its processes are",
-        ),
+        bind("o", "owner", "Show all jobs of this owner", "rows.owner"),
+        bind("K", "kill", "Kill this job or the marked jobs", "rows.kill"),
+        bind("R", "rerun", "Show the command to run it again", "rows.rerun"),
+        bind("D", "remove", "Remove this job or the marked jobs (ended ones only)", "rows.remove"),
+        bind("y", "copy", "Copy the job's id", "rows.copy"),
+        bind("b", "stacks", "Stacks: where in their code its processes are", "rows.stacks"),
     ]
 
     class Rerun(Message):

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.text import safe_text
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen, clock_seconds
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.style import GLYPHS, Cell, Part
@@ -28,8 +29,8 @@ class StacksScreen(WatchScreen):
     """Looks once when it opens, and again when asked: a look takes seconds, and stops no process."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "copy", "copy", show=False, id="stacks.copy", tooltip="Copy all stacks"),
-        Binding("ctrl+r", "reload", "reload", show=False, id="screen.reload", tooltip="Look again"),
+        bind("y", "copy", "Copy all stacks", "stacks.copy"),
+        bind("ctrl+r", "reload", "Look again", "screen.reload"),
     ]
 
     class Seen(Message):

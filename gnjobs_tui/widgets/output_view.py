@@ -8,12 +8,13 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
+from gnjobs_tui.keys import bind
 from gnjobs_tui.outputs.pager import Need, Pager, Row
 from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
@@ -21,10 +22,6 @@ from gnjobs_tui.style import GLYPHS, Palette, palette_of
 from gnjobs_tui.widgets.output_rows import LEAST_DIGITS, Layout, draw_row, scroll_bar
 
 COLUMNS_A_STEP = 8
-
-
-def _key(keys: str, action: str, about: str, name: str) -> Binding:
-    return Binding(keys, action, about, show=False, id=f"output.{name}", tooltip=about)
 
 
 class OutputView(Widget, can_focus=True):
@@ -35,19 +32,19 @@ class OutputView(Widget, can_focus=True):
     OutputView { height: 1fr; width: 1fr; background: $background; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        _key("up,k", "move(-1)", "One line up", "up"),
-        _key("down,j", "move(1)", "One line down", "down"),
-        _key("pageup", "page(-1.0)", "One page up", "page-up"),
-        _key("pagedown", "page(1.0)", "One page down", "page-down"),
-        _key("ctrl+u", "page(-0.5)", "Half a page up", "half-up"),
-        _key("ctrl+d", "page(0.5)", "Half a page down", "half-down"),
-        _key("g,home", "first", "To the first line", "first"),
-        _key("G,end", "last", "To the last line, and follow", "last"),
-        _key("left", "sideways(-1)", "Show what is further left", "left"),
-        _key("right", "sideways(1)", "Show what is further right", "right"),
-        _key("f", "follow", "Follow the end, or stop following", "follow"),
-        _key("w", "wrap", "Wrap long lines, or cut them", "wrap"),
-        _key("t", "times", "Show when lines were written", "times"),
+        bind("up,k", "move(-1)", "One line up", "output.up"),
+        bind("down,j", "move(1)", "One line down", "output.down"),
+        bind("pageup", "page(-1.0)", "One page up", "output.page-up"),
+        bind("pagedown", "page(1.0)", "One page down", "output.page-down"),
+        bind("ctrl+u", "page(-0.5)", "Half a page up", "output.half-up"),
+        bind("ctrl+d", "page(0.5)", "Half a page down", "output.half-down"),
+        bind("g,home", "first", "To the first line", "output.first"),
+        bind("G,end", "last", "To the last line, and follow", "output.last"),
+        bind("left", "sideways(-1)", "Show what is further left", "output.left"),
+        bind("right", "sideways(1)", "Show what is further right", "output.right"),
+        bind("f", "follow", "Follow the end, or stop following", "output.follow"),
+        bind("w", "wrap", "Wrap long lines, or cut them", "output.wrap"),
+        bind("t", "times", "Show when lines were written", "output.times"),
     ]
 
     class Needed(Message):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
@@ -12,6 +12,7 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
+from gnjobs_tui.keys import bind
 from gnjobs_tui.style import palette_of
 from gnjobs_tui.widgets.columns import Cells, Column, Order, TableDrawing
 
@@ -110,19 +111,15 @@ class VirtualTable(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "up", show=False, id="table.up", tooltip="One row up"),
-        Binding("down,j", "move(1)", "down", show=False, id="table.down", tooltip="One row down"),
-        Binding("pageup", "page(-1)", "page up", show=False, id="table.page-up", tooltip="One page up"),
-        Binding(
-            "pagedown", "page(1)", "page down", show=False, id="table.page-down", tooltip="One page down"
-        ),
-        Binding("ctrl+u", "page(-0.5)", "half up", show=False, id="table.half-up", tooltip="Half a page up"),
-        Binding(
-            "ctrl+d", "page(0.5)", "half down", show=False, id="table.half-down", tooltip="Half a page down"
-        ),
-        Binding("g,home", "first", "first", show=False, id="table.first", tooltip="To the first row"),
-        Binding("G,end", "last", "last", show=False, id="table.last", tooltip="To the last row"),
-        Binding("enter", "open", "open", show=False, id="table.open", tooltip="Open the row"),
+        bind("up,k", "move(-1)", "One row up", "table.up"),
+        bind("down,j", "move(1)", "One row down", "table.down"),
+        bind("pageup", "page(-1)", "One page up", "table.page-up"),
+        bind("pagedown", "page(1)", "One page down", "table.page-down"),
+        bind("ctrl+u", "page(-0.5)", "Half a page up", "table.half-up"),
+        bind("ctrl+d", "page(0.5)", "Half a page down", "table.half-down"),
+        bind("g,home", "first", "To the first row", "table.first"),
+        bind("G,end", "last", "To the last row", "table.last"),
+        bind("enter", "open", "Open the row", "table.open"),
     ]
 
     class Moved(Message):

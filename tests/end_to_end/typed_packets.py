@@ -81,8 +81,11 @@ class Typist:
             self._quiet = usual
 
     def at_rest(self) -> str:
-        """The screen once nothing has come for a moment."""
-        return self._terminal.wait_for_rest(self._quiet)
+        """The screen once nothing has come for a moment, and not for want of a free processor."""
+        text = self._terminal.wait_for_rest(self._quiet)
+        while self._terminal.is_busy:
+            text = self._terminal.wait_for_rest(self._quiet)
+        return text
 
     def go(self, screen: str) -> None:
         """Go back to the list of jobs, and from there to a screen; in one go, if that leads to where it led before."""

@@ -12,6 +12,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pyte
 from textual.constants import ESCAPE_DELAY
@@ -136,6 +137,15 @@ class Terminal:
     def is_open(self) -> bool:
         """Whether the program may still write."""
         return self._reader.is_alive()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the program computes now, or would if a processor were free."""
+        try:
+            stats = [stat.read_text() for stat in Path(f"/proc/{self.pid}/task").glob("*/stat")]
+        except OSError:
+            return False
+        return any(stat.rpartition(")")[2].split()[0] == "R" for stat in stats)
 
     def wait_read(self) -> None:
         """Wait until everything that an ended program had sent is on the screen."""
