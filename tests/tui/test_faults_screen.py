@@ -56,7 +56,7 @@ async def test_each_fault_has_its_cells_in_columns(
     server: Server, faults: None, size: tuple[int, int]
 ) -> None:
     async with open_faults(server, size) as pilot:
-        screen = await shows(pilot, "QC average, July   5 faults")
+        screen = await shows(pilot, "QC average, July   5 faults", '1200 "BXD12"', '41 (AO) "BXD9"', "  File")
         heading = next(line for line in screen.split("\n") if line.startswith("  File"))
         line = next(line for line in screen.split("\n") if '1200 "BXD12"' in line)
         for title, cell in (
