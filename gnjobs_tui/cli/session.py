@@ -196,7 +196,8 @@ def print_fields(*fields: object) -> None:
     """
     cells = ("" if field is None else str(field) for field in fields)
     escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
-    print("\t".join(drawable(safe_line(cell)) if on_terminal() else mask_secrets(cell) for cell in escaped))
+    made_safe = (lambda cell: drawable(safe_line(cell))) if on_terminal() else mask_secrets
+    print("\t".join(map(made_safe, escaped)))
 
 
 SAID_AFTER = 0.5

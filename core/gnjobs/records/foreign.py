@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -120,9 +121,15 @@ def _command(value: bytes) -> bytes:
     return encode_text(shlex.join((*_SHELL, line))) if line else value
 
 
+@cache
+def _width(form: str) -> int:
+    return len(datetime(2000, 1, 1, tzinfo=UTC).strftime(form))
+
+
 def _time_in_id(layout: Layout, job_id: str) -> bytes | None:
-    width = len(datetime(2000, 1, 1, tzinfo=UTC).strftime(layout.id_time))
-    return _moment(layout, job_id[:width], lambda text: datetime.strptime(text, layout.id_time))
+    return _moment(
+        layout, job_id[: _width(layout.id_time)], lambda text: datetime.strptime(text, layout.id_time)
+    )
 
 
 def _moment(layout: Layout, text: str, parse: Callable[[str], datetime]) -> bytes | None:
