@@ -12,13 +12,16 @@ from functools import partial
 import msgspec
 import pytest
 
+from gnjobs.control import orphans
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.errors import LaunchError
+from gnjobs.processes import find
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence
-from gnjobs.processes.table import read_mark
+from gnjobs.processes.table import ProcessView, read_mark
 from gnjobs.records import events, requests
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.fields import Job
@@ -229,6 +232,83 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
     finally:
         supervisor.kill()
         supervisor.wait()
+
+
+@needs_accounts
+def test_only_a_process_of_who_launched_a_job_keeps_it_waiting(store: JobStore) -> None:
+    """Anybody can bear the mark of a job that waits for its supervisor."""
+    job = store.create(["true"])
+    where = {
+        "launch-host": host_name(),
+        "launch-namespace": pid_namespace(),
+        "launched": 1,
+        "account": "nobody",
+        "created": 1,
+    }
+    store.client.hset(KEYS.job(job.id), mapping=where)
+    intruder = subprocess.Popen(["sleep", "600"], env=os.environ | {"GNJOBS_JOB_ID": job.id})
+    try:
+        wait_for(lambda: (mark := read_mark(intruder.pid)) is not None and mark.job == job.id)
+        Agent(store).look_around()
+        assert store.get(job.id).status == "lost"
+    finally:
+        intruder.kill()
+        intruder.wait()
+
+
+def forge_orphan(store: JobStore, pid: int) -> str:
+    job = store.create(["true"])
+    lost = {
+        "status": "running",
+        "host": host_name(),
+        "boot-id": boot_id(),
+        "heartbeat": 1,
+        "left-running": pid,
+    }
+    lost |= {"pid-namespace": pid_namespace(), "supervisor-pid": 999_999, "supervisor-started": 1}
+    store.client.hset(KEYS.job(job.id), mapping=lost)
+    return job.id
+
+
+def test_forged_orphans_share_one_view_of_the_processes_and_what_is_new_is_looked_at_first(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = subprocess.Popen(["sleep", "600"])
+    try:
+        forged = [forge_orphan(store, other.pid) for _ in range(3)]
+        rounds, views = Rounds(store, lambda _: None), []
+        init = ProcessView.__init__
+        monkeypatch.setattr(
+            ProcessView, "__init__", lambda view, *args: (views.append(view), init(view, *args))[1]
+        )
+        rounds.go(store.now())
+        assert len(views) == 1
+        assert all(store.get(each).orphaned for each in forged)
+        monkeypatch.setattr(orphans, "_LOOK_SECONDS", 0.0)  # one a round
+        lost = forge_orphan(store, 0)
+        rounds.go(store.now())
+        assert store.get(lost).status == "lost"
+        beats = [store.get(each).heartbeat for each in forged]
+        for _ in forged:
+            rounds.go(store.now())
+        assert all(store.get(each).heartbeat > beat for each, beat in zip(forged, beats, strict=True))
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_a_thread_of_the_kernel_is_nothing_that_a_job_has_left(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = subprocess.Popen(["sleep", "600"])
+    try:
+        job = store.get(forge_orphan(store, other.pid))
+        assert look(job).kind == "running"
+        monkeypatch.setattr(find, "read_command", lambda _: [])
+        assert look(job).kind == "gone"
+    finally:
+        other.kill()
+        other.wait()
 
 
 def test_a_job_that_was_claimed_while_it_was_looked_for_keeps_its_children(store: JobStore) -> None:

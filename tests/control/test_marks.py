@@ -126,6 +126,19 @@ def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_we
         assert Target.hold(msgspec.structs.replace(seen, **other), mark) is None
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+def test_a_worker_in_a_container_with_a_server_of_its_own_is_not_ours(server: Server, tmp_path: Path) -> None:
+    package = tmp_path / "scripts"
+    package.mkdir()
+    (package / "worker.py").write_text("import time; time.sleep(600)")
+    own = [python("")[0], "-m", "scripts.worker", server.url, KEYS.jobs, "the-job"]
+    for wrapper, is_it in (([], True), (["unshare", "--net"], False)):
+        with psutil.Popen([*wrapper, *own], cwd=tmp_path) as worker:
+            wait_for(lambda worker=worker: worker.cmdline()[1:2] == ["-m"])
+            assert bool(worker_processes_of(Job(id="the-job"), JobStore.from_url(server.url))) == is_it
+            worker.kill()
+
+
 def marked(pid: int) -> Mark | None:
     """The mark of a process, whose environment is empty for a moment while it becomes another program."""
     return mark if (mark := read_mark(pid)) is not None and mark.job is not None else None

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from gnjobs.control.kill import kill_job
 from gnjobs.processes.find import processes_of
-from gnjobs.processes.host import host_name
+from gnjobs.processes.host import host_name, user_id
 from gnjobs.processes.presence import look
 from gnjobs.processes.table import Wanted, read_entry
 from gnjobs.records.actor import Actor
@@ -224,3 +225,11 @@ def test_a_pid_namespace_that_is_gone_hides_nothing(server: Server, tmp_path: Pa
         wait_for(lambda: not is_alive(record.pid))
         assert look(record).kind == "gone"
         assert record.host == host_name()
+
+
+def test_an_account_that_is_called_like_a_number_is_not_the_user_of_that_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entries = {"1002": pwd.struct_passwd(("1002", "x", 5002, 5002, "", "/", "/bin/sh"))}
+    monkeypatch.setattr(pwd, "getpwnam", entries.__getitem__)
+    assert [user_id(name) for name in ("1002", "1003", "uid 1002", "a\0b")] == [5002, None, 1002, None]

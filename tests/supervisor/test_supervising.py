@@ -1,6 +1,7 @@
 """A supervisor from its claim to its last word, with real processes and a real server."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -226,6 +227,30 @@ def test_a_removed_record_is_not_made_again(start: Start, server: Server) -> Non
     assert supervisor.wait(60) == 0
     assert b"record was removed" in supervisor.stderr.read()
     assert not server.client().exists(KEYS.job(job.id), KEYS.output(job.id))
+
+
+def test_a_record_that_became_something_else_ends_its_supervisor(start: Start, server: Server) -> None:
+    """Whoever writes records can do so; what stands there is somebody else's, and stays."""
+    job = start(python("print('x', flush=True)\nwhile True: pass"))
+    job.wait_for_line("x")
+    server.client().set(KEYS.job(job.id), "string")
+    supervisor = job.processes[0]
+    psutil.Process(supervisor.pid).children()[0].kill()
+    supervisor.wait(60)
+    assert b"record was removed" in supervisor.stderr.read()
+    assert server.client().get(KEYS.job(job.id)) == b"string"
+
+
+def test_a_supervisor_may_have_many_files_open_and_its_command_as_many_as_before(start: Start) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (600, hard))
+    try:
+        job = start(["sleep", "600"])
+        pid = wait_for(lambda: job.read().pid)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    limits = [resource.prlimit(each, resource.RLIMIT_NOFILE)[0] for each in (job.processes[0].pid, pid)]
+    assert limits == [min(hard, 8192), 600]
 
 
 def test_the_supervisor_leaves_no_zombie_of_what_it_adopted(start: Start, tmp_path: Path) -> None:

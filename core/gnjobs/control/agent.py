@@ -24,7 +24,14 @@ from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
-from gnjobs.processes.host import boot_id, host_name, load_here, login_name, pid_namespace
+from gnjobs.processes.host import (
+    allow_many_descriptors,
+    boot_id,
+    host_name,
+    load_here,
+    login_name,
+    pid_namespace,
+)
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
@@ -140,6 +147,7 @@ def run_agent(
 
     It starts the jobs that `starts` allows (by account), by default none.
     """
+    allow_many_descriptors()
     agent = Agent(store, every, starts)
     holder = agent.begin()
     if holder is None:

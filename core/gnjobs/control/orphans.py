@@ -10,7 +10,7 @@ import redis
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
-from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
+from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace, user_id
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, owners_of, read_command
@@ -35,6 +35,8 @@ _LAUNCH_SECONDS: Final = 3 * BEAT_SECONDS
 _OVERDUE_SECONDS: Final = 60.0
 _WHOLE: Final = (*JOB_FIELDS, OWN_STATUS)
 _MOST_OVERDUE: Final = 1000
+_MOST_ORPHANS: Final = 500
+_LOOK_SECONDS: Final = 5.0  # a round, since whoever writes records can make any number of orphans
 
 
 class Orphan:
@@ -44,18 +46,20 @@ class Orphan:
         self._store = store
         self._job = job
         self._wanted = wanted_of(job, store)
+        self._view: ProcessView | None = None
         snapshot = read_processes(store, job.id)
         self._known = snapshot.processes if snapshot is not None else ()
         self._signs = JobSigns(
             store.keys,
             job.id,
             ChildWatch(store.keys, job.id),
-            Measuring(self._find, Limits().quiet(job)),
+            Measuring(self._find, Limits().quiet(job), lambda _: self._view or ProcessView()),
             job.last_output or job.started or 0.0,
         )
 
-    def beat(self, now: float, fields: Mapping[str, Value]) -> None:
-        """Beat in its supervisor's place, with what is seen of it `now` (the server's time) and some `fields` more."""
+    def beat(self, now: float, view: ProcessView, fields: Mapping[str, Value]) -> None:
+        """Beat in its supervisor's place, with what a view shows of it `now` (the server's time) and `fields` more."""
+        self._view = view
         client, keys = self._store.client, self._store.keys
         said = self._signs.look(clocks_now(now))
         written = max(self._job.written or 0, values.integer(str(said.fields["written"])) or 0)
@@ -102,6 +106,7 @@ class Rounds:
         self.overdue: dict[str, tuple[str, float]] = {}  # job id → owner, until when (monotonic) that counts
         self._cursor: Cursor | None = None
         self._orphans: dict[str, Orphan] = {}
+        self._looked_at: dict[str, float] = {}  # monotonic, by job id
         self.in_slurm: list[Job] = []
 
     def go(self, now: float) -> None:
@@ -113,10 +118,19 @@ class Rounds:
         self._note_overdue(jobs)
         doubtful = [job for job in self._safely(jobs, self._needs_look) if self._is_suspect(job, now)]
         view = ProcessView() if doubtful else None
-        gone = self._safely(doubtful, self._is_gone, now, view)
+        gone = self._safely(self._in_turn(doubtful), self._is_gone, now, view)
         if gone:
             view = ProcessView()  # a process that forks and ends meanwhile can escape one look
             self._safely(gone, self._conclude, now, view)
+
+    def _in_turn(self, jobs: Iterable[Job]) -> Iterator[Job]:
+        """Yield jobs that were not looked at yet, then those of longest ago, until the time of a round is over."""
+        until = time.monotonic() + _LOOK_SECONDS
+        for job in sorted(jobs, key=lambda job: self._looked_at.get(job.id, 0.0)):
+            yield job
+            self._looked_at[job.id] = time.monotonic()
+            if time.monotonic() > until:
+                return
 
     def _note_overdue(self, jobs: Sequence[Job]) -> None:
         """Note whose supervisors here are gone or frozen, so that their owners are heard in their place."""
@@ -138,6 +152,7 @@ class Rounds:
                 client.zrem(keys.unfinished, *done)
                 for job_id in done:
                     self._orphans.pop(job_id, None)
+                    self._looked_at.pop(job_id, None)
             yield from (job for _, job in pairs if job is not None and not job.is_final)
             self._cursor = (entries[-1].created, entries[-1].job_id) if len(entries) == _AT_ONCE else None
             if self._cursor is None:
@@ -185,7 +200,7 @@ class Rounds:
             return not _may_be_launched(job, view)
         present = look(job, view, wanted=wanted_of(job, self._store))
         if present.kind == "running":
-            self._keep(job, now, present)
+            self._keep(job, now, view, present)
         return present.kind in ("gone", "restarted")
 
     def _conclude(self, job: Job, now: float, view: ProcessView) -> bool:
@@ -201,19 +216,20 @@ class Rounds:
             case "restarted":
                 return self._write_end(job, now, f"{job.host} was restarted")
             case "running":
-                self._keep(job, now, present)
+                self._keep(job, now, view, present)
         return False
 
-    def _keep(self, job: Job, now: float, present: Presence) -> None:
+    def _keep(self, job: Job, now: float, view: ProcessView, present: Presence) -> None:
         """Beat for an orphan, since it still runs, and say so; what can't be seen is not beaten for."""
-        if job.id not in self._orphans:
+        if job.id not in self._orphans and len(self._orphans) < _MOST_ORPHANS:
             self._orphans[job.id] = Orphan(self._store, job)
         fields: dict[str, Value] = {}
         if job.orphaned is None:
             text = f"its supervisor is gone, yet {present.words}; the agent of {job.host} beats for it"
             fields |= {"orphaned": f"{now:.3f}", "error": text}
             events.record_event(self._store.client, self._store.keys, "orphaned", job, text=text, by="agent")
-        self._orphans[job.id].beat(now, fields)
+        if job.id in self._orphans:
+            self._orphans[job.id].beat(now, view, fields)
         if job.status == STOPPING:
             self._on_stopping(job)
 
@@ -251,6 +267,10 @@ class Rounds:
 
 
 def _may_be_launched(job: Job, view: ProcessView) -> bool:
-    """Whether a supervisor for a pending job may be there: it carries its mark, or something can't be inspected."""
+    """Whether a supervisor for a pending job may be there: it carries its mark, or something can't be inspected.
+
+    Anybody can bear that of a job that waits, but for the account.
+    """
+    wanted = Wanted(job.id, uid=None if job.account is None else user_id(job.account))
     unreadable = (pid for pid, mark in view.marks.items() if mark is None and pid not in view.spared)
-    return bool(processes_of(Wanted(job.id), view=view)) or any(read_command(pid) for pid in unreadable)
+    return bool(processes_of(wanted, view=view)) or any(read_command(pid) for pid in unreadable)

@@ -269,7 +269,12 @@ def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
 def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
     for word in (job.left_running or "").split():
         entry = view.table.get(values.integer(word) or 0)
-        if entry is not None and entry.started >= _earliest(job) and not _is_others(entry.pid, job, view):
+        if (
+            entry is not None
+            and entry.started >= _earliest(job)
+            and not _is_others(entry.pid, job, view)
+            and not _is_of_the_kernel(entry)
+        ):
             yield _trace(entry.pid, view, "which outlived an earlier kill")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import resource
 import socket
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from gnjobs.records.hosts import HostLoad
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _CLOCK_SLACK = 60.0
 _UNKNOWN = "uid "
+_MOST_DESCRIPTORS = 8192
 _FIRST_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO: the same on every Linux
 
 
@@ -58,6 +60,14 @@ def user_id(account: str) -> int | None:
 def login_name() -> str:
     """The account that this process runs as."""
     return account_name(os.getuid())
+
+
+def allow_many_descriptors() -> None:
+    """Let this process have more files open than usual: it holds hundreds of processes while it ends them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def load_here(now: float) -> HostLoad:

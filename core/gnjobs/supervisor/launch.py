@@ -271,7 +271,7 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
         raise LaunchError(f"this agent starts no such job: {refused}") from None
     outer = options.pop("env", os.environ)
     options["cwd"] = starts[account].directories[0]  # for a job that names none
-    _note_launch(job.id, store.url, store.keys.prefix)
+    _note_launch(job.id, store.url, store.keys.prefix, {"account": account})
     environment = for_supervisor(outer, url, store.keys.prefix, job)
     spawn(environment, account=options).reports.close()
     return account
@@ -325,7 +325,11 @@ def _note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | N
     client = connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS)
     try:
         seconds, _ = client.time()
-        where = {"launch-host": host_name(), "launch-namespace": pid_namespace() or ""}
+        where = {
+            "launch-host": host_name(),
+            "launch-namespace": pid_namespace() or "",
+            "account": login_name(),
+        }
         set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where, **(more or {})})
     except (RedisError, ValueError):
         return

@@ -14,7 +14,7 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import allow_many_descriptors, login_name
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, Wanted, process_start
 from gnjobs.records.connection import connect
@@ -173,6 +173,7 @@ class Supervision:
         """Run the job; returns its command's exit code as a shell says it."""
         self._listed.open()
         self._command.start(self._job, self._settings)
+        allow_many_descriptors()  # not before: the command has the limit that it was given
         os.chdir("/")
         self._reporter.say(self._command.fields)
         self._reporter.start()

@@ -147,13 +147,18 @@ class Measuring:
     """Looks at what a job's processes do, at every beat, and makes a snapshot of them every 10 s.
 
     `find` finds them in a view of all processes, in which marks are read anew only for a snapshot. Of those that
-    compute and belong to what has been silent for `quiet_after` seconds, the stacks are sampled.
+    compute and belong to what has been silent for `quiet_after` seconds, the stacks are sampled. `look` makes a view,
+    from an earlier one.
     """
 
     def __init__(
-        self, find: Callable[[ProcessView], Iterable[SeenProcess]], quiet_after: float = Limits().quiet_after
+        self,
+        find: Callable[[ProcessView], Iterable[SeenProcess]],
+        quiet_after: float = Limits().quiet_after,
+        look: Callable[[ProcessView | None], ProcessView] = ProcessView,
     ) -> None:
         self._find = find
+        self._look = look
         self._quiet_after = quiet_after
         self._idleness = Idleness(close_after=quiet_after / _CLOSE_SHARE)
         self._view: ProcessView | None = None
@@ -170,7 +175,7 @@ class Measuring:
         `silence` is that of a process's part; `amount` goes into the job's history.
         """
         is_due = time.monotonic() >= self._snapshot_after
-        self._view = ProcessView(None if is_due else self._view)
+        self._view = self._look(None if is_due else self._view)
         seen = self._samples.tell(self._idleness.look(self._find(self._view), now))
         silent = [process for process in seen if silence(process) >= self._quiet_after]
         self._samples.sample(silent, every=self._quiet_after / SAMPLES_UNTIL_QUIET)

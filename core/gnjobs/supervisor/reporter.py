@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.lasting import lasting_seconds
 from gnjobs.records.scripts import Value
 from gnjobs.records.servers import is_refusal
@@ -93,6 +94,10 @@ class Reporter(threading.Thread):
                 backoff.succeeded()
                 wait = max(BEAT_SECONDS / 2, began + BEAT_SECONDS - time.monotonic())
             except Exception as problem:  # noqa: BLE001 - whatever it is, the job's end must be told
+                if self._is_replaced(problem):
+                    self._note_removed()
+                    self._poked.set()
+                    continue
                 self._complain_once(problem)
                 if self._is_patience_over():
                     break
@@ -171,10 +176,20 @@ class Reporter(threading.Thread):
         if not is_there:
             # A first snapshot in the same beat would have made its key again.
             self._link.client.delete(self._link.keys.processes(self._link.job_id))
-            self._removed = True
-            self._on_removed()
+            self._note_removed()
             return
         self._watch.discover(self._link.client, count)
+
+    def _is_replaced(self, problem: Exception) -> bool:
+        """Whether something else stands where the record was: somebody's data, which we leave alone."""
+        try:
+            return is_wrong_type(problem) and self._link.client.type(self._link.key) != b"hash"
+        except RedisError:
+            return False
+
+    def _note_removed(self) -> None:
+        self._removed = True
+        self._on_removed()
 
     def _mend(self) -> bool:
         self._watch.doubt()
