@@ -60,6 +60,7 @@ INDENT = 2
 Cells = dict[str, Cell]
 Order = tuple[str, bool]
 _BLANK = Cell("")
+_PLAIN = Style.null()
 
 
 def signs(is_cursor: bool, is_marked: bool) -> str:
@@ -118,7 +119,8 @@ class _Runs:
             self._styles.append(style)
 
     def segments(self) -> list[Segment]:
-        return [Segment(text, style) for text, style in zip(self._texts, self._styles, strict=True)]
+        # Where there are no colours, Textual looks into every style.
+        return [Segment(text, style or _PLAIN) for text, style in zip(self._texts, self._styles, strict=True)]
 
 
 def _title(placed: Placed, order: Order | None) -> str:

@@ -7,12 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.color import Color, ColorSystem
+from textual.color import Color as ScreenColor
+from textual.filter import Monochrome, NoColor
 
 from gnjobs.text import size_text
 from gnjobs_tui.glyphs import UNICODE
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text
 from gnjobs_tui.style import OUR_THEMES, Palette, fit, safe
-from gnjobs_tui.widgets.columns import place
+from gnjobs_tui.widgets.columns import TableDrawing, place
 
 
 def shown(width: int) -> list[str]:
@@ -71,3 +73,10 @@ def test_on_a_terminal_of_16_colours_the_cursors_row_has_no_colour_that_its_grey
     assert few.style("error", is_cursor=True) == many.style("bold", is_cursor=True)
     assert few.style("error") == many.style("error")
     assert many.style("error", is_cursor=True) != many.style("bold", is_cursor=True)
+
+
+def test_a_row_with_nothing_in_it_is_drawn_without_colours_too() -> None:
+    palette = Palette({"background": "#000000", "foreground": "#ffffff"})
+    row = TableDrawing(ALL_USERS_COLUMNS, 80, palette).row({}, False, False)
+    for colorless in (Monochrome(), NoColor()):
+        assert row.apply_filter(colorless, ScreenColor(0, 0, 0)).text == " " * 80
