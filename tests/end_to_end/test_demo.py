@@ -148,6 +148,7 @@ def test_a_curator_finds_the_faulty_cell(demo: tuple[Terminal, Path]) -> None:
     back_to_the_list(terminal)
 
 
+@pytest.mark.faults  # its verdict takes 20 s
 @pytest.mark.xdist_group("demo")
 def test_a_stuck_child_is_found_explained_and_killed(demo: tuple[Terminal, Path]) -> None:
     terminal, directory = demo

@@ -30,13 +30,14 @@ FOREIGN, OURS = "foreign", "ours"
 
 
 def write_long(server: Server) -> None:
-    """One line of 10 MB in a foreign list, and in every kind of entry that a child of ours may have."""
+    """One line of 10 MB in a foreign list, and in each kind of entry and text that children of ours may have."""
     client = server.client()
     client.hset(KEYS.job(FOREIGN), mapping={"status": "running", "command": FOREIGN, "stderr": LONG})
     client.rpush(f"{KEYS.job(FOREIGN)}:geno:errors:f.tsv", LONG, "second")
     write_running(server, OURS, label=OURS)
-    for child in ("line", "fault", "stream"):
-        write_child(server, OURS, child, message=LONG, partial_line=LONG)
+    write_child(server, OURS, "line", message=LONG, partial_line=LONG)
+    for child in ("fault", "stream"):
+        write_child(server, OURS, child)
     write_line(server, KEYS.child_output(OURS, "line"), 1, LONG)
     fault = json.dumps({"file": LONG, "value": LONG})
     write_line(server, KEYS.child_output(OURS, "fault"), 1, fault, "fault")

@@ -30,8 +30,18 @@ def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
             yield terminal
 
 
+def one_dashboard(screen: str) -> pytest.MarkDecorator:
+    """What is tried at one screen is tried in one dashboard, also where several processes share the tests."""
+    return pytest.mark.xdist_group(f"typed ahead: {screen}")
+
+
 @pytest.mark.parametrize(
-    ("screen", "keys"), [(screen, keys) for screen in PACKETS for keys in PACKETS[screen]]
+    ("screen", "keys"),
+    [
+        pytest.param(screen, keys, marks=one_dashboard(screen))
+        for screen in PACKETS
+        for keys in PACKETS[screen]
+    ],
 )
 def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(terminal: Terminal, screen: str, keys: str) -> None:
     typist = Typist(terminal, LEAST_QUIET)
@@ -59,6 +69,7 @@ def test_a_packet_acts_as_typed_slowly_also_where_the_server_is_far(
             assert typist.at_once(screen, keys, slowly) == slowly
 
 
+@one_dashboard("output")
 def test_no_key_answers_a_question_that_was_not_seen_yet(terminal: Terminal) -> None:
     typist = Typist(terminal)
     typist.go("jobs")
