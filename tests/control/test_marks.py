@@ -179,6 +179,7 @@ def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: Supervised
 
 
 MOUNTING = ["sh", "-c", 'mount -t tmpfs none d && touch d/s && exec "$0" "$@"']
+MOVING = ["sh", "-c", 'mount -t tmpfs none x && ln -s ../d x/l && exec "$0" "$@"']
 PLACES = [
     ("redis://localhost/0", ["--net"], False),
     ("redis://127.0.0.2/0", ["--net"], False),
@@ -188,7 +189,9 @@ PLACES = [
     ("unix://{socket}", ["--net"], True),
     ("unix://{socket}", ["--mount"], True),
     ("unix://{socket}", ["--mount", *MOUNTING], False),
-    ("unix://{linked}", ["--mount"], False),  # whose links lead elsewhere is not followed
+    ("unix://{linked}", ["--mount"], True),
+    ("unix://{linked}", ["--mount", *MOUNTING], False),
+    ("unix://{linked}", ["--mount", *MOVING], False),
 ]
 
 
@@ -199,8 +202,9 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
 ) -> None:
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "s").touch()
-    (tmp_path / "l").symlink_to(tmp_path / "d")
-    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "l/s")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "l").symlink_to(tmp_path / "d")
+    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "x/l/s")
     own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url}
     with psutil.Popen(["unshare", *options, "sleep", "600"], env=own, cwd=tmp_path) as process:
         try:

@@ -185,13 +185,25 @@ def names_the_same(pid: int, url: str) -> bool:
             return os.path.samefile(f"{folder}/ns/net", "/proc/self/ns/net")
         if os.path.samefile(f"{folder}/ns/mnt", "/proc/self/ns/mnt") and os.path.samefile(root, "/"):
             return True
-        # A link below its root would lead us below our own.
-        is_linked = any(os.path.islink(f"{root}{each}") for each in (path, *Path(path).parents))
-        return not is_linked and os.path.samefile(f"{root}{path}", path)
+        return _is_same_socket(root, path)
     except PermissionError:
         return True
     except OSError:
         return False
+
+
+def _is_same_socket(root: str, path: str) -> bool:
+    """Whether a path leads to one file below another root; a link there, which would lead us below our own, is read."""
+    links = (each for each in _path_and_above(path) if os.path.islink(f"{root}{each}"))
+    if any(os.readlink(f"{root}{each}") != os.readlink(each) for each in links):
+        return False
+    real = os.path.realpath(path)
+    is_plain = not any(os.path.islink(f"{root}{each}") for each in _path_and_above(real))
+    return is_plain and os.path.samefile(f"{root}{real}", real)
+
+
+def _path_and_above(path: str) -> list[str]:
+    return [path, *map(str, Path(path).parents)]
 
 
 def _variable(environ: bytes, name: str) -> str | None:

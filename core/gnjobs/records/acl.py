@@ -50,7 +50,7 @@ _RUN = (
 _CREATE = ("type", "hkeys", "hlen", "hstrlen", "zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
     *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
-    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel"),
+    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel", "hsetnx"),
     *(
         "zadd",
         "zrem",
