@@ -196,6 +196,22 @@ def test_without_room_for_a_thread_it_is_left_out_and_requests_go_on(
     wait_for(lambda: [each.kind for each in said] == ["refused", "verified"])
 
 
+def test_who_asks_for_less_grace_does_not_wait_for_who_asked_for_more() -> None:
+    begun: list[float] = []
+    is_over = threading.Event()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        begun.append(request.grace)
+        is_over.wait(60)
+        yield step("verified", "", final=True)
+
+    pool = RequestPool(handle, lambda *_: None, KEYS)
+    for number, grace in enumerate((600.0, 600.0, 2.0)):
+        pool.take(ControlRequest(f"s/{number}-1", "kill", "j", grace=grace))
+    wait_for(lambda: sorted(begun) == [2.0, 600.0])
+    is_over.set()
+
+
 def test_a_listener_outlives_whatever_a_request_brings(server: Server, store: JobStore) -> None:
     heard: list[str | None] = []
 

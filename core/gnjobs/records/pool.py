@@ -35,7 +35,7 @@ _WAITING = _Room(1000, 900, 100)
 _AT_WORK = _Room(8, 6, 2)
 _PATIENT = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
 
-About = tuple[str | None, str, str | None, str | None, bool]
+About = tuple[str | None, str, str | None, str | None, bool, float]
 
 
 class RequestPool:
@@ -135,8 +135,12 @@ class RequestPool:
             self._answer(asker, step)
 
     def _about(self, request: ControlRequest) -> About:
-        """What is asked for by whom: what is done for a user reaches less than what is done for an admin."""
-        return asking(self._keys, request), request.kind, request.job, request.child, request.force
+        """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
+
+        Who asks for less grace does not wait for who asked for more.
+        """
+        asker, grace = asking(self._keys, request), 0.0 if request.force else request.grace
+        return asker, request.kind, request.job, request.child, request.force, grace
 
 
 def _room_of(request: ControlRequest) -> _Room:
