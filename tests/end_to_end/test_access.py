@@ -160,7 +160,10 @@ def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled:
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_writer_runs_jobs_with_children(guarded: Guarded) -> None:
+def test_a_writer_runs_jobs_with_children(
+    guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNJOBS_ON_END", f"sh -c 'cat > {tmp_path}/told'")
     job = SupervisedJob(guarded.server, python(PARENT), user_id="jsmith", label="parent")
     job.url = guarded.as_role("writer")
     guarded.used()
@@ -171,6 +174,7 @@ def test_a_writer_runs_jobs_with_children(guarded: Guarded) -> None:
         rare = {"memory|usage", "del", "xread", "hdel", "llen", "dbsize", "scan"}
         check_no_less_would_do(guarded, "writer", but=rare)
         assert job.read().status == "error"  # two of its children failed
+        assert '"label":"parent"' in (tmp_path / "told").read_text()
         check_nothing_was_refused(guarded)
     finally:
         job.end()
@@ -273,8 +277,8 @@ def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) ->
         agent.terminate()
     assert agent.returncode == 0
     check_no_less_would_do(
-        guarded, "agent", but={"xread", "xrevrange", "hdel", "rename"}
-    )  # for requests, Slurm, ended logs
+        guarded, "agent", but={"xread", "xrevrange", "hdel", "rename", "hsetnx"}
+    )  # for requests, Slurm, ended logs, ends of other programs' jobs
     check_nothing_was_refused(guarded)
     lost.end()
 

@@ -45,9 +45,10 @@ _RUN = (
         "set",
     ),
     *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hdel", "hsetnx", "hincrby", "zadd", "zrem"),
+    *("hkeys", "hlen", "hstrlen"),
     *("xadd", "xread", "xrange", "xrevrange", "xinfo|stream", "memory|usage"),
 )
-_CREATE = ("type", "hkeys", "hlen", "hstrlen", "zrange", "zrandmember", "zrangebyscore")
+_CREATE = ("type", "zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
     *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
     *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel", "hsetnx"),
