@@ -16,6 +16,7 @@ from textual import events
 from textual.app import App
 from textual.message_pump import MessagePump
 from textual.screen import Screen
+from textual.widgets import Input
 
 # A key reaches its action in the first turn, the message that the action posts is handled in the second, and what
 # that one posts in the third.
@@ -89,7 +90,7 @@ class TypeAhead:
     async def _run(self) -> None:
         while self._waiting:
             await self._until_ready()
-            typed = self._waiting.popleft()
+            typed = self._as_meant(self._waiting.popleft())
             self._typed_at = typed.time
             await self._hand_on(typed)
             await self._settle()
@@ -114,6 +115,16 @@ class TypeAhead:
 
     def _leaves_unread(self, typed: Typed) -> bool:
         return isinstance(typed, events.Key) and typed.key in LEAVING and typed.time > self._shown_at
+
+    def _as_meant(self, typed: Typed) -> Typed:
+        """Escape, where Textual takes one with a key and another escape right behind it for ^, no key of ours."""
+        if not isinstance(typed, events.Key) or typed.key != "circumflex_accent":
+            return typed
+        if isinstance(self._app.focused, Input) or typed.key in self._app.active_bindings:
+            return typed
+        escape = events.Key("escape", "\x1b").set_sender(self._app)
+        escape.time = typed.time
+        return escape
 
     async def _settle(self) -> None:
         """Let everything between the focus and the app take its turn."""

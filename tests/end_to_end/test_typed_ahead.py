@@ -17,6 +17,7 @@ PACKETS = {
         "/" + ENTER + "j", "jK" + ESC, "/jk", ENTER + ESC + "j", "K" + ESC + "j",
     ),
     "job": ("j" + ENTER + "k", "jK", ENTER + "K" + ESC, ENTER + "/j", "K" + ESC + "k"),
+    "pulse": (ESC + "j" + ESC,),
     "output": ("kK", "/j" + ENTER, "K" + ESC + "k"),
 }  # fmt: skip
 
