@@ -1,5 +1,7 @@
 """Screens over a slow line: each says at once that it reads, with what the list knows, and may be left meanwhile."""
 
+import asyncio
+
 import pytest
 
 from gnjobs_tui.config import Config
@@ -39,6 +41,10 @@ async def test_a_screen_that_waits_says_so_and_lets_go(
             proxy.delay = DELAY
             await pilot.press(key)
             await shows(pilot, *shown)
+            # A key from before the screen was drawn would wait for what it reads.
+            drawn = asyncio.Event()
+            pilot.app.screen.call_after_refresh(drawn.set)
+            await drawn.wait()
             await pilot.press("escape")
             await until(pilot, lambda: len(pilot.app.screen_stack) == stack, "the screen to be left")
             assert "slow one" in screen_text(pilot)
