@@ -89,3 +89,12 @@ def test_a_long_commands_label_is_the_part_that_tells() -> None:
     assert telling("/gnu/store/0123456789abcdefghijklmnopqrstuv-gemma-0.98.5/bin/gemma -g f") == "gemma -g f"
     assert telling("sleep 1000") == "sleep 1000"
     assert telling(guix) == "python3"
+
+
+def test_no_character_that_formats_or_controls_is_left() -> None:
+    hidden = [
+        chr(code)
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in ("Cc", "Cf", "Cs")
+    ]
+    assert [character for character in hidden if safe_text(character) == character] == ["\t", "\n"]

@@ -103,13 +103,14 @@ def moment_words(at: float, now: float) -> str:
 
 TAB_WIDTH = 8
 
-# C0 (but not tab and newline, which callers lay out), DEL, C1; soft hyphen and Arabic letter mark; zero-width,
-# bidirectional marks, embeddings, overrides and isolates; line and paragraph separators; invisible operators and
-# deprecated format characters; fillers drawn as nothing; BOM, interlinear marks; surrogates; language tags and
-# variation selectors supplement; noncharacters.
+# C0 (but not tab and newline, which callers lay out), DEL, C1; soft hyphen and Arabic letter mark; signs that enclose
+# numbers; zero-width, bidirectional marks, embeddings, overrides and isolates; line and paragraph separators; invisible
+# operators and deprecated format characters; fillers drawn as nothing; BOM, interlinear marks; surrogates; what joins
+# hieroglyphs, shorthand and notes; language tags and variation selectors supplement; noncharacters.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000e0000-\U000e0fff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    "\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff\U000110bd"
+    "\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _LAYOUT = re.compile(r"[\t\n]")
 

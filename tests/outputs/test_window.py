@@ -53,9 +53,12 @@ def test_a_batch_holds_one_kind_and_grows_to_its_size() -> None:
 
 def test_a_group_is_bounded_but_never_empty() -> None:
     window = filled(b"x" * (GROUP_BYTES + 1), b"y" * 10, b"z" * (GROUP_BYTES - 10), b"a")
+    window.keep_bytes = 2 * GROUP_BYTES
     assert [batch.last for batch in window.group()] == [1]
     window.acknowledge(1, 0.0)
     assert [batch.last for batch in window.group()] == [2, 3]
+    window.keep_bytes = 100  # of an output that may be no larger
+    assert [batch.last for batch in window.group()] == [2]
 
 
 def test_what_is_not_acknowledged_counts_as_pending() -> None:
