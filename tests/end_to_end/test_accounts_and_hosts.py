@@ -137,8 +137,8 @@ def test_an_agent_that_sees_little_calls_nothing_lost_and_beats_for_nothing(serv
         assert (job.read().status, job.read().heartbeat) == ("running", 1)
         os.killpg(job.read().pid, signal.SIGKILL)
         wait_for(lambda: not psutil.pid_exists(job.read().pid) or not is_alive(job.read().pid))
-        Agent(JobStore.from_url(server.url)).look_around()
-        assert job.read().status == "lost"
+        agent = Agent(JobStore.from_url(server.url))
+        wait_for(lambda: agent.look_around() or job.read().status == "lost")
 
 
 def seeing_nothing(*command: str) -> list[str]:
