@@ -405,18 +405,21 @@ def test_whatever_a_record_holds_its_kill_ends_in_one_line(store: JobStore) -> N
 
 
 @pytest.mark.parametrize("stream", [KEYS.admin_requests, KEYS.user_requests("jsmith")])
-def test_kills_with_a_long_grace_keep_nobody_waiting(stream: str) -> None:
+@pytest.mark.parametrize(("kind", "grace"), [("kill", 3600.0), ("files", 0.0)])
+def test_kills_with_a_long_grace_and_looks_that_hang_keep_no_kill_waiting(
+    stream: str, kind: str, grace: float
+) -> None:
     go, done = threading.Event(), list[str | None]()
 
     def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.grace > 10:
+        if request.job != "quick":
             go.wait(60)
         done.append(request.job)
         yield step("written", "done", verified=True, final=True)
 
     pool = RequestPool(handle, lambda _request, _said: None, KEYS)
     for number in range(40):
-        pool.take(ControlRequest(f"{stream}/{number}", "kill", f"slow-{number}", grace=3600.0))
+        pool.take(ControlRequest(f"{stream}/{number}", kind, f"slow-{number}", grace=grace))
     pool.take(ControlRequest(f"{stream}/99", "kill", "quick"))
     try:
         wait_for(lambda: done)

@@ -80,8 +80,11 @@ def sentences(store: JobStore, job: Job) -> str:
     return "; ".join(assess(store.get(job.id), now=store.now()).evidence)
 
 
-def test_a_job_runs_on_a_node_and_ends_there(cluster: Cluster, store: JobStore) -> None:
+def test_a_job_runs_on_a_node_and_ends_there(
+    cluster: Cluster, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = "import os, socket; print(socket.gethostname(), os.environ['SLURM_JOB_ID'])"
+    monkeypatch.setenv("SBATCH_ARRAY_INX", "0-2")  # would make three jobs of it
     job = place(store, python(code), "--time=10")
     assert job.slurm_job
     found = ended(store, job)

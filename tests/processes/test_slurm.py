@@ -128,7 +128,7 @@ def test_a_host_without_slurm_a_refusal_and_silence_are_one_line(
 
 
 @pytest.mark.parametrize(
-    "option", ["--array=1-3", "-a1-3", "--arr=1", "--wrap=true", "job.sh", "--", "-", "-W"]
+    "option", ["--array=1-3", "-a1-3", "--arr=1", "--wrap=true", "job.sh", "--", "-", "-W", "-Ha0-2", "-HW"]
 )
 def test_options_that_one_job_can_not_have_are_refused(option: str) -> None:
     with pytest.raises(LaunchError):
@@ -136,4 +136,4 @@ def test_options_that_one_job_can_not_have_are_refused(option: str) -> None:
 
 
 def test_other_options_are_taken() -> None:
-    check_options(["--mem=16G", "-N2", "--time=8:00:00", "--wait-all-nodes=1", "-w", "--account=x"])
+    check_options(["--mem=16G", "-N2", "--time=8:00:00", "--wait-all-nodes=1", "-w", "--account=x", "-H"])

@@ -34,6 +34,7 @@ class _Room(NamedTuple):
 _WAITING = _Room(1000, 900, 100)
 _AT_WORK = _Room(8, 6, 2)
 _PATIENT = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
+_LOOKING = _Room(6, 4, 2)  # what changes nothing, and may hang with the file system that it looks at
 
 About = tuple[str | None, str, str | None, str | None, bool, float]
 
@@ -43,7 +44,7 @@ class RequestPool:
 
     `handle` does one and yields its steps, which `answer` tells everybody who asked for the same. No user and no
     application, nor all of them together, keeps admins waiting: each has a share, in what is done at a time and in what
-    waits. Kills with a long grace are done in a room of their own, so that nobody waits for one.
+    waits. Kills with a long grace and mere looks are done in rooms of their own, so that no kill waits for one.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class RequestPool:
         self._lock = threading.Lock()
         self._askers: dict[About, list[ControlRequest]] = {}
         self._waiting: deque[ControlRequest] = deque()
-        self._at_work: dict[_Room, Counter[str | None]] = {_AT_WORK: Counter(), _PATIENT: Counter()}
+        self._at_work: dict[_Room, Counter[str | None]] = {
+            room: Counter() for room in (_AT_WORK, _PATIENT, _LOOKING)
+        }
         self._workers: set[threading.Thread] = set()
 
     def take(self, request: ControlRequest) -> None:
@@ -144,5 +147,7 @@ class RequestPool:
 
 
 def _room_of(request: ControlRequest) -> _Room:
+    if request.kind not in ("kill", "start"):
+        return _LOOKING
     is_patient = request.kind == "kill" and not request.force and request.grace > DEFAULT_GRACE
     return _PATIENT if is_patient else _AT_WORK

@@ -24,6 +24,7 @@ from gnjobs.text import place_of
 # What would make of one job several or none, or keep us waiting.
 _REFUSED: Final = ("--array", "-a", "--wrap", "--wait", "-W", "--test-only", "--export-file")
 _INSTEAD: Final = "one job is one job of Slurm's; for many tasks use run_children(..., via='slurm')"
+_WITHOUT_VALUE: Final = "HhIKkOQsuVvW"  # short options, behind which sbatch reads others in the same word
 _KEPT: Final = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
 _DEFAULTS: Final = ("--no-requeue", "--output=/dev/null")
 SUBMITTING: Final = "being submitted"
@@ -44,6 +45,8 @@ def check_options(options: Sequence[str]) -> None:
             raise LaunchError(f"{option!r:.80} is no option of sbatch: write --name=value in one word")
         if any(refused.startswith(name if name.startswith("--") else name[:2]) for refused in _REFUSED):
             raise LaunchError(f"{option:.80} can't be used: {_INSTEAD}")
+        if not option.startswith("--") and option[1] in _WITHOUT_VALUE and len(option) > 2:
+            raise LaunchError(f"{option:.80} is several options in one word: write each by itself")
 
 
 def slurm_name(job_id: str) -> str:
@@ -66,7 +69,9 @@ def submit_supervisor(
     """
     check_options(options)
     ours = {
-        name: value for name, value in environment.items() if not name.startswith("SLURM_") or name in _KEPT
+        name: value
+        for name, value in environment.items()
+        if not name.startswith(("SLURM_", "SBATCH_")) or name in _KEPT
     }
     place = place_of(records.url, records.keys.prefix)
     marks = [slurm_mark(job.id, place), slurm_mark(job.id, place, job.user)]
