@@ -1,7 +1,7 @@
 """Keys in one packet, as a slow line delivers them, beside the same keys typed slowly.
 
 `python -m tests.end_to_end.typed_packets [--delay SECONDS] [--at-once N] [SCREEN…]` tries every two and three of the
-keys on every screen, which takes about three minutes a screen; the suite tries a few.
+keys on every screen: minutes a screen; the suite tries a few.
 """
 
 import argparse
