@@ -182,7 +182,7 @@ def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobS
         lambda: look_up([job.slurm_job or ""])[job.slurm_job or ""].reason == "BeginTime", 40, "Slurm's queue"
     )
     # A node refuses what was allowed in the second in which it revoked the run before.
-    cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "StartTime=now+2")
+    cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "StartTime=now+5")
     assert ended(store, job, 100).status == "success"
     assert lines(store, job) == ["run 0", "run 1"]
 
