@@ -45,8 +45,8 @@ def hosts_now(app: Dashboard, beats: Sequence[AgentBeat]) -> list[HostHealth]:
     return judge_hosts(beats, at_work, app.jobs.now())
 
 
-class HostsScreen(WatchScreen):
-    """Every host with an agent or with jobs at work, the troubled first."""
+class BeatsScreen(WatchScreen):
+    """A screen that shows what agents said last, read anew while it is looked at."""
 
     class Read(Message):
         """Agents' beats were read."""
@@ -58,6 +58,27 @@ class HostsScreen(WatchScreen):
     def __init__(self) -> None:
         super().__init__()
         self._beats: list[AgentBeat] | None = None
+
+    def read_beats(self) -> None:
+        """Read them, now and every ten seconds."""
+        self._read()
+        self.set_interval(READ_EVERY, self._read)
+
+    def _read(self) -> None:
+        if self.is_current or self._beats is None:
+            self.work(self._read_beats, "hosts")
+
+    def _read_beats(self) -> None:
+        self.post_message(self.Read(all_beats(self.dashboard)))
+
+    def on_beats_screen_read(self, message: Read) -> None:
+        """Show what was read."""
+        self._beats = message.beats
+        self.draw()
+
+
+class HostsScreen(BeatsScreen):
+    """Every host with an agent or with jobs at work, the troubled first."""
 
     @property
     def takes_keys(self) -> bool:
@@ -73,24 +94,11 @@ class HostsScreen(WatchScreen):
     def on_mount(self) -> None:
         """Read the beats, now and every ten seconds."""
         self.query_one("#table", VirtualTable).focus()
-        self._read()
-        self.set_interval(READ_EVERY, self._read)
+        self.read_beats()
 
     def trail(self) -> Sequence[Part]:
         """Where we are."""
         return ["hosts"]
-
-    def _read(self) -> None:
-        if self.is_current or self._beats is None:
-            self.work(self._read_beats, "hosts")
-
-    def _read_beats(self) -> None:
-        self.post_message(self.Read(all_beats(self.dashboard)))
-
-    def on_hosts_screen_read(self, message: Read) -> None:
-        """Show what was read."""
-        self._beats = message.beats
-        self.draw()
 
     def draw(self) -> None:
         """Show the hosts as they are now."""

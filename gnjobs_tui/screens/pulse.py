@@ -11,7 +11,6 @@ from textual.message import Message
 
 from gnjobs.health.hosts import HostHealth
 from gnjobs.health.states import DONE, FAILED, FAULTS, KILLED, LOST
-from gnjobs.records.hosts import AgentBeat
 from gnjobs.text import HOUR, age_text, count_text
 from gnjobs.watch.pulse import (
     MOST_JOBS,
@@ -26,8 +25,7 @@ from gnjobs.watch.pulse import (
 )
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.screens.hosts import agent_cell, all_beats, hosts_now
+from gnjobs_tui.screens.hosts import BeatsScreen, agent_cell, hosts_now
 from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.style import GLYPHS, Cell, Parts, content, safe
 from gnjobs_tui.style import Part as Styled
@@ -90,7 +88,7 @@ MOST_LINES: Final = 3
 SPARK_FROM_WIDTH: Final = 120
 
 
-class PulseScreen(WatchScreen):
+class PulseScreen(BeatsScreen):
     """Measures the jobs that the dashboard holds, in a thread, and again when they have changed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -106,17 +104,9 @@ class PulseScreen(WatchScreen):
             super().__init__()
             self.pulse = pulse
 
-    class Read(Message):
-        """Agents' beats were read."""
-
-        def __init__(self, beats: list[AgentBeat]) -> None:
-            super().__init__()
-            self.beats = beats
-
     def __init__(self) -> None:
         super().__init__()
         self._pulse: Pulse | None = None
-        self._beats: list[AgentBeat] | None = None
         self._measured_version = -1
         self._rests_until = 0.0
 
@@ -136,9 +126,8 @@ class PulseScreen(WatchScreen):
         """Measure and read, now and as long as it is looked at."""
         self.query_one("#table", VirtualTable).focus()
         self._look()
-        self._read()
+        self.read_beats()
         self.set_interval(LOOK_EVERY, self._look)
-        self.set_interval(READ_EVERY, self._read)
 
     def trail(self) -> Sequence[Styled]:
         """Where we are, and of what it speaks."""
@@ -146,18 +135,6 @@ class PulseScreen(WatchScreen):
         progress = self.dashboard.jobs.progress
         loading = f"   loading {progress:.0%}" if progress is not None and progress < 1 else ""
         return ["pulse   ", Cell(said, "dim"), Cell(loading, "accent")]
-
-    def _read(self) -> None:
-        if self.is_current or self._beats is None:
-            self.work(self._read_beats, "hosts")
-
-    def _read_beats(self) -> None:
-        self.post_message(self.Read(all_beats(self.dashboard)))
-
-    def on_pulse_screen_read(self, message: Read) -> None:
-        """Show the hosts."""
-        self._beats = message.beats
-        self.draw()
 
     def _look(self) -> None:
         jobs = self.dashboard.jobs
