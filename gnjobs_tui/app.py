@@ -1,6 +1,4 @@
-"""The Textual app: it opens the first screen, shares one live catalogue of jobs among all screens, and holds the
-keys that work everywhere.
-"""
+"""The Textual app: opens the first screen, shares one catalogue of jobs among all, and holds the keys of all."""
 
 import pkgutil
 import re

@@ -1,6 +1,4 @@
-"""Live data for the screens: the watcher's changes go into the catalogue, and each list follows its group, filter
-and sort order.
-"""
+"""Live data for the screens: changes go into the catalogue; each list follows its group, filter and sort order."""
 
 import threading
 import time

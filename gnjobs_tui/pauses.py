@@ -1,6 +1,4 @@
-"""Keeps the dashboard responsive with a million rows in memory: how often threads switch, and what garbage
-collection skips.
-"""
+"""Keeps the dashboard quick with a million rows: how often threads switch, what garbage collection skips."""
 
 import gc
 import sys

@@ -78,6 +78,13 @@ def test_a_package_holds_nothing_but_what_it_is(package: Path) -> None:
 
 
 @pytest.mark.parametrize("package", [LIBRARY, DASHBOARD], ids=lambda package: package.name)
+def test_each_module_says_in_its_first_line_what_stands_in_it(package: Path) -> None:
+    for path in package.rglob("*.py"):
+        said = ast.get_docstring(ast.parse(path.read_text())) or ""
+        assert said.partition("\n")[0].endswith("."), f"{path} does not say in one line what it is"
+
+
+@pytest.mark.parametrize("package", [LIBRARY, DASHBOARD], ids=lambda package: package.name)
 def test_functions_and_modules_can_be_read_whole(package: Path) -> None:
     too_long = []
     for path in package.rglob("*.py"):

@@ -1,6 +1,4 @@
-"""The position in an output: the current line, the lines in memory, and the rows on screen. It knows no terminal
-and no Redis.
-"""
+"""The position in an output: current line, lines in memory, rows on screen. It knows no terminal and no Redis."""
 
 from bisect import bisect_right
 from collections.abc import Sequence

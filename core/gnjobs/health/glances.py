@@ -1,4 +1,4 @@
-"""A close look at processes that seem to wake by nothing but their own timers: is there a wait for somebody in between?
+"""A close look at processes that seem to wake by their own timers alone: whether they ask somebody in between.
 
 One that asks, is answered within a millisecond and sleeps for a second is found asleep by every look at a beat. A
 timer alone puts a thread on a processor once; whoever waits for an answer, too, is put there again at once. One that
