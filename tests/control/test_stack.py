@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.processes.seen import SeenProcess
-from gnjobs.processes.stack import stack_of
+from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.stack import stacks_of
 from gnjobs.records import requests
 from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
@@ -61,9 +61,11 @@ def test_a_job_that_has_ended_has_no_stack(server: Server) -> None:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")
 def test_another_accounts_process_says_why_not() -> None:
     code = (
-        "import os; from gnjobs.processes.stack import stack_of; from gnjobs.processes.seen import SeenProcess; "
-        "os.setuid(65534); print(stack_of(SeenProcess(1, 0, account='root')))"
+        "import os; from gnjobs.processes.stack import stacks_of\n"
+        "from gnjobs.processes.seen import Found, SeenProcess\n"
+        "os.setuid(65534); print(stacks_of(Found((SeenProcess(1, 0, account='root'),))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert "it belongs to root, and nobody may not look into it" in done.stdout
-    assert stack_of(SeenProcess(2**22, 0, command="gone")).startswith("pid 4194304: gone")
+    gone = Found((SeenProcess(2**22, 0, command="gone"),))
+    assert stacks_of(gone).startswith("pid 4194304: gone")

@@ -82,25 +82,17 @@ def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedP
 
 
 def stacks_of(found: Found) -> str:
-    """Say where each of these processes is, one after the other."""
+    """Say where each thread of these processes is, or why that can't be said; none is stopped for it."""
     return told_of(found, _stack)
 
 
 def told_of(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
-    """Say something of each of these processes: a heading that names it, and lines below."""
+    """Say something of each of these processes, one after the other: a heading that names it, and lines below."""
     told = [_told(process, tell) for process in found.processes[:_MOST_PROCESSES]]
     told += [f"pid {pid}: {why}" for pid, why in found.hidden]
     if len(found.processes) > _MOST_PROCESSES:
         told.append(f"and {len(found.processes) - _MOST_PROCESSES} processes more")
     return "\n\n".join(told)[:_LONGEST] or "no process of it was found"
-
-
-def stack_of(process: SeenProcess) -> str:
-    """Say where each thread of a process is, or why that can't be said; it is not stopped for it.
-
-    Several lines: a heading that names the process, then its threads.
-    """
-    return _told(process, _stack)
 
 
 def _told(process: SeenProcess, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
