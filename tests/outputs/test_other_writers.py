@@ -19,6 +19,15 @@ def test_a_removed_hash_is_not_made_again(server: Server, client: redis.Redis) -
     assert not client.exists("h")
 
 
+def test_what_became_something_else_keeps_no_line_waiting(server: Server, client: redis.Redis) -> None:
+    client.set("h", "somebody else's")
+    with OutputWriter(server.url, KEY, hash_key="h") as writer:
+        writer.partial("50 %")
+        writer.write("a")
+        assert writer.flush(10)
+    assert client.get("h") == b"somebody else's"
+
+
 def test_a_removed_output_is_not_made_again(writer: OutputWriter, client: redis.Redis) -> None:
     writer.write("a")
     assert writer.flush(10)

@@ -14,6 +14,7 @@ from gnjobs.outputs.connection import OutputConnection
 from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import BATCH_BYTES, GROUP_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
+from gnjobs.records.connection import passing_over_other_types
 from gnjobs.records.scripts import set_fields
 from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import encode_text
@@ -366,7 +367,8 @@ class OutputWriter:
     def _store_partial(self, now: float) -> None:
         text = self._partial
         if text is not None and self._hash_key is not None:
-            set_fields(self._connection.client, self._hash_key, {"partial-line": encode_text(text)})
+            with passing_over_other_types():
+                set_fields(self._connection.client, self._hash_key, {"partial-line": encode_text(text)})
         self._partial_after = now + _PARTIAL_EVERY
         with self._changed:
             if self._partial is text:

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -73,6 +74,16 @@ class CountedConnection:
 def is_wrong_type(error: object) -> bool:
     """Whether this is how the server says that a key holds something of another type."""
     return isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error)  # a script's begins otherwise
+
+
+@contextmanager
+def passing_over_other_types() -> Iterator[None]:
+    """Go on where a key holds something of another type, which is somebody else's; other errors are raised."""
+    try:
+        yield
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
 
 
 def readable(reply: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import redis
 
-from gnjobs.records.connection import is_wrong_type, patiently
+from gnjobs.records.connection import passing_over_other_types, patiently
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import MAY_FAIL_FIELD, SLURM, Child, Job
 from gnjobs.records.hooks import run_on_end
@@ -129,11 +129,8 @@ def end_children(records: Records, job_id: str, status: str, fields: Mapping[str
     for child in records.children(job_id):
         if not child.is_final:
             key = records.keys.child(job_id, child.id)
-            try:
+            with passing_over_other_types():
                 transition(records.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
-            except redis.ResponseError as error:
-                if not is_wrong_type(error):  # a key of another type is somebody else's data
-                    raise
 
 
 # What a record says of one run: nothing of it is true of a job that waits again.

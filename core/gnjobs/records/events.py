@@ -15,7 +15,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge, newest_entries
-from gnjobs.records.connection import connect, is_passing, is_wrong_type
+from gnjobs.records.connection import connect, is_passing, passing_over_other_types
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.values import encode_text
@@ -214,12 +214,10 @@ class Events:
 
 
 def _entries(command: Callable[..., Any], key: str, **options: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    try:
-        return list(command(key, **options))
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return []
+    found: Any = []
+    with passing_over_other_types():
+        found = command(key, **options)
+    return list(found)
 
 
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:

@@ -9,7 +9,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, read_hashes
-from gnjobs.records.connection import is_wrong_type, readable
+from gnjobs.records.connection import passing_over_other_types, readable
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id, is_user
 from gnjobs.records.pipeline import Pipeline
@@ -92,12 +92,10 @@ def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> 
 def _members(
     client: redis.Redis, index: str, highest: float | str, offset: int, count: int
 ) -> list[tuple[bytes, float]]:
+    found: Any = []
     try:
-        found: Any = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return []
+        with passing_over_other_types():
+            found = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
     except TooLarge:  # a member may be: it alone is left out
         if count == 1:
             return [(b"", float("nan"))]
@@ -145,14 +143,11 @@ def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[s
 
 
 def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    try:
+    with passing_over_other_types():
         for member, _ in client.zscan_iter(keys.jobs, match=f"{beginning}*", count=_SCANNED_AT_ONCE):
             job_id = values.text(member) or ""
             if is_id(job_id):
                 yield job_id
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
 
 
 def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
@@ -234,12 +229,9 @@ class UserSummary(NamedTuple):
 
 def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
     """Count the newest 1000 jobs of every user who has any, the user with the newest job first."""
-    try:
-        found: Any = client.zrevrange(keys.users, 0, -1, withscores=True)
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return []
+    found: Any = []
+    with passing_over_other_types():
+        found = client.zrevrange(keys.users, 0, -1, withscores=True)
     named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
     counted = (
         UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_user(user)
@@ -314,12 +306,9 @@ def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[byt
 def _tidy_users(client: redis.Redis, keys: Keys) -> None:
     """Remove users who created nothing for a month and of whose jobs no index is left."""
     seconds, _ = client.time()
-    try:
-        found: Any = client.zrangebyscore(keys.users, "-inf", seconds - MONTH, 0, _OLDEST)
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return
+    found: Any = []
+    with passing_over_other_types():
+        found = client.zrangebyscore(keys.users, "-inf", seconds - MONTH, 0, _OLDEST)
     named = {member: user for member in found if is_user(user := values.text(member) or "")}
     pipe = client.pipeline(transaction=False)
     for user in named.values():

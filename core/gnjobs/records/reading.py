@@ -9,7 +9,7 @@ import redis
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.bounded import LARGEST_FIELD, Slowness, TooLarge, read_carefully, read_hashes, told_size
-from gnjobs.records.connection import connect, is_wrong_type, readable
+from gnjobs.records.connection import connect, passing_over_other_types, readable
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
 from gnjobs.records.foreign import (
@@ -105,7 +105,10 @@ def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[s
     """The recorded children's output keys by child id, in chunks; each child once, none for a key that is no hash."""
     seen: set[str] = set()
     chunk: dict[str, str] = {}
-    try:
+    with (
+        contextlib.suppress(TooLarge),
+        passing_over_other_types(),
+    ):  # what was found before is all that can be told
         for field, value in client.hscan_iter(keys.job(job_id), match=f"{CHILD_FIELD}*", count=_CHUNK):
             child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
             if is_id(child_id) and child_id not in seen:
@@ -114,11 +117,6 @@ def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[s
             if len(chunk) >= _CHUNK:
                 yield chunk
                 chunk = {}
-    except TooLarge:
-        pass  # what was found before is all that can be told
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
     if chunk:
         yield chunk
 

@@ -11,7 +11,7 @@ import redis
 from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
-from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.connection import is_wrong_type, passing_over_other_types
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
 from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, Keys
@@ -242,11 +242,8 @@ class Source:
 
     def check_readable(self) -> None:
         """Raise what the server answers while it has no data to show us; a key of another type is no such thing."""
-        try:
+        with passing_over_other_types():
             self.client.zcard(self.keys.unfinished)
-        except redis.ResponseError as error:
-            if not is_wrong_type(error):
-                raise
 
     def read(self, job_ids: Sequence[str]) -> Found:
         """Read jobs of which few are expected to be finished."""
