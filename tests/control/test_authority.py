@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.host import host_name
+from gnjobs.processes.host import host_name, login_name
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.pool import RequestPool
@@ -162,17 +162,20 @@ def test_what_runs_here_is_not_called_gone_wherever_a_record_places_it(
 
 
 @needs_accounts
-def test_another_accounts_copy_of_a_mark_is_told_and_denies_no_kill(
-    store: JobStore, job: SupervisedJob
+@pytest.mark.parametrize("account", [AS_NOBODY, []], ids=["another account's copy", "its own, as another's"])
+def test_while_anything_bears_its_mark_no_kill_is_verified(
+    store: JobStore, job: SupervisedJob, account: list[str]
 ) -> None:
+    """Whose the job's processes are is what its own code can write into its record."""
     (process,) = job.alive()
     own = process.environ() | {"GNJOBS_MARK": "copied", "PATH": os.environ["PATH"]}
-    with psutil.Popen([*AS_NOBODY, "sleep", "600"], env=own) as copy:
-        wait_for(lambda: copy.name() == "sleep")
+    with psutil.Popen([*account, "sleep", "600"], env=own) as other:
+        wait_for(lambda: other.name() == "sleep")
+        store.client.hset(KEYS.job(job.id), mapping={"account": "nobody", "mark": "0" * 64})
         last = list(kill_job(store, job.id, actor=Actor.admin("tux")))[-1]
-        copy.kill()
-    assert last.verified, last
-    assert last.text.endswith(f"; processes of another account bear its mark: {copy.pid}")
+        other.kill()
+    assert (last.kind, last.verified) == ("left", False), last
+    assert last.text.endswith(f"; yet it runs here: {other.pid} of {'nobody' if account else login_name()}")
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(

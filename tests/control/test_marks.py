@@ -178,6 +178,7 @@ def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: Supervised
     assert orphan.alive()
 
 
+BINDING = ["sh", "-c", 'mount --bind d "a place" && exec "$0" "$@"']
 MOUNTING = ["sh", "-c", 'mount -t tmpfs none d && touch d/s && exec "$0" "$@"']
 MOVING = ["sh", "-c", 'mount -t tmpfs none x && ln -s ../d x/l && exec "$0" "$@"']
 PLACES = [
@@ -189,8 +190,9 @@ PLACES = [
     ("unix://{socket}", ["--net"], True),
     ("unix://{socket}", ["--mount"], True),
     ("unix://{socket}", ["--mount", *MOUNTING], False),
+    ("unix://{socket}", ["--mount", *BINDING], True),
+    ("unix://{spaced}", ["--mount", *BINDING], False),
     ("unix://{linked}", ["--mount"], True),
-    ("unix://{linked}", ["--mount", *MOUNTING], False),
     ("unix://{linked}", ["--mount", *MOVING], False),
 ]
 
@@ -204,7 +206,8 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
     (tmp_path / "d" / "s").touch()
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "l").symlink_to(tmp_path / "d")
-    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "x/l/s")
+    (tmp_path / "a place").mkdir()
+    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "x/l/s", spaced=f"{tmp_path}/a%20place/s")
     own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url}
     with psutil.Popen(["unshare", *options, "sleep", "600"], env=own, cwd=tmp_path) as process:
         try:

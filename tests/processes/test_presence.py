@@ -79,6 +79,15 @@ def test_millions_of_empty_variables_are_read_at_the_pace_of_memory(monkeypatch:
     assert read_mark(1) == Mark(None, "c")
 
 
+def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any account can have as many processes with one as it likes."""
+    block = b"GNJOBS_JOB_ID=" + "\U0001f600".encode() * 2_000_000
+    monkeypatch.setattr(table, "_read_of_process", lambda *_: block)
+    mark = read_mark(1)
+    assert mark is not None
+    assert len(mark.job or "") == 1024
+
+
 def test_a_supervisor_that_is_runnable_and_does_not_report_is_late() -> None:
     spins = [sys.executable, "-c", "while True: pass", "gnjobs.supervisor"]
     with subprocess.Popen(spins, env=os.environ | {ENV_JOB: JOB}) as started:

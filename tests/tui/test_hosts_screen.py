@@ -1,6 +1,6 @@
 """The page of hosts under Pilot: agents that answer and are silent, hosts without one, their jobs."""
 
-from gnjobs.records.hosts import HostLoad, write_beat
+from gnjobs.records.hosts import HostLoad, agent_beats, write_beat
 from tests.support.dashboard import dashboard, shows
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_running
@@ -32,9 +32,11 @@ async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -
 async def test_what_an_agents_key_holds_harms_nobody(server: Server) -> None:
     client = server.client()
     client.zadd(KEYS.hosts, {"db1": client.time()[0], "db2": client.time()[0], "a:b": 1, b"\xff": 1})
-    client.set(KEYS.host_load("db1"), b'{"at": "x", "cores": []}')
+    client.zadd(KEYS.hosts, {"past": "-inf", "ahead": "1e300", "nought": -1e-300})
+    client.set(KEYS.host_load("db1"), b'{"at": 1, "memory": 1%s}' % (b"0" * 400))
     client.lpush(KEYS.host_load("db2"), "a list")
     async with dashboard(server) as pilot:
         await pilot.press("h")
         text = await shows(pilot, "db1", "db2")
-        assert "a:b" not in text
+        assert not {"a:b", "past", "ahead", "nought"} & set(text.split())
+    assert not agent_beats(client, KEYS, "ahead")

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-import msgspec
 from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
@@ -20,6 +19,7 @@ from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import is_concealed, is_supervisor
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
@@ -132,20 +132,18 @@ class _Kill:
             yield self._unless_seen(each) if each.final and each.verified and not is_certain else each
 
     def _unless_seen(self, answered: KillStep) -> KillStep:
-        """Whatever answers and record say: where they place the job, too, is what somebody wrote."""
-        alive, others = self._seen_at_last()
-        if alive:
-            text = f"{answered.text}; yet it runs here: {pid_list(alive)}"
-            return step("left", text, alive, final=True)
-        if others:
-            text = f"{answered.text}; processes of another account bear its mark: {pid_list(others)}"
-            return msgspec.structs.replace(answered, text=text)
-        return answered
+        """Whatever answers and record say: where they place the job, too, and as whose, is what somebody wrote."""
+        alive = self._seen_at_last()
+        if not alive:
+            return answered
+        pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
+        text = f"{answered.text}; yet it runs here: {pid_list(pids)} of {', '.join(accounts)}"
+        return step("left", text, pids, final=True)
 
-    def _seen_at_last(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _seen_at_last(self) -> tuple[SeenProcess, ...]:
         """What is alive here; a supervisor that has answered, in whatever namespace, ends within a moment."""
         until = time.monotonic() + _LEAVING_SECONDS
-        while (seen := self._local.seen_alive())[0] and time.monotonic() < until:
+        while (seen := self._local.seen_alive()) and time.monotonic() < until:
             time.sleep(_LEAVING_SECONDS / 20)
         return seen
 

@@ -13,8 +13,8 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.seen import Found
-from gnjobs.processes.table import Mark, ProcessView
+from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
@@ -56,23 +56,13 @@ class LocalKill:
         found = self._find()
         return bool(found.processes or (self._job.left_running and found.hidden))
 
-    def seen_alive(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The pids of what bears a mark of the job, wherever the record places it: those of its account, and others.
-
-        Anybody may copy the mark of another account's job, but for its token.
-        """
+    def seen_alive(self) -> tuple[SeenProcess, ...]:
+        """What bears a mark of the job with a token, whatever its record says: its own code can write that."""
         child_id = self._child.id if self._child is not None else None
         wanted = self._wanted._replace(token=None, owner=None, uid=None)
         found = processes_of(wanted, child_id, supervisor=self._supervisor, store=self._store)
-        marks = {
-            pid: mark for pid, mark in found.marks.items() if mark is not None and mark.token is not None
-        }
-        own = tuple(pid for pid, mark in marks.items() if self._is_of_its_account(pid, mark))
-        return own, tuple(pid for pid in marks if pid not in own)
-
-    def _is_of_its_account(self, pid: int, mark: Mark) -> bool:
-        wanted = self._wanted._replace(owner=None)
-        return wanted.covers(pid, mark) or wanted._replace(token=None).covers(pid, mark)
+        marked = {pid for pid, mark in found.marks.items() if mark is not None and mark.token is not None}
+        return tuple(process for process in found.processes if process.pid in marked)
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""

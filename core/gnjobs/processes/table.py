@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ def process_start(pid: int) -> int | None:
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
-_LONGEST_ENVIRONMENT = 8 * 1024 * 1024
+_LONGEST_ENVIRONMENT = 2 * 1024 * 1024  # what a system gives a new program by default
+_LONGEST_VALUE = 4096
+_LONGEST_MOUNTS = 1024 * 1024
 _MARKS = (
     (ENV_JOB, "job"),
     (ENV_CHILD, "child"),
@@ -173,41 +176,44 @@ def read_mark(pid: int) -> Mark | None:
 
 
 def names_the_same(pid: int, url: str) -> bool:
-    """Whether a server's URL names the same to a process as to us: a port in one network, a socket by one path.
+    """Whether a server's URL names the same to a process as to us: a port in one network, a socket below equal mounts.
 
-    What we may not inspect, and so not signal either, is thought to have the same.
+    The kernel's tables say so: a look at the files that another process sees may hang for ever. What we may not
+    inspect, and so not signal either, is thought to have the same.
     """
-    shown = (folder for folder, _ in _living_threads(pid))
-    folder = f"/proc/{pid}" if os.path.exists(f"/proc/{pid}/root") else next(shown, f"/proc/{pid}")
-    path, root = socket_path(url), f"{folder}/root"
+    folder, path = f"/proc/{pid}", socket_path(url)
+    if _read_stat(f"{folder}/stat")[:1] == [b"Z"]:
+        folder = next((thread for thread, _ in _living_threads(pid)), folder)
+    names = ("ns/net",) if path is None else ("ns/mnt", "root")
     try:
-        if path is None:
-            return os.path.samefile(f"{folder}/ns/net", "/proc/self/ns/net")
-        if os.path.samefile(f"{folder}/ns/mnt", "/proc/self/ns/mnt") and os.path.samefile(root, "/"):
+        if all(os.readlink(f"{folder}/{name}") == os.readlink(f"/proc/self/{name}") for name in names):
             return True
-        return _is_same_socket(root, path)
+        if path is None:
+            return False
+        mounts = _mounts_above(path, folder)
+        return mounts != [] and mounts == _mounts_above(path, "/proc/self")
     except PermissionError:
         return True
     except OSError:
         return False
 
 
-def _is_same_socket(root: str, path: str) -> bool:
-    """Whether a path leads to one file below another root; a link there, which would lead us below our own, is read."""
-    links = (each for each in _path_and_above(path) if os.path.islink(f"{root}{each}"))
-    if any(os.readlink(f"{root}{each}") != os.readlink(each) for each in links):
-        return False
-    real = os.path.realpath(path)
-    is_plain = not any(os.path.islink(f"{root}{each}") for each in _path_and_above(real))
-    return is_plain and os.path.samefile(f"{root}{real}", real)
+def _mounts_above(path: str, folder: str) -> list[list[bytes]]:
+    """Device, root and place of each mount on the way to a path, as a process sees them; none of too many."""
+    with open(f"{folder}/mountinfo", "rb") as file:
+        lines = file.read(_LONGEST_MOUNTS).split(b"\n")
+    mounts = (line.split(b" ")[2:5] for line in lines)
+    way = {_escaped(each) for each in (path, *map(str, Path(path).parents))}
+    return [] if lines[-1] else [mount for mount in mounts if mount and mount[-1] in way]
 
 
-def _path_and_above(path: str) -> list[str]:
-    return [path, *map(str, Path(path).parents)]
+def _escaped(path: str) -> bytes:
+    """A path as `mountinfo` has it."""
+    return re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), os.fsencode(path))
 
 
 def _variable(environ: bytes, name: str) -> str | None:
-    """The first value of a variable, found at the pace of memory: the environment may be millions of empty entries."""
+    """The beginning of a variable's first value, at the pace of memory: an environment may be 8 MB of anything."""
     beginning = f"{name}=".encode()
     if environ.startswith(beginning):
         start = len(beginning)
@@ -215,8 +221,7 @@ def _variable(environ: bytes, name: str) -> str | None:
         start = before + 1 + len(beginning)
     else:
         return None
-    end = environ.find(b"\0", start)
-    return environ[start : end if end >= 0 else None].decode("utf-8", "replace")
+    return environ[start : start + _LONGEST_VALUE].partition(b"\0")[0].decode("utf-8", "replace")
 
 
 def _read_of_process(pid: int, name: str) -> bytes:

@@ -18,12 +18,12 @@ class HostLoad(msgspec.Struct, frozen=True, kw_only=True):
     """How busy a host is: `load` counts processes that run or want to; `memory` and what is `free` of it in bytes."""
 
     at: Seconds
-    cores: int = 0
+    cores: values.Count = 0
     load: values.Number = 0.0
-    memory: int = 0
-    free: int = 0
+    memory: values.Count = 0
+    free: values.Count = 0
     account: str = ""
-    pid: int = 0
+    pid: values.Count = 0
 
 
 class AgentBeat(msgspec.Struct, frozen=True):
@@ -45,12 +45,14 @@ def write_beat(client: redis.Redis, keys: Keys, host: str, now: float, load: Hos
 def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
     """Whether a host has an agent that has beaten lately."""
     beat = client.zscore(keys.hosts, host) if host is not None and is_id(host) else None
-    return beat is not None and float(client.time()[0]) - float(beat) < AGENT_BEAT_SECONDS
+    age = float("inf") if beat is None else float(client.time()[0]) - float(beat)
+    return -values.MOST_AHEAD < age < AGENT_BEAT_SECONDS
 
 
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:
     """Every host that an agent has beaten for and not left in order, the last one first."""
-    found: Any = client.zrevrange(keys.hosts, 0, _MOST_HOSTS - 1, withscores=True)
+    latest = client.time()[0] + values.MOST_AHEAD
+    found: Any = client.zrevrangebyscore(keys.hosts, latest, 0, 0, _MOST_HOSTS, withscores=True)
     hosts = [(values.text(name) or "", float(at)) for name, at in found]
     known = [(host, at) for host, at in hosts if is_id(host)]
     pipe = client.pipeline(transaction=False)

@@ -15,6 +15,7 @@ LONGEST_NUMBER = 64  # characters
 # What is inside of JSON: unix seconds that a calendar can show, and a number that a table can.
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
 Number = Annotated[float, msgspec.Meta(ge=0.0, le=LARGEST_COUNT)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_COUNT - 1)]
 
 Decoded = TypeVar("Decoded")
 
