@@ -14,6 +14,7 @@ from typing import Any
 
 from textual import events
 from textual.app import App
+from textual.constants import ESCAPE_DELAY
 from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widgets import Input
@@ -26,6 +27,8 @@ LOOK_EVERY = 0.01
 LONGEST_WAIT = 10.0
 # Nobody reads a question and answers it within this time: such an answer was typed before the question was asked.
 LEAST_READING = 0.05
+# Textual holds back an escape, and what follows it at once, as it may begin another key.
+HELD_BACK = 2 * ESCAPE_DELAY
 # These leave a screen that takes long to read.
 LEAVING = frozenset({"escape", "q"})
 
@@ -135,12 +138,17 @@ class TypeAhead:
 
 
 def _apart(typed: Typed) -> Sequence[Typed]:
-    """Escape and the key typed right behind it, which a terminal tells as one; none of our keys has an alt."""
-    if not isinstance(typed, events.Key) or not typed.key.startswith("alt+") or not typed.character:
+    """Escape and the key typed right behind it, which a terminal tells as one; none of our keys has an alt.
+
+    Their time is when they came, not when it was clear that they begin no other key.
+    """
+    if not isinstance(typed, events.Key):
         return [typed]
-    keys = [events.Key("escape", "\x1b"), events.Key(typed.character, typed.character)]
+    keys = [typed]
+    if typed.key.startswith("alt+") and typed.character:
+        keys = [events.Key("escape", "\x1b"), events.Key(typed.character, typed.character)]
     for key in keys:
-        key.time = typed.time
+        key.time = typed.time - HELD_BACK if keys[0].character == "\x1b" else typed.time
     return keys
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import psutil
 
-from tests.end_to_end.typed_packets import ENTER, ESC, KEYS, write_jobs
+from tests.end_to_end.typed_packets import write_jobs
 from tests.support.command import environment
 from tests.support.servers import Server, running_server
-from tests.support.stored_records import write_child, write_running
+from tests.support.stored_records import KEYS, write_child, write_running
 from tests.support.terminal import Terminal, gnjobs
+from tests.support.typists import ENTER, ESC
 from tests.support.waiting import wait_for
 
 

@@ -5,80 +5,75 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.typed_packets import ENTER, ESC, LEAST_QUIET, Typist, write_jobs
+from gnjobs_tui.config import Config
+from tests.end_to_end.typed_packets import (
+    ALL,
+    differing,
+    differing_in_terminal,
+    supervisor,
+    texts,
+    write_jobs,
+)
 from tests.support.command import environment
+from tests.support.dashboard import dashboard
 from tests.support.proxy import running_proxy
-from tests.support.servers import running_server
+from tests.support.servers import Server, running_server
 from tests.support.terminal import Terminal, gnjobs
+from tests.support.typists import ENTER, ESC, SCREENS, AppTypist, Typist
 
 PACKETS = {
-    "jobs": (
-        ENTER + "j", ENTER + "jK", ENTER + "K", "j" + ENTER + "K", "K" + ENTER + "j",
-        "/" + ENTER + "j", "jK" + ESC, "/jk", ENTER + ESC + "j", "K" + ESC + "j",
-    ),
-    "job": ("j" + ENTER + "k", "jK", ENTER + "K" + ESC, ENTER + "/j", "K" + ESC + "k"),
+    "jobs": ("j" + ENTER + "K", "K" + ENTER + "j", "/jk", ENTER + "K" + ESC),
+    "job": ("jK" + ESC,),
+    "output": ("/j" + ENTER,),
     "pulse": (ESC + "j" + ESC,),
-    "output": ("kK", "/j" + ENTER, "K" + ESC + "k"),
-}  # fmt: skip
+}
+QUIET = 0.2
 
 
 @pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running_server(tmp_path_factory.mktemp("server")) as server:
         write_jobs(server)
-        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
-            terminal.wait_for("3 running 2")
-            yield terminal
+        with supervisor(server):
+            yield server
 
 
-def one_dashboard(screen: str) -> pytest.MarkDecorator:
-    """What is tried at one screen is tried in one dashboard, also where several processes share the tests."""
-    return pytest.mark.xdist_group(f"typed ahead: {screen}")
-
-
-@pytest.mark.parametrize(
-    ("screen", "keys"),
-    [
-        pytest.param(screen, keys, marks=one_dashboard(screen))
-        for screen in PACKETS
-        for keys in PACKETS[screen]
-    ],
-)
-def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(terminal: Terminal, screen: str, keys: str) -> None:
-    typist = Typist(terminal, LEAST_QUIET)
-    slowly, at_once = typist.both(screen, keys)
-    if slowly != at_once:
-        with typist.slower():
-            slowly, at_once = typist.both(screen, keys)
-    assert slowly == at_once
+@pytest.mark.parametrize("delay", [0.0, pytest.param(0.3, marks=pytest.mark.faults)])
+async def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(server: Server, delay: float) -> None:
+    with running_proxy(server.port) as proxy:
+        async with dashboard(server, config=Config(url=proxy.url)) as pilot:
+            typist = AppTypist(pilot.app)
+            for screen, tried in PACKETS.items():
+                async for found in differing(typist, screen, proxy, [delay], tried):
+                    raise AssertionError(f"at {screen}: {found}")
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(
-    ("screen", "keys"), [("jobs", ENTER + "jK"), ("jobs", "j" + ENTER + "K"), ("job", "jK" + ESC)]
-)
-def test_a_packet_acts_as_typed_slowly_also_where_the_server_is_far(
-    tmp_path: Path, screen: str, keys: str
-) -> None:
-    with running_server(tmp_path) as server, running_proxy(server.port) as proxy:
-        write_jobs(server)
-        proxy.delay = 0.3
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_packets_lead_in_a_terminal_where_they_lead_here(server: Server, screen: str) -> None:
+    tried = ALL[::40]
+    with running_proxy(server.port) as proxy:
+        async with dashboard(server, config=Config(url=proxy.url)) as pilot:
+            places = await texts(AppTypist(pilot.app), screen, proxy, 0.0, tried)
         with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
-            terminal.wait_for("3 running 2", 60)
-            typist = Typist(terminal, 1.2)
-            slowly = typist.slowly(screen, keys)
-            assert typist.at_once(screen, keys, slowly) == slowly
+            terminal.wait_for("3 running 2")
+            hands = Typist(terminal, QUIET)
+            for found in differing_in_terminal(
+                hands, screen, proxy, 0.0, dict(zip(tried, places, strict=True))
+            ):
+                raise AssertionError(f"at {screen}: {found}")
 
 
-@one_dashboard("output")
-def test_no_key_answers_a_question_that_was_not_seen_yet(terminal: Terminal) -> None:
-    typist = Typist(terminal)
-    typist.go("jobs")
-    terminal.send("K\t\t" + ENTER)
-    terminal.wait_for("typed before this was seen")
-    assert "asked as" not in typist.at_rest()
-    terminal.send("\t\t" + ENTER)
-    terminal.wait_for("asked as")
+def test_no_key_answers_a_question_that_was_not_seen_yet(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        write_jobs(server)
+        with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
+            terminal.wait_for("3 running 2")
+            terminal.send("K\t\t" + ENTER)
+            terminal.wait_for("typed before this was seen")
+            assert "asked as" not in Typist(terminal).at_rest()
+            terminal.send("\t\t" + ENTER)
+            terminal.wait_for("asked as")
 
 
 def test_keys_typed_before_the_first_jobs_are_listed_act_on_them(tmp_path: Path) -> None:

@@ -1,51 +1,49 @@
 """Keys in one packet, as a slow line delivers them, beside the same keys typed slowly.
 
-`python -m tests.end_to_end.typed_packets [--delay SECONDS] [--at-once N] [SCREEN…]` tries every two and three of the
-keys on every screen: minutes a screen; the suite tries a few.
+`python -m tests.end_to_end.typed_packets [--delay SECONDS]… [--at-once N] [SCREEN…]` tries every two and three of the
+keys on every screen, in this process and a sample of them in a terminal, and says which lead elsewhere; the suite tries
+a few.
 """
 
 import argparse
+import asyncio
+import random
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
+from threading import Event, Thread
+from typing import NamedTuple
 
+from gnjobs.records import requests
+from gnjobs_tui.config import Config
 from tests.support.command import environment
-from tests.support.proxy import running_proxy
+from tests.support.dashboard import dashboard
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import Server, running_server
 from tests.support.stored_records import KEYS, write_child, write_job, write_line, write_running
 from tests.support.terminal import Terminal, gnjobs
+from tests.support.typists import ENTER, ESC, SCREENS, AppTypist, Place, Typist
 
-ENTER, ESC = "\r", "\x1b"
-# Escape as terminals with the newer protocol send it, which nothing behind it can change: back from anywhere.
-RETURN = 5 * "\x1b[27u" + "g"
 TYPED = (ENTER, "j", "k", "K", ESC, "/")
-# How to get to a screen from the list of jobs, and what tells that it is there.
-SCREENS = {
-    "jobs": ("", "3 running 2"),
-    "job": (ENTER, "the job itself"),
-    "output": ("\rj\r", "line 3 of 3"),
-    "log": ("L", "event log"),
-    "users": ("u", "Newest"),
-    "faults": ("\re", "no faults were reported"),
-    "kill": ("K", "Kill one job"),
-    "help": ("?", "Keys of this screen"),
-    "hosts": ("h", "Agent"),
-    "pulse": ("p", "no agent"),
-    "timeline": ("\rt", "timeline of its children"),
-    "tree": ("\rp", "its supervisor tells of no process"),
-    "stacks": ("b", "Where in its code"),
-}
-Place = list[str]
-QUIET = 0.4
-# To try them all takes less time so; what differs then is tried again as it is done else.
-LEAST_QUIET = 0.2
-PATIENCE = 10.0
+DELAYS = (0.0, 0.3)
+# So long a screen of a terminal looks the same when it is at rest.
+QUIET = 0.2
+FOREVER = 86400
+
+
+class Difference(NamedTuple):
+    """A packet that leads elsewhere than its keys do one by one."""
+
+    delay: float
+    keys: str
+    slowly: Place
+    at_once: Place
 
 
 def write_jobs(server: Server) -> None:
@@ -63,117 +61,31 @@ def write_jobs(server: Server) -> None:
     server.client().xadd(KEYS.events, {"kind": "done", "text": "done", "job": "job-ended"})
 
 
-class Typist:
-    """Types into the dashboard from the list of jobs, and tells where it got to."""
+@contextmanager
+def supervisor(server: Server) -> Iterator[None]:
+    """Answer as the jobs' supervisors where they are asked for stacks; for longer than a moment none is silent."""
+    client, is_over = server.client(), Event()
+    for user in ("anna", "bert"):
+        client.hset(KEYS.job(f"job-{user}"), "stuck-after", FOREVER)
 
-    def __init__(self, terminal: Terminal, quiet: float = QUIET) -> None:
-        self._terminal = terminal
-        self._quiet = quiet
-        self._starts: dict[str, str] = {}
+    def answer() -> None:
+        last = "0-0"
+        while not is_over.is_set():
+            for _, entries in client.xread({KEYS.admin_requests: last}, block=500) or ():
+                for entry_id, fields in entries:
+                    last = entry_id.decode()
+                    asked = requests.read_request(KEYS.admin_requests, entry_id, fields)
+                    assert asked is not None
+                    told = requests.step("stack", "pid 48190: somewhere\n  in its code", final=True)
+                    requests.answer(client, KEYS.answers(asked.job), asked.id, told)
 
-    @contextmanager
-    def slower(self) -> Iterator[None]:
-        """Wait for longer until the screen counts as at rest."""
-        usual, self._quiet = self._quiet, 4 * self._quiet
-        try:
-            yield
-        finally:
-            self._quiet = usual
-
-    def at_rest(self) -> str:
-        """The screen once nothing has come for a moment, and not for want of a free processor."""
-        text = self._terminal.wait_for_rest(self._quiet)
-        while self._terminal.is_busy:
-            text = self._terminal.wait_for_rest(self._quiet)
-        return text
-
-    def go(self, screen: str) -> None:
-        """Go back to the list of jobs, and from there to a screen; in one go, if that leads to where it led before."""
-        if screen in self._starts and self._is_back(screen, RETURN + SCREENS[screen][0]):
-            return
-        keys, sign = SCREENS[screen]
-        while not self._arrives(keys, sign):
-            assert self._terminal.is_open, f"the dashboard ended:\n{self._terminal.text}"
-        self._starts[screen] = _without_ages(self.at_rest())
-
-    def _is_back(self, screen: str, keys: str) -> bool:
-        start = self._starts[screen]
-        if _without_ages(self._terminal.text) == start:
-            return True
-        self._terminal.send(keys)
-        with suppress(AssertionError):
-            self._terminal.wait_for(lambda text: _without_ages(text) == start, 10 * self._quiet)
-        return _without_ages(self.at_rest()) == start
-
-    def _arrives(self, keys: str, sign: str) -> bool:
-        """Go from the list to where keys lead; a screen that reads for long comes later than the rest before it."""
-        while not _is_plain_list(self.at_rest()) and self._terminal.is_open:
-            self._terminal.send(ESC)
-        self._terminal.send("g")
-        self.at_rest()
-        for key in keys[:-1]:
-            self._terminal.send(key)
-            self.at_rest()
-        self._terminal.send(keys[-1:])
-        with suppress(AssertionError):
-            return bool(self._terminal.wait_for(sign, PATIENCE))
-        return False
-
-    def place(self) -> Place:
-        """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
-        return _place_of(self.at_rest())
-
-    def slowly(self, screen: str, keys: str) -> Place:
-        """Type keys one by one; returns where that led."""
-        return self.after(screen, keys, {})
-
-    def after(self, screen: str, keys: str, known: Mapping[str, Place]) -> Place:
-        """Type keys one by one; returns where that led. A key that led elsewhere before has acted when one is there."""
-        self.go(screen)
-        before: Place | None = None
-        for number, key in enumerate(keys, 1):
-            self._terminal.send(key)
-            there = known.get(keys[:number])
-            if there is None or there == before or not self._comes(there):
-                there = self.place()
-            before = there
-        assert before is not None
-        return before
-
-    def _comes(self, place: Place) -> bool:
-        with suppress(AssertionError):
-            return bool(self._terminal.wait_for(lambda text: _place_of(text) == place, self._quiet))
-        return False
-
-    def both(self, screen: str, keys: str) -> tuple[Place, Place]:
-        """Where keys lead slowly and at once."""
-        slowly = self.slowly(screen, keys)
-        return slowly, self.at_once(screen, keys, slowly)
-
-    def at_once(self, screen: str, keys: str, expected: Place) -> Place:
-        """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
-        self.go(screen)
-        self._terminal.send(keys)
-        deadline = time.monotonic() + 15 * self._quiet
-        while (place := self.place()) != expected and time.monotonic() < deadline:
-            continue
-        return place
-
-
-def _place_of(text: str) -> Place:
-    lines = text.splitlines()
-    told = [line for line in lines if line.startswith(">") or line.lstrip().startswith(("╭", "│"))]
-    return [lines[0].split("live")[0], *(_without_ages(line) for line in told), lines[-1]]
-
-
-def _is_plain_list(text: str) -> bool:
-    return (
-        text.startswith("gnjobs   redis") and "│" not in text and "enter open" in text and "── /" not in text
-    )
-
-
-def _without_ages(line: str) -> str:
-    return "".join("0" if character.isdigit() else character for character in line)
+    answering = Thread(target=answer)
+    answering.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        answering.join()
 
 
 def packets(count: int) -> Iterator[str]:
@@ -183,58 +95,139 @@ def packets(count: int) -> Iterator[str]:
             yield keys
 
 
-def differing(typist: Typist, screen: str) -> Iterator[tuple[str, Place, Place]]:
-    """The packets of two and three keys that lead elsewhere than the keys do one by one, with both places."""
+ALL = tuple(keys for count in (2, 3) for keys in packets(count))
+
+
+async def slowly(typist: AppTypist, screen: str, tried: Sequence[str]) -> Mapping[str, Place]:
+    """Where packets lead key by key; long ones tell of short ones with the same beginning."""
     known: dict[str, Place] = {}
-    tried = [keys for count in (2, 3) for keys in packets(count)]
-    # Those that begin alike follow one another, the shortest first.
-    for number, keys in enumerate(sorted(tried, key=_order), 1):
-        for length in range(1, len(keys) + 1):
-            if keys[:length] not in known:
-                known[keys[:length]] = typist.after(screen, keys[:length], known)
-        if typist.at_once(screen, keys, known[keys]) != known[keys]:
-            with typist.slower():
-                known[keys], at_once = typist.both(screen, keys)
-            if known[keys] != at_once:
-                yield keys, known[keys], at_once
-        if number % 20 == 0:
-            print(f"{screen}: {number} of {len(tried)} tried", flush=True)
+    for keys in sorted(tried, key=len, reverse=True):
+        if keys in known:
+            continue
+        await typist.go(screen)
+        places = await typist.slowly(keys)
+        known |= {keys[:length]: place for length, place in enumerate(places, 1)}
+    return known
 
 
-def _order(keys: str) -> list[int]:
-    return [TYPED.index(key) for key in keys]
+async def differing(
+    typist: AppTypist, screen: str, proxy: Proxy, delays: Sequence[float], tried: Sequence[str] = ALL
+) -> Iterator[Difference]:
+    """The packets that lead elsewhere than their keys do one by one; replies come late from the packet on."""
+    known = await slowly(typist, screen, tried)
+    print(f"{screen}: typed slowly", flush=True)
+    for delay, keys in product(delays, tried):
+        await typist.go(screen)
+        proxy.delay = delay
+        at_once = await typist.at_once(keys)
+        proxy.delay = 0.0
+        if at_once != known[keys]:
+            yield Difference(delay, keys, known[keys], at_once)
 
 
-def try_screen(screen: str, delay: float) -> int:
-    """Try all packets at one screen, say which differ, and return how many."""
-    count, began = 0, time.monotonic()
+async def texts(
+    typist: AppTypist, screen: str, proxy: Proxy, delay: float, tried: Sequence[str]
+) -> list[Place]:
+    """What a terminal shows of where packets lead."""
+    shown = []
+    for keys in tried:
+        await typist.go(screen)
+        proxy.delay = delay
+        await typist.at_once(keys)
+        shown.append(await typist.text_at_rest(QUIET + 3 * delay))
+        proxy.delay = 0.0
+    return shown
+
+
+def differing_in_terminal(
+    terminal: Typist, screen: str, proxy: Proxy, delay: float, expected: Mapping[str, Place]
+) -> Iterator[Difference]:
+    """The packets that lead elsewhere in a terminal than in this process."""
+    for keys, text in expected.items():
+        terminal.go(screen)
+        proxy.delay = delay
+        found = terminal.at_once(screen, keys, text)
+        proxy.delay = 0.0
+        if found != text:
+            yield Difference(delay, keys, text, found)
+
+
+class Tried(NamedTuple):
+    """How many packets were tried at a screen with a delay, and how many differed: in this process, in a terminal."""
+
+    screen: str
+    delay: float
+    packets: int
+    differ: int
+    sample: int
+    differ_in_terminal: int
+
+
+def try_screen(screen: str, delays: Sequence[float], sample: int) -> list[Tried]:
+    """Try all packets at one screen, and say which differ."""
     with (
         tempfile.TemporaryDirectory() as room,
         running_server(Path(room, "server")) as server,
         running_proxy(server.port) as proxy,
     ):
         write_jobs(server)
-        proxy.delay = delay
-        with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
-            terminal.wait_for("3 running 2")
-            for keys, slowly, at_once in differing(Typist(terminal, LEAST_QUIET + 3 * delay), screen):
-                print(screen, repr(keys), slowly, at_once, sep="\n   ", flush=True)
-                count += 1
-    print(f"{screen}: {count} differ ({time.monotonic() - began:.0f} s)", flush=True)
-    return count
+        with supervisor(server):
+            return asyncio.run(_try_screen(screen, server, proxy, delays, sample))
+
+
+async def _try_screen(
+    screen: str, server: Server, proxy: Proxy, delays: Sequence[float], sample: int
+) -> list[Tried]:
+    differ, began = dict.fromkeys(delays, 0), time.monotonic()
+    chosen = random.Random(screen).sample(ALL, min(sample, len(ALL)))
+    async with dashboard(server, config=Config(url=proxy.url)) as pilot:
+        typist = AppTypist(pilot.app)
+        async for found in differing(typist, screen, proxy, delays):
+            _say(screen, found, "slowly", "at once")
+            differ[found.delay] += 1
+        print(f"{screen}: {differ} differ ({time.monotonic() - began:.0f} s)", flush=True)
+        expected = {delay: await texts(typist, screen, proxy, delay, chosen) for delay in delays}
+    in_terminal = dict.fromkeys(delays, 0)
+    with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
+        terminal.wait_for("3 running 2")
+        for delay in delays if sample else ():
+            places = dict(zip(chosen, expected[delay], strict=True))
+            hands = Typist(terminal, QUIET + 3 * delay)
+            for found in differing_in_terminal(hands, screen, proxy, delay, places):
+                _say(screen, found, "in this process", "in a terminal")
+                in_terminal[delay] += 1
+    print(f"{screen}: {in_terminal} differ in a terminal ({time.monotonic() - began:.0f} s)", flush=True)
+    return [Tried(screen, each, len(ALL), differ[each], sample, in_terminal[each]) for each in delays]
+
+
+def _say(screen: str, found: Difference, one: str, other: str) -> None:
+    print(f"{screen} {found.keys!r} at {found.delay} s", flush=True)
+    for where, place in ((one, found.slowly), (other, found.at_once)):
+        print(f"  {where}:", *place, sep="\n    ", flush=True)
 
 
 def main() -> None:
-    """Try them all, and say which differ."""
+    """Try them all, say which differ, and how many of how many."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds that each reply comes late")
+    parser.add_argument(
+        "--delay", type=float, action="append", help="seconds that replies come late (0 and 0.3)"
+    )
     parser.add_argument("--at-once", type=int, default=2, metavar="N", help="screens tried at the same time")
+    parser.add_argument(
+        "--sample", type=int, default=24, metavar="N", help="packets tried in a terminal as well"
+    )
     parser.add_argument("screens", nargs="*", metavar="SCREEN", help=", ".join(SCREENS))
     asked = parser.parse_args()
-    screens = asked.screens or list(SCREENS)
+    screens, delays = asked.screens or list(SCREENS), asked.delay or DELAYS
     with ProcessPoolExecutor(asked.at_once, get_context("spawn")) as pool:
-        counts = pool.map(partial(try_screen, delay=asked.delay), screens, chunksize=1)
-        print(f"{sum(counts)} differ at {len(screens)} screens")
+        tried = pool.map(partial(try_screen, delays=delays, sample=asked.sample), screens, chunksize=1)
+        lines = [f"| {' | '.join(map(str, row))} |" for rows in tried for row in rows]
+    print(
+        "| screen | delay | packets | differ | in a terminal | differ |",
+        "|---|---|---|---|---|---|",
+        sep="\n",
+    )
+    print(*lines, sep="\n")
 
 
 if __name__ == "__main__":

@@ -40,8 +40,12 @@ class Hands(Pilot[None]):
 
 
 def _typed(key: str) -> events.Key:
-    """The key of a name that Pilot takes: Textual's, or a character."""
-    return key_event(key) if len(key) == 1 else events.Key(key, key_to_character(key))
+    """The key of a name that Pilot takes: Textual's, or a character; an escape that nothing held back."""
+    return (
+        key_event(key)
+        if len(key) == 1
+        else events.Key(key, None if key == "escape" else key_to_character(key))
+    )
 
 
 @asynccontextmanager
