@@ -138,9 +138,9 @@ def test_an_agent_that_refuses_or_is_not_there_is_one_line(
     monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 0.2)
     with pytest.raises(LaunchError, match="no agent answered"):
         launch(sleeper.read(), via="agent")
-    agent(server, "another-host", sleeper.id, "refused", "not here")
+    agent(server, "another-host", sleeper.id, "refused", "not \x1b[2Jhere")
     monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 20)
-    with pytest.raises(LaunchError, match="did not start the job: not here"):
+    with pytest.raises(LaunchError, match="did not start the job: not ␛\\[2Jhere"):
         launch(sleeper.read(), via="agent")
 
 

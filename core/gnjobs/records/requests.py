@@ -19,7 +19,7 @@ from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import Seconds, encode_text
-from gnjobs.text import safe_line
+from gnjobs.text import safe_line, safe_text
 
 StepKind = Literal[
     "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
@@ -43,9 +43,8 @@ class KillStep(msgspec.Struct, frozen=True):
 def step(
     kind: StepKind, text: str, pids: Iterable[int] = (), *, verified: bool = False, final: bool = False
 ) -> KillStep:
-    """Make a step of this moment; what can't be encoded in its text is replaced."""
-    encodable = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-    return KillStep(time.time(), kind, encodable, tuple(pids), verified, final)
+    """Make a step of this moment; nothing in its text, which may tell of records, acts on a terminal."""
+    return KillStep(time.time(), kind, safe_text(text), tuple(pids), verified, final)
 
 
 _LONGEST_PROBLEM = 200
@@ -233,7 +232,8 @@ def read_answers(
 
 
 def _read_step(stored: bytes | None) -> KillStep | None:
-    return values.json(stored, KillStep)
+    found = values.json(stored, KillStep)
+    return found and msgspec.structs.replace(found, text=safe_text(found.text))  # whoever wrote it
 
 
 class _Budget:
