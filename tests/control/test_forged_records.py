@@ -160,14 +160,16 @@ def test_the_agent_looks_into_no_process_that_only_a_record_names(store: JobStor
     with psutil.Popen(["sh", "-c", "sleep 1000.75; true"]) as parent:
         (bystander,) = wait_for(parent.children)
         job_id = forged(store, identity(parent.pid, **{"user-id": "jsmith"}))
-        seen = [{"pid": bystander.pid, "started": process_start(bystander.pid)}]
+        seen = [{"pid": bystander.pid, "started": process_start(bystander.pid)}, {"pid": 1, "started": 1}] * 9
         store.client.set(KEYS.processes(job_id), json.dumps({"at": 1, "processes": seen}))
         agent = Agent(store)
         try:
             (said,) = agent._steps(requests.ControlRequest("1-1", kind, job=job_id, by="tux"))
             assert not find_here(store, store.get(job_id), None)
             assert "sleep" not in said.text
-            assert list(Orphan(store, store.get(job_id))._find(ProcessView())) == []
+            orphan = Orphan(store, store.get(job_id), ProcessView())
+            assert list(orphan._find(ProcessView())) == []
+            assert list(orphan._known) == [bystander.pid]
         finally:
             bystander.kill()
             parent.kill()

@@ -108,3 +108,15 @@ def test_a_time_in_json_that_no_calendar_can_show_is_not_read(time: str) -> None
     assert read_snapshot(f'{{"at":{time}}}'.encode()) is None
     processes = f'[{{"pid":1,"started":1,"idle_since":{time}}}]'
     assert read_snapshot(f'{{"at":1,"processes":{processes}}}'.encode()) is None
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        '"processes":[{"pid":1,"started":1}%s]' % (',{"pid":1,"started":1}' * 200_000),
+        '"history":{"every":1,"cpu":[1%s]}' % (",1" * 1000),
+    ],
+    ids=["processes", "history"],
+)
+def test_a_snapshot_that_fills_the_memory_is_none(snapshot: str) -> None:
+    assert read_snapshot(f'{{"at":1,{snapshot}}}'.encode()) is None

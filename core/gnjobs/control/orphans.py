@@ -42,13 +42,14 @@ _LOOK_SECONDS: Final = 5.0  # a round, since whoever writes records can make any
 class Orphan:
     """A job without its supervisor, whose signs of life the agent follows as that did."""
 
-    def __init__(self, store: Records, job: Job) -> None:
+    def __init__(self, store: Records, job: Job, view: ProcessView) -> None:
         self._store = store
         self._job = job
         self._wanted = wanted_of(job, store)
         self._view: ProcessView | None = None
         snapshot = read_processes(store, job.id)
-        self._known = snapshot.processes if snapshot is not None else ()
+        known = snapshot.processes if snapshot is not None else ()
+        self._known = {each.pid: each for each in known if view.has(each.pid, each.started)}
         self._signs = JobSigns(
             store.keys,
             job.id,
@@ -80,7 +81,7 @@ class Orphan:
         accounts = {owners_of(pid) for pid in found}
         known = {
             p.pid: p
-            for p in self._known
+            for p in self._known.values()
             if view.has(p.pid, p.started) and p.pid not in found and self._may_be_its(p.pid, view, accounts)
         }
         yield from known.values()
@@ -222,7 +223,7 @@ class Rounds:
     def _keep(self, job: Job, now: float, view: ProcessView, present: Presence) -> None:
         """Beat for an orphan, since it still runs, and say so; what can't be seen is not beaten for."""
         if job.id not in self._orphans and len(self._orphans) < _MOST_ORPHANS:
-            self._orphans[job.id] = Orphan(self._store, job)
+            self._orphans[job.id] = Orphan(self._store, job, view)
         fields: dict[str, Value] = {}
         if job.orphaned is None:
             text = f"its supervisor is gone, yet {present.words}; the agent of {job.host} beats for it"

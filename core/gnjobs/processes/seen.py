@@ -1,7 +1,7 @@
 """Plain data about a job's processes: one process, all that were found, and the snapshot that a supervisor stores."""
 
 from collections.abc import Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -9,6 +9,7 @@ from gnjobs.processes.table import Mark
 from gnjobs.records import values
 
 IDLE_CPU: Final = 1.0
+_LONGEST_SNAPSHOT: Final = 4 * 1024 * 1024  # of some 15 000 processes; a job's code can write any
 
 
 def computes(cpu: float | None) -> bool:
@@ -51,6 +52,9 @@ class Found(msgspec.Struct, frozen=True):
         return bool(self.processes or self.hidden)
 
 
+Points = Annotated[tuple[values.Number, ...], msgspec.Meta(max_length=1000)]
+
+
 class History(msgspec.Struct, frozen=True):
     """A job's run so far in a few points `every` seconds apart, the oldest first.
 
@@ -58,9 +62,9 @@ class History(msgspec.Struct, frozen=True):
     """
 
     every: values.Seconds
-    cpu: tuple[values.Number, ...] = ()
-    rss: tuple[values.Number, ...] = ()
-    rate: tuple[values.Number, ...] = ()
+    cpu: Points = ()
+    rss: Points = ()
+    rate: Points = ()
     unit: str | None = None
 
 
@@ -73,8 +77,12 @@ class ProcessSnapshot(msgspec.Struct, frozen=True):
 
 
 def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:
-    """Read what a supervisor stored; None where there is nothing that can be read."""
-    return values.json(stored, ProcessSnapshot)
+    """Read what a supervisor stored; None where there is nothing that can be read, or too much."""
+    return (
+        None
+        if stored is not None and len(stored) > _LONGEST_SNAPSHOT
+        else values.json(stored, ProcessSnapshot)
+    )
 
 
 class Presence(NamedTuple):
