@@ -117,7 +117,8 @@ class TypeAhead:
         return self._shown_at < inf and getattr(self._app.screen, "takes_keys", True)
 
     def _leaves_unread(self, typed: Typed) -> bool:
-        return isinstance(typed, events.Key) and typed.key in LEAVING and typed.time > self._shown_at
+        meant = self._as_meant(typed)
+        return isinstance(meant, events.Key) and meant.key in LEAVING and meant.time > self._shown_at
 
     def _as_meant(self, typed: Typed) -> Typed:
         """Escape, where Textual takes one with a key and another escape right behind it for ^, no key of ours."""

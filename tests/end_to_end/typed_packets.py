@@ -7,6 +7,7 @@ a few.
 
 import argparse
 import asyncio
+import json
 import random
 import tempfile
 import time
@@ -26,7 +27,14 @@ from tests.support.command import environment
 from tests.support.dashboard import dashboard
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import Server, running_server
-from tests.support.stored_records import KEYS, write_child, write_job, write_line, write_running
+from tests.support.stored_records import (
+    KEYS,
+    write_child,
+    write_job,
+    write_line,
+    write_processes,
+    write_running,
+)
 from tests.support.terminal import Terminal, gnjobs
 from tests.support.typists import ENTER, ESC, SCREENS, AppTypist, Place, Typist
 
@@ -61,12 +69,29 @@ def write_jobs(server: Server) -> None:
     server.client().xadd(KEYS.events, {"kind": "done", "text": "done", "job": "job-ended"})
 
 
+def write_more(server: Server) -> None:
+    """Let the jobs have processes and faults, more than one thing have happened, and no job be silent soon."""
+    for number, user in enumerate(("anna", "bert")):
+        job = f"job-{user}"
+        server.client().hset(KEYS.job(job), "stuck-after", FOREVER)
+        server.client().xadd(KEYS.events, {"kind": "done", "text": f"event {number}", "job": job})
+        write_processes(server, job, 3)
+        for line, found in enumerate(("1066", "1812"), 4):
+            fault = {
+                "file": f"{user}.csv",
+                "row": line,
+                "column": 2,
+                "value": found,
+                "message": "no such year",
+            }
+            write_line(server, KEYS.child_output(job, "first"), line, json.dumps(fault), "fault")
+
+
 @contextmanager
 def supervisor(server: Server) -> Iterator[None]:
-    """Answer as the jobs' supervisors where they are asked for stacks; for longer than a moment none is silent."""
+    """Answer as the jobs' supervisors where they are asked for stacks."""
     client, is_over = server.client(), Event()
-    for user in ("anna", "bert"):
-        client.hset(KEYS.job(f"job-{user}"), "stuck-after", FOREVER)
+    write_more(server)
 
     def answer() -> None:
         last = "0-0"
@@ -76,7 +101,7 @@ def supervisor(server: Server) -> Iterator[None]:
                     last = entry_id.decode()
                     asked = requests.read_request(KEYS.admin_requests, entry_id, fields)
                     assert asked is not None
-                    told = requests.step("stack", "pid 48190: somewhere\n  in its code", final=True)
+                    told = requests.step("answered", "pid 48190: somewhere\n  in its code", final=True)
                     requests.answer(client, KEYS.answers(asked.job), asked.id, told)
 
     answering = Thread(target=answer)

@@ -5,6 +5,7 @@ is what the screens are about: hundreds of packets take a minute.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -37,13 +38,13 @@ SCREENS = {
     "output": ("\rj\r", "line 3 of 3"),
     "log": ("L", "event log"),
     "users": ("u", "Newest"),
-    "faults": ("\re", "no faults were reported"),
+    "faults": ("\re", "no such year"),
     "kill": ("K", "Kill one job"),
     "help": ("?", "Keys of this screen"),
     "hosts": ("h", "Agent"),
     "pulse": ("p", "no agent"),
     "timeline": ("\rt", "timeline of its children"),
-    "tree": ("\rp", "its supervisor tells of no process"),
+    "tree": ("\rp", "processes, seen"),
     "stacks": ("b", "stacks at"),
 }
 # What leads to where a screen begins, if not `g`.
@@ -307,7 +308,7 @@ class Typist:
 def _place_of(text: str) -> Place:
     lines = text.splitlines()
     told = [line for line in lines if line.startswith(">") or line.lstrip().startswith(("╭", "│"))]
-    return [lines[0].split("live")[0], *(_without_ages(line) for line in told), lines[-1]]
+    return [_without_ages(line) for line in (lines[0].split("live")[0], *told, lines[-1])]
 
 
 def _is_plain_list(text: str) -> bool:
@@ -317,4 +318,5 @@ def _is_plain_list(text: str) -> bool:
 
 
 def _without_ages(line: str) -> str:
-    return "".join("0" if character.isdigit() else character for character in line)
+    """What is said but for numbers, and the room that they take."""
+    return " ".join(re.sub(r"\d+", "0", line).split())

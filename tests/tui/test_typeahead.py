@@ -52,6 +52,8 @@ class _Reads(Screen[None]):
     ("escape", "handed"),
     [
         (events.Key("escape", None), ["escape"]),
+        # What Textual makes of one with a key and another escape behind it.
+        (events.Key("circumflex_accent", "^"), ["escape"]),
         # As a terminal sends it, and so told late: it may have come in one packet with what is before it.
         (events.Key("escape", "\x1b"), ["j", "escape"]),
     ],
