@@ -1,19 +1,22 @@
 """What a record names as its job of Slurm's is cancelled only where Slurm says that it is this one, and whose."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from gnjobs.control.kill import kill_job
 from gnjobs.control.slurm import SlurmRounds, cancel_and_wait
-from gnjobs.processes.host import host_name
+from gnjobs.processes.host import host_name, login_name
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
+from gnjobs.records.scripts import Value
 from gnjobs.store import JobStore
 from gnjobs.supervisor.slurm import submit_supervisor
 from tests.support.servers import Server
+from tests.support.slurm import SEPARATED
 from tests.support.supervised import KEYS
 
 
@@ -24,12 +27,14 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "sbatch": """for word; do case $word in
             --job-name=*) echo "${word#*=}" >name;; --comment=*) echo "${word#*=}" >comment;;
             esac; done; echo RUNNING >state; echo 17""",
-        "squeue": 'echo "17|$(cat state)||n1|1:00|1G|1|0|N/A|0|$(cat name)|$(cat comment)|"',
+        "squeue": f"""echo "17§$(cat state)§§n1§1:00§1G§1§0§N/A§0§$(cat name)§$(cat comment)§$(cat account)§" | {{
+            {SEPARATED}; }}""",
         "scancel": "echo CANCELLED >state",
     }
     for name, script in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/sh\ncd {tmp_path}\n{script}\n")
         (tmp_path / name).chmod(0o755)
+    (tmp_path / "account").write_text(login_name())
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     return tmp_path
 
@@ -95,3 +100,17 @@ def test_a_number_that_is_spelt_otherwise_is_nobodys(queue: Path, store: JobStor
     with pytest.raises(SlurmError, match="knows nothing"):
         cancel_and_wait(store, store.get(job.id))
     assert state(queue) == "RUNNING"
+
+
+@pytest.mark.parametrize("forged", ["account", "comment", None])
+def test_a_job_without_a_number_is_none_of_a_stranger_who_takes_its_name(
+    queue: Path, store: JobStore, forged: str | None
+) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), mapping={"status": "pending", "account": login_name(), "launched": 1})
+    store.client.hdel(KEYS.job(job.id), "slurm-job")
+    if forged is not None:
+        (queue / forged).write_text("mallory")
+    found: dict[str, Mapping[str, Value]] = {}
+    SlurmRounds(store)._by_name(store.get(job.id), store.now(), found)
+    assert found == ({} if forged else {job.id: {"slurm-job": "17"}})

@@ -16,6 +16,7 @@ from gnjobs.processes.slurm import (
     submit,
 )
 from gnjobs.supervisor.slurm import check_options
+from tests.support.slurm import SEPARATED
 
 
 @pytest.mark.parametrize(
@@ -73,24 +74,30 @@ def fake(directory: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: st
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
 
 
-def test_lines_that_are_none_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    good = "17|PENDING|QOSMaxCpuPerUserLimit||8:00:00|16G|4|0|N/A|0|gnjobs-x|gnjobs:1 mine|"
-    fake(
-        tmp_path,
-        monkeypatch,
-        "squeue",
-        f"echo '{good}'; echo; echo 'rm -rf|x'; echo '1;2|RUNNING|a|b|c|d|1|0|N/A|0|n|c|'",
-    )
-    assert look_up(["17"]) == {
+def test_jobs_are_read_and_what_names_and_comments_hold_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = "x\n99|CANCELLED|None|n1|1:00|1M|1|0|N/A|0|gnjobs-x|gnjobs:1|jane|"
+    rows = [
+        ("17", "PENDING", "QOSMax", "", "8:00:00", "16G", "4", "0", "N/A", "0", "gnjobs-x", "gnjobs:1 mine", "jane"),
+        ("18", "RUNNING", "None", "n1", "1:00", "1M", "1", "0", "N/A", "0", forged, forged, "mallory"),
+        ("1;2", "RUNNING", "a", "b", "c", "d", "1", "0", "N/A", "0", "n", "c", "a"),
+    ]  # fmt: skip
+    (tmp_path / "rows").write_text("".join("§".join([*row, "\n"]) for row in rows))
+    fake(tmp_path, monkeypatch, "squeue", f"{SEPARATED} <{tmp_path}/rows")
+    found = look_up(["17", "18", "99"])
+    assert list(found) == ["17", "18"]
+    assert found == found | {
         "17": Placed(
             "17",
             "PENDING",
-            "QOSMaxCpuPerUserLimit",
+            "QOSMax",
             "",
             28800.0,
             16 * 2**30,
             name="gnjobs-x",
             comment="gnjobs:1 mine",
+            account="jane",
         )
     }
 

@@ -134,10 +134,13 @@ class SlurmRounds:
         """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""
         if not _is_old(job, now, LOOK_SECONDS):
             return None
-        placed = next(iter(look_up(name=slurm_name(job.id)).values()), None)
-        if placed is not None:
-            reasons[job.id] = {"slurm-job": placed.id}
-        return placed
+        mark = slurm_mark(job.id, place_of(self._store.url, self._store.keys.prefix))
+        for placed in look_up(name=slurm_name(job.id)).values():
+            # Any account can give its job this name and comment.
+            if mark in placed.comment.split() and job.account in (None, placed.account):
+                reasons[job.id] = {"slurm-job": placed.id}
+                return placed
+        return None
 
     def _follow(self, job: Job, placed: Placed, now: float, reasons: dict[str, Mapping[str, Value]]) -> None:
         if job.status == PENDING:

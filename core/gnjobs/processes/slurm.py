@@ -4,6 +4,7 @@ Each command is asked for named columns or one value, which are the same in all 
 """
 
 import re
+import secrets
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,7 @@ _COLUMNS: Final = {
     "exit": ("exit_code", 12),
     "name": ("Name", 200),
     "comment": ("Comment", 120),
+    "account": ("UserName", 64),
 }
 _SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
@@ -73,6 +75,7 @@ class Placed(msgspec.Struct, frozen=True):
     signal: int = 0
     name: str = ""
     comment: str = ""
+    account: str = ""
 
     @property
     def waits(self) -> bool:
@@ -135,7 +138,8 @@ def look_up(ids: Iterable[str] = (), *, name: str = "") -> dict[str, Placed]:
 
 
 def _look_up(which: Sequence[str]) -> dict[str, Placed]:
-    columns = ",".join(f"{column}:{width}|" for column, width in _COLUMNS.values())
+    separator = f"|{secrets.token_hex(4)}|"  # which no job's name or comment can hold
+    columns = ",".join(f"{column}:{width}{separator}" for column, width in _COLUMNS.values())
     command = ["squeue", "--noheader", "--states=all", f"--Format={columns}", *which]
     try:
         said = _run(command)
@@ -143,13 +147,13 @@ def _look_up(which: Sequence[str]) -> dict[str, Placed]:
         if "Invalid job id" not in str(problem):
             raise
         return {}
-    return {placed.id: placed for placed in _read(said)}
+    return {placed.id: placed for placed in _read(said.split(separator))}
 
 
-def _read(said: str) -> Iterator[Placed]:
-    for line in said.splitlines():
-        cells = dict(zip(_COLUMNS, (cell.strip() for cell in line.split("|")), strict=False))
-        if len(cells) == len(_COLUMNS) and _JOB.fullmatch(cells["id"]):
+def _read(found: Sequence[str]) -> Iterator[Placed]:
+    for start in range(0, len(found) - len(_COLUMNS) + 1, len(_COLUMNS)):
+        cells = dict(zip(_COLUMNS, map(str.strip, found[start:]), strict=False))
+        if _JOB.fullmatch(cells["id"]):
             reason = "" if cells["reason"] in ("None", "") else cells["reason"]
             yield Placed(
                 cells["id"],
@@ -163,6 +167,7 @@ def _read(said: str) -> Iterator[Placed]:
                 (values.integer(cells["exit"]) or 0) & 0x7F,
                 cells["name"],
                 cells["comment"],
+                cells["account"],
             )
 
 
