@@ -27,12 +27,9 @@ from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 _PLACE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What one file says; None where it says nothing."""
+class _Given(msgspec.Struct, frozen=True, kw_only=True):
+    """What one file gives, and what all of them together do."""
 
-    url: str | None = None
-    prefixes: tuple[str, ...] | None = None
-    role: Role | None = None
     roles: Mapping[str, Role] = {}
     users: Mapping[str, UserEntry] = {}
     theme: str | None = None
@@ -40,10 +37,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keys: Mapping[str, str] = {}
     filters: Mapping[str, str] = {}
     stuck_after: Mapping[str, float] = {}
-    expires_after: Mapping[str, float] = {}
     layouts: Mapping[str, Layout] = {}
     on_end: tuple[str, ...] = ()
     agent_starts: Mapping[str, AgentStarts] = {}
+
+
+class Settings(_Given, frozen=True, kw_only=True):
+    """What one file says; None where it says nothing."""
+
+    url: str | None = None
+    prefixes: tuple[str, ...] | None = None
+    role: Role | None = None
+    expires_after: Mapping[str, float] = {}
 
 
 # As files spell them; `prefix` may name several.
@@ -256,23 +261,13 @@ def _length(name: str, length: object) -> float:
 SYSTEM_FILE = Path("/etc/gnjobs/config.toml")
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
+class Config(_Given, frozen=True, kw_only=True):
     """Everything that configuration decides."""
 
     url: str = DEFAULT_URL
     prefixes: tuple[str, ...] = (DEFAULT_PREFIX,)
     role: Role = "admin"
-    roles: Mapping[str, Role] = {}
     highest_role: Role = "admin"
-    users: Mapping[str, UserEntry] = {}
-    theme: str | None = None
-    columns: tuple[str, ...] = ()
-    keys: Mapping[str, str] = {}
-    filters: Mapping[str, str] = {}
-    stuck_after: Mapping[str, float] = {}
-    layouts: Mapping[str, Layout] = {}
-    on_end: tuple[str, ...] = ()
-    agent_starts: Mapping[str, AgentStarts] = {}
 
     def role_of(self, login: str) -> Role:
         """The role of a login name."""

@@ -87,8 +87,8 @@ class RandomJob:
                 time.sleep(self._seconds * self._chance.random())
                 self._meet_fate(job, supervisor)
             done = wait_for_status(job, FINAL_STATUSES, gone=self._fate == "all removed")
-            if self._fate != "supervisor killed":
-                supervisor.wait(LONGEST_END)
+            if self._fate != "supervisor killed" and not has_ended(supervisor):
+                self._ledger.wrongly(job, f"its supervisor {supervisor.pid} does not end")
             with self._setting.guard:
                 settle(self._setting.server)
                 self._check(job, done)
@@ -124,10 +124,11 @@ class RandomJob:
                 insist(lambda: job.client.exists(key) and job.client.xadd(key, entry, id="900000000-0"))
 
     def _check(self, job: SupervisedJob, done: Job | None) -> None:
-        done = job.read()
         if self._fate == "all removed":
-            self._check_removed(job, done)
+            self._check_removed(job, job.read())
             return
+        if done is not None:  # a server that forgot it hears it again: from the agent at its next round
+            done = wait_for_status(job, FINAL_STATUSES)
         self._ledger.check_end(job, done, self._expected())
         is_whole = self._fate in ("runs", "output removed", "second writer")
         self._ledger.check_children(job, self._started_names(job), to_their_end=is_whole)
@@ -180,6 +181,13 @@ def insist(action: Callable[[], Value]) -> Value:
         with contextlib.suppress(redis.RedisError):
             return action()
         time.sleep(0.05)
+
+
+def has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until a process has ended; returns whether it has."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(LONGEST_END)
+    return process.returncode is not None
 
 
 def settle(server: Server) -> None:

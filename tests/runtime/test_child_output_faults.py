@@ -24,7 +24,7 @@ def client(client: redis.Redis) -> redis.Redis:
 def test_a_removed_job_is_not_made_again(
     server: Server, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.runtime.child_state._GIVE_UP_AFTER", 0.2)
+    monkeypatch.setattr("gnjobs.runtime.child_state._MOST_MISSES", 3)
     with ChildOutput(KEY, server.url) as child:
         child.print("a")
         assert child.writer.flush(10)

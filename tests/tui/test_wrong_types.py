@@ -11,6 +11,7 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.screens.users import UsersScreen
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, shows, until
 from tests.support.servers import Server
 from tests.support.wrong_types import GROUPS, INDEXES, TYPES, job_with, job_with_all, shifted_types
@@ -48,14 +49,18 @@ def refusals(pilot: Pilot[None]) -> list[str]:
     return [text for text in said if any(word in text for word in REFUSALS)]
 
 
-@pytest.mark.parametrize("shift", range(len(TYPES)))
 @pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
-async def test_a_job_with_keys_of_other_types(server: Server, key_names: list[str], shift: int) -> None:
-    job_with_all(server.client(), "job-1", shifted_types(key_names, shift))
+async def test_jobs_with_keys_of_other_types(server: Server, key_names: list[str]) -> None:
+    for shift in range(len(TYPES)):
+        job_with_all(server.client(), f"job-{shift}", shifted_types(key_names, shift))
     async with dashboard(server, size=(120, 36)) as pilot:
-        await until(pilot, lambda: len(pilot.app.jobs.catalogue) == 1, "the job")
-        await walk_through_the_job(pilot)
-        assert refusals(pilot) == []
+        await until(pilot, lambda: len(pilot.app.jobs.catalogue) == len(TYPES), "the jobs")
+        table = pilot.app.screen.query_one(VirtualTable)
+        for shift in range(len(TYPES)):
+            await until(pilot, lambda key=f"job-{shift}": table._source.index_of(key) is not None)
+            table.move_to(table._source.index_of(f"job-{shift}"))
+            await walk_through_the_job(pilot)
+            assert refusals(pilot) == []
 
 
 @pytest.mark.parametrize("type_name", TYPES)

@@ -19,7 +19,9 @@ from gnjobs.records.statuses import ERROR, PENDING, RUNNING, STOPPING
 
 _FIELDS_EVERY: Final = 0.25
 _LAST_OUTPUT_EVERY: Final = 1.0
-_GIVE_UP_AFTER: Final = 10.0
+# By the pauses in between at least 9 s, in which a supervisor restores what its server forgot. Only answers count: a
+# server that is away, or that breaks again and again, may still get the record back.
+_MOST_MISSES: Final = 10
 
 
 class ChildState:
@@ -48,7 +50,7 @@ class ChildState:
         self._is_sending = False
         self._is_hurried = False
         self._sent_at = 0.0
-        self._missed_at: float | None = None
+        self._misses = 0
         self._backoff = Backoff()
 
     def update(self, fields: Mapping[str, Value]) -> None:
@@ -103,7 +105,6 @@ class ChildState:
     def connected(self) -> None:
         """Say everything again, over a connection that is new."""
         self._is_said = False
-        self._missed_at = None
 
     def refused(self) -> None:
         """Try again later: the server answered with an error."""
@@ -125,7 +126,7 @@ class ChildState:
         if outcome != "stood" or not self.has_ended:
             self.wrote()
         self.is_over = outcome == "foreign" or (self.has_ended and not self.watch_until)
-        self._missed_at = None
+        self._misses = 0
         self._backoff.succeeded()
 
     def _look(self, client: redis.Redis) -> int:
@@ -169,10 +170,9 @@ class ChildState:
 
     def _miss(self) -> None:
         """There is no hash, and no job: its supervisor will restore its record soon, or it was removed."""
-        now = monotonic()
         self._is_said = False
-        self._missed_at = self._missed_at or now
-        self.is_over = now - self._missed_at >= _GIVE_UP_AFTER
+        self._misses += 1
+        self.is_over = self._misses >= _MOST_MISSES
         self._backoff.failed()
 
     def wrote(self) -> None:
