@@ -23,7 +23,7 @@ from gnjobs.records.values import encode_text
 _SHELL: Final = ("/bin/sh", "-c")
 _COMMAND: Final = "command"
 _STATUS: Final = "status"
-_LONGEST_LISTED: Final = 64 * 1024  # lists keep the records of unfinished jobs
+LONGEST_LISTED: Final = 64 * 1024  # lists keep the records of unfinished jobs
 
 
 def list_names(layout: Layout) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def read_listed(
 ) -> Job | None:
     """Read the values of these fields (HMGET), or return None where there is no record."""
     stored = {
-        name: value[:_LONGEST_LISTED] for name, value in zip(names, listed, strict=True) if value is not None
+        name: value[:LONGEST_LISTED] for name, value in zip(names, listed, strict=True) if value is not None
     }
     return read_record(layout, job_id, stored) if stored else None
 
@@ -59,14 +59,15 @@ def read_record(layout: Layout, job_id: str, stored: Mapping[str, bytes]) -> Job
     """
     fields = _plain_fields(stored) if layout.json else dict(stored)
     word = values.text(fields.get(OWN_STATUS) or fields.get(_STATUS))
-    status = word if OWN_STATUS in fields else _status(layout, word, fields)
+    ending = values.text(fields.get(layout.ending))
+    status = word if OWN_STATUS in fields else meaning_of(layout, word, ending)
     for ours, theirs in layout.fields.items():
         if theirs in fields and (ours == theirs or ours not in fields):
-            fields[ours] = _converted(layout, ours, fields[theirs])
+            fields[ours] = converted(layout, ours, fields[theirs])
     error = fields.get(layout.output_field("stderr"))
     if status == ERROR and error and "error" not in fields:
         fields["error"] = error
-    if layout.id_time and "created" not in fields and (began := _time_in_id(layout, job_id)):
+    if layout.id_time and "created" not in fields and (began := time_in_id(layout, job_id)):
         fields["created"] = began
     is_ours = "heartbeat" in fields or values.seconds(stored.get("created")) is not None
     job = read_job(job_id, fields)
@@ -78,32 +79,32 @@ def read_record(layout: Layout, job_id: str, stored: Mapping[str, bytes]) -> Job
     return job
 
 
-def _status(layout: Layout, word: str | None, fields: Mapping[str, bytes]) -> str | None:
+def meaning_of(layout: Layout, word: str | None, ending: str | None) -> str | None:
+    """What a word for a job's status means, given what the description's `ending` says."""
     meaning = layout.meaning(word)
     if not layout.ending or word in STATUSES or meaning not in FINAL_STATUSES:
         return meaning
-    ending = fields.get(layout.ending)
-    return word if ending is None else layout.meaning(values.text(ending))
+    return word if ending is None else layout.meaning(ending)
 
 
 def _plain_fields(stored: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The values without their JSON: a text is itself, and so is the value of an object with a `__value`."""
-    fields = {}
-    for name, value in stored.items():
-        found: Any = values.json(value, object)
-        match found:
-            case str() as text:
-                fields[name] = encode_text(text)
-            case {"__value": str() as text}:
-                fields[name] = encode_text(text)
-            case None if value == b"null":
-                continue
-            case _:
-                fields[name] = value
-    return fields
+    found = {name: plain_value(value) for name, value in stored.items()}
+    return {name: value for name, value in found.items() if value is not None}
 
 
-def _converted(layout: Layout, name: str, value: bytes) -> bytes:
+def plain_value(value: bytes | None) -> bytes | None:
+    """A value without its JSON: a text is itself, and so is the `__value` of an object; None for `null`."""
+    found: Any = values.json(value, object)
+    match found:
+        case str() as text:
+            return encode_text(text)
+        case {"__value": str() as text}:
+            return encode_text(text)
+    return None if value == b"null" else value
+
+
+def converted(layout: Layout, name: str, value: bytes) -> bytes:
+    """The value of another program's field as gnjobs writes it in the field of this name."""
     if name == _COMMAND:
         return _command(value)
     field = JOB_FIELDS.get(name)
@@ -126,7 +127,8 @@ def _width(form: str) -> int:
     return len(datetime(2000, 1, 1, tzinfo=UTC).strftime(form))
 
 
-def _time_in_id(layout: Layout, job_id: str) -> bytes | None:
+def time_in_id(layout: Layout, job_id: str) -> bytes | None:
+    """The time with which an id begins, in unix seconds."""
     return _moment(
         layout, job_id[: _width(layout.id_time)], lambda text: datetime.strptime(text, layout.id_time)
     )

@@ -118,6 +118,7 @@ class Loader:
         It is found in no order. To put rows among many others takes long, unless they are neighbours.
         """
         told = 0
+        found: list[list[str]] = [[] for _ in self._sources]
         first, *others = self._sources
         keys_on_server = max(1, int(self._allowed(first.client.dbsize) or 0))
         pattern, cursor, steps = None if others else first.keys.scan_pattern(), 0, 0
@@ -128,8 +129,12 @@ class Loader:
                 return
             cursor, names = answer
             steps += 1
-            for source, seen in self._each():
-                self._gathered.update((row.key, row) for row in self._take(source, seen, names))
+            for (source, seen), unread in zip(self._each(), found, strict=True):
+                unread.extend(self._unindexed_among(source, seen, names))
+                if cursor == 0 or len(unread) >= READ_AT_ONCE:
+                    rows = source.read_unindexed(unread, self._pause).rows
+                    self._gathered.update((row.key, row) for row in rows)
+                    unread.clear()
             if cursor == 0 or len(self._gathered) > max(READ_AT_ONCE, _GATHERED_SHARE * told):
                 told += len(self._gathered)
                 yield from self._in_order()
@@ -151,14 +156,12 @@ class Loader:
         for key in keys:
             self._gathered.pop(key, None)
 
-    def _take(self, source: Source, seen: set[str], names: Sequence[bytes]) -> tuple[JobRow, ...]:
+    def _unindexed_among(self, source: Source, seen: set[str], names: Sequence[bytes]) -> list[str]:
         self._pause()
         source.uncounted.note_all(names)
         unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
         # To ask for each takes less time and memory than to remember a million.
-        unindexed = self._allowed(without_index, source.client, source.keys, unseen) or []
-        # Another program's, as most of these are, need their whole record.
-        return tuple(source.read(unindexed).rows)
+        return self._allowed(without_index, source.client, source.keys, unseen) or []
 
     def _uncounted(self, source: Source) -> Iterator[Change]:
         """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""

@@ -11,11 +11,12 @@ import redis
 from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
+from gnjobs.records.columns import ColumnReader, Columns, Listed
 from gnjobs.records.connection import is_wrong_type, passing_over_other_types
-from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job, Reader
+from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job
 from gnjobs.records.foreign import dated, list_names, read_listed
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, Keys
-from gnjobs.records.layouts import Layout
+from gnjobs.records.layouts import UPLOADER, Layout
 from gnjobs.records.pipeline import RecordPipeline
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 from gnjobs.records.summaries import children_summary
@@ -69,119 +70,76 @@ def _why(info: Mapping[str, Any], rising: set[str]) -> str:
     return ""
 
 
-_MOST_REMEMBERED: Final = 50_000
-_LONGEST_REMEMBERED: Final = 80
-
 # What is read of every job first, then what the row of one that has ended may need besides.
 BRIEF_FIELDS: Final = (*ROW_FIELDS, "created", "label", "message", "children-summary", MIRROR_FIELD)
 FURTHER_FIELDS: Final = (
     *ALIASES, OWN_STATUS, "command", "error", "stop-by", "stop-reason", "signal", "exit-code",
 )  # fmt: skip
 _STATUS: Final = BRIEF_FIELDS.index("status")
-_MIRROR: Final = BRIEF_FIELDS.index(MIRROR_FIELD)
 _always_there: Final = itemgetter(*(BRIEF_FIELDS.index(name) for name in ALIASES.values()))
 _SUCCESS: Final = SUCCESS.encode()
-_FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
-
-
-class _Meanings(dict[bytes | None, Any]):
-    """What stored values mean, remembered, since many records share few; a word is thus kept once."""
-
-    def __init__(self, read: Reader) -> None:
-        super().__init__()
-        self._read = read
-
-    def __missing__(self, value: bytes | None) -> Any:
-        meaning = self._read(value)
-        if value is None or len(value) <= _LONGEST_REMEMBERED:
-            if len(self) >= _MOST_REMEMBERED:
-                self.clear()
-            self[value] = meaning
-        return meaning
-
-
-class _Columns:
-    """The stored values of many jobs by field; what was not read is missing in all of them."""
-
-    def __init__(self, listed: Sequence[Sequence[bytes | None]]) -> None:
-        self._nothing: Sequence[bytes | None] = [None] * len(listed)
-        found = zip(*listed, strict=True)
-        self._stored: dict[str, Sequence[bytes | None]] = dict(
-            zip(BRIEF_FIELDS + FURTHER_FIELDS, found, strict=False)
-        )
-        for alias, name in ALIASES.items():
-            if alias in self._stored:
-                pairs = zip(self[name], self[alias], strict=True)
-                self._stored[name] = [other if own is None else own for own, other in pairs]
-        if OWN_STATUS in self._stored:
-            pairs = zip(self[OWN_STATUS], self["status"], strict=True)
-            self._stored["status"] = [other if own is None else own for own, other in pairs]
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._stored
-
-    def __getitem__(self, name: str) -> Sequence[bytes | None]:
-        return self._stored.get(name, self._nothing)
 
 
 class RowReader:
-    """Makes rows of jobs that have ended under one prefix, column by column, since that is quick."""
+    """Makes rows of jobs that have ended under one prefix, column by column, since that is quick.
 
-    def __init__(self, prefix: str = "", *, key_prefix: str = "") -> None:
+    `first` is what to ask for of every job; of one that `needs_further`, `FURTHER_FIELDS` besides.
+    """
+
+    def __init__(self, prefix: str = "", *, key_prefix: str = "", layout: Layout = UPLOADER) -> None:
         self.prefix = prefix
         self._key_prefix = key_prefix
-        self._meanings: dict[Reader, _Meanings] = {}
+        self._columns = ColumnReader(layout, BRIEF_FIELDS + FURTHER_FIELDS)
+        # Other programs' records hold few of these fields, but hardly ever just the brief ones.
+        self.is_described = self._columns.is_described
+        self.first = self._columns.names if self.is_described else BRIEF_FIELDS
+        self.has_ended = self._columns.has_ended
 
     def key(self, job_id: str) -> str:
         """Name the row of a job in the catalogue."""
         return self._key_prefix + job_id
 
-    @staticmethod
-    def needs_further(brief: Sequence[bytes | None]) -> bool:
+    def needs_further(self, first: Sequence[bytes | None]) -> bool:
         """Whether the row of this ended job needs `FURTHER_FIELDS`."""
-        return brief[_STATUS] != _SUCCESS or not all(_always_there(brief))
+        if len(first) > len(BRIEF_FIELDS):
+            return False
+        return first[_STATUS] != _SUCCESS or not all(_always_there(first))
 
-    def read(self, job_ids: Sequence[str], listed: Sequence[Sequence[bytes | None]]) -> list[JobRow]:
+    def read(self, job_ids: Sequence[str], listed: Listed) -> list[JobRow]:
         """Make rows of the values of `BRIEF_FIELDS`, in all of which `FURTHER_FIELDS` follow or in none."""
         if not job_ids:
             return []
-        stored = _Columns(listed)
+        stored, read = self._columns.columns(job_ids, listed), self._columns.read
         made: dict[str, Iterable[Any]] = {
-            field.attribute: self._read(field.kind.read, stored[name]) for name, field in ROW_FIELDS.items()
+            field.attribute: read(field.kind.read, stored[name]) for name, field in ROW_FIELDS.items()
         }
         made |= {
             "rank": repeat(RANK_FINISHED),
+            "started": [at or None for at in made["started"]],  # the epoch is nobody's start
             "created": [at or 0.0 for at in values.many_seconds(stored["created"])],
             "key": [self._key_prefix + job_id for job_id in job_ids],
             "prefix": repeat(self.prefix),
             "label": _labels(stored, job_ids),
             "state": map(_state_word, made["status"], made["faults"]),
-            "children_done": self._read(_children_done, stored["children-summary"]),
+            "children_done": read(_children_done, stored["children-summary"]),
             "says": self._last_words(made["status"], stored),
             "job": repeat(None),
         }
         return list(map(JobRow, *(made[name] for name in JobRow.__struct_fields__)))
 
-    def _read(self, read: Reader, column: Sequence[bytes | None]) -> list[Any]:
-        if read is values.seconds:
-            return values.many_seconds(column)
-        meanings = self._meanings.get(read)
-        if meanings is None:
-            meanings = self._meanings[read] = _Meanings(read)
-        return [meanings[value] for value in column]
-
-    def _last_words(self, statuses: Iterable[str], stored: _Columns) -> Iterable[str | None]:
+    def _last_words(self, statuses: Iterable[str], stored: Columns) -> Iterable[str | None]:
+        read = self._columns.read
         if "error" not in stored:
-            return self._read(_message, stored["message"])
-        read = {name: JOB_FIELDS[name].kind.read for name in _SAYING}
-        return map(last_word, statuses, *(self._read(read[name], stored[name]) for name in _SAYING))
+            return read(_message, stored["message"])
+        found = (read(JOB_FIELDS[name].kind.read, stored[name]) for name in _SAYING)
+        return map(last_word, statuses, *found)
 
 
 # In the order in which `last_word` takes them.
 _SAYING: Final = ("message", "error", "stop-by", "stop-reason", "signal", "exit-code")
 
 
-def _labels(stored: _Columns, job_ids: Sequence[str]) -> Iterable[str]:
+def _labels(stored: Columns, job_ids: Sequence[str]) -> Iterable[str]:
     found = zip(stored["label"], stored["command"], job_ids, strict=True)
     return (
         (values.text(label) or telling(mask_secrets(values.text(command) or "")) or job_id)[:LONGEST_TEXT]
@@ -225,8 +183,8 @@ class Source:
         self.events = keys.events.encode()
         self.users = users
         self.uncounted = UncountedFaults(client, keys)
-        self._rows = RowReader(keys.prefix, key_prefix=key_prefix)
-        self._brief = RecordPipeline(client, keys, BRIEF_FIELDS)
+        self._rows = RowReader(keys.prefix, key_prefix=key_prefix, layout=keys.layout)
+        self._first = RecordPipeline(client, keys, self._rows.first)
         self._further = RecordPipeline(client, keys, FURTHER_FIELDS)
         self._names = list_names(keys.layout)
         self._whole = RecordPipeline(client, keys, self._names)
@@ -269,11 +227,11 @@ class Source:
         further: dict[str, list[bytes | None]] = {}
         whole: list[str] = []
         unread = iter(job_ids)
-        for portion in self._brief.portions(job_ids):
+        for portion in self._first.portions(job_ids):
             pause()
             ended = {}
             for reply, job_id in zip(portion, unread, strict=False):
-                if not isinstance(reply, list) or reply[_STATUS] not in _FINAL or reply[_MIRROR] is not None:
+                if not self._rows.has_ended(reply):
                     whole.append(job_id)
                 elif self._rows.needs_further(reply):
                     further[job_id] = reply
@@ -291,6 +249,11 @@ class Source:
                 self._keep(found, row.key, row)
         others = self.read(whole)
         return Found(found.rows + others.rows, found.gone + others.gone)
+
+    def read_unindexed(self, job_ids: Sequence[str], pause: Callable[[], None]) -> Found:
+        """Read jobs that no index lists, as other programs make them, most of which have ended."""
+        # Of one like our own, which has no description, the first fields tell too little.
+        return self.read_mostly_finished(job_ids, pause) if self._rows.is_described else self.read(job_ids)
 
     def _further_rows(self, brief: Mapping[str, list[bytes | None]]) -> list[JobRow]:
         listed = {
