@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
-from gnjobs.records.keys import OWN_STATUS
+from gnjobs.records.foreign import list_names, read_listed
+from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS
+from gnjobs.records.layouts import LAYOUTS
 from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
 from gnjobs.records.summaries import ChildrenSummary
 from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
@@ -64,6 +66,48 @@ def test_the_quick_way_says_what_the_whole_record_says(records: list[dict[str, b
     enough = [number for number, values in enumerate(brief) if not reader.needs_further(values)]
     rows = reader.read([ids[number] for number in enough], [brief[number] for number in enough])
     assert rows == [whole[number] for number in enough]
+
+
+DESCRIBED = ("gn2", "GN3::JOBS", "cmd")
+IDS = ("2026-01-0212-0304-0304-x", "2026-13-0212-0304-x", "j1")
+WORDS = st.sampled_from(
+    [b"completed", b'"completed"', b"success", b"error", b"Failed", b"aborted", b"queued"]
+)
+THEIRS = st.builds(
+    lambda fields, status: fields | {"status": status},
+    st.dictionaries(
+        st.sampled_from(
+            sorted({OWN_STATUS, *BRIEF_FIELDS, *(n for p in DESCRIBED for n in list_names(LAYOUTS[p]))})
+        ),
+        st.one_of(
+            VALUES.filter(bool),
+            WORDS,
+            st.sampled_from(
+                [b'["a", "b c"]', b'{"__value": "2026-01-02T03:04:05"}', b"null", b'"x y"', b"7"]
+            ),
+        ),
+        max_size=12,
+    ),
+    WORDS,
+)
+
+
+@given(st.sampled_from(DESCRIBED), st.lists(st.tuples(st.sampled_from(IDS), THEIRS), min_size=1, max_size=4))
+def test_the_quick_way_reads_other_programs_jobs_as_their_whole_records(
+    prefix: str, records: list[tuple[str, dict[str, bytes]]]
+) -> None:
+    layout, names = LAYOUTS[prefix], list_names(LAYOUTS[prefix])
+    reader = RowReader(prefix, layout=layout)
+    ended, whole = [], []
+    for job_id, fields in records:
+        job, first = read_listed(layout, job_id, names, listed(fields, names)), listed(fields, reader.first)
+        assert job is not None
+        if OWN_STATUS not in fields:
+            assert reader.has_ended(first) == (job.is_final and MIRROR_FIELD not in fields)
+        if reader.has_ended(first) and job.is_final:
+            ended.append((job_id, first))
+            whole.append(row_of(job, prefix=prefix))
+    assert reader.read([job_id for job_id, _ in ended], [first for _, first in ended]) == whole
 
 
 @given(st.lists(VALUES, min_size=len(LIST_FIELDS), max_size=len(LIST_FIELDS)))

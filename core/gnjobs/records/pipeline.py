@@ -17,6 +17,7 @@ except ImportError:  # then redis-py parses
     hiredis = None  # type: ignore[assignment]
 
 _ASKED_AT_ONCE: Final = 400
+_ASKED_FIRST: Final = 100
 _READ_AT_ONCE: Final = 500
 _READ_SIZE: Final = 128 * 1024
 _MORE: Final = object()
@@ -45,9 +46,11 @@ class Pipeline:
 
         Raises what the connection raises.
         """
-        portions = [names[at : at + _ASKED_AT_ONCE] for at in range(0, len(names), _ASKED_AT_ONCE)]
-        if not portions:
+        if not names:
             return
+        # The first is short, so that the server soon works on one while we look at another.
+        starts = (0, *range(_ASKED_FIRST, len(names), _ASKED_AT_ONCE))
+        portions = [names[start:stop] for start, stop in zip_longest(starts, starts[1:])]
         connection = self._pool.get_connection()
         try:
             replies = _Replies(connection)
