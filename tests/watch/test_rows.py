@@ -63,7 +63,11 @@ def test_the_quick_way_says_what_the_whole_record_says(records: list[dict[str, b
     whole = [read_whole(job_id, record) for job_id, record in zip(ids, records, strict=True)]
     assert reader.read(ids, [listed(record) for record in records]) == whole
     brief = [listed(record, BRIEF_FIELDS) for record in records]
-    enough = [number for number, values in enumerate(brief) if not reader.needs_further(values)]
+    enough = [
+        number
+        for number, values in enumerate(brief)
+        if not reader.needs_further(values) and OWN_STATUS not in records[number]  # it goes with a mirror
+    ]
     rows = reader.read([ids[number] for number in enough], [brief[number] for number in enough])
     assert rows == [whole[number] for number in enough]
 
