@@ -77,6 +77,11 @@ def _job_columns() -> dict[str, Column]:
 
 
 JOB_COLUMNS: Final = _job_columns()
+# What `job_object` needs of a job that has ended, the sentences on how it did included; names in Redis.
+ENDED_FIELDS: Final = (
+    *(name for name, field in JOB_FIELDS.items() if field.stored.json),
+    *("stop-by", "stop-reason", "left-running"),
+)
 CHILD_COLUMNS: Final = {"id": _OF_CHILD["id"]} | _promised(CHILD_FIELDS) | _OF_CHILD
 # What `show` has of a job besides, and in place of the number of children.
 SHOWN_COLUMNS: Final = {

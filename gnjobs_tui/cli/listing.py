@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnjobs_tui.cli.completion import complete_user
-from gnjobs_tui.cli.json_output import JOB_COLUMNS, job_object, print_json
+from gnjobs_tui.cli.json_output import ENDED_FIELDS, JOB_COLUMNS, job_object, print_json
 from gnjobs_tui.cli.matching import PAGE, matching_jobs
 from gnjobs_tui.cli.selection import FILTER_HELP
 from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, searching, with_session
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 TERMINAL_JOBS = 50
 MOST_LISTED = 10**9
 _COUNTED_SECONDS = 1.0
+# The fields of a job that are printed for programs, without their names.
+_PRINTED = ("status", "label", "user-id", "percent", "faults")
 
 
 @click.command()
@@ -45,7 +47,8 @@ def ls(
     most = limit or (TERMINAL_JOBS if is_drawn else MOST_LISTED)
     count = PAGE if query else min(most, PAGE)
     with searching() as looked:
-        found = matching_jobs(session, user=user, query=query, count=count, looked=looked)
+        fields = None if is_drawn else ENDED_FIELDS if as_json or as_tsv else _PRINTED
+        found = matching_jobs(session, user=user, query=query, count=count, fields=fields, looked=looked)
         listed: Iterable[Found] = islice(found, most)
         if on_terminal():  # where what is said of the search would stand between the lines
             listed = list(listed)

@@ -1,6 +1,6 @@
 """The jobs that a filter, or a user's name, selects, each with the verdict on it: what `ls` lists and others act on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from gnjobs_tui.cli.session import Session
@@ -24,11 +24,13 @@ def matching_jobs(
     unfinished: bool = False,
     indexed_only: bool = False,
     count: int = PAGE,
+    fields: Collection[str] | None = None,
     looked: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Found]:
     """Find jobs, newest first, read `count` at a time; then, unless `indexed_only`, those that no index lists.
 
-    `unfinished` leaves out, and does not read, those that have ended. `looked` is told how many keys were searched.
+    `unfinished` leaves out, and does not read, those that have ended; of these, only `fields` (names in Redis) are read
+    where they are given and nothing is filtered. `looked` is told how many keys were searched.
     Raises `FilterError`.
     """
     from heapq import merge
@@ -37,17 +39,20 @@ def matching_jobs(
     from gnjobs.health.assess import assess_listed
     from gnjobs.processes.presence import Looks, look_well
 
+    stores = session.stores
+    if fields is not None and query is None:
+        stores = tuple(store.brief(fields) for store in stores)
     own = session.actor.own_users
     wanted = [user] if user or own is None else own
     found = merge(
-        *(_newest_first(store, each, count, unfinished) for store in session.stores for each in wanted),
+        *(_newest_first(store, each, count, unfinished) for store in stores for each in wanted),
         key=lambda listed: listed[1].created or 0.0,
         reverse=True,
     )
     now = session.store.now()
     unindexed = (
         (store, job)
-        for store in (() if indexed_only else session.stores)
+        for store in (() if indexed_only else stores)
         for each in wanted
         for job in store.unindexed(each, looked)
         if not (unfinished and job.is_final)

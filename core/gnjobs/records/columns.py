@@ -3,11 +3,11 @@
 Of each it gives what `records.foreign` reads of one by itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from gnjobs.records import values
-from gnjobs.records.fields import ALIASES, Reader
+from gnjobs.records.fields import ALIASES, JOB_FIELDS, Job, Reader
 from gnjobs.records.foreign import LONGEST_LISTED, converted, meaning_of, plain_value, time_in_id
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.layouts import Layout
@@ -18,6 +18,7 @@ Listed = Sequence[Column]
 
 _STATUS: Final = "status"
 _CREATED: Final = "created"
+_HEARTBEAT: Final = "heartbeat"
 _MOST_REMEMBERED: Final = 50_000
 _LONGEST_REMEMBERED: Final = 80
 _FINAL: Final = frozenset(status.encode() for status in FINAL_STATUSES)
@@ -45,9 +46,16 @@ class Columns(dict[str, Column]):
     def __init__(self, names: Sequence[str], listed: Listed) -> None:
         super().__init__(zip(names, zip(*listed, strict=True), strict=False))
         self.nothing: Column = (None,) * len(listed)
+        self.created_as_stored = self[_CREATED]
 
     def __missing__(self, name: str) -> Column:
         return self.nothing
+
+    def cut(self) -> None:
+        """Cut values as long as a list does not keep."""
+        for name, column in self.items():
+            if max(map(len, filter(None, column)), default=0) > LONGEST_LISTED:
+                self.change(name, lambda value: value[:LONGEST_LISTED])
 
     def change(self, name: str, change: Callable[[bytes], bytes | None]) -> None:
         """Change the values of a field."""
@@ -109,9 +117,9 @@ class ColumnReader:
 
     def _translate(self, columns: Columns, job_ids: Sequence[str], listed: Listed) -> None:
         layout = self._layout
-        for name in self.names:
-            columns.change(name, lambda value: value[:LONGEST_LISTED])
-            if layout.json:
+        columns.cut()
+        if layout.json:
+            for name in self.names:
                 columns.change(name, plain_value)
         columns[_STATUS] = [self._words[reply[self._status], reply[self._ending]] for reply in listed]
         for ours, theirs in self._described.items():
@@ -134,3 +142,35 @@ class ColumnReader:
         if meanings is None:
             meanings = self._meanings[read] = _Meanings(read)
         return [meanings[value] for value in column]
+
+
+class JobReader(ColumnReader):
+    """Reads jobs that have ended, and nothing of them but these fields (names in Redis)."""
+
+    def __init__(self, layout: Layout, wanted: Iterable[str]) -> None:
+        fields = [JOB_FIELDS[name] for name in dict.fromkeys((*wanted, _STATUS, _CREATED, _HEARTBEAT))]
+        names = [field.name for field in fields]
+        aliases = [alias for alias, name in ALIASES.items() if name in names]
+        super().__init__(layout, (*names, *aliases, OWN_STATUS, MIRROR_FIELD))
+        self._fields = fields
+
+    def read_jobs(self, job_ids: Sequence[str], listed: Listed) -> list[Job | None]:
+        """The records, without `raw` and `unreadable`; None for one of which these fields do not tell enough."""
+        if not job_ids:
+            return []
+        stored = self.columns(job_ids, listed)
+        attributes = [field.attribute for field in self._fields]
+        stored.cut()
+        columns = [self.read(field.kind.read, stored[field.name]) for field in self._fields]
+        is_ours = [
+            beat is not None or at is not None
+            for beat, at in zip(
+                stored[_HEARTBEAT], values.many_seconds(stored.created_as_stored), strict=True
+            )
+        ]
+        return [
+            Job(id=job_id, is_foreign=not ours, **dict(zip(attributes, found, strict=True)))
+            if ours or self.is_described
+            else None
+            for job_id, ours, *found in zip(job_ids, is_ours, *columns, strict=True)
+        ]

@@ -1,7 +1,8 @@
 """`Records`: reads jobs and children in few round trips and bounded amounts, whatever type a key has."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
 import redis
@@ -9,6 +10,7 @@ import redis
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.bounded import LARGEST_FIELD, Slowness, TooLarge, read_carefully, read_hashes, told_size
+from gnjobs.records.columns import JobReader
 from gnjobs.records.connection import connect, passing_over_other_types, readable
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
@@ -83,16 +85,41 @@ def _fetch_extra(client: redis.Redis, key: str, known: Mapping[str, bytes]) -> d
     return _present(listed, small) | _present(list(large.values()), list(large))
 
 
-def fetch_listed(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[Job | None]:
-    """Fetch the list fields of many records in one pipeline; None where there is no record."""
+def fetch_listed(
+    client: redis.Redis, keys: Keys, job_ids: Sequence[str], ended: JobReader | None = None
+) -> list[Job | None]:
+    """Fetch the list fields of many records in one pipeline; None where there is no record.
+
+    With `ended`, jobs that have ended are read by it, quickly and in part.
+    """
+    checked = [check_id(job_id, "job id") for job_id in job_ids]
+    if ended is not None:
+        quick = _fetch_ended(client, keys, checked, ended)
+        others = [job_id for job_id in checked if job_id not in quick]
+        found = quick | dict(zip(others, fetch_listed(client, keys, others), strict=True))
+        return [found[job_id] for job_id in checked]
     names = list_names(keys.layout)
-    replies = RecordPipeline(client, keys, names).read([check_id(job_id, "job id") for job_id in job_ids])
+    replies = RecordPipeline(client, keys, names).read(checked)
     return [
         Job(id=job_id)
         if (listed := readable(reply)) is None
         else read_listed(keys.layout, job_id, names, listed)
-        for job_id, reply in zip(job_ids, replies, strict=True)
+        for job_id, reply in zip(checked, replies, strict=True)
     ]
+
+
+def _fetch_ended(
+    client: redis.Redis, keys: Keys, job_ids: Sequence[str], reader: JobReader
+) -> dict[str, Job | None]:
+    found: dict[str, Job | None] = {}
+    unread = iter(job_ids)
+    for portion in RecordPipeline(client, keys, reader.names).portions(job_ids):
+        listed = {
+            job_id: reply for reply, job_id in zip(portion, unread, strict=False) if reader.has_ended(reply)
+        }
+        jobs = reader.read_jobs(list(listed), list(listed.values()))
+        found.update((job.id, job) for job in jobs if job is not None)
+    return found
 
 
 def fetch_children(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[Child]:
@@ -146,6 +173,7 @@ class Records:
         self.client = client
         self.keys = keys
         self.url = url
+        self._ended: JobReader | None = None
 
     @classmethod
     def from_url(
@@ -163,6 +191,12 @@ class Records:
         """
         return cls(connect(url, slowness=slowness), Keys(prefix, layout), url)
 
+    def brief(self, fields: Iterable[str]) -> Self:
+        """The same store, whose lists read only these fields (names in Redis) of jobs that have ended, and quickly."""
+        other = copy.copy(self)
+        other._ended = JobReader(self.keys.layout, fields)
+        return other
+
     def now(self) -> float:
         """The server's time in unix seconds."""
         seconds, microseconds = self.client.time()
@@ -177,7 +211,7 @@ class Records:
 
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""
-        found = fetch_listed(self.client, self.keys, job_ids)
+        found = fetch_listed(self.client, self.keys, job_ids, self._ended)
         there = [job for job in found if job is not None]
         known = {job.id: job for job in dated(self.client, self.keys, there)}
         return [known.get(job_id) for job_id in job_ids]
