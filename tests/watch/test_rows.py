@@ -12,15 +12,7 @@ from gnjobs.records.statuses import FINAL_STATUSES, STATUSES
 from gnjobs.records.summaries import ChildrenSummary
 from gnjobs.watch.reading import BRIEF_FIELDS, FURTHER_FIELDS, RowReader
 from gnjobs.watch.rows import LONGEST_TEXT, RANK_FINISHED, RANK_UNFINISHED, JobRow, default_order, row_of
-from tests.support.hostile import NUMBERS, TEXTS
-
-VALUES = st.one_of(
-    st.none(),
-    st.binary(max_size=40),
-    st.sampled_from([text.encode("utf-8", "surrogateescape") for text in NUMBERS]),
-    st.sampled_from([b"12", b"1700000000.25", b"100", b"-9"]),
-    st.sampled_from([text.encode("utf-8", "surrogatepass") for text in TEXTS.values() if len(text) < 400]),
-)
+from tests.support.stored import DESCRIBED, IDS, THEIRS, VALUES
 
 
 def record(**fields: str) -> dict[str, bytes]:
@@ -70,30 +62,6 @@ def test_the_quick_way_says_what_the_whole_record_says(records: list[dict[str, b
     ]
     rows = reader.read([ids[number] for number in enough], [brief[number] for number in enough])
     assert rows == [whole[number] for number in enough]
-
-
-DESCRIBED = ("gn2", "GN3::JOBS", "cmd")
-IDS = ("2026-01-0212-0304-0304-x", "2026-13-0212-0304-x", "j1")
-WORDS = st.sampled_from(
-    [b"completed", b'"completed"', b"success", b"error", b"Failed", b"aborted", b"queued"]
-)
-THEIRS = st.builds(
-    lambda fields, status: fields | {"status": status},
-    st.dictionaries(
-        st.sampled_from(
-            sorted({OWN_STATUS, *BRIEF_FIELDS, *(n for p in DESCRIBED for n in list_names(LAYOUTS[p]))})
-        ),
-        st.one_of(
-            VALUES.filter(bool),
-            WORDS,
-            st.sampled_from(
-                [b'["a", "b c"]', b'{"__value": "2026-01-02T03:04:05"}', b"null", b'"x y"', b"7"]
-            ),
-        ),
-        max_size=12,
-    ),
-    WORDS,
-)
 
 
 @given(st.sampled_from(DESCRIBED), st.lists(st.tuples(st.sampled_from(IDS), THEIRS), min_size=1, max_size=4))
