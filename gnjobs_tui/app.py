@@ -141,7 +141,8 @@ class GnjobsApp(Dashboard):
 
     def _watch_screens(self) -> "list[WatchScreen]":
         """The screens that have their widgets: not yet at the start, and no more while the app ends."""
-        return [screen for screen in self.screen_stack if isinstance(screen, WatchScreen) and screen.children]
+        found = self.screen_stack if self.is_running else []
+        return [screen for screen in found if isinstance(screen, WatchScreen) and screen.children]
 
     def on_stepped(self) -> None:
         """Show the step in the dialog; say the end where that is closed."""
@@ -169,3 +170,9 @@ class GnjobsApp(Dashboard):
         from gnjobs_tui.screens.log import LogScreen
 
         self.push_screen(LogScreen())
+
+    def open_pulse(self) -> None:
+        """Show the pulse."""
+        from gnjobs_tui.screens.pulse import PulseScreen
+
+        self.push_screen(PulseScreen())

@@ -107,9 +107,10 @@ _NAMES = {
     "slash": "/",
     "colon": ":",
     "escape": "esc",
-    "pageup": "page up",
-    "pagedown": "page down",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
     "full_stop": ".",
+    "less_than_sign": "<",
 }
 
 

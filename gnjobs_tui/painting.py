@@ -3,8 +3,11 @@
 Textual redraws the whole screen for each dialog, screen and scroll; over a slow line that takes seconds.
 """
 
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from rich.cells import get_character_cell_size
 from rich.color import ColorSystem
@@ -17,6 +20,9 @@ from gnjobs_tui.style import ASCII_CUT_MARK, CUT_MARK, GLYPHS
 
 # To go to another place takes as many bytes as to send so many cells again.
 SHORTEST_GAP = 8
+# To erase blanks and pass them takes as many bytes as so many blanks; at the end of a piece nothing is to be passed.
+_BLANKS = re.compile(" {12,}")
+FEW_BLANKS = 6
 # Bold and dim, which a blank does not show.
 _UNSEEN = frozenset({"", "1", "2"})
 
@@ -24,11 +30,23 @@ Cell = tuple[str, Style]
 _NO_CELL: Cell = ("", Style.null())
 
 
+def can_erase() -> bool:
+    """Whether this terminal, by what is known of its kind, blanks cells in the colour that is set."""
+    import curses
+
+    try:
+        curses.setupterm(fd=sys.__stdout__.fileno())  # type: ignore[union-attr]
+        return curses.tigetflag("bce") > 0 and curses.tigetstr("ech") == b"\x1b[%p1%dX"
+    except (curses.error, AttributeError, OSError, ValueError):
+        return False
+
+
 class Painter:
     """Remembers what is on the terminal, a strip for each line."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, erases: bool = False) -> None:
         self._shown: list[Strip] = []
+        self._erases = erases
 
     def forget(self) -> None:
         """Take nothing as shown: something else may have written on the terminal."""
@@ -41,7 +59,7 @@ class Painter:
             before, self._shown = self._shown, rows
             if len(before) != len(rows) or before[0].cell_length != rows[0].cell_length:
                 whole = [(0, y, cells_of(row)) for y, row in enumerate(rows)]
-                return Changes(whole) if GLYPHS.is_ascii else update
+                return Changes(whole, erases=self._erases) if GLYPHS.is_ascii else update
             lines = list(enumerate(zip(before, rows, strict=True)))
         elif isinstance(update, ChopsUpdate) and self._shown:
             lines = [(y, self._apply(update, y)) for y in sorted({y for y, _, _ in update.spans})]
@@ -50,7 +68,7 @@ class Painter:
         runs = [
             (x, y, cells) for y, (old, new) in lines if old != new for x, cells in _changed_runs(old, new)
         ]
-        return Changes(runs) if runs else None
+        return Changes(runs, erases=self._erases) if runs else None
 
     def _apply(self, update: ChopsUpdate, y: int) -> tuple[Strip, Strip]:
         before = row = self._shown[y]
@@ -110,32 +128,91 @@ def _whole(cells: list[Cell], start: int, end: int) -> tuple[int, Sequence[Cell]
     return start, cells[start:end]
 
 
-class Changes(CompositorUpdate):
-    """Runs of cells with their places, as few escape sequences between them as can be."""
+Codes = tuple[str, str, str]
+_PLAIN: Codes = ("", "", "")
 
-    def __init__(self, runs: Sequence[tuple[int, int, Sequence[Cell]]]) -> None:
+
+class _Piece(NamedTuple):
+    """Neighbours of one style, and how far they take the cursor; blanks among them show its background alone."""
+
+    x: int
+    y: int
+    codes: Codes
+    text: str
+    width: int
+    is_blank: bool
+
+
+class Changes(CompositorUpdate):
+    """Runs of cells with their places, in as few bytes as can be; `erases`: many blanks are asked for, not sent."""
+
+    def __init__(self, runs: Sequence[tuple[int, int, Sequence[Cell]]], *, erases: bool = False) -> None:
         self.runs = runs
+        self._erases = erases
 
     def render_segments(self, console: Console) -> str:
-        """What to write to the terminal."""
+        """What to write to the terminal: from left to right or style by style, whichever is shorter."""
         colors = console._color_system or ColorSystem.TRUECOLOR
-        parts: list[str] = []
-        state, at = ("", "", ""), (-1, -1)
-        for x, y, cells in self.runs:
-            parts.append(f"\x1b[{x - at[0]}C" if y == at[1] else f"\x1b[{y + 1};{x + 1}H")
-            at = x + len(cells), y
-            for text, style in cells:
-                wanted = _codes(style, colors)
-                is_seen = text != " " or wanted[0] not in _UNSEEN
-                if wanted != state and (is_seen or wanted[2] != state[2] or state[0] not in _UNSEEN):
-                    parts.append(_turn(state, wanted))
-                    state = wanted
-                parts.append(text)
-        text = "".join([*parts, "\x1b[0m"])
+        pieces = [piece for x, y, cells in self.runs for piece in _pieces(x, y, cells, colors)]
+        if self._erases:
+            pieces = [_erasing(piece) for piece in pieces]
+        text = min(_written(pieces), _written(_by_style(pieces)), key=len)
         return text.replace(CUT_MARK, ASCII_CUT_MARK) if GLYPHS.is_ascii else text
 
 
-Codes = tuple[str, str, str]
+def _pieces(x: int, y: int, cells: Sequence[Cell], colors: ColorSystem) -> Iterator[_Piece]:
+    at, texts, codes, is_blank = x, list[str](), _PLAIN, True
+    for text, style in cells:
+        wanted = _codes(style, colors)
+        is_ground = wanted[2] == codes[2] and wanted[0] in _UNSEEN and codes[0] in _UNSEEN
+        if is_ground and text == " ":
+            wanted = codes
+        elif texts and wanted != codes and not (is_ground and is_blank):
+            yield _Piece(at, y, codes, "".join(texts), len(texts), is_blank)
+            at, texts, is_blank = at + len(texts), [], True
+        codes, is_blank = wanted, is_blank and text == " " and wanted[0] in _UNSEEN
+        texts.append(text)
+    yield _Piece(at, y, codes, "".join(texts), len(texts), is_blank)
+
+
+def _erasing(piece: _Piece) -> _Piece:
+    """The piece with many blanks erased; the cursor stays to the left of those at its end."""
+    if piece.codes[0] not in _UNSEEN:
+        return piece
+    text = piece.text.rstrip(" ")
+    behind = len(piece.text) - len(text)
+    if behind <= FEW_BLANKS:
+        text, behind = piece.text, 0
+    text = _BLANKS.sub(lambda found: "\x1b[{0}X\x1b[{0}C".format(len(found[0])), text)
+    return piece._replace(text=text + (f"\x1b[{behind}X" if behind else ""), width=piece.width - behind)
+
+
+def _by_style(pieces: Sequence[_Piece]) -> Sequence[_Piece]:
+    """The pieces of each style together, blanks alone with one whose background is theirs."""
+    places: dict[Codes, int] = {}
+    grounds: dict[str, int] = {}
+    for piece in pieces:
+        place = places.setdefault(piece.codes, len(places))
+        if not piece.is_blank and piece.codes[0] in _UNSEEN:
+            grounds.setdefault(piece.codes[2], place)
+    return sorted(
+        pieces,
+        key=lambda piece: grounds.get(piece.codes[2], -1) if piece.is_blank else places[piece.codes],
+    )
+
+
+def _written(pieces: Sequence[_Piece]) -> str:
+    parts: list[str] = []
+    state, at = _PLAIN, (-1, -1)
+    for x, y, codes, text, width, is_blank in pieces:
+        if (x, y) != at:
+            parts.append(f"\x1b[{x - at[0]}C" if y == at[1] and x > at[0] else f"\x1b[{y + 1};{x + 1}H")
+        if codes != state and not (is_blank and codes[2] == state[2] and state[0] in _UNSEEN):
+            parts.append(_turn(state, codes))
+            state = codes
+        parts.append(text)
+        at = x + width, y
+    return "".join([*parts, "\x1b[0m"])
 
 
 @lru_cache(maxsize=1024)

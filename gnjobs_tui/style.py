@@ -40,10 +40,14 @@ GLYPHS: Final[Glyphs] = glyphs_of_terminal()
 
 
 class Cell(NamedTuple):
-    """A piece of text with the name of its colour; the text may be anything, and is made safe when it is drawn."""
+    """A piece of text with the name of its colour; the text may be anything, and is made safe when it is drawn.
+
+    In a table it may have a `value` to sort by, where the text would sort otherwise.
+    """
 
     text: str
     token: str = "plain"
+    value: float | None = None
 
 
 Part = Cell | str
@@ -147,10 +151,12 @@ def _mixed(foreground: str, background: str) -> str:
     return Color.parse(foreground).blend(Color.parse(background), 0.4).hex6
 
 
-def _scrollbars(track: str, thumb: str) -> dict[str, str]:
-    """Colours of scrollbars: a track that is not seen need not be sent."""
+def _grounds(track: str, chosen: str) -> dict[str, str]:
+    """Colours of scrollbars and of a chosen row: a track that is not seen need not be sent, a tint may be lost."""
     tracks = ("scrollbar-background", "scrollbar-background-hover", "scrollbar-background-active")
-    return {**dict.fromkeys((*tracks, "scrollbar-corner-color"), track), "scrollbar": thumb}
+    rows = ("block-cursor-background", "block-cursor-blurred-background", "block-hover-background")
+    grounds = dict.fromkeys((*tracks, "scrollbar-corner-color"), track)
+    return grounds | dict.fromkeys(("scrollbar", *rows), chosen) | {"block-cursor-blurred-text-style": "bold"}
 
 
 # Greys that are hardly tinted: what is left of a tint in 256 colours would be black.
@@ -166,7 +172,7 @@ DARK: Final = Theme(
     background="#11161b",
     surface="#21252b",
     panel="#37404a",
-    variables=_scrollbars("#11161b", "#37404a"),
+    variables=_grounds("#11161b", "#37404a"),
 )
 LIGHT: Final = Theme(
     name="gnjobs-light",
@@ -181,7 +187,7 @@ LIGHT: Final = Theme(
     surface="#eceae3",
     panel="#cfe0f1",
     dark=False,
-    variables=_scrollbars("#fbfbf8", "#cfe0f1"),
+    variables=_grounds("#fbfbf8", "#cfe0f1"),
 )
 OUR_THEMES: Final = (DARK, LIGHT)
 _SHORT_NAMES: Final = {"dark": DARK.name, "light": LIGHT.name}

@@ -19,11 +19,15 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widgets import Input
 
+from gnjobs_tui.keys import key_name
+
 # A key reaches its action in the first turn, the message that the action posts is handled in the second, and what
 # that one posts in the third.
 TURNS = 3
 LONGEST_TURN = 1.0
 LOOK_EVERY = 0.01
+# A screen that takes no keys for so long is told of, and after so long they are dropped: nobody expects them any more.
+TOLD_AFTER = 0.5
 LONGEST_WAIT = 10.0
 # Nobody reads a question and answers it within this time: such an answer was typed before the question was asked.
 LEAST_READING = 0.05
@@ -38,9 +42,19 @@ Typed = events.Key | events.Paste
 class TypeAhead:
     """The queue of keys in front of the app; everything runs on its event loop."""
 
-    def __init__(self, app: App[Any], hand_on: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        app: App[Any],
+        hand_on: Callable[[Typed], Awaitable[None]],
+        *,
+        show_held: Callable[[], None] = lambda: None,
+        say_dropped: Callable[[], None] = lambda: None,
+    ) -> None:
         self._app = app
         self._hand_on = hand_on
+        self._show_held = show_held
+        self._say_dropped = say_dropped
+        self.held = ""
         self._waiting: deque[Typed] = deque()
         self._task: asyncio.Task[None] | None = None
         self._screen: Screen[Any] | None = None
@@ -93,6 +107,8 @@ class TypeAhead:
     async def _run(self) -> None:
         while self._waiting:
             await self._until_ready()
+            if not self._waiting:
+                break
             typed = self._as_meant(self._waiting.popleft())
             self._typed_at = typed.time
             await self._hand_on(typed)
@@ -100,25 +116,48 @@ class TypeAhead:
         self._typed_at = inf
 
     async def _until_ready(self) -> None:
-        """Wait until the screen in front takes keys, or until its user has had enough of waiting."""
-        until = time.monotonic() + LONGEST_WAIT
-        while not self._is_ready() and time.monotonic() < until:
-            leaving = next((typed for typed in self._waiting if self._leaves_unread(typed)), None)
+        """Wait until the screen in front takes the next key, or until its user or we have had enough of waiting."""
+        since = time.monotonic()
+        while not self._is_ready():
+            waited = time.monotonic() - since
+            is_enough = waited > LONGEST_WAIT
+            leaving = next((typed for typed in self._waiting if self._leaves_unread(typed, is_enough)), None)
             if leaving is not None:
                 while self._waiting[0] is not leaving:
                     self._waiting.popleft()
-                return
+                break
+            if is_enough:
+                self._say_dropped()
+                self._waiting.clear()
+                break
+            self._hold(self._names() if waited > TOLD_AFTER else "")
             await asyncio.sleep(LOOK_EVERY)
+        self._hold("")
         if self._app.screen is not self._screen:
             self._screen = self._app.screen
             await self._settle()  # it has its focus only then
 
-    def _is_ready(self) -> bool:
-        return self._shown_at < inf and getattr(self._app.screen, "takes_keys", True)
+    def _names(self) -> str:
+        return " ".join(
+            key_name(typed.key) if isinstance(typed, events.Key) else "what was pasted"
+            for typed in self._waiting
+        )
 
-    def _leaves_unread(self, typed: Typed) -> bool:
+    def _hold(self, names: str) -> None:
+        if names != self.held:
+            self.held = names
+            self._show_held()
+
+    def _is_ready(self) -> bool:
+        screen, next_one = self._app.screen, next(iter(self._waiting), None)
+        needs_nothing: Callable[[str], bool] = getattr(screen, "needs_nothing", lambda _: False)
+        is_free = isinstance(next_one, events.Key) and needs_nothing(next_one.key)
+        return self._shown_at < inf and (is_free or getattr(screen, "takes_keys", True))
+
+    def _leaves_unread(self, typed: Typed, is_enough: bool) -> bool:
         meant = self._as_meant(typed)
-        return isinstance(meant, events.Key) and meant.key in LEAVING and meant.time > self._shown_at
+        leaves = isinstance(meant, events.Key) and meant.key in LEAVING
+        return leaves and (is_enough or meant.time > self._shown_at)
 
     def _as_meant(self, typed: Typed) -> Typed:
         """Escape, where Textual takes one with a key and another escape right behind it for ^, no key of ours."""

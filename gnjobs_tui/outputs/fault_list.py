@@ -2,10 +2,12 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from math import inf
+from typing import Any, Final, NamedTuple
 
-from gnjobs.outputs.faults import Fault, column_letters, needs_words
+from gnjobs.outputs.faults import Fault, column_letters, found_words, needs_words
 from gnjobs.watch.filters import Filter, Measure, Term, Vocabulary, Words, contains, plain_number
+from gnjobs_tui.ordering import Order, in_order
 
 HINT: Final = "words  file:  row:1204  column:AO  found:  needs:  row>1000  -not     enter keep  esc clear"
 
@@ -54,6 +56,22 @@ FAULTS: Final = Vocabulary(
 )
 
 
+# How often a fault occurs, where equal ones are counted as one.
+TIMES: Final = "times"
+# What the columns sort by, None where a fault says nothing of it; what has a number comes before what has a title.
+SORTS: Final[dict[str, Callable[[Fault], Any]]] = {
+    "file": lambda fault: fault.file.casefold() if fault.file else None,
+    "row": lambda fault: _numbered(fault.row, fault.row_title),
+    "column": lambda fault: _numbered(fault.column, fault.column_title),
+    "found": lambda fault: found_words(fault).casefold() or None,
+    "needs": lambda fault: needs_words(fault).casefold() or None,
+}
+
+
+def _numbered(number: int | None, title: str | None) -> tuple[float, str] | None:
+    return None if number is None and title is None else (inf if number is None else number, title or "")
+
+
 class Row(NamedTuple):
     """A listed fault, how many equal ones there are, and whether it is one of those that are looked for among all."""
 
@@ -66,18 +84,26 @@ class FaultList:
     """The listed faults; `take` may be called in another thread than that which reads.
 
     `shows_all`: those that don't pass the filter are listed, too, and `matches` tells where those are that do.
+    Those in an order are listed as of the last `arrange`.
     """
 
     def __init__(
-        self, wanted: Filter | None = None, *, is_grouped: bool = False, shows_all: bool = False
+        self,
+        wanted: Filter | None = None,
+        *,
+        is_grouped: bool = False,
+        shows_all: bool = False,
+        order: Order | None = None,
     ) -> None:
         self.wanted = wanted
         self.is_grouped = is_grouped
         self.shows_all = shows_all
+        self.order = (TIMES, True) if is_grouped and order is None else order
         self.taken = 0
         self.faults: list[Fault] = []
         self.counts: list[int] = []
-        self.matches: list[int] = []
+        self._matches: list[int] = []
+        self.matches = self._matches
         self.matching = 0
         self._groups: dict[tuple[str | None, str], int] = {}
         self._order: list[int] = []
@@ -91,7 +117,7 @@ class FaultList:
                 self._count(fault)
             elif is_match or self.shows_all:
                 if self.shows_all and is_match:
-                    self.matches.append(len(self.faults))
+                    self._matches.append(len(self.faults))
                 self.faults.append(fault)
         self.taken += len(faults)
 
@@ -104,20 +130,24 @@ class FaultList:
             self.faults.append(fault)
 
     def arrange(self) -> None:
-        """Put the most frequent first, where equal ones are counted as one."""
-        if self.is_grouped:
-            self._order = sorted(range(len(self.faults)), key=lambda place: -self.counts[place])
+        """Put what was taken in order; where equal ones are counted as one, the most frequent first."""
+        if self.order is not None:
+            column, descending = self.order
+            values = self.counts if column == TIMES else [SORTS[column](fault) for fault in self.faults]
+            self._order = in_order(values, descending=descending)
+            matches = set(self._matches)
+            self.matches = [place for place, number in enumerate(self._order) if number in matches]
 
     def __len__(self) -> int:
-        return len(self._order) if self.is_grouped else len(self.faults)
+        return len(self.faults) if self.order is None else len(self._order)
 
     def row(self, index: int) -> Row:
         """What is listed at a position."""
+        place = index if self.order is None else self._order[index]
         if self.is_grouped:
-            place = self._order[index]
             return Row(self.faults[place], self.counts[place], is_match=False)
         at = bisect_left(self.matches, index)
-        return Row(self.faults[index], 1, is_match=self.matches[at : at + 1] == [index])
+        return Row(self.faults[place], 1, is_match=self.matches[at : at + 1] == [index])
 
     def match_beside(self, index: int, *, forward: bool) -> int | None:
         """Where the next or the previous match is, from the other end on where there is none."""
@@ -129,7 +159,7 @@ class FaultList:
 
     def place_of(self, index: int, before: "FaultList") -> int:
         """Where the match is that was at a position of the list before; the top where that listed otherwise."""
-        if self.is_grouped or before.is_grouped or self.wanted is not before.wanted:
+        if self.order or before.order or self.wanted is not before.wanted:
             return 0
         if not self.shows_all:
             return bisect_left(before.matches, index)

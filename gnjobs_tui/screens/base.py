@@ -16,8 +16,12 @@ from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
 from gnjobs_tui.keys import CHANGES, Argument, Keys, bind, footer, key_event, key_name
 from gnjobs_tui.screens.dashboard import Dashboard
-from gnjobs_tui.style import GLYPHS, Cell, Part, content
+from gnjobs_tui.style import GLYPHS, Cell, Part, content, fit
 from gnjobs_tui.widgets.line import Line
+
+# What acts on nothing that the screen in front shows.
+_ANYTIME = frozenset({"help", "log", "users", "hosts", "pulse", "reload"})
+LONGEST_HELD = 20
 
 
 class Failed(Message):
@@ -53,7 +57,7 @@ class WatchScreen(Screen[Any]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("escape", "back", "Back", "screen.back"),
-        bind("q", "leave", "Back; at the first screen: quit", "screen.leave"),
+        bind("q", "leave", "Back, or quit", "screen.leave"),
         bind("question_mark", "help", "All keys of this screen", "screen.help"),
         bind("ctrl+r", "reload", "Reload", "screen.reload"),
         bind("L", "log", "Event log", "screen.log"),
@@ -65,6 +69,11 @@ class WatchScreen(Screen[Any]):
     def takes_keys(self) -> bool:
         """Whether what keys act on is there; until then they wait."""
         return self.is_mounted
+
+    def needs_nothing(self, key: str) -> bool:
+        """Whether a key acts on nothing that this screen shows, and so need not wait for it."""
+        active = self.active_bindings.get(key)
+        return active is not None and active.binding.action in _ANYTIME
 
     @property
     def dashboard(self) -> Dashboard:
@@ -146,6 +155,10 @@ class WatchScreen(Screen[Any]):
         role = "read-only" if app.actor.read_only else app.actor.role
         me = content(f"{app.actor.name} ({role})")
         right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me
+        if held := app.typed.held:
+            right = content(
+                Cell(f"{fit(held, min(len(held), LONGEST_HELD))} held until this is read", "warning")
+            )
         self.query_one("#header", Line).show(left, right)
 
     def draw(self) -> None:

@@ -16,7 +16,7 @@ from gnjobs.text import safe_text
 from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
-from gnjobs_tui.painting import Painter
+from gnjobs_tui.painting import Painter, can_erase
 from gnjobs_tui.style import GLYPHS, AsciiBars, Part, content
 from gnjobs_tui.typeahead import TypeAhead
 
@@ -47,8 +47,10 @@ class Dashboard(App[None]):
         self.kill_runs: list[KillRun] = []
         # The keys of what the configuration gives other keys, by the id of the binding.
         self.usual_keys: Mapping[str, Collection[str]] = {}
-        self.typed = TypeAhead(self, super().on_event)
-        self._painter = Painter()
+        self.typed = TypeAhead(
+            self, super().on_event, show_held=self.draw_screens, say_dropped=self._say_dropped
+        )
+        self._painter = Painter(erases=can_erase())
         if GLYPHS.is_ascii:
             self.add_class("-ascii")
             ScrollBar.renderer = AsciiBars
@@ -67,6 +69,9 @@ class Dashboard(App[None]):
         if isinstance(event, events.Paste):
             event.text = safe_text(event.text)
         self.typed.add(event)
+
+    def _say_dropped(self) -> None:
+        self.say("the keys that waited are dropped: this could not be read so far", is_error=True)
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Send only what looks different now; Textual would send the whole screen for a dialog."""
@@ -93,6 +98,10 @@ class Dashboard(App[None]):
 
     def open_log(self) -> None:
         """Show the log of events."""
+        raise NotImplementedError
+
+    def open_pulse(self) -> None:
+        """Show the pulse."""
         raise NotImplementedError
 
     def run_kill(self, run: "KillRun", *, force: bool = False) -> None:

@@ -1,6 +1,7 @@
 """The small dialogs: a text to read and copy, a yes-or-no question, the choice of a sort order, and help."""
 
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from itertools import groupby, zip_longest
 from typing import ClassVar, Final, cast
 
 from textual.app import ComposeResult
@@ -11,15 +12,22 @@ from textual.widgets import Button, Static
 
 from gnjobs.health.states import STATES
 from gnjobs.text import safe_text
-from gnjobs.watch.listing import DEFAULT_SORT, Sort
-from gnjobs_tui.keys import bind, screen_keys
+from gnjobs.watch.listing import Sort
+from gnjobs_tui.keys import SECTIONS, KeyHelp, bind, screen_keys
 from gnjobs_tui.screens.dashboard import Dashboard
-from gnjobs_tui.style import Cell, Parts, content, fit, lines, state_cell
+from gnjobs_tui.screens.job_facts import break_lines
+from gnjobs_tui.style import Cell, Parts, content, fit, lines, safe, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.table import HEADER_LINES, RowList, VirtualTable
 
 # The border, a line above and one below what scrolls.
 LINES_AROUND: Final = 4
+# A dialog with its border and padding, and what these and a scrollbar take of it.
+DIALOG_WIDTH, WIDEST, FRAME_WIDTH = 72, 120, 5
+MOST_LINES = 500
+COLUMN_WIDTH, COLUMN_GAP = 46, "  "
+HELP_WIDTH = 2 * COLUMN_WIDTH + len(COLUMN_GAP) + FRAME_WIDTH
+KEYS_WIDTH, STATE_WIDTH = 14, 11
 
 
 class ScrollScreen(ModalScreen[None]):
@@ -36,16 +44,17 @@ class ScrollScreen(ModalScreen[None]):
 
 
 class TextScreen(ScrollScreen):
-    """Shows a text under a title; nothing in it acts."""
+    """Shows a text under a title; nothing in it acts. Long lines go on below their `hang`-th character."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("escape,q,enter", "dismiss", "Close", "text.close"),
         bind("y", "copy", "Copy", "text.copy"),
     ]
 
-    def __init__(self, title: str, text: str, *, wide: bool = False) -> None:
+    def __init__(self, title: str, text: str, *, wide: bool = False, hang: int = 0) -> None:
         super().__init__()
         self._wide = wide
+        self._hang = hang
         self._title = title
         self._text = text
 
@@ -54,10 +63,23 @@ class TextScreen(ScrollScreen):
         with Vertical(classes="dialog wide" if self._wide else "dialog"):
             yield Static(content(Cell(self._title, "bold")), markup=False)
             with VerticalScroll(classes="scroll"):
-                yield Static(lines([line] for line in self._text.split("\n")), markup=False)
+                yield Static(id="text", markup=False)
             yield Static(
                 content(Cell("y", "accent"), " copy  ", Cell("esc", "accent"), " close"), markup=False
             )
+
+    def on_resize(self) -> None:
+        """Break lines for the width."""
+        super().on_resize()
+        app = self.app.size.width
+        width = min(app * 9 // 10, WIDEST) if self._wide else min(app, DIALOG_WIDTH)
+        self.query_one("#text", Static).update(lines(self._broken(width - FRAME_WIDTH)))
+
+    def _broken(self, width: int) -> Iterator[Parts]:
+        for line in self._text.split("\n"):
+            name, value = line[: self._hang], safe(line[self._hang :])
+            for number, part in enumerate(break_lines(value, width - self._hang, MOST_LINES) or [""]):
+                yield [Cell(name, "dim") if number == 0 else " " * self._hang, part]
 
     def action_copy(self) -> None:
         """Copy the text, made safe."""
@@ -92,24 +114,8 @@ class ConfirmScreen(ModalScreen[bool]):
             self.dismiss(is_yes)
 
 
-# In each order what an operator looks for comes first.
-ORDERS: Final[tuple[tuple[Sort, str, str], ...]] = (
-    (DEFAULT_SORT, "worst first", "troubled, then unfinished, then newest"),
-    (Sort("created", descending=True), "created", "newest first"),
-    (Sort("finished", descending=True), "finished", "ended last first"),
-    (Sort("silent", descending=True), "silent", "silent for longest first"),
-    (Sort("run", descending=True), "run", "longest first"),
-    (Sort("progress"), "progress", "least first"),
-    (Sort("children", descending=True), "children", "most ended first"),
-    (Sort("cpu", descending=True), "CPU", "busiest first"),
-    (Sort("memory", descending=True), "memory", "largest first"),
-    (Sort("faults", descending=True), "faults", "most first"),
-    (Sort("state"), "state", "worst first, then by word"),
-    (Sort("label"), "label", "alphabetical"),
-    (Sort("user"), "user", "alphabetical"),
-    (Sort("type"), "type", "alphabetical"),
-    (Sort("host"), "host", "alphabetical"),
-)
+# Orders that can be chosen: each with its name, and in words what comes first then.
+Orders = Sequence[tuple[Sort, str, str]]
 _COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=1))
 
 
@@ -119,22 +125,16 @@ def chosen_order(chosen: Sort, shown: Sort) -> Sort:
     return Sort(chosen.column, not shown.descending) if turned else chosen
 
 
-def order_by(column: str, shown: Sort) -> Sort | None:
-    """The order by a column of a list, None where there is none."""
-    name = {"percent": "progress", "started": "created", "says": "faults"}.get(column, column)
-    found = next((order for order, *_ in ORDERS if order.column == name), None)
-    return chosen_order(found, shown) if found is not None else None
-
-
 class SortScreen(ModalScreen[Sort | None]):
     """Asks for an order; the one that is shown already is turned round."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("escape,q,s", "dismiss(None)", "Cancel", "sort.cancel"),
+        bind("escape,q,s,less_than_sign", "dismiss(None)", "Cancel", "sort.cancel"),
     ]
 
-    def __init__(self, shown: Sort) -> None:
+    def __init__(self, orders: Orders, shown: Sort) -> None:
         super().__init__()
+        self._orders = orders
         self._shown = shown
 
     def compose(self) -> ComposeResult:
@@ -154,17 +154,17 @@ class SortScreen(ModalScreen[Sort | None]):
     def on_mount(self) -> None:
         """Show the orders, the cursor on that of now."""
         table = self.query_one("#orders", VirtualTable)
-        table.styles.height = len(ORDERS) + HEADER_LINES
+        table.styles.height = len(self._orders) + HEADER_LINES
         table.show(
             RowList(
                 [
                     (str(place), {"name": Cell(name), "about": Cell(about)})
-                    for place, (_, name, about) in enumerate(ORDERS)
+                    for place, (_, name, about) in enumerate(self._orders)
                 ]
             )
         )
         shown = next(
-            (place for place, (sort, *_) in enumerate(ORDERS) if sort.column == self._shown.column), 0
+            (place for place, (sort, *_) in enumerate(self._orders) if sort.column == self._shown.column), 0
         )
         table.set_marks({str(shown)})
         table.move_to(shown)
@@ -172,14 +172,11 @@ class SortScreen(ModalScreen[Sort | None]):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Answer."""
-        self.dismiss(chosen_order(ORDERS[int(message.key)][0], self._shown))
-
-
-KEYS_WIDTH = 18
+        self.dismiss(chosen_order(self._orders[int(message.key)][0], self._shown))
 
 
 class HelpScreen(ScrollScreen):
-    """Lists what the keys of the screen below do, and what the states mean."""
+    """Tells what the keys of the screen below do, and what the states look like; in two columns where there is room."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("escape,q,question_mark,enter", "dismiss", "Close", "help.close"),
@@ -187,22 +184,60 @@ class HelpScreen(ScrollScreen):
 
     def __init__(self, screen: Screen[object]) -> None:
         super().__init__()
-        self._keys: list[Parts] = []
-        for section, keys in groupby(screen_keys(screen), lambda key: key.section):
-            self._keys += [[]] if self._keys else []
-            self._keys.append([Cell(section, "bold")])
-            self._keys += [[fit(key.keys, KEYS_WIDTH) + key.about] for key in keys]
+        others = (key for key in screen_keys(screen) if key.action != "help")
+        told = groupby(others, lambda key: key.section)
+        self._keys = {section: list(keys) for section, keys in told}
 
     def compose(self) -> ComposeResult:
-        """Keys, then states."""
-        with Vertical(classes="dialog"):
-            yield Static(
-                content(Cell("Keys of this screen", "bold"), "   esc closes, down shows more"), markup=False
-            )
-            with VerticalScroll(classes="scroll"):
-                yield Static(lines(self._keys), markup=False)
-                yield Static(content(""), markup=False)
-                yield Static(
-                    lines([[Cell("States", "bold")], *([state_cell(state)] for state in STATES)]),
-                    markup=False,
-                )
+        """All of it."""
+        with Vertical(classes="dialog", id="dialog"), VerticalScroll(classes="scroll"):
+            yield Static(id="keys", markup=False)
+
+    def on_resize(self) -> None:
+        """Lay out for the width."""
+        super().on_resize()
+        has_room = self.app.size.width >= HELP_WIDTH
+        dialog = self.query_one("#dialog")
+        dialog.styles.width = HELP_WIDTH if has_room else DIALOG_WIDTH
+        width = COLUMN_WIDTH if has_room else DIALOG_WIDTH - FRAME_WIDTH
+        move, look, change = (self._section(name, width) for name in SECTIONS)
+        if has_room:
+            shown = _beside([*move, *change, *_states(width)], look, width + len(COLUMN_GAP))
+        else:
+            shown = [*move, *look, *change, *_states(width)]
+        self.query_one("#keys", Static).update(lines(shown[:-1]))
+        is_whole = len(shown) <= self.app.size.height - LINES_AROUND
+        dialog.border_title = "Keys of this screen" if is_whole else "Keys of this screen, down shows more"
+
+    def _section(self, name: str, width: int) -> list[Parts]:
+        """A heading, the keys, and an empty line; nothing where there are no keys."""
+        found: list[Parts] = []
+        for keys, about in _told_together(self._keys.get(name, ())):
+            for number, line in enumerate(break_lines(about, width - KEYS_WIDTH, 3)):
+                found.append([fit("" if number else keys, KEYS_WIDTH) + line])
+        return [[Cell(name, "bold")], *found, []] if found else []
+
+
+def _told_together(told: Sequence[KeyHelp]) -> Iterator[tuple[str, str]]:
+    """Keys and what they do; those that differ in the last word alone, such as up and down, in one."""
+    for about, alike in groupby(told, lambda key: key.about.rpartition(" ")[0] or key.about):
+        each = list(alike)
+        lasts = ", ".join(key.about.removeprefix(about).strip() for key in each)
+        yield " ".join(key.keys for key in each), f"{about} {lasts}".rstrip()
+
+
+def _states(width: int) -> list[Parts]:
+    """All states, some on each line."""
+    in_line = width // STATE_WIDTH
+    cells = [state_cell(state) for state in STATES]
+    padded = [cell._replace(text=cell.text.ljust(STATE_WIDTH)) for cell in cells]
+    found: list[Parts] = [padded[start : start + in_line] for start in range(0, len(padded), in_line)]
+    return [[Cell("States", "bold")], *found, []]
+
+
+def _beside(left: Sequence[Parts], right: Sequence[Parts], width: int) -> list[Parts]:
+    """Lines beside lines, of which those at the left are so wide."""
+    return [
+        [*first, " " * (width - content(*first).cell_length), *second]
+        for first, second in zip_longest(left, right, fillvalue=())
+    ]

@@ -23,13 +23,15 @@ from gnjobs.outputs.faults import (
 )
 from gnjobs.text import count_text
 from gnjobs.watch.filters import Filter
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import Keys, bind
-from gnjobs_tui.outputs.fault_list import FAULTS, HINT, FaultList
+from gnjobs_tui.ordering import Order
+from gnjobs_tui.outputs.fault_list import FAULTS, HINT, TIMES, FaultList
 from gnjobs_tui.outputs.save import file_name, new_file, proposed_path, refusal_words, typed_path
 from gnjobs_tui.outputs.spreadsheet import write_faults
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import GLYPHS, Cell, Part, safe
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.filter_bar import FilterBar
@@ -39,24 +41,25 @@ from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
     Column("file", "File", 12, 99, grows=1),
-    Column("row", "Row", 13, 98, grows=1),
-    Column("column", "Column", 15, 97, grows=1),
+    Column("row", "Row", 13, 98, grows=1, order="first row first"),
+    Column("column", "Column", 15, 97, grows=1, order="first column first"),
     Column("found", "Found", 13, 96),
     Column("needs", "Needs", 18, 95, grows=3),
 )
-TIMES = Column("times", "Times", 8, 100, "right")
+TIMES_COLUMN = Column(TIMES, "Times", 8, 100, "right", order="most frequent first")
 KEYS = (
     ("/", "filter"),
     ("n N", "next prev"),
     ("f", "show all"),
     ("c", "combine equal"),
+    ("<", "sort"),
     ("s", "save CSV"),
     ("enter", "whole"),
     ("y", "copy"),
     ("?", "help"),
     ("esc", "back"),
 )
-_NARROW = frozenset({"/", "c", "s", "enter", "y", "?", "esc"})
+_NARROW = frozenset({"/", "c", "<", "s", "enter", "y", "?", "esc"})
 NARROW = 90
 MOST_FAULTS = 1_000_000
 _BATCH = 5000
@@ -93,7 +96,7 @@ class FaultRows:
         }
 
 
-class FaultsScreen(WatchScreen):
+class FaultsScreen(TableScreen):
     """Reads the faults of all outputs in the background, and lists those that are wanted of what it has."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -110,6 +113,8 @@ class FaultsScreen(WatchScreen):
         ),
         bind("y", "copy", "Copy this fault", "faults.copy"),
     ]
+
+    usual = "as they were reported; combined, the most frequent first"
 
     class Found(Message):
         """More faults were read."""
@@ -147,10 +152,6 @@ class FaultsScreen(WatchScreen):
     def _is_asking(self) -> bool:
         return any(prompt.is_open for prompt in self.query(Prompt))
 
-    @property
-    def _table(self) -> VirtualTable:
-        return self.query_one("#table", VirtualTable)
-
     def compose(self) -> ComposeResult:
         """Header, table, footer; and fields for a filter and a path."""
         yield self.header()
@@ -161,7 +162,7 @@ class FaultsScreen(WatchScreen):
 
     def on_mount(self) -> None:
         """Begin to read."""
-        self._table.focus()
+        self.table.focus()
         self.work(self._read, "faults")
 
     def trail(self) -> Sequence[Part]:
@@ -203,9 +204,16 @@ class FaultsScreen(WatchScreen):
         self._go_on()
         self.draw()
 
-    def _choose(self, wanted: Filter | None, *, is_grouped: bool, shows_all: bool) -> None:
+    def _choose(
+        self, wanted: Filter | None, *, is_grouped: bool, shows_all: bool, order: Order | None
+    ) -> None:
         """List other faults, or otherwise, as soon as that is done; the cursor begins at the top."""
-        self._list = FaultList(wanted, is_grouped=is_grouped, shows_all=shows_all and wanted is not None)
+        self._list = FaultList(
+            wanted,
+            is_grouped=is_grouped,
+            shows_all=shows_all and wanted is not None,
+            order=order if is_grouped or (order and order[0] != TIMES) else None,
+        )
         self._is_arranging = False
         self._go_on()
 
@@ -232,10 +240,10 @@ class FaultsScreen(WatchScreen):
             self._go_on()
         before, self._shown = self._shown.faults, FaultRows(self._list)
         if before is not self._list:
-            self._table.columns = (TIMES, *COLUMNS) if self._list.is_grouped else COLUMNS
-            place = self._list.place_of(int(self._table.cursor_key or 0), before)
+            self.table.columns = (TIMES_COLUMN, *COLUMNS) if self._list.is_grouped else COLUMNS
+            place = self._list.place_of(int(self.table.cursor_key or 0), before)
             self.draw()
-            self._table.move_to(place)
+            self.table.move_to(place)
         self.draw()
 
     def draw(self) -> None:
@@ -245,7 +253,9 @@ class FaultsScreen(WatchScreen):
         self.draw_header()
         wanted = self._shown.faults.wanted
         empty = f"no fault matches {wanted}; esc clears the filter" if wanted else "no faults were reported"
-        self._table.show(self._shown, empty="reading …" if self._is_reading else empty)
+        self.table.show(
+            self._shown, empty="reading …" if self._is_reading else empty, order=self._shown.faults.order
+        )
         self.show_keys(self._keys())
 
     def _keys(self) -> Keys:
@@ -262,33 +272,44 @@ class FaultsScreen(WatchScreen):
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
         """List what passes the filter that is typed so far."""
-        self._choose(message.filter, is_grouped=self._list.is_grouped, shows_all=self._list.shows_all)
+        now = self._list
+        self._choose(message.filter, is_grouped=now.is_grouped, shows_all=now.shows_all, order=now.order)
 
     def on_filter_bar_kept(self) -> None:
         """Give the keys back to the table."""
         self.query_one(FilterBar).close()
-        self._table.focus()
+        self.table.focus()
 
     def action_show_all(self) -> None:
         """Show all faults with the matches among them, or the matches alone."""
         now = self._list
         if now.wanted is not None:
-            self._choose(now.wanted, is_grouped=False, shows_all=not now.shows_all)
+            self._choose(now.wanted, is_grouped=False, shows_all=not now.shows_all, order=now.order)
 
     def action_match(self, forward: bool) -> None:
         """Go to the next or the previous match."""
         listed = self._shown.faults
-        place = listed.match_beside(int(self._table.cursor_key or 0), forward=forward)
+        place = listed.match_beside(int(self.table.cursor_key or 0), forward=forward)
         if place is not None and not listed.is_grouped:
-            self._table.move_to(place, ahead=self._table.page_rows // 2)
+            self.table.move_to(place, ahead=self.table.page_rows // 2)
 
     def action_combine(self) -> None:
         """Count equal faults as one, or list each."""
         now = self._list
-        self._choose(now.wanted, is_grouped=not now.is_grouped, shows_all=False)
+        self._choose(now.wanted, is_grouped=not now.is_grouped, shows_all=False, order=None)
+
+    @property
+    def sort(self) -> Sort:
+        """The order of the list."""
+        return Sort(*self._list.order) if self._list.order else DEFAULT_SORT
+
+    def sort_by(self, sort: Sort) -> None:
+        """List the faults in another order; in a thread, since they may be many."""
+        now, order = self._list, (sort.column, sort.descending) if sort.column else None
+        self._choose(now.wanted, is_grouped=now.is_grouped, shows_all=now.shows_all, order=order)
 
     def _at_cursor(self) -> Fault | None:
-        key = self._table.cursor_key
+        key = self.table.cursor_key
         return None if key is None else self._shown.faults.row(int(key)).fault
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
@@ -300,8 +321,8 @@ class FaultsScreen(WatchScreen):
             if value is not None
         }
         heading = sentence(fault) if count == 1 else f"the first of {count_text(count)}: {sentence(fault)}"
-        rows = [heading, "", *(f"{name:14}{value}" for name, value in said.items())]
-        self.app.push_screen(TextScreen("Fault", "\n".join(rows), wide=True))
+        rows = [f"{'fault':14}{heading}", *(f"{name:14}{value}" for name, value in said.items())]
+        self.app.push_screen(TextScreen("Fault", "\n".join(rows), wide=True, hang=14))
 
     def action_copy(self) -> None:
         """Copy the fault of the cursor with its file, made safe."""
@@ -323,7 +344,7 @@ class FaultsScreen(WatchScreen):
         path, wanted = typed_path(message.text, self._file_name), self._list.wanted
         faults = list(self._all)
         self.query_one("#prompt", Prompt).close()
-        self._table.focus()
+        self.table.focus()
         self.app.run_worker(
             lambda: self._save(path, wanted, faults), thread=True, exit_on_error=False, group="save"
         )
@@ -344,10 +365,11 @@ class FaultsScreen(WatchScreen):
         prompt = self.query_one("#prompt", Prompt)
         if prompt.is_open:
             prompt.close()
-            self._table.focus()
+            self.table.focus()
         elif self.query_one(FilterBar).is_open or self._list.wanted is not None:
             self.query_one(FilterBar).clear()
-            self._table.focus()
-            self._choose(None, is_grouped=self._list.is_grouped, shows_all=False)
+            self.table.focus()
+            now = self._list
+            self._choose(None, is_grouped=now.is_grouped, shows_all=False, order=now.order)
         else:
             super().action_back()

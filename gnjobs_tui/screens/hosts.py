@@ -1,16 +1,19 @@
 """The screen of hosts: whether each one's agent answers, how busy the host is, and its jobs."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.health.hosts import NO_AGENT, HostHealth, judge_hosts
 from gnjobs.records.hosts import AgentBeat
 from gnjobs.text import size_text
+from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
+from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
@@ -27,7 +30,14 @@ COLUMNS: Final = (
     Column("rss", "Jobs' memory", 13, 60, "right"),
     Column("processes", "Processes", 10, 50, "right"),
 )
-KEYS = (("enter", "this host's jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (
+    ("enter", "this host's jobs"),
+    ("s", "sort"),
+    ("p", "pulse"),
+    (":", "more"),
+    ("?", "help"),
+    ("esc", "back"),
+)
 READ_EVERY: Final = 10.0
 
 
@@ -77,8 +87,13 @@ class BeatsScreen(WatchScreen):
         self.draw()
 
 
-class HostsScreen(BeatsScreen):
+class HostsScreen(BeatsScreen, TableScreen):
     """Every host with an agent or with jobs at work, the troubled first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind("p", "pulse", "Show the pulse: what is unusual", "hosts.pulse"),
+    ]
+    usual = "troubled first"
 
     @property
     def takes_keys(self) -> bool:
@@ -93,7 +108,7 @@ class HostsScreen(BeatsScreen):
 
     def on_mount(self) -> None:
         """Read the beats, now and every ten seconds."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self.read_beats()
 
     def trail(self) -> Sequence[Part]:
@@ -106,7 +121,7 @@ class HostsScreen(BeatsScreen):
             return
         self.draw_header()
         empty = "no agent runs, and no job" if self._beats is not None else "reading …"
-        self.query_one("#table", VirtualTable).show(RowList(list(self._rows())), empty=empty)
+        self.table.show(RowList(list(self._rows())), empty=empty)
         self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
@@ -115,6 +130,10 @@ class HostsScreen(BeatsScreen):
         now = self.dashboard.jobs.now()
         for host in hosts_now(self.dashboard, self._beats):
             yield host.host, _cells(host, now)
+
+    def action_pulse(self) -> None:
+        """Show the pulse."""
+        self.dashboard.open_pulse()
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the host's jobs."""
@@ -128,14 +147,15 @@ def agent_cell(host: HostHealth, now: float) -> Cell:
 
 
 def _cells(host: HostHealth, now: float) -> Cells:
+    load = host.load if host.answers else None
     return {
         "host": Cell(host.host, "bold" if host.is_troubled else "plain"),
         "agent": agent_cell(host, now),
-        "running": Cell(str(host.running or ""), "accent"),
-        "silent": Cell(str(host.silent or ""), "warning-bold"),
-        "load": Cell(host.load_words),
-        "memory": Cell(host.memory_words),
-        "cpu": Cell(f"{host.cpu:.0f}%" if host.running else ""),
-        "rss": Cell(size_text(host.rss) if host.running else ""),
-        "processes": Cell(str(host.processes or "")),
+        "running": Cell(str(host.running or ""), "accent", host.running),
+        "silent": Cell(str(host.silent or ""), "warning-bold", host.silent),
+        "load": Cell(host.load_words, value=load.load if load else None),
+        "memory": Cell(host.memory_words, value=load.memory - load.free if load else None),
+        "cpu": Cell(f"{host.cpu:.0f}%" if host.running else "", value=host.cpu),
+        "rss": Cell(size_text(host.rss) if host.running else "", value=host.rss),
+        "processes": Cell(str(host.processes or ""), value=host.processes),
     }

@@ -16,7 +16,14 @@ from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
-from gnjobs_tui.screens.job_facts import Rows, fact_lines, fields_text, result_lines, verdict_lines
+from gnjobs_tui.screens.job_facts import (
+    NAME_WIDTH,
+    Rows,
+    fact_lines,
+    fields_text,
+    result_lines,
+    verdict_lines,
+)
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
 from gnjobs_tui.screens.kill_run import Target
@@ -73,8 +80,10 @@ class JobScreen(GlanceScreen):
         bind("K", "kill", "Kill what the cursor is on", "job.kill"),
         bind("p", "processes", "Processes of what the cursor is on, and their open files", "job.processes"),
         bind("t", "timeline", "Timeline of its children", "job.timeline"),
-        bind("b", "stacks", "Stacks: where in their code its processes are", "job.stacks"),
+        bind("b", "stacks", "Stacks: where its processes are", "job.stacks"),
     ]
+
+    usual = "troubled first, then unfinished"
 
     class Seen(Message):
         """The job was read."""
@@ -112,7 +121,7 @@ class JobScreen(GlanceScreen):
         yield Static(id="verdict", markup=False)
         yield Static(id="facts", markup=False)
         yield Static(id="result", markup=False)
-        yield VirtualTable(PART_COLUMNS, id="table")
+        yield VirtualTable(PART_COLUMNS, id="table", pinned=1)
         yield Lines(id="last")
         yield Line(id="footer", classes="footer")
 
@@ -120,7 +129,7 @@ class JobScreen(GlanceScreen):
         """Read the job, now and whenever it changes."""
         for name, height in (("#verdict", 2), ("#facts", 2), ("#result", 1), ("#last", 0)):
             self.query_one(name).styles.height = height
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self.dashboard.jobs.open(self._row.key)
         self._read()
 
@@ -218,7 +227,7 @@ class JobScreen(GlanceScreen):
         self._show("#facts", facts)
         self._show("#result", result)
         self._make_room(self.size.height - around - len(result) - rows)
-        self.query_one("#table", VirtualTable).show(picture.parts)
+        self.table.show(picture.parts)
         self.draw_glance()
 
     def _make_room(self, free: int) -> None:
@@ -284,7 +293,7 @@ class JobScreen(GlanceScreen):
 
     @property
     def _cursor(self) -> str | None:
-        return self.query_one("#table", VirtualTable).cursor_key
+        return self.table.cursor_key
 
     def _target(self, key: str | None) -> Target:
         """The part of a row."""
@@ -339,6 +348,5 @@ class JobScreen(GlanceScreen):
     def action_fields(self) -> None:
         """Show every field of the record of what the cursor is on, ours and others'."""
         if self._part is not None:
-            self.app.push_screen(
-                TextScreen("All fields", fields_text(self._part, self.dashboard.jobs.now()), wide=True)
-            )
+            text = fields_text(self._part, self.dashboard.jobs.now())
+            self.app.push_screen(TextScreen("All fields", text, wide=True, hang=NAME_WIDTH))

@@ -7,7 +7,7 @@ from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import percent_done
 from gnjobs.text import MINUTE, age_text, clock_text, silence_text, size_text
-from gnjobs.watch.listing import Listing
+from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.style import GLYPHS, Cell, state_cell, state_named
 from gnjobs_tui.widgets.columns import Cells, Column
@@ -17,14 +17,14 @@ BAR_WIDTH = 8
 STATE = Column("state", "State", 10, 100)
 LABEL = Column("label", "Label", 16, 99, grows=1)
 USER = Column("user", "User", 9, 98)
-SAYS = Column("says", "Says", 20, 98, grows=1)
+SAYS = Column("says", "Says", 20, 98, grows=1, sort="faults")
 PROGRESS = Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90)
-PERCENT = Column("percent", "%", 4, 97, "right", stands_for="progress")
+PERCENT = Column("percent", "%", 4, 97, "right", stands_for="progress", sort="progress")
 CHILDREN = Column("children", "Children", 8, 50, "right", from_width=90)
-CPU = Column("cpu", "CPU", 5, 45, "right", from_width=90)
-SILENT = Column("silent", "Silent", 6, 96, "right")
-RUN = Column("run", "Run", 7, 95, "right")
-STARTED = Column("started", "Started", 9, 40, "right", from_width=90)
+CPU = Column("cpu", "CPU", 5, 45, "right", from_width=90, order="busiest first")
+SILENT = Column("silent", "Silent", 6, 96, "right", order="silent for longest first")
+RUN = Column("run", "Run", 7, 95, "right", order="longest first")
+STARTED = Column("started", "Started", 9, 40, "right", from_width=90, sort="created")
 ID = Column("id", "Id", 8, 30, from_width=110)
 TYPE = Column("type", "Type", 9, 25, from_width=110)
 HOST = Column("host", "Host", 10, 20, from_width=110)
@@ -34,6 +34,24 @@ _MORE = (PROGRESS, PERCENT, CHILDREN, CPU, SILENT, RUN, STARTED, ID, TYPE, HOST,
 ALL_USERS_COLUMNS = (STATE, LABEL, USER, *_MORE, SAYS._replace(worth=22, from_width=130))
 ONE_USER_COLUMNS = (STATE, LABEL, SAYS, *_MORE)
 _KNOWN: Final = {column.id: column for column in (*ALL_USERS_COLUMNS, SAYS)}
+# In each order what an operator looks for comes first.
+ORDERS: Final = (
+    (DEFAULT_SORT, "worst first", "troubled, then unfinished, then newest"),
+    (Sort("created", descending=True), "created", "newest first"),
+    (Sort("finished", descending=True), "finished", "ended last first"),
+    (Sort("silent", descending=True), "silent", "silent for longest first"),
+    (Sort("run", descending=True), "run", "longest first"),
+    (Sort("progress"), "progress", "least first"),
+    (Sort("children", descending=True), "children", "most ended first"),
+    (Sort("cpu", descending=True), "CPU", "busiest first"),
+    (Sort("memory", descending=True), "memory", "largest first"),
+    (Sort("faults", descending=True), "faults", "most first"),
+    (Sort("state"), "state", "worst first, then by word"),
+    (Sort("label"), "label", "alphabetical"),
+    (Sort("user"), "user", "alphabetical"),
+    (Sort("type"), "type", "alphabetical"),
+    (Sort("host"), "host", "alphabetical"),
+)
 
 
 def job_columns(chosen: Sequence[str], *, of_user: bool) -> Sequence[Column]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gnjobs.processing.report import Report
 
 LABEL_WIDTH = 10
+# Names of fields with what stands between them and what they hold.
+NAME_WIDTH = 20
 WIDEST_FIRST = 24
 MORE = " ..." if GLYPHS.is_ascii else " …"
 DOT = " . " if GLYPHS.is_ascii else " · "
@@ -116,7 +118,7 @@ def fields_text(record: Job | Child, now: float) -> str:
     table = JOB_FIELDS if isinstance(record, Job) else CHILD_FIELDS
     ours = {name: field_words(field, getattr(record, field.attribute), now) for name, field in table.items()}
     said = {"id": record.id, **ours, **record.raw}
-    return "\n".join(f"{name:18}  {_indented(value)}" for name, value in said.items() if value)
+    return "\n".join(f"{name:{NAME_WIDTH - 2}}  {_indented(value)}" for name, value in said.items() if value)
 
 
 def field_words(field: Field, value: Any, now: float) -> str:
@@ -149,7 +151,7 @@ def _number_words(unit: str, value: float, now: float) -> str:
 
 
 def _indented(value: str) -> str:
-    return value.replace("\n", "\n" + " " * 20)
+    return value.replace("\n", "\n" + " " * NAME_WIDTH)
 
 
 def _label(word: str) -> Cell:

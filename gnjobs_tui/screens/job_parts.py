@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 # No id of a child has a colon, so this key is free.
 ITSELF = ":itself"
 PART_COLUMNS = (
-    Column("state", "State", 10, 100),
+    Column("state", "State", 10, 100, order="worst first"),
     Column("part", "Part", 18, 99, grows=1),
-    Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90),
-    Column("percent", "%", 4, 97, "right", stands_for="progress"),
+    Column("progress", "Progress", BAR_WIDTH + 5, 60, from_width=90, order="least first"),
+    Column("percent", "%", 4, 97, "right", stands_for="progress", sort="progress"),
     CPU,
     SILENT,
     RUN,
@@ -137,17 +137,24 @@ class JobParts:
 
     def _child_cells(self, state: State, child: Child, processes: "Sequence[SeenProcess]") -> Cells:
         is_running = state.word == "running"
-        pace = pace_words(child, self.silence(child), self._clock()) if is_running else ""
+        silence, run, percent = self.silence(child), run_seconds(child, self._clock()), percent_done(child)
+        cpu = sum(process.cpu or 0.0 for process in processes) if processes else None
+        pace = pace_words(child, silence, self._clock()) if is_running else ""
         return {
-            "state": state_cell(state),
+            "state": part_state_cell(state),
             "part": Cell(child.label or child.id),
-            "progress": Cell(progress_text(percent_done(child)), "dim" if child.is_final else "accent"),
-            "percent": Cell(percent_text(percent_done(child))),
-            "cpu": Cell(percent_text(sum(p.cpu or 0.0 for p in processes)) if processes else ""),
-            "silent": Cell(silence_text(self.silence(child)), "warning"),
-            "run": Cell(run_text(run_seconds(child, self._clock()), is_over=child.is_final)),
+            "progress": Cell(progress_text(percent), "dim" if child.is_final else "accent", percent),
+            "percent": Cell(percent_text(percent)),
+            "cpu": Cell(percent_text(cpu), value=cpu),
+            "silent": Cell(silence_text(silence), "warning", silence),
+            "run": Cell(run_text(run, is_over=child.is_final), value=run),
             "says": Cell(", ".join(filter(None, (child_words(child), pace)))),
         }
+
+
+def part_state_cell(state: State) -> Cell:
+    """A part's state, which sorts by how much it needs an eye."""
+    return state_cell(state)._replace(value=_PLACES[state.word])
 
 
 def _order(part: _Part) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual.app import ComposeResult
@@ -19,13 +19,16 @@ from gnjobs_tui.keys import Argument, bind, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
-from gnjobs_tui.screens.job_cells import JobsSource, job_columns
+from gnjobs_tui.screens.job_cells import ORDERS, JobsSource, job_columns
 from gnjobs_tui.screens.job_pane import count_parts, empty_words, ends_words, pane_lines, pane_title
 from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line, Lines
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
+
+if TYPE_CHECKING:
+    from gnjobs_tui.screens.dialogs import Orders
 
 NARROW = 90
 # Header, counts, rule and footer.
@@ -42,17 +45,17 @@ class JobsScreen(GlanceScreen):
             for number, group in enumerate(GROUPS, 1)
         ),
         bind("slash", "filter", "Filter by words, state:, user: …", "jobs.filter"),
-        bind("s", "sort", "Sort by a column", "jobs.sort"),
+        bind("s,less_than_sign", "sort", "Sort by a column", "jobs.sort"),
         *(
             bind(key, page, f"Show {about}", f"jobs.{page}")
             for key, page, about in (
                 ("u", "users", "users with their job counts"),
                 ("h", "hosts", "hosts with their agents"),
-                ("p", "pulse", "the pulse: failures, waits and run times against history"),
+                ("p", "pulse", "the pulse: what is unusual"),
             )
         ),
         bind("space", "mark", "Mark this job, or unmark it", "jobs.mark"),
-        bind("a", "mark_all", "Mark all listed jobs, or unmark them", "jobs.mark-all"),
+        bind("a", "mark_all", "Mark all listed jobs, or unmark", "jobs.mark-all"),
     ]
 
     def __init__(self, user: str | None = None, query: str = "") -> None:
@@ -95,11 +98,6 @@ class JobsScreen(GlanceScreen):
     @property
     def _users(self) -> frozenset[str] | None:
         return frozenset({self.user}) if self.user else None
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table of jobs."""
-        return self.query_one("#table", VirtualTable)
 
     @property
     def filter_bar(self) -> FilterBar:
@@ -253,21 +251,19 @@ class JobsScreen(GlanceScreen):
         """Show one group of jobs."""
         self._choose(msgspec.structs.replace(self.choice, group=group))
 
-    def action_sort(self) -> None:
-        """Ask for an order."""
-        from gnjobs_tui.screens.dialogs import SortScreen
+    @property
+    def orders(self) -> "Orders":
+        """What jobs sort by, whatever columns there is room for."""
+        return ORDERS
 
-        self.app.push_screen(SortScreen(self.choice.sort), self._sort_by)
+    @property
+    def sort(self) -> Sort:
+        """The order of the list."""
+        return self.choice.sort
 
-    def on_virtual_table_heading_clicked(self, message: VirtualTable.HeadingClicked) -> None:
-        """Sort by the column, or the other way round."""
-        from gnjobs_tui.screens.dialogs import order_by
-
-        self._sort_by(order_by(message.column, self.choice.sort))
-
-    def _sort_by(self, sort: Sort | None) -> None:
-        if sort is not None:
-            self._choose(msgspec.structs.replace(self.choice, sort=sort))
+    def sort_by(self, sort: Sort) -> None:
+        """List the jobs in another order."""
+        self._choose(msgspec.structs.replace(self.choice, sort=sort))
 
     def action_users(self) -> None:
         """Show users."""
@@ -283,9 +279,7 @@ class JobsScreen(GlanceScreen):
 
     def action_pulse(self) -> None:
         """Show the pulse."""
-        from gnjobs_tui.screens.pulse import PulseScreen
-
-        self.app.push_screen(PulseScreen())
+        self.dashboard.open_pulse()
 
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""
@@ -300,12 +294,9 @@ class JobsScreen(GlanceScreen):
         self._mark(marks - keys if keys <= marks else marks | keys)
 
     def arguments(self) -> Sequence[Argument]:
-        """A filter, a saved one too, and an order, beside what every screen takes."""
-        return [
-            *super().arguments(),
-            Argument("filter", "list these jobs alone", self._filters, "filter"),
-            Argument("sort", "sort by this", self._orders, "sort"),
-        ]
+        """A filter, a saved one too, beside what every screen takes."""
+        listed = Argument("filter", "list these jobs alone", self._filters, "filter")
+        return [*super().arguments(), listed]
 
     def _filters(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
         for name, text in self.dashboard.config.filters.items():
@@ -322,13 +313,6 @@ class JobsScreen(GlanceScreen):
             return
         self.filter_bar.remember(text)
         self._choose(msgspec.structs.replace(self.choice, filter=found))
-
-    def _orders(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
-        from gnjobs_tui.screens.dialogs import ORDERS, chosen_order
-
-        for order, name, _ in ORDERS:
-            if name.lower().startswith(typed.lower()):
-                yield name, partial(self._sort_by, chosen_order(order, self.choice.sort))
 
     async def action_filter(self) -> None:
         """Type a filter."""

@@ -11,32 +11,41 @@ from gnjobs.records.events import Event
 from gnjobs.text import clock_text
 from gnjobs.watch.rows import Change
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dialogs import TextScreen
+from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
-    Column("at", "When", 10, 100),
+    Column("at", "When", 10, 100, order="oldest first"),
     Column("text", "What", 20, 99, grows=3),
     Column("reason", "Why", 14, 97, grows=1),
     Column("label", "Job", 12, 98, grows=1),
     Column("owner", "Owner", 8, 96),
     Column("by", "By", 7, 95),
 )
-KEYS = (("enter", "full entry"), ("r", "kill results"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (
+    ("enter", "full entry"),
+    ("s", "sort"),
+    ("r", "kill results"),
+    (":", "more"),
+    ("?", "help"),
+    ("esc", "back"),
+)
 SHOWN_EVENTS = 5000
 _TOKENS = {"killed": "bold", "lost": "error", "refused": "warning", "failed": "error"}
 
 
-class LogScreen(WatchScreen):
+class LogScreen(TableScreen):
     """The stream of events, as far as the actor may see it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("r", "results", "Results of the kills asked for here", "log.results"),
     ]
+
+    usual = "as it happened"
 
     class Read(Message):
         """Events were read."""
@@ -47,7 +56,7 @@ class LogScreen(WatchScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._rows = NumberedRows[Event](lambda event: _cells(event, self.dashboard.jobs.now()))
+        self._rows = self._rows_of([])
         self._is_read = False
 
     @property
@@ -63,7 +72,7 @@ class LogScreen(WatchScreen):
 
     def on_mount(self) -> None:
         """Read what happened."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self._read()
 
     def trail(self) -> Sequence[Part]:
@@ -87,21 +96,22 @@ class LogScreen(WatchScreen):
 
     def on_log_screen_read(self, message: Read) -> None:
         """Show what was read; the cursor follows the newest when it was there."""
-        table = self.query_one("#table", VirtualTable)
+        table = self.table
         was_last = not self._rows.items or table.cursor_key == str(len(self._rows) - 1)
-        self._rows.items, self._is_read = message.events, True
+        self._rows, self._is_read = self._rows_of(message.events), True
         self.draw()
-        if was_last:
+        if was_last and table.order is None:
             table.action_last()
+
+    def _rows_of(self, events: Sequence[Event]) -> NumberedRows[Event]:
+        return NumberedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
 
     def draw(self) -> None:
         """Show the events."""
         if not self.is_mounted:
             return
         self.draw_header()
-        self.query_one("#table", VirtualTable).show(
-            self._rows, empty="nothing has happened yet" if self._is_read else "reading …"
-        )
+        self.table.show(self._rows, empty="nothing has happened yet" if self._is_read else "reading …")
         self.show_keys(KEYS)
 
     def action_results(self) -> None:
@@ -116,13 +126,15 @@ class LogScreen(WatchScreen):
         said = {"what": event.text, "why": event.reason, "job": event.job, "label": event.label}
         said |= {"owner": event.owner, "by": event.by, "on": event.host}
         self.app.push_screen(
-            TextScreen("Event", "\n".join(f"{name:6} {value}" for name, value in said.items() if value))
+            TextScreen(
+                "Event", "\n".join(f"{name:6} {value}" for name, value in said.items() if value), hang=7
+            )
         )
 
 
 def _cells(event: Event, now: float) -> Cells:
     return {
-        "at": Cell(clock_text(event.at, now), "dim"),
+        "at": Cell(clock_text(event.at, now), "dim", event.at),
         "text": Cell(event.text, _TOKENS.get(event.kind, "plain")),
         "reason": Cell(event.reason or ""),
         "label": Cell(event.label or event.job or ""),

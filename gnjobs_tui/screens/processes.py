@@ -9,36 +9,46 @@ from textual.message import Message
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.text import duration_words, size_text
+from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.stacks import StacksScreen
+from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import GLYPHS, Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS = (
-    Column("pid", "Process", 14, 100),
+    Column("pid", "Process", 14, 100, order="lowest first"),
     Column("state", "S", 1, 98),
-    Column("cpu", "CPU", 5, 97, "right"),
+    Column("cpu", "CPU", 5, 97, "right", order="busiest first"),
     Column("memory", "Memory", 7, 96, "right"),
     Column("child", "Child", 12, 90, from_width=100),
     Column("waits", "Waits for", 14, 91, from_width=100, grows=1),
     Column("command", "Command", 20, 99, grows=3),
 )
-KEYS = (("enter", "open files"), ("b", "stacks"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
+KEYS = (
+    ("enter", "open files"),
+    ("b", "stacks"),
+    ("s", "sort"),
+    ("ctrl+r", "reload"),
+    ("?", "help"),
+    ("esc", "back"),
+)
 READ_EVERY = 5.0
 DEEPEST = 5
 
 
-class ProcessesScreen(WatchScreen):
+class ProcessesScreen(TableScreen):
     """Reads again what the supervisor writes; open files and stacks are asked for by a key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("b", "look('stack')", "Stacks of these processes", "processes.stacks"),
     ]
+
+    usual = "each below its parent"
 
     class Seen(Message):
         """What the supervisor saw was read."""
@@ -66,7 +76,7 @@ class ProcessesScreen(WatchScreen):
 
     def on_mount(self) -> None:
         """Read, now and again."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self.work(self._read, "processes")
         self.set_interval(READ_EVERY, self._read_again)
 
@@ -101,10 +111,18 @@ class ProcessesScreen(WatchScreen):
         self.draw_header()
         seen = self._snapshot.processes if self._snapshot is not None else ()
         wanted = [each for each in seen if self._target.child in (None, each.child)]
-        rows = [(str(process.pid), _cells(process, depth)) for process, depth in tree(wanted)]
+        is_tree = self.table.order is None
+        rows = [
+            (str(process.pid), _cells(process, depth if is_tree else 0)) for process, depth in tree(wanted)
+        ]
         empty = "reading …" if self._is_reading else "its supervisor tells of no process"
-        self.query_one("#table", VirtualTable).show(RowList(rows), empty=empty)
+        self.table.show(RowList(rows), empty=empty)
         self.show_keys(KEYS)
+
+    def sort_by(self, sort: Sort) -> None:
+        """Show the processes in another order, and in none but the usual one as a tree."""
+        super().sort_by(sort)
+        self.draw()
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Ask for the open files of one process."""
@@ -133,10 +151,12 @@ def tree(processes: Sequence[SeenProcess]) -> Iterator[tuple[SeenProcess, int]]:
 
 def _cells(process: SeenProcess, depth: int) -> Cells:
     return {
-        "pid": Cell("  " * min(depth, DEEPEST) + str(process.pid), "accent" if depth == 0 else "plain"),
+        "pid": Cell(
+            "  " * min(depth, DEEPEST) + str(process.pid), "accent" if depth == 0 else "plain", process.pid
+        ),
         "state": Cell(process.state),
-        "cpu": Cell(percent_text(process.cpu)),
-        "memory": Cell(size_text(process.rss)),
+        "cpu": Cell(percent_text(process.cpu), value=process.cpu),
+        "memory": Cell(size_text(process.rss), value=process.rss),
         "child": Cell(process.child or "", "dim"),
         "waits": Cell(process.waits or "", "dim"),
         "command": Cell(process.command),

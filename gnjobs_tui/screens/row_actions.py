@@ -10,15 +10,15 @@ from gnjobs.errors import GnjobsError
 from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.kill_run import LeftOut, Target, target_of_row
+from gnjobs_tui.screens.tables import TableScreen
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 
-class RowActions(WatchScreen):
+class RowActions(TableScreen):
     """A screen with a job under its cursor, and perhaps marked ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -27,7 +27,7 @@ class RowActions(WatchScreen):
         bind("R", "rerun", "Show the command to run it again", "rows.rerun"),
         bind("D", "remove", "Remove this job or the marked jobs (ended ones only)", "rows.remove"),
         bind("y", "copy", "Copy the job's id", "rows.copy"),
-        bind("b", "stacks", "Stacks: where in their code its processes are", "rows.stacks"),
+        bind("b", "stacks", "Stacks: where its processes are", "rows.stacks"),
     ]
 
     class Rerun(Message):

@@ -1,6 +1,7 @@
 """The screen of a job's children over time: when each waited, ran and ended, and how many were at work at once."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.message import Message
@@ -11,23 +12,27 @@ from gnjobs.records.fields import run_seconds
 from gnjobs.text import age_text, clock_text
 from gnjobs.watch.rows import Change
 from gnjobs_tui.outputs.timeline import Timeline
-from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.job_cells import run_text
+from gnjobs_tui.screens.job_parts import part_state_cell
 from gnjobs_tui.screens.kill_run import Target
-from gnjobs_tui.style import Cell, Part, content, state_cell
+from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.style import Cell, Part, content
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
-KEYS = (("enter", "output"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
+if TYPE_CHECKING:
+    from gnjobs_tui.screens.dialogs import Orders
+
+KEYS = (("enter", "output"), ("s", "sort"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
 READ_EVERY = 2.0
 # No id of a child has a colon.
 USE = ":use"
 COLUMNS = (
-    Column("state", "State", 10, 100),
+    Column("state", "State", 10, 100, order="worst first"),
     Column("part", "Part", 14, 98, grows=1),
-    Column("waited", "Waited", 7, 96, "right"),
-    Column("run", "Run", 7, 97, "right"),
+    Column("waited", "Waited", 7, 96, "right", order="longest first"),
+    Column("run", "Run", 7, 97, "right", order="longest first"),
 )
 TIME = Column("time", "", 30, 99, grows=3)
 
@@ -60,18 +65,20 @@ class TimelineRows:
             name = f"at work, of {most}" if most else "at work"
             return {"part": Cell(name, "bold"), "time": Cell(line.use(width), "accent")}
         child, state = line.children[index - 1], self._states[index - 1]
-        waited = line.waited(child)
+        waited, run = line.waited(child), run_seconds(child, line.end)
         return {
-            "state": state_cell(state),
+            "state": part_state_cell(state),
             "part": Cell(child.label or child.id),
-            "waited": Cell("" if waited is None else age_text(waited)),
-            "run": Cell(run_text(run_seconds(child, line.end), is_over=child.is_final)),
+            "waited": Cell("" if waited is None else age_text(waited), value=waited),
+            "run": Cell(run_text(run, is_over=child.is_final), value=run),
             "time": Cell(line.bar(child, width), state.token),
         }
 
 
-class TimelineScreen(WatchScreen):
+class TimelineScreen(TableScreen):
     """Reads the children when it opens, and again when they have changed."""
+
+    usual = "as they began"
 
     class Seen(Message):
         """The children were read."""
@@ -97,12 +104,12 @@ class TimelineScreen(WatchScreen):
         """Header, summary, table, footer."""
         yield self.header()
         yield Line(id="summary")
-        yield VirtualTable((*COLUMNS, TIME), id="table")
+        yield VirtualTable((*COLUMNS, TIME), id="table", pinned=1)
         yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Read, and be told of changes."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self.dashboard.jobs.open(self._key)
         self.work(self._read, "timeline")
         self.set_interval(READ_EVERY, self._read_again)
@@ -114,6 +121,11 @@ class TimelineScreen(WatchScreen):
     def trail(self) -> Sequence[Part]:
         """Whose children these are."""
         return [self._target.label, Cell("   timeline of its children", "dim")]
+
+    @property
+    def orders(self) -> "Orders":
+        """Every column but that of the time, whose order is the usual one."""
+        return [order for order in super().orders if order[0].column != TIME.id]
 
     def changed(self, change: Change) -> None:
         """The job, or one of its children, changed."""
@@ -144,7 +156,7 @@ class TimelineScreen(WatchScreen):
         self.draw()
 
     def _time_width(self) -> int:
-        placed = self.query_one("#table", VirtualTable).drawing.placed
+        placed = self.table.drawing.placed
         return next((each.width for each in placed if each.column.id == TIME.id), 0)
 
     def on_resize(self) -> None:
@@ -156,7 +168,7 @@ class TimelineScreen(WatchScreen):
         if not self.is_mounted:
             return
         self.draw_header()
-        table = self.query_one("#table", VirtualTable)
+        table = self.table
         if self._rows is not None:
             line = self._rows.timeline
             begin, end = clock_text(line.begin, line.end), clock_text(line.end, line.end)

@@ -6,7 +6,7 @@ from textual.app import ComposeResult
 
 from gnjobs.health.states import GROUPS
 from gnjobs.text import clock_text
-from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
@@ -16,14 +16,16 @@ COLUMNS = (
     Column("user", "User", 12, 100, grows=1),
     Column("name", "Name", 16, 50, grows=1),
     *(Column(group, group.capitalize(), 8, 90 - place, "right") for place, group in enumerate(GROUPS)),
-    Column("newest", "Newest", 10, 60, "right"),
+    Column("newest", "Newest", 10, 60, "right", order="newest first"),
 )
-KEYS = (("enter", "this user's jobs"), (":", "more"), ("?", "help"), ("esc", "back"))
+KEYS = (("enter", "this user's jobs"), ("s", "sort"), (":", "more"), ("?", "help"), ("esc", "back"))
 _TOKENS = {"trouble": "warning-bold", "failed": "error", "running": "accent"}
 
 
-class UsersScreen(WatchScreen):
+class UsersScreen(TableScreen):
     """Every user who has jobs, the one with the newest job first."""
+
+    usual = "newest job first"
 
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
@@ -33,7 +35,7 @@ class UsersScreen(WatchScreen):
 
     def on_mount(self) -> None:
         """Be ready for keys."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
 
     def trail(self) -> Sequence[Part]:
         """Where we are."""
@@ -44,7 +46,7 @@ class UsersScreen(WatchScreen):
         if not self.is_mounted:
             return
         self.draw_header()
-        self.query_one("#table", VirtualTable).show(RowList(list(self._rows())))
+        self.table.show(RowList(list(self._rows())))
         self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
@@ -53,14 +55,17 @@ class UsersScreen(WatchScreen):
         newest = {user: jobs.catalogue.newest_of(user) for user in counted if user}
         for user in sorted(newest, key=lambda user: (-newest[user], user)):
             counts = counted[user]
-            cells = {group: Cell(str(counts[group] or ""), _TOKENS.get(group, "plain")) for group in GROUPS}
+            cells = {
+                group: Cell(str(counts[group] or ""), _TOKENS.get(group, "plain"), counts[group])
+                for group in GROUPS
+            }
             name = self.dashboard.config.name_of(user)
             yield (
                 user,
                 {
                     "user": Cell(user),
                     "name": Cell(name if name != user else ""),
-                    "newest": Cell(clock_text(newest[user] or None, jobs.now()), "dim"),
+                    "newest": Cell(clock_text(newest[user] or None, jobs.now()), "dim", newest[user]),
                     **cells,
                 },
             )

@@ -7,6 +7,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from gnjobs_tui.ordering import Order
 from gnjobs_tui.style import GLYPHS, Cell, Palette, fit, safe
 
 GAP = 1
@@ -16,6 +17,7 @@ class Column(NamedTuple):
     """One column; the lowest `worth` goes first where room is short, `grows` takes the room that is left, as a share.
 
     Below `from_width` it is left out in any case; `stands_for` names a column in whose absence this one is shown.
+    `sort` is what it sorts by, if not by its own cells; `order` says in words what comes first then.
     """
 
     id: str
@@ -26,6 +28,24 @@ class Column(NamedTuple):
     grows: int = 0
     stands_for: str | None = None
     from_width: int = 0
+    sort: str = ""
+    order: str = ""
+
+    @property
+    def sorts_by(self) -> str:
+        """What its title sorts by."""
+        return self.sort or self.id
+
+    @property
+    def falls(self) -> bool:
+        """Whether the largest comes first, as it does with numbers."""
+        return self.align == "right"
+
+    @property
+    def first(self) -> str:
+        """What comes first; empty where nothing can be sorted by it."""
+        usual = "largest first" if self.falls else "alphabetical"
+        return "" if self.stands_for or not self.title else self.order or usual
 
 
 class Placed(NamedTuple):
@@ -58,8 +78,7 @@ CURSOR_SIGN, MARK_SIGN = ">", "*"
 INDENT = 2
 
 Cells = dict[str, Cell]
-Order = tuple[str, bool]
-_BLANK = Cell("")
+BLANK = Cell("")
 _PLAIN = Style.null()
 
 
@@ -92,7 +111,7 @@ class TableDrawing:
         """A row; that of the cursor keeps the colour of its first column alone."""
         runs = _Runs(signs(is_cursor, is_marked))
         for number, placed in enumerate(self.placed):
-            cell = cells.get(placed.column.id, _BLANK)
+            cell = cells.get(placed.column.id, BLANK)
             runs.add(" " * (placed.x - runs.width), placed.x - runs.width)
             token = "plain" if is_cursor and number else cell.token
             style = self._palette.style(token, is_cursor=is_cursor) if cell.text else None
@@ -125,6 +144,6 @@ class _Runs:
 
 def _title(placed: Placed, order: Order | None) -> str:
     title = placed.column.title
-    if order is None or order[0] != placed.column.id or len(title) >= placed.width:
+    if order is None or order[0] != placed.column.sorts_by or len(title) >= placed.width:
         return title
     return title + (GLYPHS.down if order[1] else GLYPHS.up)

@@ -13,8 +13,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from gnjobs_tui.keys import bind
-from gnjobs_tui.style import palette_of
-from gnjobs_tui.widgets.columns import Cells, Column, Order, TableDrawing
+from gnjobs_tui.ordering import Order, in_order
+from gnjobs_tui.style import Cell, palette_of
+from gnjobs_tui.widgets.columns import BLANK, Cells, Column, TableDrawing
 
 Item = TypeVar("Item")
 
@@ -45,8 +46,8 @@ class RowList:
 class NumberedRows(Generic[Item]):
     """Rows whose keys are their positions; the cells of one are made when it is drawn, however many there are."""
 
-    def __init__(self, cells_of: Callable[[Item], Cells]) -> None:
-        self.items: list[Item] = []
+    def __init__(self, cells_of: Callable[[Item], Cells], items: Sequence[Item] = ()) -> None:
+        self.items = items
         self._cells_of = cells_of
 
     def __len__(self) -> int:
@@ -84,18 +85,39 @@ class TableSource(Protocol):
         """The cells of the row at a position, by column."""
 
 
-class _NoRows:
+class SortedRows:
+    """The rows of a source by what they have in one column; the first ones, so many as are pinned, stay first."""
+
+    def __init__(self, source: TableSource, order: Order, pinned: int) -> None:
+        self.source = source
+        column, descending = order
+        rows = range(pinned, len(source))
+        values = [_value(source.cells_at(index).get(column, BLANK)) for index in rows]
+        found = in_order(values, descending=descending)
+        self._indices = [*range(min(pinned, len(source))), *(rows[place] for place in found)]
+        self._places = {index: place for place, index in enumerate(self._indices)}
+
     def __len__(self) -> int:
-        return 0
+        return len(self._indices)
 
     def key_at(self, index: int) -> str:
-        raise IndexError(index)
+        """The key of the row at a position."""
+        return self.source.key_at(self._indices[index])
 
     def index_of(self, key: str) -> int | None:
-        return None
+        """Where the row of a key is now."""
+        found = self.source.index_of(key)
+        return None if found is None else self._places.get(found)
 
     def cells_at(self, index: int) -> Cells:
-        return {}
+        """The cells of the row at a position."""
+        return self.source.cells_at(self._indices[index])
+
+
+def _value(cell: Cell) -> tuple[bool, float | str] | None:
+    if cell.value is not None:
+        return False, cell.value
+    return (True, cell.text.casefold()) if cell.text else None
 
 
 class VirtualTable(ScrollView, can_focus=True):
@@ -135,16 +157,24 @@ class VirtualTable(ScrollView, can_focus=True):
     class HeadingClicked(Message):
         """The title of a column was clicked."""
 
-        def __init__(self, column: str) -> None:
+        def __init__(self, column: Column) -> None:
             super().__init__()
             self.column = column
 
-    def __init__(self, columns: Sequence[Column], *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        *,
+        id: str | None = None,  # noqa: A002 - Textual's name
+        pinned: int = 0,
+    ) -> None:
         super().__init__(id=id)
         self._columns = columns
-        self._source: TableSource = _NoRows()
+        self._pinned = pinned
+        self._source: TableSource = RowList([])
         self._empty = ""
-        self._order: Order | None = None
+        self._shown_order: Order | None = None
+        self.order: Order | None = None
         self._drawing: TableDrawing | None = None
         self._drawing_width = -1
         self._cursor = 0
@@ -193,11 +223,11 @@ class VirtualTable(ScrollView, can_focus=True):
     def show(self, source: TableSource, *, empty: str = "", order: Order | None = None) -> None:
         """Show these rows, or the same ones as they are now; redraws only what differs.
 
-        `empty` is said where there are none, `order` is the column that sorts and whether the highest comes first.
+        `empty` is said where there are none; `order` tells how they are sorted already, if that is not done here.
         """
         top, offset = self.scroll_offset.y, self._cursor - self.scroll_offset.y
-        self._source = source
-        self._say_around(empty, order)
+        self._source = source = self._sorted(source)
+        self._say_around(empty, order or self.order)
         found = source.index_of(self.cursor_key) if self.cursor_key is not None else None
         self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
         if found is None:
@@ -208,6 +238,19 @@ class VirtualTable(ScrollView, can_focus=True):
             self.scroll_to(y=max(0, self._cursor - offset), animate=False, immediate=True)
         self._redraw_changes()
         self.post_message(self.Moved())
+
+    def sort_by(self, order: Order | None) -> None:
+        """Sort what is shown, now and from now on, by a column; by none, leave it as it comes."""
+        self.order = order
+        source = self._source.source if isinstance(self._source, SortedRows) else self._source
+        self._source = source
+        self.show(source, empty=self._empty)
+
+    def _sorted(self, source: TableSource) -> TableSource:
+        if self.order is None:
+            return source
+        is_known = isinstance(self._source, SortedRows) and self._source.source is source
+        return self._source if is_known else SortedRows(source, self.order, self._pinned)
 
     def _set_length(self, lines: int) -> None:
         """Move the scrollbar alone: to assign `virtual_size` would lay out the screen and send every row again."""
@@ -226,8 +269,8 @@ class VirtualTable(ScrollView, can_focus=True):
         return self.scroll_offset.y * eighths // lines, -(-self.size.height * eighths // lines)
 
     def _say_around(self, empty: str, order: Order | None) -> None:
-        if order != self._order:
-            self._order = order
+        if order != self._shown_order:
+            self._shown_order = order
             self._refresh_line(0)
         if empty != self._empty:
             self._empty = empty
@@ -257,7 +300,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Draw the heading, a row, or nothing."""
         if y < HEADER_LINES:
-            return self.drawing.heading(self._order)
+            return self.drawing.heading(self._shown_order)
         index = self.scroll_offset.y + y - HEADER_LINES
         if index >= len(self._source):
             self._drawn.pop(y, None)
@@ -316,7 +359,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse is; a double click opens; on the heading, tell which column."""
         if event.y < HEADER_LINES:
-            at = [p.column.id for p in self.drawing.placed if p.x <= event.x < p.x + p.width]
+            at = [p.column for p in self.drawing.placed if p.x <= event.x < p.x + p.width]
             self.post_message(self.HeadingClicked(at[0])) if at else None
             return
         index = self.scroll_offset.y + event.y - HEADER_LINES

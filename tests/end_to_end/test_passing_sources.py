@@ -44,12 +44,12 @@ DIALOGS = {
     "row_actions: ConfirmScreen(f'Remove {what}?{kept}', 'Remove')": "confirm removal",
     "row_actions: TextScreen('To run it again, use this command in its directory', message.line)": "text of a rerun",
     "log: TextScreen('Kills asked for here', text, wide=True)": "text of kills",
-    "log: TextScreen('Event', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)))": (
+    "log: TextScreen('Event', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)), hang=7)": (
         "text of an event"
     ),
     # Seen in `test_places`.
-    "faults: TextScreen('Fault', '\\n'.join(rows), wide=True)": None,
-    "job: TextScreen('All fields', fields_text(self._part, self.dashboard.jobs.now()), wide=True)": None,
+    "faults: TextScreen('Fault', '\\n'.join(rows), wide=True, hang=14)": None,
+    "job: TextScreen('All fields', text, wide=True, hang=NAME_WIDTH)": None,
 }
 COPIES = {
     "row_actions: self.row.id": "copy of an id",
@@ -68,7 +68,10 @@ PALETTE = {
 TOOLTIPS = {"keys: about"}
 # Of what the same module names in its source.
 KEYS_OF_A_TABLE = {"f'Show {about}'", "f'Show {group}'"}
-TITLES = {"kill: title_of(self._targets)"}
+TITLES = {
+    "dialogs: 'Keys of this screen' if is_whole else 'Keys of this screen, down shows more'",
+    "kill: title_of(self._targets)",
+}
 TITLE_NAMES = (
     "title", "sub_title", "TITLE", "SUB_TITLE",
     "border_title", "border_subtitle", "BORDER_TITLE", "BORDER_SUBTITLE",

@@ -56,7 +56,15 @@ WIDGETS = {
     "VirtualTable": "draws Cells, safe when TableDrawing fits them into columns",
 }
 # Bases of screens, never shown themselves.
-BASES = {"BeatsScreen", "GlanceScreen", "OutputBase", "RowActions", "WatchScreen", "ScrollScreen"}
+BASES = {
+    "BeatsScreen",
+    "GlanceScreen",
+    "OutputBase",
+    "RowActions",
+    "TableScreen",
+    "WatchScreen",
+    "ScrollScreen",
+}
 # Textual's own widgets that we put on screens; each takes Content or is told markup=False, or holds no data.
 TEXTUALS = {"Button", "Input", "Static"}
 

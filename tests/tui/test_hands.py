@@ -62,8 +62,12 @@ async def test_help_says_what_moves_then_what_looks_then_what_changes(server: Se
         assert set(sections) == set(SECTIONS)
         await pilot.press("question_mark")
         await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
-        screen = await shows(pilot, "Move", "Look")
-        assert screen.index("Move") < screen.index("One row up") < screen.index("Look")
+        screen = await shows(pilot, "Move", "Look", "One row up, down", "States", "done")
+        assert screen.index("Move") < screen.index("Look") < screen.index("Change")  # Look beside Move
+    async with dashboard(server, size=(80, 60)) as pilot:
+        await pilot.press("question_mark")
+        screen = await shows(pilot, "Move", "Look", "Change")
+        assert screen.index("Move") < screen.index("Look") < screen.index("Change")
 
 
 async def test_a_toast_covers_neither_why_nor_the_counts(server: Server) -> None:

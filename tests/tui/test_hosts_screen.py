@@ -27,6 +27,8 @@ async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -
         await pilot.press("j", "enter")
         text = await shows(pilot, "on the first", "/host:db1")
         assert "on the last" not in text
+        await pilot.press("escape", "p")
+        await shows(pilot, "2 jobs of the last 14 days")
 
 
 async def test_what_an_agents_key_holds_harms_nobody(server: Server) -> None:

@@ -15,7 +15,7 @@ from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.job import JobScreen
-from gnjobs_tui.screens.job_facts import break_lines
+from gnjobs_tui.screens.job_facts import NAME_WIDTH, break_lines
 from gnjobs_tui.screens.job_parts import _ORDER
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
@@ -309,3 +309,17 @@ def test_reasons_without_room_give_way_to_a_mark_between_words() -> None:
     assert break_lines(reasons, 30, 2) == ["pid 12 waits for a lock", "silent and idle for 7 min …"]
     assert break_lines(reasons, 24, 2) == ["pid 12 waits for a lock", "silent and idle for 7 …"]
     assert break_lines("", 30, 2) == []
+
+
+async def test_long_values_hang_below_their_beginning(server: Server) -> None:
+    write_running(server, "job-1", message="word " * 60 + "\nanother line", **{"x" * 25: "y" * 200})
+    for size in ((160, 50), (100, 50), (80, 50)):
+        async with dashboard(server, size=size) as pilot:
+            await pilot.press("enter", "x")
+            text = await shows(pilot, "All fields", "another line", "esc close")
+            frame = next(line.index("│") for line in text.splitlines() if "All fields" in line)
+            inside = [line[frame + 2 :] for line in text.splitlines() if line[frame : frame + 1] == "│"]
+            more = [line for line in inside if line.strip().startswith(("word word", "another"))]
+            assert len(more) > 2
+            assert all(line.index(line.split()[0]) == NAME_WIDTH for line in more[1:])
+            assert "".join(inside).count("y") >= 200

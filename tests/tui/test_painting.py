@@ -15,7 +15,7 @@ from textual.strip import Strip
 from gnjobs_tui.painting import Painter
 
 WIDTH, HEIGHT = 30, 6
-TEXTS = ("a", "word", "  ", "        ", "デ", "データ", "x" * 12, "│")
+TEXTS = ("a", "word", "  ", "        ", " " * 15, "デ", "データ", "x" * 12, "│")
 PLAIN, OTHER = Style(color="#ff0000", bgcolor="#101010"), Style(color="#00ff00", bgcolor="#101010")
 
 
@@ -68,11 +68,12 @@ def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
     return (cell.data, cell.fg, cell.bg, cell.bold, cell.reverse, cell.underscore)
 
 
+@pytest.mark.parametrize("erases", [False, True])
 @pytest.mark.parametrize(("colors", "red"), [("truecolor", 200), ("256", 210), ("standard", 220)])
-def test_changes_leave_what_a_whole_redraw_shows(colors: str, red: int) -> None:
+def test_changes_leave_what_a_whole_redraw_shows(colors: str, red: int, erases: bool) -> None:
     chance, looks = random.Random(colors), styles(red)
     for _ in range(60):
-        painter, screen = Painter(), Screen(colors)
+        painter, screen = Painter(erases=erases), Screen(colors)
         rows = [a_strip(chance, WIDTH, looks) for _ in range(HEIGHT)]
         screen.send(painter.changes(whole(rows)))
         for _ in range(6):

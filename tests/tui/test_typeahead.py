@@ -1,6 +1,7 @@
 """The queue of keys typed ahead."""
 
 import asyncio
+import threading
 from math import inf
 
 import pytest
@@ -8,7 +9,14 @@ from textual import events
 from textual.app import App
 from textual.screen import Screen
 
+from gnjobs_tui import typeahead
+from gnjobs_tui.screens.dialogs import HelpScreen
+from gnjobs_tui.screens.job import JobScreen
+from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.typeahead import TypeAhead, Typed
+from tests.support.dashboard import dashboard, says, screen_text, shows, until
+from tests.support.servers import Server
+from tests.support.stored_records import write_running
 
 
 async def test_a_key_that_comes_just_when_the_queue_ran_empty_is_handed_on() -> None:
@@ -83,3 +91,61 @@ async def test_an_escape_leaves_a_screen_unread_only_if_it_was_typed_when_that_w
         if task is not None:
             await task
     assert found == handed
+
+
+@pytest.fixture
+def unread(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A job whose screen is read only once this is set."""
+    write_running(server, "job-1", label="takes long")
+    may_read, read = threading.Event(), JobScreen._take_picture
+
+    def read_later(screen: JobScreen) -> None:
+        may_read.wait(60)
+        read(screen)
+
+    monkeypatch.setattr(JobScreen, "_take_picture", read_later)
+    return may_read
+
+
+async def test_keys_that_wait_for_a_slow_screen_are_shown_and_then_act(
+    server: Server, unread: threading.Event
+) -> None:
+    try:
+        async with dashboard(server) as pilot:
+            await pilot.press("enter", "j", "K")
+            await shows(pilot, "takes long", "reading …", "j K held until this is read")
+            unread.set()
+            await shows(pilot, "Kill one job")
+            assert "held" not in screen_text(pilot)
+    finally:
+        unread.set()
+
+
+async def test_what_needs_nothing_of_a_slow_screen_acts_at_once(
+    server: Server, unread: threading.Event
+) -> None:
+    try:
+        async with dashboard(server) as pilot:
+            await pilot.press("enter", "question_mark")
+            await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+            await pilot.press("escape", "L")
+            await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
+    finally:
+        unread.set()
+
+
+async def test_keys_that_nobody_expects_any_more_are_dropped_and_it_is_said(
+    server: Server, unread: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typeahead, "LONGEST_WAIT", 0.3)
+    try:
+        async with dashboard(server) as pilot:
+            await pilot.press("enter")
+            await shows(pilot, "reading …")
+            await pilot.press("K")
+            await says(pilot, "the keys that waited are dropped")
+            unread.set()
+            await shows(pilot, "the job itself")
+            assert "Kill" not in screen_text(pilot)
+    finally:
+        unread.set()

@@ -50,7 +50,8 @@ class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
         if self.beat is not None and not self.answers:
             yield f"agent {self.agent_words(now)}"
         if self.silent:
-            yield f"{self.silent} of {self.running} jobs silent"
+            unseen = " and no agent" if self.beat is None else ""
+            yield f"{self.silent} of {self.running} {'job' if self.running == 1 else 'jobs'} silent{unseen}"
         found = self.load if self.answers else None
         if found is not None and found.cores and found.load > found.cores:
             yield f"load {self.load_words}"

@@ -126,7 +126,10 @@ class Job(Listed, frozen=True, kw_only=True):
     heartbeat: Annotated[Moment, Stored(_BEAT, "When the supervisor last reported.", json=True)] = None
     account: Annotated[Text, Stored(_CLAIM, "The account that the job runs as.", json=True)] = None
     pid: Annotated[Whole, Stored(_SPAWN, "The job's own process.", json=True)] = None
-    exit_code: Annotated[ExitCode, Stored(_END, "How the job's own process exited.", json=True)] = None
+    exit_code: Annotated[
+        ExitCode,
+        Stored(_END, "The exit code of the job's own process; none where a signal ended it.", json=True),
+    ] = None
     signal: Annotated[Whole, Stored(_END, "The signal that ended the job's own process.", json=True)] = None
     error: Annotated[
         Text, Stored(_END, "What went wrong, with the traceback if there is one.", json=True)
@@ -252,7 +255,9 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     faults: Annotated[Whole, Stored(_CHILD, "How many faults it found in the data.", json=True)] = None
     message: Annotated[Text, Stored(_CHILD, "What it is doing, in its own words.", json=True)] = None
     pid: Annotated[Whole, Stored(_CHILD_START, "Its process.", json=True)] = None
-    exit_code: Annotated[ExitCode, Stored(_CHILD_END, "How its process exited.", json=True)] = None
+    exit_code: Annotated[
+        ExitCode, Stored(_CHILD_END, "The exit code of its process; none where a signal ended it.", json=True)
+    ] = None
     signal: Annotated[Whole, Stored(_CHILD_END, "The signal that ended its process.", json=True)] = None
     done: Annotated[Number, Stored(_CHILD, "How much of the work is done, in `unit`.")] = None
     total: Annotated[Number, Stored(_CHILD, "How much work there is, in `unit`.")] = None

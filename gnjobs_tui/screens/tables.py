@@ -1,0 +1,74 @@
+"""The base class of screens with a table that can be sorted: by a key, a click on a title, or the palette."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import BindingType
+
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
+from gnjobs_tui.keys import Argument, bind
+from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.widgets.table import VirtualTable
+
+if TYPE_CHECKING:
+    from gnjobs_tui.screens.dialogs import Orders
+
+
+class TableScreen(WatchScreen):
+    """A screen whose table sorts by any of its columns, or in its usual order, which `usual` says in words."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        bind("s,less_than_sign", "sort", "Sort by a column", "table.sort"),
+    ]
+    usual: ClassVar[str] = ""
+
+    @property
+    def table(self) -> VirtualTable:
+        """The table."""
+        return self.query_one("#table", VirtualTable)
+
+    @property
+    def orders(self) -> "Orders":
+        """The usual order, and one by each column."""
+        columns = [column for column in self.table.columns if column.first]
+        return [
+            (DEFAULT_SORT, "as usual", self.usual),
+            *((Sort(column.sorts_by, column.falls), column.title, column.first) for column in columns),
+        ]
+
+    @property
+    def sort(self) -> Sort:
+        """The order that is shown."""
+        return Sort(*self.table.order) if self.table.order else DEFAULT_SORT
+
+    def sort_by(self, sort: Sort) -> None:
+        """Show the rows in another order."""
+        self.table.sort_by((sort.column, sort.descending) if sort.column else None)
+
+    def action_sort(self) -> None:
+        """Ask for an order."""
+        from gnjobs_tui.screens.dialogs import SortScreen
+
+        self.app.push_screen(
+            SortScreen(self.orders, self.sort), lambda sort: self.sort_by(sort) if sort else None
+        )
+
+    def on_virtual_table_heading_clicked(self, message: VirtualTable.HeadingClicked) -> None:
+        """Sort by the column, or the other way round."""
+        from gnjobs_tui.screens.dialogs import chosen_order
+
+        for order, *_ in self.orders:
+            if order.column == message.column.sorts_by:
+                self.sort_by(chosen_order(order, self.sort))
+
+    def arguments(self) -> Sequence[Argument]:
+        """An order, beside what every screen takes."""
+        return [*super().arguments(), Argument("sort", "sort by this", self._orders_named, "sort")]
+
+    def _orders_named(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
+        from gnjobs_tui.screens.dialogs import chosen_order
+
+        for order, name, _ in self.orders:
+            if name.lower().startswith(typed.lower()):
+                yield name, partial(self.sort_by, chosen_order(order, self.sort))
