@@ -78,9 +78,8 @@ def test_a_launch_that_cannot_begin_raises(server: Server) -> None:
     assert stored(server, f"GN3::JOBS::{as_json}").keys() == {"command", "job_id", "created", "status"}
 
 
-def test_where_a_mirrored_stream_is_cut_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnjobs.supervisor.finish.MIRROR_BYTES", 6)
-    kept = _Kept()
+def test_where_a_mirrored_stream_is_cut_it_says_so() -> None:
+    kept = _Kept(6)
     for number in range(5):
         kept.add(str(number))
     assert kept.text() == b"[2 lines before this are left out]\n2\n3\n4\n"

@@ -134,14 +134,12 @@ def test_an_agent_is_asked_to_start_it(server: Server, sleeper: SupervisedJob) -
 def test_an_agent_that_refuses_or_is_not_there_is_one_line(
     server: Server, sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gnjobs.supervisor.launch.host_name", lambda: "another-host")
-    monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 0.2)
-    with pytest.raises(LaunchError, match="no agent answered"):
-        launch(sleeper.read(), via="agent")
     agent(server, "another-host", sleeper.id, "refused", "not \x1b[2Jhere")
-    monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 20)
     with pytest.raises(LaunchError, match="did not start the job: not ␛\\[2Jhere"):
-        launch(sleeper.read(), via="agent")
+        launch(sleeper.read(), via="agent", host="another-host")
+    monkeypatch.setattr("gnjobs.supervisor.launch._AGENT_SECONDS", 0.2)
+    with pytest.raises(LaunchError, match="no agent answered on nobodys-host"):
+        launch(sleeper.read(), via="agent", host="nobodys-host")
 
 
 RUN = (

@@ -30,9 +30,10 @@ _LONGEST_WHOLE = LONGEST_LINE - 4  # a longer line is cut between characters, of
 
 
 class _Kept:
-    """The last lines of one stream, as many as fit."""
+    """The last lines of one stream, as many as fit into so many bytes."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MIRROR_BYTES) -> None:
+        self._most = most
         self._lines: deque[bytes] = deque()
         self._size = 0
         self.cut = 0
@@ -42,7 +43,7 @@ class _Kept:
         line = encode_text(text)
         self._lines.append(line if len(line) > _LONGEST_WHOLE else line + b"\n")
         self._size += len(self._lines[-1])
-        while self._size > MIRROR_BYTES:
+        while self._size > self._most:
             self._size -= len(self._lines.popleft())
             self.cut += 1
 
