@@ -88,11 +88,6 @@ def acl_rules(role: AclRole, prefixes: Iterable[str], user_ids: Iterable[str] = 
     return " ".join(["resetchannels", first.rules(), *(f"({grant.rules()})" for grant in others)])
 
 
-def commands_of(role: AclRole) -> set[str]:
-    """Every command that a role may call."""
-    return {command for grant in _grants(role, [Keys()], ["u"]) for command in grant.commands}
-
-
 def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> list[Grant]:
     everything = [each.pattern("everything") for each in keys]
     jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
