@@ -19,8 +19,9 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import host_name, login_name
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
+from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
+from gnjobs.records.requests import ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
 from gnjobs.supervisor.loop import Answers
 from gnjobs_tui.cli.main import cli
@@ -371,16 +372,20 @@ def test_answers_without_end_keep_no_kill_from_going_on(
             for entry_id, fields in store.client.xrevrange(KEYS.admin_requests, count=1):
                 if fields.get(b"job") == job.id.encode():
                     name = f"{KEYS.admin_requests}/{entry_id.decode()}"
-                    requests.answer(store.client, KEYS.answers(job.id), name, step("answered", "still at it"))
+                    for _ in range(150):
+                        requests.answer(
+                            store.client, KEYS.answers(job.id), name, step("answered", "still at it")
+                        )
 
     liar = threading.Thread(target=lie)
     liar.start()
     try:
-        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), force=True))[-1]
+        steps = list(kill_job(store, job.id, actor=Actor.admin("tux"), force=True))
     finally:
         stop.set()
         liar.join()
-    assert last.verified, last
+    assert steps[-1].verified, steps
+    assert [each.text for each in steps].count("still at it") == 100
     assert job.alive() == []
 
 

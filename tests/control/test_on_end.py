@@ -7,9 +7,9 @@ import signal
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import psutil
@@ -20,8 +20,9 @@ from gnjobs.records import hooks
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.hooks import run_on_end
+from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, send_request, step
+from gnjobs.records.requests import ControlRequest, KillStep, send_request, step
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import needs_accounts
@@ -158,12 +159,13 @@ def test_a_few_run_at_a_time_each_account_in_turn_and_what_is_too_much_is_left_o
     flood = [store.create(["true"], label="flood") for _ in range(30)]
     for job in flood:
         run_on_end(store, msgspec.structs.replace(job, account="mallory"), as_ourselves=True)
+        wait_for(lambda: len(hooks._waiting._hooks) < 1 or hooks._waiting._at_work["mallory"] == 2)
     theirs = store.create(["true"], label="theirs")
     run_on_end(store, msgspec.structs.replace(theirs, account="jsmith"), as_ourselves=True)
-    assert [thread.name for thread in threading.enumerate()].count("on-end") == 8
+    wait_for(lambda: [thread.name for thread in threading.enumerate()].count("on-end") == 3)
     left_out = [event for event in store.events() if event.kind == "hook"]
     assert {event.text.partition(":")[0] for event in left_out} == {"on-end is left out"}
-    assert len(left_out) == 31 - 8 - 12
+    assert len(left_out) == 30 - 2 - 11
     assert theirs.id not in [event.job for event in left_out]
     (tmp_path / "gone").touch()
     writer = os.open(tmp_path / "go", os.O_RDWR)
@@ -172,7 +174,46 @@ def test_a_few_run_at_a_time_each_account_in_turn_and_what_is_too_much_is_left_o
     told = tmp_path / "go.told"
     wait_for(lambda: told.exists() and theirs.id in told.read_text())
     wait_for(lambda: "on-end" not in [thread.name for thread in threading.enumerate()])
-    assert told.read_text().count('"label":"flood"') == 8 + 11
+    assert told.read_text().count('"label":"flood"') == 2 + 11
+
+
+def test_what_is_left_out_is_the_newest_and_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    done, is_over = list[str](), threading.Event()
+
+    class Slow(NamedTuple):
+        job_id: str
+        account: str
+
+        def run(self) -> None:
+            is_over.wait(60)
+            done.append(self.job_id)
+
+    monkeypatch.setattr(hooks, "_MOST_WAITING", 3)
+    waiting = hooks._Waiting()
+    add = cast("Callable[[Slow], Slow | None]", waiting.add)
+    for number in range(8):
+        add(Slow(f"busy-{number}", f"{number // 2}"))
+        wait_for(lambda: not waiting._hooks)
+    assert [add(Slow(f"job-{number}", f"account-{number}")) for number in range(5)] == [
+        None,
+        None,
+        None,
+        Slow("job-3", "account-3"),
+        Slow("job-4", "account-4"),
+    ]
+    is_over.set()
+    wait_for(lambda: len(done) == 11 and not waiting._threads)
+
+
+def test_an_account_that_is_not_here_waits_for_nothing(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody fills the queue by names of accounts that she makes up."""
+    monkeypatch.setenv("GNJOBS_ON_END", "true")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    run_on_end(store, msgspec.structs.replace(store.create(["true"]), account="f0"), as_ourselves=False)
+    (said,) = [event.text for event in store.events() if event.kind == "hook"]
+    assert said == "on-end failed: there is no account 'f0' here"
 
 
 def test_without_room_for_a_thread_it_is_left_out_and_requests_go_on(

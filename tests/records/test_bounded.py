@@ -17,7 +17,8 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
-from gnjobs.records.requests import ControlListener, ControlRequest
+from gnjobs.records.listener import ControlListener
+from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli

@@ -7,7 +7,8 @@ from gnjobs.control.agent import Agent
 from gnjobs.records import requests
 from gnjobs.records.events import follow_events, read_events, record_event
 from gnjobs.records.fields import Job
-from gnjobs.records.requests import ControlListener, ControlRequest, send_request, step
+from gnjobs.records.listener import ControlListener
+from gnjobs.records.requests import ControlRequest, send_request, step
 from gnjobs.store import JobStore
 from tests.support.access import Guarded
 from tests.support.servers import Server

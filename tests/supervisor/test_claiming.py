@@ -13,7 +13,8 @@ import pytest
 from gnjobs.processes.table import ProcessView
 from gnjobs.records.events import read_events
 from gnjobs.records.fields import Job
-from gnjobs.records.requests import ControlListener, ControlRequest, send_request
+from gnjobs.records.listener import ControlListener
+from gnjobs.records.requests import ControlRequest, send_request
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import BINARIES, SYNCED, Server, running_server

@@ -17,7 +17,8 @@ from gnjobs.errors import LaunchError
 from gnjobs.processes.find import is_supervisor
 from gnjobs.processes.host import host_name
 from gnjobs.processes.table import Wanted
-from gnjobs.records.requests import ControlListener, ControlRequest, step
+from gnjobs.records.listener import ControlListener
+from gnjobs.records.requests import ControlRequest, step
 from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import Server

@@ -39,11 +39,11 @@ from gnjobs.records.connection import patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
 from gnjobs.records.indexes import tidy
+from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import (
     APPLICATIONS,
-    ControlListener,
     ControlRequest,
     KillStep,
     asker_of,
@@ -302,7 +302,7 @@ class Agent:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)
-            if events.renew_log(self._store.client, self._store.keys, now):
+            if events.renew_log(self._store.client, self._store.keys):
                 _complain(
                     "the event log took no more entries, since somebody wrote one of the future; it begins anew"
                 )

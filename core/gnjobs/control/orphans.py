@@ -122,7 +122,7 @@ class Rounds:
         gone = self._safely(self._in_turn(doubtful), self._is_gone, now, view)
         if gone:
             view = ProcessView()  # a process that forks and ends meanwhile can escape one look
-            self._safely(gone, self._conclude, now, view)
+            self._safely(self._in_turn(gone), self._conclude, now, view)
 
     def _in_turn(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Yield jobs that were not looked at yet, then those of longest ago, until the time of a round is over."""

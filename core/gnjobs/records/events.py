@@ -155,7 +155,7 @@ def follow_events(
                     yield read_event(entry_id, fields)
 
 
-def renew_log(client: redis.Redis, keys: Keys, now: float) -> bool:
+def renew_log(client: redis.Redis, keys: Keys) -> bool:
     """Begin a new log where the last id is one of the future, behind which others can't stand; returns whether it was.
 
     The old one is kept as `P:events:ended`, in place of any earlier one.
@@ -164,7 +164,7 @@ def renew_log(client: redis.Redis, keys: Keys, now: float) -> bool:
         last = values.text(client.xinfo_stream(keys.events)["last-generated-id"]) or "0-0"
     except redis.ResponseError:
         return False
-    if not values.is_ahead(last, now):
+    if not values.is_ahead(last, float(client.time()[0])):
         return False
     client.rename(keys.events, keys.ended_events)
     return True

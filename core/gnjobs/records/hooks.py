@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter
 from typing import IO, Any, Final, NamedTuple, cast
 
 import msgspec
@@ -29,7 +29,7 @@ from gnjobs.text import masked, safe_line
 LONGEST_RUN: Final = 60.0
 _KEPT: Final = 64 * 1024
 _MOST_SAID: Final = 16 * 1024 * 1024
-_AT_A_TIME, _MOST_WAITING = 8, 1000
+_AT_A_TIME, _MOST_OF_AN_ACCOUNT, _MOST_WAITING = 8, 2, 1000
 _SUPER_USER: Final = 0
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
 # Without them it counts as no process of the job, and is not ended with it.
@@ -42,16 +42,22 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
     """Start the command of `GNJOBS_ON_END`, if there is one, and return; an event says when it fails.
 
     The job's own supervisor (`as_ourselves`) runs it as it is. Anybody else who is root runs it as the job's account,
-    and not at all where that is root too, since records can be forged. After 60 s it is killed. Eight run at a time,
-    those of each account in turn, and 1000 may wait: then the newest of the account that has most is left out.
+    and not at all where that is root too, since records can be forged. After 60 s it is killed. Eight run at a time, of
+    one account two, and of each in turn; of more than 1000 that wait, the newest of who has most is left out.
     """
     words = shlex.split(os.environ.get(ENV_ON_END, ""))
-    if words:
-        hook = _Hook(records.url, records.keys, job.id, job.account, words, as_ourselves)
-        left_out = _waiting.add(hook)
-        if left_out is not None:
-            text = "on-end is left out: too many jobs that have ended wait for theirs"
-            _tell(records.client, records.keys, Job(id=left_out.job_id), text)
+    if not words:
+        return
+    if job.account is not None:  # one that is made up is not to wait
+        try:
+            _options(job.account, as_ourselves)
+        except ValueError as refused:
+            _tell(records.client, records.keys, job, f"on-end failed: {refused}")
+            return
+    left_out = _waiting.add(_Hook(records.url, records.keys, job.id, job.account, words, as_ourselves))
+    if left_out is not None:
+        text = "on-end is left out: too many jobs that have ended wait for theirs"
+        _tell(records.client, records.keys, Job(id=left_out.job_id), text)
 
 
 class _Hook(NamedTuple):
@@ -70,11 +76,9 @@ class _Hook(NamedTuple):
         if job is None:
             return
         try:
-            is_us = self.as_ourselves or os.geteuid() != _SUPER_USER
-            options = {"env": _environment(os.environ)} if is_us else as_account(job.account)
-            problem = _failure(self.words, job, options)
-        except (OSError, subprocess.SubprocessError, ValueError) as error:
-            problem = str(error)
+            problem = _failure(self.words, job, _options(job.account, self.as_ourselves))
+        except Exception as error:  # noqa: BLE001 - whoever looks for it finds it in the log
+            problem = str(error) if isinstance(error, OSError | ValueError) else repr(error)
         if problem is not None:
             with connect(self.url) as client:
                 _tell(client, self.keys, job, f"on-end failed: {problem}")
@@ -89,7 +93,8 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._hooks: dict[str | None, deque[_Hook]] = {}  # whose turn is next comes first
+        self._hooks: dict[str | None, list[_Hook]] = {}  # whose turn is next comes first
+        self._at_work: Counter[str | None] = Counter()
         self._threads = 0
 
     def add(self, hook: _Hook) -> _Hook | None:
@@ -104,37 +109,49 @@ class _Waiting:
                 except RuntimeError:  # there is room for no thread
                     if not self._threads:
                         return hook
-            self._hooks.setdefault(hook.account, deque()).append(hook)
+            self._hooks.setdefault(hook.account, []).append(hook)
             if sum(map(len, self._hooks.values())) <= _MOST_WAITING:
                 return None
-            return max(self._hooks.values(), key=len).pop()
+            return self._pop(max(reversed(self._hooks), key=lambda account: len(self._hooks[account])), -1)
 
     def _work(self) -> None:
-        while (hook := self._take()) is not None:
+        hook = None
+        while (hook := self._take(hook)) is not None:
             try:
                 hook.run()
             except Exception as problem:  # noqa: BLE001 - the others are to run all the same
                 text = f"gnjobs: on-end of job {hook.job_id}: {problem}"
                 print(safe_line(text), file=sys.stderr, flush=True)  # noqa: T201
 
-    def _take(self) -> _Hook | None:
+    def _take(self, done: _Hook | None) -> _Hook | None:
+        """The next one to run, after the one that this thread is done with."""
         with self._lock:
-            account = next(iter(self._hooks), None)
-            if not self._hooks:
-                self._threads -= 1
-                return None
-            hooks = self._hooks.pop(account)
-            hook = hooks.popleft()
-            if hooks:
-                self._hooks[account] = hooks
-            return hook
+            if done is not None:
+                self._at_work[done.account] -= 1
+            for account in self._hooks:
+                if self._at_work[account] < _MOST_OF_AN_ACCOUNT:
+                    self._at_work[account] += 1
+                    return self._pop(account, 0)
+            self._threads -= 1
+            return None
+
+    def _pop(self, account: str | None, place: int) -> _Hook:
+        """Take one of an account's, whose next turn is the last."""
+        hooks = self._hooks.pop(account)
+        hook = hooks.pop(place)
+        if hooks:
+            self._hooks[account] = hooks
+        return hook
 
 
 _waiting = _Waiting()
 
 
-def _environment(outer: Any) -> dict[str, str]:
-    return {name: value for name, value in outer.items() if name not in _MARKS}
+def _options(account: str | None, as_ourselves: bool) -> dict[str, Any]:
+    """As whom it runs, and with which environment; raises `ValueError`."""
+    if not as_ourselves and os.geteuid() == _SUPER_USER:
+        return as_account(account)
+    return {"env": {name: value for name, value in os.environ.items() if name not in _MARKS}}
 
 
 def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:

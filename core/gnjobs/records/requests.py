@@ -4,20 +4,16 @@ Requests stand in streams by who may write them: the admins' own, one of each us
 access rules, and not what a request says, prove who asks. Answers stand in a stream of the job that no asker writes.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge, newest_entries
-from gnjobs.records.connection import connect
-from gnjobs.records.keys import Keys, is_id
-from gnjobs.records.servers import is_refusal
+from gnjobs.records.keys import Keys
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import safe_line, safe_text
 
@@ -48,6 +44,7 @@ def step(
 
 
 _LONGEST_PROBLEM = 200
+_LONGEST_STEP, _LONGEST_LAST, _MOST_STEPS = 2000, 200_000, 100  # as long as a stack may be
 
 
 def failed(problem: Exception) -> KillStep:
@@ -67,15 +64,7 @@ DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LONGEST_NAME, _LONGEST_REASON = 200, 2000  # supervisors write them into records
 _LIFETIME = 30 * 86400
-_BLOCK_SECONDS = 20.0
-# How long a request may wait to be heard (seconds): one that was forgotten strikes nothing later.
-VALID_SECONDS = 300.0
 _NO_MORE_IDS = "exhausted the last possible ID"
-_AT_A_TIME = 100
-_BURST, _A_SECOND = 100.0, 20.0  # how many requests of others than admins are heard, by stream
-_PAUSE_SECONDS = 0.05
-_SOON_SECONDS = 1.0
-_ANSWERS_LOOKED_AT = 1000
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
@@ -198,11 +187,11 @@ def newest_answer(client: redis.Redis, stream: str) -> str:
     try:
         newest: Any = client.xrevrange(stream, count=1)
     except TooLarge:
-        return _id_of_now(client)
+        return id_of_now(client)
     return (values.text(newest[0][0]) if newest else None) or "0-0"
 
 
-def _id_of_now(client: redis.Redis) -> str:
+def id_of_now(client: redis.Redis) -> str:
     """What stands before all entries to come, where those up to now can't be read."""
     seconds, microseconds = client.time()
     return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
@@ -213,186 +202,35 @@ def read_answers(
 ) -> Iterator[KillStep | None]:
     """Follow the answers to a request, behind the `last` of others, until the time (monotonic) that `until` says.
 
-    None is yielded now and then while nothing comes, so that the caller can look around.
+    None is yielded now and then while nothing comes, so that the caller can look around. Of steps that are not the last
+    only the first hundred are: a job's code can write any number.
     """
+    told = 0
     while (left := until() - time.monotonic()) > 0:
         block = max(1, int(min(left, 0.25) * 1000))
         try:
             found: Any = client.xread({stream: last}, block=block)
         except TooLarge:
             found = [(stream, newest_entries(client, stream, f"({last}"))]
-            last = _id_of_now(client)
+            last = id_of_now(client)
         if not found:
             yield None
             continue
         for entry_id, fields in found[0][1]:
             last = values.text(entry_id) or last
-            if fields.get(b"answer") == encode_text(request_id) and (step := _read_step(fields.get(b"step"))):
+            if fields.get(b"answer") != encode_text(request_id) or not (
+                step := read_step(fields.get(b"step"))
+            ):
+                continue
+            told += 1
+            if step.final or told <= _MOST_STEPS:
                 yield step
 
 
-def _read_step(stored: bytes | None) -> KillStep | None:
+def read_step(stored: bytes | None) -> KillStep | None:
+    """Read an answer, whoever wrote it: its length is bounded, and nothing in it acts on a terminal."""
     found = values.json(stored, KillStep)
-    return found and msgspec.structs.replace(found, text=safe_text(found.text))  # whoever wrote it
-
-
-class _Budget:
-    """How many requests of one stream may still be heard."""
-
-    def __init__(self) -> None:
-        self._left, self._at = _BURST, time.monotonic()
-
-    def spend(self) -> bool:
-        """Hear one more, if it may be."""
-        now = time.monotonic()
-        self._left = min(_BURST, self._left + (now - self._at) * _A_SECOND)
-        self._at = now
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
-
-
-def _numbers(entry_id: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry_id.partition("-")
-    return int(milliseconds), int(sequence)
-
-
-class ControlListener(threading.Thread):
-    """Hears the requests on some streams through outages: those of the last seconds, and what follows.
-
-    `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
-    refused, and what somebody has answered for good is left out. `streams` names the streams, each with a reason to
-    hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds on. Of what
-    others than admins ask, a hundred at once and then 20 a second are heard, and the rest is dropped.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        keys: Keys,
-        streams: Iterable[str],
-        on_request: Callable[[ControlRequest], None],
-        *,
-        since: float | None = None,
-        last_seconds: float = 0.0,
-        is_for_us: Callable[[ControlRequest], bool] = lambda _: True,
-        block_seconds: float = _BLOCK_SECONDS,
-    ) -> None:
-        super().__init__(name="control", daemon=True)
-        self._block_seconds = block_seconds
-        self._client = connect(url, reply_timeout=_BLOCK_SECONDS + 10, retries=0)
-        self._keys = keys
-        self._on_request = on_request
-        self._is_for_us = is_for_us
-        self._since = since
-        self._last_seconds = last_seconds
-        self.streams: Mapping[str, object] = dict.fromkeys(streams)
-        self._heard: Mapping[str, object] = {}
-        self._last: dict[str, str] = {}
-        self._begun: dict[str, float] = {}
-        self._budgets: dict[str, _Budget] = {}
-        self._answers = connect(url)
-
-    def answer(self, request: ControlRequest, step: KillStep) -> None:
-        """Answer a request; an answer that Redis does not take is lost, what it told of is done all the same."""
-        if not request.id or request.job is None or not is_id(request.job):
-            return
-        try:
-            answer(self._answers, self._keys.answers(request.job), request.id, step)
-        except redis.RedisError:
-            return
-
-    def run(self) -> None:
-        """Listen for ever."""
-        backoff = Backoff()
-        while True:
-            try:
-                self._hear()
-                backoff.succeeded()
-            except Exception as problem:  # noqa: BLE001 - whatever one request brings, the next is heard
-                time.sleep(backoff.failed(is_refusal=is_refusal(problem)))
-
-    def _hear(self) -> None:
-        if (streams := self.streams) != self._heard:
-            since = self._now() - self._last_seconds if self._since is None else self._since
-            start = f"{max(0, int(since * 1000))}-0"
-            kept = {stream for stream in streams if self._heard.get(stream, start) == streams[stream]}
-            # Where a stream was read to stays, so that no loss of the connection skips a request.
-            self._last = {stream: self._last[stream] if stream in kept else start for stream in streams}
-            begun = self._now()
-            self._begun = {stream: self._begun[stream] if stream in kept else begun for stream in streams}
-            self._heard = streams
-        self._note_renewed()
-        found = self._read()
-        now = self._now() if found else 0.0
-        for name, entries in found:
-            stream = values.text(name) or ""
-            for entry_id, fields in entries:
-                self._last[stream] = values.text(entry_id) or self._last[stream]
-                request = read_request(stream, entry_id, fields)
-                if request is None or not self._is_for_us(request):
-                    continue
-                if not self._may_be_heard(stream, request):
-                    self._skip(stream, now)
-                    break
-                at = int(entry_id.partition(b"-")[0]) / 1000
-                self._take(request, now - at, is_earlier=at <= self._begun[stream])
-
-    def _note_renewed(self) -> None:
-        """Hear from their beginning streams that ended in the future and were begun anew."""
-        for stream in self._ahead():
-            if not values.is_ahead(newest_answer(self._client, stream), time.time()):
-                self._last[stream] = "0-0"
-
-    def _ahead(self) -> list[str]:
-        return [stream for stream, last in self._last.items() if values.is_ahead(last, time.time())]
-
-    def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
-        if asking(self._keys, request) is None:
-            return True
-        return self._budgets.setdefault(stream, _Budget()).spend()
-
-    def _skip(self, stream: str, now: float) -> None:
-        """Hear nothing of a stream on which too much is asked that was asked up to now, and wait a moment."""
-        self._last[stream] = max(self._last[stream], f"{int(now * 1000)}-0", key=_numbers)
-        time.sleep(_PAUSE_SECONDS)
-
-    def _read(self) -> Any:
-        """Wait for entries; those before one that is too large to be read are skipped with it."""
-        last: Any = dict(self._last)
-        try:
-            block = _SOON_SECONDS if self._ahead() else self._block_seconds
-            return self._client.xread(last, _AT_A_TIME, int(block * 1000))
-        except TooLarge:
-            found = {
-                stream: newest_entries(self._client, stream, f"({after}") for stream, after in last.items()
-            }
-            self._last = dict.fromkeys(last, _id_of_now(self._client))
-            return [(stream.encode(), entries) for stream, entries in found.items() if entries]
-
-    def _take(self, request: ControlRequest, age: float, *, is_earlier: bool) -> None:
-        if age > VALID_SECONDS:
-            text = f"it was asked {age:.0f} s ago, and requests are valid for {VALID_SECONDS:.0f} s"
-            self.answer(request, step("refused", text, final=True))
-        elif age < -values.MOST_AHEAD:
-            text = f"its time is {-age:.0f} s ahead of the server's"
-            self.answer(request, step("refused", text, final=True))
-        elif not is_earlier or not self._last_seconds or not self._is_answered(request):
-            self._on_request(request)
-
-    def _is_answered(self, request: ControlRequest) -> bool:
-        """Whether one that was here before us has answered for good."""
-        if request.job is None or not is_id(request.job):
-            return False
-        try:
-            newest: Any = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
-        except TooLarge:
-            return False
-        answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request.id))
-        return any((said := _read_step(fields.get(b"step"))) and said.final for fields in answers)
-
-    def _now(self) -> float:
-        """The server's time (unix seconds), which ids of entries are."""
-        seconds, microseconds = self._client.time()
-        return float(seconds) + float(microseconds) / 1_000_000
+    if found is None:
+        return None
+    text = found.text[: _LONGEST_LAST if found.final else _LONGEST_STEP]
+    return msgspec.structs.replace(found, text=safe_text(text))

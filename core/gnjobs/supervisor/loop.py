@@ -22,9 +22,10 @@ from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id, is_user
+from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import MOST_ASKERS, RequestPool
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlListener, ControlRequest, KillStep, asker_of, asking, step
+from gnjobs.records.requests import ControlRequest, KillStep, asker_of, asking, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor import slurm
 from gnjobs.supervisor.children import ChildWatch
