@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Final
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 
@@ -16,7 +15,6 @@ from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS: Final = (
@@ -93,18 +91,13 @@ class HostsScreen(BeatsScreen, TableScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("p", "pulse", "Show the pulse: what is unusual", "hosts.pulse"),
     ]
+    columns = COLUMNS
     usual = "troubled first"
 
     @property
     def takes_keys(self) -> bool:
         """Whether the hosts were read, or can't be."""
         return self._beats is not None or self.has_failed
-
-    def compose(self) -> ComposeResult:
-        """Header, table, footer."""
-        yield self.header()
-        yield VirtualTable(COLUMNS, id="table")
-        yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Read the beats, now and every ten seconds."""

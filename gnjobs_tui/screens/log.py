@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 
@@ -15,7 +14,6 @@ from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
@@ -45,6 +43,7 @@ class LogScreen(TableScreen):
         bind("r", "results", "Results of the kills asked for here", "log.results"),
     ]
 
+    columns = COLUMNS
     usual = "as it happened"
 
     class Read(Message):
@@ -63,12 +62,6 @@ class LogScreen(TableScreen):
     def takes_keys(self) -> bool:
         """Whether the events were read, or can't be."""
         return self._is_read or self.has_failed
-
-    def compose(self) -> ComposeResult:
-        """Header, table, footer."""
-        yield self.header()
-        yield VirtualTable(COLUMNS, id="table")
-        yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Read what happened."""

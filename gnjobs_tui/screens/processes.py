@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 
@@ -17,7 +16,6 @@ from gnjobs_tui.screens.stacks import StacksScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import GLYPHS, Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS = (
@@ -48,6 +46,7 @@ class ProcessesScreen(TableScreen):
         bind("b", "look('stack')", "Stacks of these processes", "processes.stacks"),
     ]
 
+    columns = COLUMNS
     usual = "each below its parent"
 
     class Seen(Message):
@@ -67,12 +66,6 @@ class ProcessesScreen(TableScreen):
     def takes_keys(self) -> bool:
         """Whether the processes were read, or can't be."""
         return not self._is_reading or self.has_failed
-
-    def compose(self) -> ComposeResult:
-        """Header, table, footer."""
-        yield self.header()
-        yield VirtualTable(COLUMNS, id="table")
-        yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Read, now and again."""

@@ -4,11 +4,14 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.screens.base import WatchScreen
+from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
@@ -16,12 +19,19 @@ if TYPE_CHECKING:
 
 
 class TableScreen(WatchScreen):
-    """A screen whose table sorts by any of its columns, or in its usual order, which `usual` says in words."""
+    """A screen with a table of `columns`, sorted by any of them or in its usual order, which `usual` says in words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("s,less_than_sign", "sort", "Sort by a column", "table.sort"),
     ]
+    columns: ClassVar[Sequence[Column]] = ()
     usual: ClassVar[str] = ""
+
+    def compose(self) -> ComposeResult:
+        """Header, table, footer."""
+        yield self.header()
+        yield VirtualTable(self.columns, id="table")
+        yield Line(id="footer", classes="footer")
 
     @property
     def table(self) -> VirtualTable:

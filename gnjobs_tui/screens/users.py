@@ -2,14 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from textual.app import ComposeResult
-
 from gnjobs.health.states import GROUPS
 from gnjobs.text import clock_text
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
 COLUMNS = (
@@ -25,13 +22,8 @@ _TOKENS = {"trouble": "warning-bold", "failed": "error", "running": "accent"}
 class UsersScreen(TableScreen):
     """Every user who has jobs, the one with the newest job first."""
 
+    columns = COLUMNS
     usual = "newest job first"
-
-    def compose(self) -> ComposeResult:
-        """Header, table, footer."""
-        yield self.header()
-        yield VirtualTable(COLUMNS, id="table")
-        yield Line(id="footer", classes="footer")
 
     def on_mount(self) -> None:
         """Be ready for keys."""
