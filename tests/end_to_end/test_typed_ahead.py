@@ -5,21 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs_tui.config import Config
 from tests.end_to_end.typed_packets import (
     ALL,
     differing,
     differing_in_terminal,
+    opened,
     supervisor,
     texts,
     write_jobs,
 )
 from tests.support.command import environment
-from tests.support.dashboard import dashboard
 from tests.support.proxy import running_proxy
 from tests.support.servers import Server, running_server
 from tests.support.terminal import Terminal, gnjobs
-from tests.support.typists import ENTER, ESC, SCREENS, AppTypist, Typist
+from tests.support.typists import ENTER, ESC, SCREENS, Typist
 
 PACKETS = {
     "jobs": ("j" + ENTER + "K", "K" + ENTER + "j", "/jk", ENTER + "K" + ESC),
@@ -41,8 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("delay", [0.0, pytest.param(0.3, marks=pytest.mark.faults)])
 async def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(server: Server, delay: float) -> None:
     with running_proxy(server.port) as proxy:
-        async with dashboard(server, config=Config(url=proxy.url)) as pilot:
-            typist = AppTypist(pilot.app)
+        async with opened(server, proxy) as typist:
             for screen, tried in PACKETS.items():
                 async for found in differing(typist, screen, proxy, [delay], tried):
                     raise AssertionError(f"at {screen}: {found}")
@@ -53,8 +51,8 @@ async def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(server: Server, de
 async def test_packets_lead_in_a_terminal_where_they_lead_here(server: Server, screen: str) -> None:
     tried = ALL[::40]
     with running_proxy(server.port) as proxy:
-        async with dashboard(server, config=Config(url=proxy.url)) as pilot:
-            places = await texts(AppTypist(pilot.app), screen, proxy, 0.0, tried)
+        async with opened(server, proxy) as typist:
+            places = await texts(typist, screen, proxy, 0.0, tried)
         with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
             terminal.wait_for("3 running 2")
             hands = Typist(terminal, QUIET)

@@ -11,17 +11,21 @@ import json
 import random
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import product
+from math import inf
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event, Thread
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import redis
 
 from gnjobs.records import requests
+from gnjobs.records.actor import Actor, login_name
 from gnjobs_tui.config import Config
 from tests.support.command import environment
 from tests.support.dashboard import dashboard
@@ -43,6 +47,8 @@ DELAYS = (0.0, 0.3)
 # So long a screen of a terminal looks the same when it is at rest.
 QUIET = 0.2
 FOREVER = 86400
+SEEN_EVERY = 10.0
+USERS = ("anna", "bert")
 
 
 class Difference(NamedTuple):
@@ -57,7 +63,7 @@ class Difference(NamedTuple):
 def write_jobs(server: Server) -> None:
     """Two users' running jobs with two children each, and one that has ended."""
     now = time.time()
-    for number, user in enumerate(("anna", "bert")):
+    for number, user in enumerate(USERS):
         job = write_running(
             server, f"job-{user}", label=f"check of {user}", user_id=user, created=now - 50 - number
         )
@@ -70,41 +76,37 @@ def write_jobs(server: Server) -> None:
 
 
 def write_more(server: Server) -> None:
-    """Let the jobs have processes and faults, more than one thing have happened, and no job be silent soon."""
-    for number, user in enumerate(("anna", "bert")):
+    """Let the jobs have faults, more than one thing have happened, and no job be silent soon."""
+    for number, user in enumerate(USERS):
         job = f"job-{user}"
         server.client().hset(KEYS.job(job), "stuck-after", FOREVER)
         server.client().xadd(KEYS.events, {"kind": "done", "text": f"event {number}", "job": job})
-        write_processes(server, job, 3)
-        for line, found in enumerate(("1066", "1812"), 4):
-            fault = {
-                "file": f"{user}.csv",
-                "row": line,
-                "column": 2,
-                "value": found,
-                "message": "no such year",
-            }
+        for line, year in enumerate((1066, 1812), 4):
+            fault = {"file": f"{user}.csv", "row": line, "value": str(year), "message": "no such year"}
             write_line(server, KEYS.child_output(job, "first"), line, json.dumps(fault), "fault")
 
 
 @contextmanager
 def supervisor(server: Server) -> Iterator[None]:
-    """Answer as the jobs' supervisors where they are asked for stacks."""
-    client, is_over = server.client(), Event()
-    write_more(server)
+    """Do what the jobs' supervisors would: say which processes there are, and answer where these are looked at."""
+    is_over = Event()
 
-    def answer() -> None:
-        last = "0-0"
+    def answer(client: redis.Redis) -> None:
+        seen_at, last = -inf, "0-0"
         while not is_over.is_set():
-            for _, entries in client.xread({KEYS.admin_requests: last}, block=500) or ():
-                for entry_id, fields in entries:
-                    last = entry_id.decode()
-                    asked = requests.read_request(KEYS.admin_requests, entry_id, fields)
-                    assert asked is not None
+            if time.monotonic() > seen_at + SEEN_EVERY:
+                seen_at = time.monotonic()
+                for user in USERS:
+                    write_processes(server, f"job-{user}", 3)
+            found: Any = client.xread({KEYS.admin_requests: last}, block=500)
+            for entry_id, fields in found[0][1] if found else ():
+                last = entry_id.decode()
+                if asked := requests.read_request(KEYS.admin_requests, entry_id, fields):
                     told = requests.step("answered", "pid 48190: somewhere\n  in its code", final=True)
-                    requests.answer(client, KEYS.answers(asked.job), asked.id, told)
+                    requests.answer(client, KEYS.answers(asked.job or ""), asked.id, told)
 
-    answering = Thread(target=answer)
+    write_more(server)
+    answering = Thread(target=answer, args=(server.client(),))
     answering.start()
     try:
         yield
@@ -123,6 +125,14 @@ def packets(count: int) -> Iterator[str]:
 ALL = tuple(keys for count in (2, 3) for keys in packets(count))
 
 
+@asynccontextmanager
+async def opened(server: Server, proxy: Proxy) -> AsyncIterator[AppTypist]:
+    """Open the dashboard in this process, as whoever runs it would see it in a terminal."""
+    actor = Actor.admin(login_name())
+    async with dashboard(server, config=Config(url=proxy.url), actor=actor) as pilot:
+        yield AppTypist(pilot.app)
+
+
 async def slowly(typist: AppTypist, screen: str, tried: Sequence[str]) -> Mapping[str, Place]:
     """Where packets lead key by key; long ones tell of short ones with the same beginning."""
     known: dict[str, Place] = {}
@@ -137,7 +147,7 @@ async def slowly(typist: AppTypist, screen: str, tried: Sequence[str]) -> Mappin
 
 async def differing(
     typist: AppTypist, screen: str, proxy: Proxy, delays: Sequence[float], tried: Sequence[str] = ALL
-) -> Iterator[Difference]:
+) -> AsyncIterator[Difference]:
     """The packets that lead elsewhere than their keys do one by one; replies come late from the packet on."""
     known = await slowly(typist, screen, tried)
     print(f"{screen}: typed slowly", flush=True)
@@ -188,7 +198,7 @@ class Tried(NamedTuple):
     differ_in_terminal: int
 
 
-def try_screen(screen: str, delays: Sequence[float], sample: int) -> list[Tried]:
+def try_screen(screen: str, tried: Sequence[str], delays: Sequence[float], sample: int) -> list[Tried]:
     """Try all packets at one screen, and say which differ."""
     with (
         tempfile.TemporaryDirectory() as room,
@@ -197,17 +207,16 @@ def try_screen(screen: str, delays: Sequence[float], sample: int) -> list[Tried]
     ):
         write_jobs(server)
         with supervisor(server):
-            return asyncio.run(_try_screen(screen, server, proxy, delays, sample))
+            return asyncio.run(_try_screen(screen, server, proxy, tried, delays, sample))
 
 
 async def _try_screen(
-    screen: str, server: Server, proxy: Proxy, delays: Sequence[float], sample: int
+    screen: str, server: Server, proxy: Proxy, tried: Sequence[str], delays: Sequence[float], sample: int
 ) -> list[Tried]:
     differ, began = dict.fromkeys(delays, 0), time.monotonic()
     chosen = random.Random(screen).sample(ALL, min(sample, len(ALL)))
-    async with dashboard(server, config=Config(url=proxy.url)) as pilot:
-        typist = AppTypist(pilot.app)
-        async for found in differing(typist, screen, proxy, delays):
+    async with opened(server, proxy) as typist:
+        async for found in differing(typist, screen, proxy, delays, tried):
             _say(screen, found, "slowly", "at once")
             differ[found.delay] += 1
         print(f"{screen}: {differ} differ ({time.monotonic() - began:.0f} s)", flush=True)
@@ -222,7 +231,7 @@ async def _try_screen(
                 _say(screen, found, "in this process", "in a terminal")
                 in_terminal[delay] += 1
     print(f"{screen}: {in_terminal} differ in a terminal ({time.monotonic() - began:.0f} s)", flush=True)
-    return [Tried(screen, each, len(ALL), differ[each], sample, in_terminal[each]) for each in delays]
+    return [Tried(screen, each, len(tried), differ[each], sample, in_terminal[each]) for each in delays]
 
 
 def _say(screen: str, found: Difference, one: str, other: str) -> None:
@@ -241,12 +250,14 @@ def main() -> None:
     parser.add_argument(
         "--sample", type=int, default=24, metavar="N", help="packets tried in a terminal as well"
     )
+    parser.add_argument("--only-sample", action="store_true", help="try those packets alone")
     parser.add_argument("screens", nargs="*", metavar="SCREEN", help=", ".join(SCREENS))
     asked = parser.parse_args()
     screens, delays = asked.screens or list(SCREENS), asked.delay or DELAYS
+    tries = partial(try_screen, tried=() if asked.only_sample else ALL, delays=delays, sample=asked.sample)
     with ProcessPoolExecutor(asked.at_once, get_context("spawn")) as pool:
-        tried = pool.map(partial(try_screen, delays=delays, sample=asked.sample), screens, chunksize=1)
-        lines = [f"| {' | '.join(map(str, row))} |" for rows in tried for row in rows]
+        found = pool.map(tries, screens, chunksize=1)
+        lines = [f"| {' | '.join(map(str, row))} |" for rows in found for row in rows]
     print(
         "| screen | delay | packets | differ | in a terminal | differ |",
         "|---|---|---|---|---|---|",

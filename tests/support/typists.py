@@ -7,10 +7,11 @@ is what the screens are about: hundreds of packets take a minute.
 import asyncio
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
+from textual._context import visible_screen_stack
 from textual._xterm_parser import XTermParser
 from textual.constants import ESCAPE_DELAY
 from textual.containers import VerticalScroll
@@ -118,6 +119,7 @@ class AppTypist:
 
     def text(self) -> Place:
         """What a terminal would show of where one is."""
+        visible_screen_stack.set(self._app._background_screens)  # or nothing would be seen behind a dialog
         rows = self._app.screen._compositor.render_strips()
         return _place_of("\n".join(row.text.rstrip() for row in rows))
 
@@ -216,15 +218,6 @@ class Typist:
         self._quiet = quiet
         self._starts: dict[str, str] = {}
 
-    @contextmanager
-    def slower(self) -> Iterator[None]:
-        """Wait for longer until the screen counts as at rest."""
-        usual, self._quiet = self._quiet, 4 * self._quiet
-        try:
-            yield
-        finally:
-            self._quiet = usual
-
     def at_rest(self) -> str:
         """The screen once nothing has come for a moment, and not for want of a free processor."""
         text = self._terminal.wait_for_rest(self._quiet)
@@ -267,33 +260,6 @@ class Typist:
     def place(self) -> Place:
         """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
         return _place_of(self.at_rest())
-
-    def slowly(self, screen: str, keys: str) -> Place:
-        """Type keys one by one; returns where that led."""
-        return self.after(screen, keys, {})
-
-    def after(self, screen: str, keys: str, known: Mapping[str, Place]) -> Place:
-        """Type keys one by one; returns where that led. A key that led elsewhere before has acted when one is there."""
-        self.go(screen)
-        before: Place | None = None
-        for number, key in enumerate(keys, 1):
-            self._terminal.send(key)
-            there = known.get(keys[:number])
-            if there is None or there == before or not self._comes(there):
-                there = self.place()
-            before = there
-        assert before is not None
-        return before
-
-    def _comes(self, place: Place) -> bool:
-        with suppress(AssertionError):
-            return bool(self._terminal.wait_for(lambda text: _place_of(text) == place, self._quiet))
-        return False
-
-    def both(self, screen: str, keys: str) -> tuple[Place, Place]:
-        """Where keys lead slowly and at once."""
-        slowly = self.slowly(screen, keys)
-        return slowly, self.at_once(screen, keys, slowly)
 
     def at_once(self, screen: str, keys: str, expected: Place) -> Place:
         """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
