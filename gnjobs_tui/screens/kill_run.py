@@ -164,11 +164,13 @@ class KillRun:
     def step_lines(self) -> list[list[Part]]:
         """Every step of a single kill, with its time; of several kills, one line each with its result.
 
-        A kill that was hurried is told everything twice, and says it once.
+        They stand as they came, since hosts' clocks differ; a kill that was hurried is told twice, and says it once.
         """
         if len(self.targets) == 1:
-            said = {step.text: step for step in reversed(self.steps[0])}
-            return [_step_line(step) for step in sorted(said.values(), key=lambda step: step.at)]
+            said: dict[str, KillStep] = {}
+            for step in self.steps[0]:
+                said.setdefault(step.text, step)
+            return [_step_line(step) for step in said.values()]
         lines: list[list[Part]] = []
         for place, target in enumerate(self.targets):
             step = self.result(place)

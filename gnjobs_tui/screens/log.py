@@ -17,12 +17,12 @@ from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
-    Column("at", "When", 10, 100, order="oldest first"),
-    Column("text", "What", 20, 99, grows=3),
-    Column("reason", "Why", 14, 97, grows=1),
+    Column("at", "When", 9, 100, order="oldest first"),
+    Column("text", "What", 26, 99, grows=3),
+    Column("reason", "Why", 10, 97, grows=1),
     Column("label", "Job", 12, 98, grows=1),
     Column("owner", "Owner", 8, 96),
-    Column("by", "By", 7, 95),
+    Column("by", "By", 6, 95),
 )
 KEYS = (
     ("enter", "full entry"),

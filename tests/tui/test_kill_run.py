@@ -8,6 +8,7 @@ from gnjobs.records.requests import KillStep
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
 from gnjobs_tui.screens.log import LogScreen
+from gnjobs_tui.style import Cell
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import write_child, write_processes, write_running
@@ -126,3 +127,18 @@ def test_what_has_ended_is_not_hurried() -> None:
 def test_processes_that_were_not_seen_lately_are_unknown() -> None:
     said = "".join(str(part) for line in what_ends(Target("P", "j", "l"), None, 0.0, False) for part in line)
     assert "processes unknown" in said
+
+
+def test_steps_stand_as_they_came_whatever_clocks_say_and_once_each() -> None:
+    run = KillRun([Target("p", "job-1", "QC")], Actor.admin("tux"), "", lambda _: pytest.fail("not asked"))
+    answered = [
+        KillStep(at, kind, text)  # the host's clock is behind
+        for at, kind, text in ((30.0, "asked", "asked as tux"), (20.0, "answered", "supervisor 7 answers"))
+    ]
+    run.steps[0] = [*answered, *answered, KillStep(21.0, "signalled", "TERM to 8")]
+    told = [[part.text if isinstance(part, Cell) else part for part in parts] for parts in run.step_lines()]
+    assert ["".join(parts).split("  ", 1)[-1].strip() for parts in told] == [
+        "asked as tux",
+        "supervisor 7 answers",
+        "TERM to 8",
+    ]

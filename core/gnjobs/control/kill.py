@@ -245,13 +245,13 @@ class _Kill:
             origin=host_name(),
         )
         client, answers = self.store.client, self.store.keys.answers(self.job.id)
-        last = requests.newest_answer(client, answers)
+        last, asked = requests.newest_answer(client, answers), step("asked", f"asked as {self.by}")
         try:
             request_id = requests.send_request(client, stream, request)
         except NoPermissionError as refused:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
-        yield step("asked", f"asked as {self.by}")
+        yield asked
         until, is_heard = time.monotonic() + timeout, False
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:

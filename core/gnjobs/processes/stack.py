@@ -157,9 +157,10 @@ def _is_python(pid: int) -> bool:
 
 
 def _kernel_lines(pid: int) -> list[str]:
-    """What the kernel tells of a process that is no Python: where it waits, thread by thread."""
+    """What the kernel tells of a process: where it waits, thread by thread."""
     words = Waits((SeenProcess(pid, 0),)).words(pid)
-    return [f"no Python; it {words}" if words else "no Python", *_thread_lines(pid)]
+    said = [*([] if _is_python(pid) else ["no Python"]), *([f"it {words}"] if words else [])]
+    return [*(["; ".join(said)] if said else []), *_thread_lines(pid)]
 
 
 def _thread_lines(pid: int) -> Iterator[str]:
