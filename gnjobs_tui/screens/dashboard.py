@@ -1,5 +1,6 @@
 """What screens may ask of the app, as a base class of it, so that no screen imports the app."""
 
+import os
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 AT_ONCE = frozenset({"ctrl+c", "ctrl+z"})
 # About so long it takes until a key shows on the screen: meanwhile nothing else is loaded.
 KEY_SECONDS = 0.03
+TMUX_SECONDS = 2.0
 
 
 class Stepped(Message):
@@ -149,6 +151,30 @@ class Dashboard(App[None]):
         if isinstance(error, RedisError):
             return explain(error, self.config.url)
         return str(error) or type(error).__name__
+
+    def copy(self, text: str, what: str) -> None:
+        """Give a text to tmux where we are in it, else to the terminal, which may ignore it and never answers."""
+        if os.environ.get("TMUX") and not self.is_headless:
+            self.run_worker(
+                lambda: self._copy_in_tmux(text, what), thread=True, exit_on_error=False, group="copy"
+            )
+        else:
+            self._send_to_clipboard(text, what)
+
+    def _send_to_clipboard(self, text: str, what: str) -> None:
+        self.copy_to_clipboard(text)
+        self.say(f"sent {what} to the terminal's clipboard")
+
+    def _copy_in_tmux(self, text: str, what: str) -> None:
+        import subprocess
+
+        command, given = ["tmux", "load-buffer", "-w", "-"], text.encode("utf-8", "replace")
+        try:
+            subprocess.run(command, input=given, capture_output=True, timeout=TMUX_SECONDS, check=True)
+        except (OSError, subprocess.SubprocessError):
+            self.call_from_thread(self._send_to_clipboard, text, what)
+        else:
+            self.say(f"copied {what} into tmux's buffer, which its prefix and ] paste")
 
     def say(self, *parts: Part, is_error: bool = False) -> None:
         """Tell something for a moment; the text may be anything."""

@@ -83,7 +83,7 @@ class TextScreen(ScrollScreen):
 
     def action_copy(self) -> None:
         """Copy the text, made safe."""
-        self.app.copy_to_clipboard(safe_text(self._text))
+        cast("Dashboard", self.app).copy(safe_text(self._text), "the text")
 
 
 class ConfirmScreen(ModalScreen[bool]):

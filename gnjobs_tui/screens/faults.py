@@ -328,8 +328,7 @@ class FaultsScreen(TableScreen):
         """Copy the fault of the cursor with its file, made safe."""
         fault = self._at_cursor()
         if fault is not None:
-            self.app.copy_to_clipboard(safe(f"{fault.file or '?'}: {sentence(fault)}"))
-            self.dashboard.say("copied the fault")
+            self.dashboard.copy(safe(f"{fault.file or '?'}: {sentence(fault)}"), "the fault")
 
     async def action_save(self) -> None:
         """Ask where to save the faults that pass the filter."""

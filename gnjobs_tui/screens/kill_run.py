@@ -168,9 +168,9 @@ class KillRun:
         """
         if len(self.targets) == 1:
             said: dict[str, KillStep] = {}
-            for step in self.steps[0]:
-                said.setdefault(step.text, step)
-            return [_step_line(step) for step in said.values()]
+            for each in self.steps[0]:
+                said.setdefault(each.text, each)
+            return [_step_line(each) for each in said.values()]
         lines: list[list[Part]] = []
         for place, target in enumerate(self.targets):
             step = self.result(place)

@@ -209,8 +209,7 @@ class OutputScreen(OutputBase):
         item = self.view.pager.current
         if item is None:
             return
-        self.app.copy_to_clipboard(hole_words(item) if isinstance(item, Hole) else item.text)
-        self.dashboard.say("copied the line")
+        self.dashboard.copy(hole_words(item) if isinstance(item, Hole) else item.text, "the line")
 
     def action_kill(self) -> None:
         """Ask whether to kill what writes this."""

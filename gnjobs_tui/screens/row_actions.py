@@ -147,8 +147,7 @@ class RowActions(TableScreen):
     def action_copy(self) -> None:
         """Copy the job's id."""
         if self.row is not None:
-            self.app.copy_to_clipboard(self.row.id)
-            self.dashboard.say(f"copied {self.row.id}")
+            self.dashboard.copy(self.row.id, self.row.id)
 
 
 def _removed(store: "JobStore", row: JobRow, actor: Actor) -> str | None:

@@ -123,8 +123,7 @@ class StacksScreen(WatchScreen):
 
     def action_copy(self) -> None:
         """Copy all of it, made safe."""
-        self.app.copy_to_clipboard(safe_text(self._text))
-        self.dashboard.say(f"copied the {self._what}")
+        self.dashboard.copy(safe_text(self._text), f"the {self._what}")
 
 
 def _cells(line: str) -> Cells:

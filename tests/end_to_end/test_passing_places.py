@@ -51,7 +51,7 @@ def see_jobs(walk: Walk, server: Server) -> None:
     """Everything that can be opened from the list of jobs."""
     see(walk, "toast of a theme", "", "there is no theme")
     see(walk, "jobs", "", "1 all 2")
-    see(walk, "toast of a copied id", "gy", f"copied {JOB}")
+    see(walk, "toast of a copied id", "gy", f"sent {JOB}")
     walk.hear("copy of an id", "y", COPY)
     palette(walk, "JobsScreen", "1 all 2")
     see(walk, "palette", ":", "Search for commands")

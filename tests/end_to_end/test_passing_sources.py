@@ -17,7 +17,8 @@ TOASTS = {
     "jobs: str(error)": "error of a filter",
     "output: str(error)": "error of a filter",
     "job: f'nothing to kill: {ended_words(self._part, self.dashboard.jobs.now())}'": "toast of a failure",
-    "stacks: f'copied the {self._what}'": "toast of a copied id",
+    'dashboard: f"sent {what} to the terminal\'s clipboard"': "toast of a copied id",
+    'dashboard: f"copied {what} into tmux\'s buffer, which its prefix and ] paste"': "toast of a copied id",
     # How a job ended that was marked in a list, which shows its label.
     "jobs: ends_words(ended, self.dashboard.jobs.now())": "toast of a failure",
     "app: run.summary()": "toast of a kill",
@@ -32,7 +33,6 @@ TOASTS = {
     "faults: f'not saved: {refusal_words(error)}'": "toast of a save refused",
     "faults: f'saved {count_text(len(chosen))} faults{so_far} in {path}'": "toast of a save",
     "output: _saved_words(saved)": "toast of a save",
-    "row_actions: f'copied {self.row.id}'": "toast of a copied id",
 }
 NOTES = {
     "output: f'searching {self._query.text}, esc stops'": "search not found",
@@ -83,7 +83,7 @@ SOURCES: dict[str, tuple[Collection[str], Callable[[], set[str]]]] = {
     "toasts": (TOASTS, lambda: arguments_of("say", "notify") - {SAYING}),
     "notes": (NOTES, lambda: arguments_of("say_beside")),
     "dialogs": (DIALOGS, lambda: calls_of("ConfirmScreen", "TextScreen")),
-    "copies": (COPIES, lambda: arguments_of("copy_to_clipboard")),
+    "copies": (COPIES, lambda: arguments_of("copy")),
     "palette entries": (PALETTE, lambda: calls_of("Hit", "DiscoveryHit", "SystemCommand", "SimpleCommand")),
     "providers": ({"keys: ScreenCommands"}, lambda: defined("Provider", "get_system_commands")),
     "lists of providers": ({"app: {_commands}"}, lambda: assigned("COMMANDS")),

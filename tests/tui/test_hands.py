@@ -75,9 +75,9 @@ async def test_a_toast_covers_neither_why_nor_the_counts(server: Server) -> None
     async with dashboard(server) as pilot:
         await shows(pilot, "health")
         await pilot.press("y")
-        await says(pilot, "copied job-")
-        after = (await shows(pilot, "copied job-")).split("\n")
-        assert not any("copied" in line for line in (*after[:2], *after[-5:]))
+        await says(pilot, "sent job-")
+        after = (await shows(pilot, "sent job-")).split("\n")
+        assert not any("sent job" in line for line in (*after[:2], *after[-5:]))
 
 
 async def test_the_log_keeps_reason_and_owner_at_80_columns(server: Server) -> None:
