@@ -147,7 +147,7 @@ async def test_at_80_columns_all_reasons_for_trouble_are_read(server: Server) ->
 
 async def test_help_begins_with_what_this_screen_does(server: Server) -> None:
     write_job(server, "job-1")
-    async with dashboard(server, size=(100, 45)) as pilot:
+    async with dashboard(server, size=(80, 45)) as pilot:
         await pilot.press("question_mark")
         await shows(pilot, "Keys of this screen")
         keys = help_text(pilot)
