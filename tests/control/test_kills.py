@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gnjobs.control.kill import kill_job
+from gnjobs.control.kill import _Kill, kill_job
 from gnjobs.records.actor import Actor
+from gnjobs.records.requests import answer, step
 from gnjobs.store import JobStore
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, python, supervised
@@ -37,6 +38,22 @@ def test_orphans_of_another_account_are_named_and_not_called_gone(
     assert str(record.pid) in steps[-1].text
     assert record.account in steps[-1].text
     assert sleeper.read().status == "stopping"  # asked, and not over
+
+
+def test_what_a_supervisor_says_last_is_heard_though_it_is_gone_by_then(store: JobStore) -> None:
+    job = store.create(["true"])
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    kill = _Kill(store, store.get(job.id), None, JANE, "", 1.0, False, False)
+
+    def answers_and_ends() -> bool:
+        """Whether the supervisor is still there: it answers just before it is looked for."""
+        ((asked, _),) = store.client.xrevrange(KEYS.admin_requests, count=1)
+        last = step("written", "all of it is gone", verified=True, final=True)
+        answer(store.client, KEYS.answers(job.id), f"{KEYS.admin_requests}/{asked.decode()}", last)
+        return False
+
+    steps = list(kill._ask(KEYS.admin_requests, 30.0, lambda: iter(()), answers_and_ends))
+    assert [each.text for each in steps] == ["asked as jane", "all of it is gone"]
 
 
 @pytest.fixture

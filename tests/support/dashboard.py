@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from textual import events
 from textual.keys import key_to_character
@@ -18,8 +18,9 @@ from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.servers import Server
 
 Found = TypeVar("Found")
-# A screen that reads for long takes no keys until it has read; tests go on with what they look at meanwhile.
-KEYS_WAIT = 1.0
+# A screen that reads for long takes no keys until it has read; tests go on with what they look at meanwhile. Looks of
+# at least 2 ms: a busy machine, on which keys take longer, takes longer for each.
+LOOKS_FOR_KEYS = 500
 
 
 class Hands(Pilot[None]):
@@ -33,8 +34,9 @@ class Hands(Pilot[None]):
         queued = asyncio.Event()
         self.app.call_later(queued.set)
         await queued.wait()
-        until = time.monotonic() + KEYS_WAIT
-        while not self.app.typed.is_idle and time.monotonic() < until:
+        for _ in range(LOOKS_FOR_KEYS):
+            if self.app.typed.is_idle:
+                break
             await asyncio.sleep(0.002)
         await self._wait_for_screen()
 
@@ -59,20 +61,29 @@ async def dashboard(
 ) -> AsyncIterator[Pilot[None]]:
     """Open the dashboard and wait until all jobs are loaded."""
     app = GnjobsApp(config or Config(url=server.url), actor or Actor.admin("tux"), user=user)
+    _remember_toasts(app)
     async with app.run_test(size=size, notifications=True, tooltips=True) as pilot:
         await until(pilot, lambda: app.jobs.progress == 1.0, "all jobs to be loaded")
         table = app.screen.query_one(VirtualTable)
         await until(pilot, lambda: table.cursor_key or not len(app.jobs.catalogue), "the first rows")
-        yield Hands(app)
+        try:
+            yield Hands(app)
+        finally:  # the app is ended from outside: nothing may reach it meanwhile
+            app.typed.stop()
+            app.jobs.stop()
+            await pilot.pause(0.01)
 
 
 async def until(pilot: Pilot[None], look: Callable[[], Found], what: str = "", limit: float = 60.0) -> Found:
     """Let the app work until what is looked for is true; return it."""
-    for _ in range(int(limit / 0.02)):
-        if found := look():
-            return found
+    deadline = time.monotonic() + limit
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise AssertionError(
+                f"not within {limit} s: {what or look}; the screen shows\n{screen_text(pilot)}"
+            )
         await pilot.pause(0.02)
-    raise AssertionError(f"not within {limit} s: {what or look}; the screen shows\n{screen_text(pilot)}")
+    return found
 
 
 def screen_text(pilot: Pilot[None]) -> str:
@@ -88,10 +99,21 @@ async def shows(pilot: Pilot[None], *texts: str) -> str:
     return screen_text(pilot)
 
 
+def _remember_toasts(app: GnjobsApp) -> None:
+    """Keep what is said for a moment, which is over before a busy machine lets the test look."""
+    show, app.toasts = app.notify, []
+
+    def remember(message: str, **options: Any) -> None:
+        app.toasts.append(message)
+        show(message, **options)
+
+    app.notify = remember
+
+
 async def says(pilot: Pilot[None], *texts: str) -> None:
-    """Wait until a toast says all of some texts, however it is broken into lines."""
+    """Wait until a toast says all of some texts, however it is broken into lines, or has said so."""
     await until(
         pilot,
-        lambda: any(all(text in told.message for text in texts) for told in pilot.app._notifications),
+        lambda: any(all(text in toast for text in texts) for toast in pilot.app.toasts),
         f"a toast with {', '.join(texts)}",
     )

@@ -46,7 +46,12 @@ async def test_the_cursor_stays_on_its_job_whatever_arrives(server: Server) -> N
         await shows(pilot, "1 all 40")
         assert cursor(pilot) == at
         assert pilot.app.screen.query_one(VirtualTable).marks == marks
-        assert any(line.startswith("> ") and "label 1" in line for line in screen_text(pilot).splitlines())
+        await until(
+            pilot,
+            lambda: any(
+                line.startswith("> ") and "label 1" in line for line in screen_text(pilot).splitlines()
+            ),
+        )
 
 
 async def test_a_change_by_anybody_is_seen_and_so_is_its_end(server: Server) -> None:
@@ -66,7 +71,7 @@ async def test_filter_as_it_is_typed_and_what_is_wrong_with_it(server: Server) -
         await pilot.press("slash", *"user:jsmith")
         await until(pilot, lambda: "geno file" not in screen_text(pilot).replace("pheno file", ""))
         await pilot.press("enter")
-        assert not pilot.app.screen.query_one(FilterBar).is_open
+        await until(pilot, lambda: not pilot.app.screen.query_one(FilterBar).is_open)
         await pilot.press("escape")
         await shows(pilot, "geno file")
         await pilot.press("slash", *"age>soon")

@@ -9,7 +9,8 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.style import Cell
-from tests.support.dashboard import dashboard, screen_text, shows, until
+from gnjobs_tui.typeahead import LEAST_READING
+from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import write_child, write_processes, write_running
 from tests.support.supervised import python, supervised
@@ -22,6 +23,7 @@ STUBBORN = python(
 async def press_kill(pilot: Pilot[None]) -> None:
     await pilot.press("K")
     await until(pilot, lambda: isinstance(pilot.app.screen, KillScreen))
+    await pilot.pause(LEAST_READING)  # who answers sooner has not read the question
     await pilot.press("tab", *"hangs", "tab", "enter")
 
 
@@ -73,7 +75,7 @@ async def test_closing_while_it_runs_says_the_end(server: Server) -> None:
             assert not isinstance(pilot.app.screen, KillScreen)
             for process in job.alive():
                 process.kill()
-            await until(pilot, lambda: any('"killed by tux"' in n.message for n in pilot.app._notifications))
+            await says(pilot, '"killed by tux"')
 
 
 async def test_a_pools_worker_is_warned_of_and_the_job_offered(server: Server) -> None:

@@ -196,7 +196,7 @@ async def test_save_and_copy(
         await pilot.press("s", "enter")
         file = tmp_path / "QC-average-July-pheno_se.tsv-job-1.txt"
         await until(pilot, file.exists)
-        await until(pilot, lambda: any("saved 2 lines" in n.message for n in pilot.app._notifications))
+        await says(pilot, "saved 2 lines")
         assert file.read_bytes() == b"one\n\x1b]52;c;AAAA\x07two\n"
 
 

@@ -309,12 +309,12 @@ def test_what_the_acl_hides_is_said(own_server: Server) -> None:
         assert set(seen.rows()) == {"a"}
 
 
-def test_only_read_commands_are_sent(server: Server) -> None:
-    client: redis.Redis = server.client()
+def test_only_read_commands_are_sent(own_server: Server) -> None:
+    client: redis.Redis = own_server.client()
     for number in range(20):
         add_job(client, f"j{number}", user_id="tux")
     client.config_resetstat()
-    with loaded_mirror(server.url):
+    with loaded_mirror(own_server.url):
         pass
     used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
     allowed = {

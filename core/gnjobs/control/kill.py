@@ -252,7 +252,7 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield asked
-        until, is_heard = time.monotonic() + timeout, False
+        until, is_heard, has_gone = time.monotonic() + timeout, False, False
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:
                 if not is_heard:  # the rest may take its time, and no answers make it longer
@@ -260,8 +260,10 @@ class _Kill:
                 yield self._confirmed(answered) if answered.final else answered
                 if answered.final:
                     return
-            elif not may_answer():
+            elif has_gone:
                 break
+            else:
+                has_gone = not may_answer()  # what it said last is read once more
         yield from unanswered()
 
     def _confirmed(self, answered: KillStep) -> KillStep:
