@@ -93,10 +93,10 @@ SHOWN_COLUMNS: Final = {
 _encode: Final = json.JSONEncoder(separators=(", ", ": "), allow_nan=False).encode
 
 
-def print_json(value: Mapping[str, Any]) -> None:
+def print_json(value: Mapping[str, Any], *, flush: bool = True) -> None:
     """Print one object on one line, without passwords; pure ASCII, so that it is harmless whatever was stored."""
     line = _encode(value)
-    print(_encode(masked(value)) if may_hold_secrets(line) else line, flush=True)
+    print(_encode(masked(value)) if may_hold_secrets(line) else line, flush=flush)
 
 
 def job_object(job: "Job", health: "Health") -> dict[str, Any]:

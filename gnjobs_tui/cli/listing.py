@@ -11,7 +11,15 @@ from gnjobs_tui.cli.completion import complete_user
 from gnjobs_tui.cli.json_output import ENDED_FIELDS, JOB_COLUMNS, job_object, print_json
 from gnjobs_tui.cli.matching import PAGE, matching_jobs
 from gnjobs_tui.cli.selection import FILTER_HELP
-from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, searching, with_session
+from gnjobs_tui.cli.session import (
+    Session,
+    field_line,
+    on_terminal,
+    print_fields,
+    say,
+    searching,
+    with_session,
+)
 
 if TYPE_CHECKING:
     from gnjobs.health.hosts import HostHealth
@@ -83,16 +91,19 @@ def _more(session: Session, user: str | None, query: str | None, found: "Iterato
 
 def _print(found: "Iterable[Found]", *, as_json: bool, as_tsv: bool) -> None:
     """Print jobs for programs, each as it is found."""
+    is_drawn = on_terminal()
     if as_tsv:
         print_fields(*JOB_COLUMNS)
     for _, job, health in found:
         if as_json:
-            print_json(job_object(job, health))
-        elif as_tsv:
-            print_fields(*(_cell(value) for value in job_object(job, health).values()))
+            print_json(job_object(job, health), flush=False)
+            continue
+        if as_tsv:
+            cells = [_cell(value) for value in job_object(job, health).values()]
         else:
             faults = "?" if job.is_uncounted else job.faults
-            print_fields(job.id, job.status, health.verdict, job.label, job.user, job.percent, faults)
+            cells = [job.id, job.status, health.verdict, job.label, job.user, job.percent, faults]
+        print(field_line(cells, is_drawn=is_drawn))
 
 
 def _cell(value: object) -> object:

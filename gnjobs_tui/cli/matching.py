@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Judged = tuple["Job", "Health"]
 Found = tuple["JobStore", "Job", "Health"]
-PAGE = 500
+PAGE = 2000
 
 
 def matching_jobs(
@@ -36,7 +36,7 @@ def matching_jobs(
     from heapq import merge
     from itertools import chain
 
-    from gnjobs.health.assess import assess_listed
+    from gnjobs.health.assess import assess
     from gnjobs.processes.presence import Looks, look_well
 
     stores = session.stores
@@ -64,8 +64,8 @@ def matching_jobs(
         return look_well(job, looks, lambda: (store.processes(job.id) for store in session.stores))
 
     for store, job in chain(found, unindexed):
-        if session.actor.may("see", job):
-            health = assess_listed(job, now=now, limits=limits, look=look)
+        if own is None or session.actor.may("see", job):
+            health = assess(job, now=now, limits=limits, look=look)
             if matches(job, health):
                 yield store, job, health
 

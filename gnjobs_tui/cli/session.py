@@ -4,7 +4,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,7 +13,7 @@ import click
 
 from gnjobs.errors import AmbiguousId, NoSuchChild, NoSuchJob
 from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
-from gnjobs.text import count_text, mask_secrets, parse_duration, safe_line
+from gnjobs.text import count_text, mask_secrets, may_hold_secrets, parse_duration, safe_line
 from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
@@ -194,10 +194,19 @@ def print_fields(*fields: object) -> None:
 
     On a terminal nothing in it can act.
     """
-    cells = ("" if field is None else str(field) for field in fields)
+    print(field_line(fields, is_drawn=on_terminal()))
+
+
+def field_line(fields: Sequence[object], *, is_drawn: bool) -> str:
+    """The line that `print_fields` prints: `is_drawn` on a terminal."""
+    cells = ["" if field is None else str(field) for field in fields]
+    line = "\t".join(cells)
+    is_plain = "\\" not in line and "\n" not in line and line.count("\t") == len(cells) - 1
+    if is_plain and not is_drawn and not may_hold_secrets(line):
+        return line
     escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
-    made_safe = (lambda cell: drawable(safe_line(cell))) if on_terminal() else mask_secrets
-    print("\t".join(map(made_safe, escaped)))
+    made_safe = (lambda cell: drawable(safe_line(cell))) if is_drawn else mask_secrets
+    return "\t".join(map(made_safe, escaped))
 
 
 SAID_AFTER = 0.5

@@ -68,7 +68,10 @@ def assess(
     if job.status == PENDING:
         return _judge_pending(job, now, limits)
     if job.status not in (RUNNING, STOPPING):
-        return Health(OK, (*_how_it_ended(job), *disagreements(job, children, snapshot)))
+        said = _how_it_ended(job)
+        if children or snapshot is not None:
+            said += tuple(disagreements(job, children, snapshot))
+        return Health(OK, said)
     if job.heartbeat is None:
         return Health(OK, ("no heartbeat is recorded: it runs without a supervisor",))
     age = beat_age if beat_age is not None else max(0.0, now - job.heartbeat)

@@ -148,29 +148,26 @@ class JobReader(ColumnReader):
     """Reads jobs that have ended, and nothing of them but these fields (names in Redis)."""
 
     def __init__(self, layout: Layout, wanted: Iterable[str]) -> None:
-        fields = [JOB_FIELDS[name] for name in dict.fromkeys((*wanted, _STATUS, _CREATED, _HEARTBEAT))]
-        names = [field.name for field in fields]
+        names = tuple(dict.fromkeys((*wanted, _STATUS, _CREATED)))
         aliases = [alias for alias, name in ALIASES.items() if name in names]
-        super().__init__(layout, (*names, *aliases, OWN_STATUS, MIRROR_FIELD))
-        self._fields = fields
+        super().__init__(layout, (*names, *aliases, _HEARTBEAT, OWN_STATUS, MIRROR_FIELD))
+        self._fields = [JOB_FIELDS[name] for name in names]
 
     def read_jobs(self, job_ids: Sequence[str], listed: Listed) -> list[Job | None]:
         """The records, without `raw` and `unreadable`; None for one of which these fields do not tell enough."""
         if not job_ids:
             return []
         stored = self.columns(job_ids, listed)
-        attributes = [field.attribute for field in self._fields]
         stored.cut()
-        columns = [self.read(field.kind.read, stored[field.name]) for field in self._fields]
-        is_ours = [
-            beat is not None or at is not None
-            for beat, at in zip(
-                stored[_HEARTBEAT], values.many_seconds(stored.created_as_stored), strict=True
-            )
-        ]
+        found = {field.attribute: self.read(field.kind.read, stored[field.name]) for field in self._fields}
+        created = values.many_seconds(stored.created_as_stored) if self.is_described else found[_CREATED]
+        beaten = zip(created, stored[_HEARTBEAT], strict=True)
+        are_foreign = [at is None and beat is None for at, beat in beaten]
         return [
-            Job(id=job_id, is_foreign=not ours, **dict(zip(attributes, found, strict=True)))
-            if ours or self.is_described
-            else None
-            for job_id, ours, *found in zip(job_ids, is_ours, *columns, strict=True)
+            None
+            if is_foreign and not self.is_described
+            else Job(id=job_id, is_foreign=is_foreign, **dict(zip(found, read, strict=True)))
+            for job_id, is_foreign, read in zip(
+                job_ids, are_foreign, zip(*found.values(), strict=True), strict=True
+            )
         ]

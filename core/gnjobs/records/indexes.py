@@ -3,6 +3,8 @@
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import islice
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import redis
@@ -11,8 +13,8 @@ from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, read_hashes
 from gnjobs.records.connection import passing_over_other_types, readable
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, is_id, is_user
-from gnjobs.records.pipeline import Pipeline
+from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, ids_among, is_id, is_user
+from gnjobs.records.pipeline import Pipeline, scan_ahead
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
 Cursor = tuple[float, str]
@@ -66,14 +68,28 @@ def read_index(client: redis.Redis, index: str, before: Cursor | None, count: in
     offset = 0
     while len(found) < count:
         chunk = _members(client, index, highest, offset, count)
-        for member, score in chunk:
-            job_id = values.text(member) or ""
-            if is_id(job_id) and (before is None or (score, job_id) < before):
-                found.append(Entry(job_id, score))
+        entries = _entries(chunk)
+        found += (
+            entries
+            if before is None
+            else [
+                entry
+                for entry in entries
+                if entry.created < before[0] or (entry.created, entry.job_id) < before
+            ]
+        )
         if len(chunk) < count:
             break
         offset += len(chunk)
     return found[:count]
+
+
+def _entries(members: Sequence[tuple[bytes, float]]) -> list[Entry]:
+    job_ids = ids_among([member for member, _ in members])
+    if len(job_ids) == len(members):
+        return list(map(Entry._make, zip(job_ids, map(itemgetter(1), members), strict=True)))
+    named = ((values.text(member) or "", score) for member, score in members)
+    return [Entry(job_id, score) for job_id, score in named if is_id(job_id)]
 
 
 def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> list[bytes]:
@@ -101,7 +117,7 @@ def _members(
             return [(b"", float("nan"))]
         first = _members(client, index, highest, offset, count // 2)
         return first + _members(client, index, highest, offset + len(first), count - count // 2)
-    return [(member, float(score)) for member, score in found]
+    return list(found)
 
 
 def read_page(
@@ -120,13 +136,13 @@ def read_page(
         entries = read_index(client, index, before, chunk)
         found = fetch([entry.job_id for entry in entries])
         for entry, job in zip(entries, found, strict=True):
-            before = (entry.created, entry.job_id)
             if job is not None and is_listed(job):
                 jobs.append(job)
             if len(jobs) == count:
-                return Page(jobs, before)
+                return Page(jobs, (entry.created, entry.job_id))
         if len(entries) < chunk:
             return Page(jobs, None)
+        before = (entries[-1].created, entries[-1].job_id)
         chunk = min(2 * chunk, max(count, _READ_AT_ONCE))
 
 
@@ -165,9 +181,10 @@ def unindexed_ids(
     seen: set[str] = set()
     for step, names in enumerate(scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED), 1):
         looked(step * _SCANNED_AT_ONCE)
-        ids = [job_id for job_id in keys.records(names) if job_id not in seen]
+        # Those are few: the server knows all others, while a set of a million would take more than they do.
+        ids = [job_id for job_id in without_index(client, keys, keys.records(names)) if job_id not in seen]
         seen.update(ids)
-        yield without_index(client, keys, ids)
+        yield ids
 
 
 def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> list[str]:
@@ -180,13 +197,7 @@ def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> li
 
 def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:
     """The keys that match, found in small steps of SCAN that keep no other client waiting, among the first of all."""
-    cursor = 0
-    for _ in range(max(1, most_keys // _SCANNED_AT_ONCE)):
-        reply: Any = client.scan(cursor, match=pattern, count=_SCANNED_AT_ONCE)
-        cursor, names = reply
-        yield names
-        if cursor == 0:
-            return
+    return islice(scan_ahead(client, pattern, _SCANNED_AT_ONCE), max(1, most_keys // _SCANNED_AT_ONCE))
 
 
 LOOKED_AT: Final = 200

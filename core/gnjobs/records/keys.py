@@ -72,11 +72,21 @@ def is_id(text: str) -> bool:
 def ids_among(names: Sequence[bytes]) -> list[str]:
     """The names that may be ids, as text."""
     # Most often all of them may, which is seen at once in a third of the time.
-    joined = b"\n".join(names).decode("utf-8", "surrogateescape")
-    texts = joined.split("\n")
-    if len(texts) == len(names) and _IDS.fullmatch(joined) and RESERVED_IDS.isdisjoint(texts):
+    texts = b"\n".join(names).decode("utf-8", "surrogateescape").split("\n")
+    if len(texts) == len(names) and _are_ids(texts):
         return texts
     return [text for name in names if is_id(text := name.decode("utf-8", "surrogateescape"))]
+
+
+def _are_ids(texts: Sequence[str]) -> bool:
+    joined = "\n".join(texts)
+    is_one_each = joined.count("\n") == len(texts) - 1
+    return is_one_each and _IDS.fullmatch(joined) is not None and RESERVED_IDS.isdisjoint(texts)
+
+
+def check_ids(texts: Sequence[str], what: str) -> Sequence[str]:
+    """Return ids unchanged, or raise as `check_id` does of the first that is none."""
+    return texts if _are_ids(texts) else [check_id(text, what) for text in texts]
 
 
 def check_id(text: str, what: str = "id") -> str:

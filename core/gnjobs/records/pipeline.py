@@ -138,6 +138,30 @@ class _Replies:
             return error
 
 
+def scan_ahead(client: redis.Redis, pattern: str | None, count: int) -> Iterator[list[bytes]]:
+    """The keys that match, some at a time: the server looks for the next ones while these are looked at.
+
+    Raises what the connection raises.
+    """
+    options = ["COUNT", count] if pattern is None else ["MATCH", pattern, "COUNT", count]
+    pool: Any = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_command("SCAN", 0, *options)
+        while True:
+            cursor, names = connection.read_response()
+            if int(cursor) == 0:
+                break
+            connection.send_command("SCAN", cursor, *options)
+            yield names
+    except BaseException:
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+    yield names
+
+
 class RecordPipeline:
     """Reads the same fields of many jobs' records by HMGET."""
 

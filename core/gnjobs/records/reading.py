@@ -35,7 +35,7 @@ from gnjobs.records.indexes import (
     read_page,
     unindexed_ids,
 )
-from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, is_id
+from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, check_ids, is_id
 from gnjobs.records.layouts import Layout
 from gnjobs.records.pipeline import RecordPipeline
 
@@ -92,7 +92,7 @@ def fetch_listed(
 
     With `ended`, jobs that have ended are read by it, quickly and in part.
     """
-    checked = [check_id(job_id, "job id") for job_id in job_ids]
+    checked = check_ids(job_ids, "job id")
     if ended is not None:
         quick = _fetch_ended(client, keys, checked, ended)
         others = [job_id for job_id in checked if job_id not in quick]
@@ -212,6 +212,8 @@ class Records:
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""
         found = fetch_listed(self.client, self.keys, job_ids, self._ended)
+        if self.keys.layout.expires_after is None:
+            return found
         there = [job for job in found if job is not None]
         known = {job.id: job for job in dated(self.client, self.keys, there)}
         return [known.get(job_id) for job_id in job_ids]

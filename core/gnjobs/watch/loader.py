@@ -11,6 +11,7 @@ from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import members_by_rank, without_index
 from gnjobs.records.keys import ids_among, is_user
+from gnjobs.records.pipeline import scan_ahead
 from gnjobs.watch.reading import READ_AT_ONCE, Source
 from gnjobs.watch.rows import Change, JobRow, default_order
 
@@ -25,6 +26,7 @@ _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
 # So much of what was told before is gathered before it is told.
 _GATHERED_SHARE = 0.25
+_MOST_GATHERED = 20_000
 _MOST_COUNTED_USERS = 1000
 
 
@@ -45,7 +47,9 @@ class Loader:
         self._seen = [set[str]() for _ in sources]
         # Read, and not told yet.
         self._gathered: dict[str, JobRow] = {}
-        self._loaded = 0
+        self._unread: list[list[str]] = [[] for _ in sources]
+        # Parts of all that the indexes list, and of all keys.
+        self._loaded, self._scanned = 0.0, 0.0
         self._told = 0.0
         self.refusal: str | None = None
 
@@ -60,9 +64,15 @@ class Loader:
             yield from self._further_unfinished(source, seen)
         indexed = sum((self._indexed(source) for source in self._sources), Counter[str | None]())
         yield Change(indexed=indexed)
+        unindexed = self._unindexed()
         for source, seen in self._each():
-            yield from self._rest(source, seen, max(1, indexed[None]))
-        yield from self._unindexed()
+            for change in self._rest(source, seen, max(1, indexed[None])):
+                yield change
+                # In turn, so that the server looks for keys while we read records.
+                yield next(unindexed, Change())
+        yield from unindexed
+        for source in self._sources:
+            yield from self._uncounted(source)
         self._seen.clear()
         yield Change(progress=1.0)
 
@@ -95,8 +105,8 @@ class Loader:
         for index in self._index(source):
             for page in self._pages(source, index):
                 rows = self._read_unseen(source, seen, page)
-                self._loaded += len(page)
-                yield self._progress(rows, _INDEXED_SHARE * min(1.0, self._loaded / total))
+                self._loaded += len(page) / total
+                yield self._progress(rows)
 
     def _pages(self, source: Source, index: str) -> Iterator[list[str]]:
         """All ids in an index, in pages that overlap, so that none is passed over when others before it are removed."""
@@ -113,37 +123,41 @@ class Loader:
             start, before = start + _LOADED_AT_ONCE - _OVERLAP, set(page)
 
     def _unindexed(self) -> Iterator[Change]:
-        """What no index lists, of all prefixes in one pass over the server's keys, and faults that nobody counted.
+        """What no index lists, of all prefixes in one pass over the server's keys.
 
         It is found in no order. To put rows among many others takes long, unless they are neighbours.
         """
         told = 0
-        found: list[list[str]] = [[] for _ in self._sources]
         first, *others = self._sources
         keys_on_server = max(1, int(self._allowed(first.client.dbsize) or 0))
-        pattern, cursor, steps = None if others else first.keys.scan_pattern(), 0, 0
-        while True:
-            answer = self._allowed(first.client.scan, cursor, match=pattern, count=_SCANNED_AT_ONCE)
-            if answer is None:
-                yield from self._in_order()
-                return
-            cursor, names = answer
-            steps += 1
-            for (source, seen), unread in zip(self._each(), found, strict=True):
-                unread.extend(self._unindexed_among(source, seen, names))
-                if cursor == 0 or len(unread) >= READ_AT_ONCE:
-                    rows = source.read_unindexed(unread, self._pause).rows
-                    self._gathered.update((row.key, row) for row in rows)
-                    unread.clear()
-            if cursor == 0 or len(self._gathered) > max(READ_AT_ONCE, _GATHERED_SHARE * told):
+        pattern = None if others else first.keys.scan_pattern()
+        steps = scan_ahead(first.client, pattern, _SCANNED_AT_ONCE)
+        while (names := self._allowed(next, steps, None)) is not None:
+            self._take(names)
+            if len(self._gathered) > min(max(READ_AT_ONCE, _GATHERED_SHARE * told), _MOST_GATHERED):
                 told += len(self._gathered)
                 yield from self._in_order()
-            scanned = min(1.0, steps * _SCANNED_AT_ONCE / keys_on_server)
-            yield self._progress((), _INDEXED_SHARE + (1 - _INDEXED_SHARE) * scanned)
-            if cursor == 0:
-                break
-        for source in self._sources:
-            yield from self._uncounted(source)
+            self._scanned += _SCANNED_AT_ONCE / keys_on_server
+            yield self._progress()
+        self._read(1)
+        yield from self._in_order()
+
+    def _take(self, names: Sequence[bytes]) -> None:
+        """Read those of these keys that are jobs of no index, many at once."""
+        for (source, seen), unread in zip(self._each(), self._unread, strict=True):
+            self._pause()
+            source.uncounted.note_all(names)
+            unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
+            # To ask for each takes less time and memory than to remember a million.
+            unread.extend(self._allowed(without_index, source.client, source.keys, unseen) or ())
+        self._read(READ_AT_ONCE)
+
+    def _read(self, least: int) -> None:
+        for source, unread in zip(self._sources, self._unread, strict=True):
+            if len(unread) >= least:
+                rows = source.read_unindexed(unread, self._pause).rows
+                self._gathered.update((row.key, row) for row in rows)
+                unread.clear()
 
     def _in_order(self) -> Iterator[Change]:
         ordered = [row.key for row in sorted(self._gathered.values(), key=default_order)]
@@ -156,13 +170,6 @@ class Loader:
         for key in keys:
             self._gathered.pop(key, None)
 
-    def _unindexed_among(self, source: Source, seen: set[str], names: Sequence[bytes]) -> list[str]:
-        self._pause()
-        source.uncounted.note_all(names)
-        unseen = [job_id for job_id in source.keys.records(names) if job_id not in seen]
-        # To ask for each takes less time and memory than to remember a million.
-        return self._allowed(without_index, source.client, source.keys, unseen) or []
-
     def _uncounted(self, source: Source) -> Iterator[Change]:
         """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""
         source.uncounted.has_all = self._hears
@@ -174,7 +181,9 @@ class Loader:
         unseen = [job_id for job_id in ids if job_id not in seen]
         return tuple(source.read_mostly_finished(unseen, self._pause).rows)
 
-    def _progress(self, rows: tuple[JobRow, ...], progress: float) -> Change:
+    def _progress(self, rows: tuple[JobRow, ...] = ()) -> Change:
+        loaded, scanned = min(1.0, self._loaded), min(1.0, self._scanned)
+        progress = _INDEXED_SHARE * loaded + (1 - _INDEXED_SHARE) * scanned
         if progress < self._told + _LEAST_PROGRESS:
             return Change(rows=rows)
         self._told = min(progress, 0.99)
