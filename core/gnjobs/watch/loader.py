@@ -70,6 +70,7 @@ class Loader:
                 yield change
                 # In turn, so that the server looks for keys while we read records.
                 yield next(unindexed, Change())
+        self._loaded = 1.0
         yield from unindexed
         for source in self._sources:
             yield from self._uncounted(source)
