@@ -32,8 +32,10 @@ _NO_CELL: Cell = ("", Style.null())
 
 def can_erase() -> bool:
     """Whether this terminal, by what is known of its kind, blanks cells in the colour that is set."""
-    import curses
-
+    try:
+        import curses
+    except ImportError:  # a Python that was built without it
+        return False
     try:
         curses.setupterm(fd=sys.__stdout__.fileno())  # type: ignore[union-attr]
         return curses.tigetflag("bce") > 0 and curses.tigetstr("ech") == b"\x1b[%p1%dX"
