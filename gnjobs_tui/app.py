@@ -20,7 +20,7 @@ from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_cells import job_columns
 from gnjobs_tui.screens.jobs import JobsScreen
-from gnjobs_tui.style import DARK, FEW_COLORS, OUR_THEMES, theme_named
+from gnjobs_tui.style import DARK, FEW_COLORS, OUR_THEMES, theme_named, without_colors
 from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class GnjobsApp(Dashboard):
         self.usual_keys = usual
         self._first_user = user or actor.only_user
         for each in OUR_THEMES:
-            self.register_theme(each)
+            self.register_theme(without_colors(each) if self.no_color else each)
         found = theme_named(theme or config.theme, self.available_themes)
         self._unknown_theme = None if found else theme or config.theme
         self.theme = found or DARK.name

@@ -1,6 +1,7 @@
 """Turns data into styled text, the only place that does: made safe first, never read as markup. Themes, too."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final, NamedTuple
 
@@ -190,6 +191,14 @@ LIGHT: Final = Theme(
     variables=_grounds("#fbfbf8", "#cfe0f1"),
 )
 OUR_THEMES: Final = (DARK, LIGHT)
+
+
+def without_colors(theme: Theme) -> Theme:
+    """The theme for where there are no colours: what is wrong would be a darker grey than what is right."""
+    plain = theme.foreground
+    return replace(theme, success=plain, warning=plain, error=plain)
+
+
 _SHORT_NAMES: Final = {"dark": DARK.name, "light": LIGHT.name}
 
 

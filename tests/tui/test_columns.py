@@ -13,7 +13,7 @@ from textual.filter import Monochrome, NoColor
 from gnjobs.text import size_text
 from gnjobs_tui.glyphs import UNICODE
 from gnjobs_tui.screens.job_cells import ALL_USERS_COLUMNS, progress_text
-from gnjobs_tui.style import OUR_THEMES, Palette, fit, safe
+from gnjobs_tui.style import OUR_THEMES, Palette, fit, safe, without_colors
 from gnjobs_tui.widgets.columns import TableDrawing, place
 
 
@@ -73,6 +73,12 @@ def test_on_a_terminal_of_16_colours_the_cursors_row_has_no_colour_that_its_grey
     assert few.style("error", is_cursor=True) == many.style("bold", is_cursor=True)
     assert few.style("error") == many.style("error")
     assert many.style("error", is_cursor=True) != many.style("bold", is_cursor=True)
+
+
+def test_without_colours_what_is_wrong_is_no_darker_than_what_is_right() -> None:
+    for theme in map(without_colors, OUR_THEMES):
+        colors = {str(each) for each in (theme.foreground, theme.success, theme.warning, theme.error)}
+        assert len(colors) == 1, theme.name
 
 
 def test_a_row_with_nothing_in_it_is_drawn_without_colours_too() -> None:
