@@ -7,8 +7,11 @@ from random import Random
 import pytest
 from textual.pilot import Pilot
 
+from gnjobs.outputs.faults import Fault
 from gnjobs.records.hosts import HostLoad, write_beat
+from gnjobs.watch.filters import parse_filter
 from gnjobs_tui.ordering import in_order
+from gnjobs_tui.outputs.fault_list import FAULTS, TIMES, FaultList
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell
 from gnjobs_tui.widgets.table import RowList, SortedRows
@@ -48,6 +51,22 @@ def test_rows_sort_by_value_else_by_text_and_those_without_one_come_last() -> No
         return "".join(found.key_at(place) for place in range(6))
 
     assert (keys(False), keys(True)) == ("031542", "045132")
+
+
+def test_sorted_faults_know_their_matches_and_equal_ones_the_most_frequent() -> None:
+    faults = [
+        Fault(row=row, value=value, kind="k") for row, value in ((3, "x"), (1, "y"), (2, "x"), (None, "x"))
+    ]
+    among_all = FaultList(parse_filter("found:x", FAULTS), shows_all=True, order=("row", False))
+    combined = FaultList(is_grouped=True)
+    for listed in (among_all, combined):
+        listed.take(faults)
+        listed.arrange()
+    assert [among_all.row(place).fault.row for place in range(4)] == [1, 2, 3, None]
+    assert [among_all.row(place).is_match for place in range(4)] == [False, True, True, True]
+    assert [among_all.match_beside(1, forward=forward) for forward in (True, False)] == [2, 3]
+    assert combined.order == (TIMES, True)
+    assert [combined.row(place).times for place in range(len(combined))] == [4]
 
 
 @pytest.fixture
