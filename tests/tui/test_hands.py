@@ -113,6 +113,7 @@ async def test_a_marked_job_that_ends_is_told_once_and_moves_nothing(
     async with dashboard(server) as pilot:
         table = pilot.app.screen.query_one(VirtualTable)
         await pilot.press("space", "g")
+        await until(pilot, lambda: table.marks == {table.cursor_key}, "the cursor back on the first row")
         marked, cursor = next(iter(table.marks)), table.cursor_key
         client = server.client()
         client.hset(KEYS.job("job-0" if marked != "job-0" else "job-1"), "status", "success")
