@@ -7,17 +7,17 @@ a screen that the first one leaves.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from math import inf
 from typing import Any
 
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.constants import ESCAPE_DELAY
 from textual.message_pump import MessagePump
 from textual.screen import Screen
-from textual.widgets import Input
 
 from gnjobs_tui.keys import key_name
 
@@ -31,8 +31,11 @@ TOLD_AFTER = 0.5
 LONGEST_WAIT = 10.0
 # Nobody reads a question and answers it within this time: such an answer was typed before the question was asked.
 LEAST_READING = 0.05
-# Textual holds back an escape, and what follows it at once, as it may begin another key.
+ESCAPE = "\x1b"
+# Textual holds back an escape behind which nothing comes, as it may begin another key.
 HELD_BACK = 2 * ESCAPE_DELAY
+# What begins the sequences that terminals send for other keys, and what moves by words in a field.
+OF_ONE_KEY = frozenset({"\x1b[", "\x1bO", "\x1bb", "\x1bf", "\x1b\x7f"})
 # These leave a screen that takes long to read.
 LEAVING = frozenset({"escape", "q"})
 
@@ -69,7 +72,9 @@ class TypeAhead:
 
     def add(self, typed: Typed) -> None:
         """Hand on a key, or what was pasted, as soon as all before it has acted."""
-        self._waiting += _apart(typed)
+        if isinstance(typed, events.Key) and typed.character == ESCAPE:
+            typed.time -= HELD_BACK
+        self._waiting.append(typed)
         # One that has just come to its end takes no more, though `_ended` was not called yet.
         if self.is_idle:
             self._task = asyncio.create_task(self._run())
@@ -109,7 +114,7 @@ class TypeAhead:
             await self._until_ready()
             if not self._waiting:
                 break
-            typed = self._as_meant(self._waiting.popleft())
+            typed = self._waiting.popleft()
             self._typed_at = typed.time
             await self._hand_on(typed)
             await self._settle()
@@ -155,19 +160,8 @@ class TypeAhead:
         return self._shown_at < inf and (is_free or getattr(screen, "takes_keys", True))
 
     def _leaves_unread(self, typed: Typed, is_enough: bool) -> bool:
-        meant = self._as_meant(typed)
-        leaves = isinstance(meant, events.Key) and meant.key in LEAVING
-        return leaves and (is_enough or meant.time > self._shown_at)
-
-    def _as_meant(self, typed: Typed) -> Typed:
-        """Escape, where Textual takes one with a key and another escape right behind it for ^, no key of ours."""
-        if not isinstance(typed, events.Key) or typed.key != "circumflex_accent":
-            return typed
-        if isinstance(self._app.focused, Input) or typed.key in self._app.active_bindings:
-            return typed
-        escape = events.Key("escape", "\x1b").set_sender(self._app)
-        escape.time = typed.time
-        return escape
+        leaves = isinstance(typed, events.Key) and typed.key in LEAVING
+        return leaves and (is_enough or typed.time > self._shown_at)
 
     async def _settle(self) -> None:
         """Let everything between the focus and the app take its turn."""
@@ -177,19 +171,18 @@ class TypeAhead:
                 await _turn(node)
 
 
-def _apart(typed: Typed) -> Sequence[Typed]:
-    """Escape and the key typed right behind it, which a terminal tells as one; none of our keys has an alt.
+class KeyParser(XTermParser):
+    """Tells an escape and a key typed right behind it as two keys.
 
-    Their time is when they came, not when it was clear that they begin no other key.
+    Textual takes them for one key with alt, of which we have none, or loses the escape: the enter behind it would press
+    the button that somebody wanted to leave.
     """
-    if not isinstance(typed, events.Key):
-        return [typed]
-    keys = [typed]
-    if typed.key.startswith("alt+") and typed.character:
-        keys = [events.Key("escape", "\x1b"), events.Key(typed.character, typed.character)]
-    for key in keys:
-        key.time = typed.time - HELD_BACK if keys[0].character == "\x1b" else typed.time
-    return keys
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[events.Key]:
+        is_pair = len(sequence) == 2 and sequence[0] == ESCAPE and sequence not in OF_ONE_KEY
+        if alt or is_pair:
+            yield events.Key("escape", None)
+        yield from super()._sequence_to_key_events(sequence[is_pair:])
 
 
 async def _turn(node: MessagePump) -> None:

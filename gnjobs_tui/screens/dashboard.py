@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 from textual import events
 from textual.app import App
+from textual.driver import Driver
+from textual.drivers import linux_driver
 from textual.message import Message
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
@@ -19,7 +21,7 @@ from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
 from gnjobs_tui.painting import Painter, can_erase
 from gnjobs_tui.style import GLYPHS, AsciiBars, Part, content
-from gnjobs_tui.typeahead import TypeAhead
+from gnjobs_tui.typeahead import KeyParser, TypeAhead
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
@@ -56,6 +58,11 @@ class Dashboard(App[None]):
         if GLYPHS.is_ascii:
             self.add_class("-ascii")
             ScrollBar.renderer = AsciiBars
+
+    def get_driver_class(self) -> type[Driver]:
+        """The usual one, with our parser of keys."""
+        linux_driver.XTermParser = KeyParser  # type: ignore[attr-defined]
+        return super().get_driver_class()
 
     async def on_event(self, event: events.Event) -> None:
         """Queue what is typed, and make what is pasted harmless: fields draw control characters as they are."""

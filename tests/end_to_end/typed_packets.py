@@ -40,12 +40,10 @@ from tests.support.stored_records import (
     write_running,
 )
 from tests.support.terminal import Terminal, gnjobs
-from tests.support.typists import ENTER, ESC, SCREENS, AppTypist, Place, Typist
+from tests.support.typists import ENTER, ESC, QUIET, SCREENS, AppTypist, Place, Typist
 
 TYPED = (ENTER, "j", "k", "K", ESC, "/")
 DELAYS = (0.0, 0.3)
-# So long a screen of a terminal looks the same when it is at rest.
-QUIET = 0.2
 FOREVER = 86400
 SEEN_EVERY = 10.0
 USERS = ("anna", "bert")
@@ -116,10 +114,8 @@ def supervisor(server: Server) -> Iterator[None]:
 
 
 def packets(count: int) -> Iterator[str]:
-    """Every so many keys. Behind an escape a terminal takes enter and / for keys with alt."""
-    for keys in map("".join, product(TYPED, repeat=count)):
-        if not any(pair in keys for pair in (ESC + ENTER, ESC + "/", ESC + ESC)):
-            yield keys
+    """Every so many keys."""
+    return map("".join, product(TYPED, repeat=count))
 
 
 ALL = tuple(keys for count in (2, 3) for keys in packets(count))
@@ -160,31 +156,23 @@ async def differing(
             yield Difference(delay, keys, known[keys], at_once)
 
 
-async def texts(
-    typist: AppTypist, screen: str, proxy: Proxy, delay: float, tried: Sequence[str]
-) -> list[Place]:
-    """What a terminal shows of where packets lead."""
-    shown = []
-    for keys in tried:
+async def differing_in_terminal(
+    typist: AppTypist, hands: Typist, screen: str, proxy: Proxy, delays: Sequence[float], tried: Sequence[str]
+) -> AsyncIterator[Difference]:
+    """The packets after which a terminal shows something else than this process does."""
+    for delay, keys in product(delays, tried):
+        quiet = QUIET + 3 * delay
         await typist.go(screen)
         proxy.delay = delay
         await typist.at_once(keys)
-        shown.append(await typist.text_at_rest(QUIET + 3 * delay))
+        here = await typist.text_at_rest(quiet)
         proxy.delay = 0.0
-    return shown
-
-
-def differing_in_terminal(
-    terminal: Typist, screen: str, proxy: Proxy, delay: float, expected: Mapping[str, Place]
-) -> Iterator[Difference]:
-    """The packets that lead elsewhere in a terminal than in this process."""
-    for keys, text in expected.items():
-        terminal.go(screen)
+        await asyncio.to_thread(hands.go, screen)
         proxy.delay = delay
-        found = terminal.at_once(screen, keys, text)
+        there = await asyncio.to_thread(hands.at_once, keys, here, quiet)
         proxy.delay = 0.0
-        if found != text:
-            yield Difference(delay, keys, text, found)
+        if there != here:
+            yield Difference(delay, keys, here, there)
 
 
 class Tried(NamedTuple):
@@ -213,23 +201,18 @@ def try_screen(screen: str, tried: Sequence[str], delays: Sequence[float], sampl
 async def _try_screen(
     screen: str, server: Server, proxy: Proxy, tried: Sequence[str], delays: Sequence[float], sample: int
 ) -> list[Tried]:
-    differ, began = dict.fromkeys(delays, 0), time.monotonic()
+    differ, in_terminal, began = dict.fromkeys(delays, 0), dict.fromkeys(delays, 0), time.monotonic()
     chosen = random.Random(screen).sample(ALL, min(sample, len(ALL)))
     async with opened(server, proxy) as typist:
         async for found in differing(typist, screen, proxy, delays, tried):
             _say(screen, found, "slowly", "at once")
             differ[found.delay] += 1
         print(f"{screen}: {differ} differ ({time.monotonic() - began:.0f} s)", flush=True)
-        expected = {delay: await texts(typist, screen, proxy, delay, chosen) for delay in delays}
-    in_terminal = dict.fromkeys(delays, 0)
-    with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
-        terminal.wait_for("3 running 2")
-        for delay in delays if sample else ():
-            places = dict(zip(chosen, expected[delay], strict=True))
-            hands = Typist(terminal, QUIET + 3 * delay)
-            for found in differing_in_terminal(hands, screen, proxy, delay, places):
+        with Terminal(gnjobs(), 100, 30, environment(proxy.url)) as terminal:
+            in_both = differing_in_terminal(typist, Typist(terminal), screen, proxy, delays, chosen)
+            async for found in in_both:
                 _say(screen, found, "in this process", "in a terminal")
-                in_terminal[delay] += 1
+                in_terminal[found.delay] += 1
     print(f"{screen}: {in_terminal} differ in a terminal ({time.monotonic() - began:.0f} s)", flush=True)
     return [Tried(screen, each, len(tried), differ[each], sample, in_terminal[each]) for each in delays]
 

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 from textual._context import visible_screen_stack
-from textual._xterm_parser import XTermParser
 from textual.constants import ESCAPE_DELAY
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -23,6 +22,7 @@ from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.screens.faults import FaultsScreen
 from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.typeahead import KeyParser
 from gnjobs_tui.widgets.output_view import OutputView
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.terminal import Terminal
@@ -51,7 +51,8 @@ SCREENS = {
 # What leads to where a screen begins, if not `g`.
 HOME = {"output": "G"}
 Place = list[str]
-QUIET = 0.4
+# So long a screen of a terminal looks the same when it is at rest.
+QUIET = 0.2
 PATIENCE = 10.0
 # Workers that change where one is; others only fill in what is said there.
 AWAITED = frozenset({"look", "arrange", "search", "read"})
@@ -63,7 +64,7 @@ class AppTypist:
 
     def __init__(self, app: GnjobsApp) -> None:
         self._app = app
-        self._parser = XTermParser()
+        self._parser = KeyParser()
         self._path: list[str] = []
         self._said: dict[str, str] = {}
         self._starts: dict[str, Place] = {}
@@ -178,7 +179,7 @@ def _told(screen: Screen[Any]) -> Iterator[str]:
     focused = screen.focused
     yield f"{type(screen).__name__} {about}, keys to {focused and (focused.id or type(focused).__name__)}"
     if isinstance(screen, JobsScreen):
-        yield f"  {screen.choice.group} {screen.choice.filter} {screen.choice.sort}"
+        yield _without_ages(f"  {screen.choice.group} {screen.choice.filter} {screen.choice.sort}")
     if isinstance(screen, FaultsScreen):
         yield f"  {screen._list.wanted}"
     for widget in screen.query(Widget):
@@ -194,6 +195,8 @@ def _subject(value: Any) -> object:
         return value.job_id, value.child
     if isinstance(value, Query):
         return value.text
+    if isinstance(value, str):
+        return _without_ages(value)
     return getattr(value, "id", value)
 
 
@@ -213,16 +216,15 @@ def _state(widget: Widget) -> object:
 class Typist:
     """Types into a terminal."""
 
-    def __init__(self, terminal: Terminal, quiet: float = QUIET) -> None:
+    def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        self._quiet = quiet
         self._starts: dict[str, str] = {}
 
     def at_rest(self) -> str:
         """The screen once nothing has come for a moment, and not for want of a free processor."""
-        text = self._terminal.wait_for_rest(self._quiet)
+        text = self._terminal.wait_for_rest(QUIET)
         while self._terminal.is_busy:
-            text = self._terminal.wait_for_rest(self._quiet)
+            text = self._terminal.wait_for_rest(QUIET)
         return text
 
     def go(self, screen: str) -> None:
@@ -240,7 +242,7 @@ class Typist:
             return True
         self._terminal.send(keys)
         with suppress(AssertionError):
-            self._terminal.wait_for(lambda text: _without_ages(text) == start, 10 * self._quiet)
+            self._terminal.wait_for(lambda text: _without_ages(text) == start, 10 * QUIET)
         return _without_ages(self.at_rest()) == start
 
     def _arrives(self, keys: str, sign: str) -> bool:
@@ -257,16 +259,11 @@ class Typist:
             return bool(self._terminal.wait_for(sign, PATIENCE))
         return False
 
-    def place(self) -> Place:
-        """What tells where one is: the title, the rows of cursors, dialogs, and what is typed or can be pressed."""
-        return _place_of(self.at_rest())
-
-    def at_once(self, screen: str, keys: str, expected: Place) -> Place:
+    def at_once(self, keys: str, expected: Place, quiet: float = QUIET) -> Place:
         """Send keys in one packet; returns where they led once that is as expected, or nothing has changed for long."""
-        self.go(screen)
         self._terminal.send(keys)
-        deadline = time.monotonic() + 15 * self._quiet
-        while (place := self.place()) != expected and time.monotonic() < deadline:
+        deadline = time.monotonic() + 15 * quiet
+        while (place := _place_of(self.at_rest())) != expected and time.monotonic() < deadline:
             continue
         return place
 

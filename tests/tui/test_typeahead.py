@@ -13,7 +13,7 @@ from gnjobs_tui import typeahead
 from gnjobs_tui.screens.dialogs import HelpScreen
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.screens.log import LogScreen
-from gnjobs_tui.typeahead import TypeAhead, Typed
+from gnjobs_tui.typeahead import KeyParser, TypeAhead, Typed
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import write_running
@@ -60,8 +60,6 @@ class _Reads(Screen[None]):
     ("escape", "handed"),
     [
         (events.Key("escape", None), ["escape"]),
-        # What Textual makes of one with a key and another escape behind it.
-        (events.Key("circumflex_accent", "^"), ["escape"]),
         # As a terminal sends it, and so told late: it may have come in one packet with what is before it.
         (events.Key("escape", "\x1b"), ["j", "escape"]),
     ],
@@ -149,3 +147,19 @@ async def test_keys_that_nobody_expects_any_more_are_dropped_and_it_is_said(
             assert "Kill" not in screen_text(pilot)
     finally:
         unread.set()
+
+
+@pytest.mark.parametrize(
+    ("sent", "keys"),
+    [
+        ("\x1b\rK", ["escape", "enter", "K"]),
+        ("\x1b/j\x1bj", ["escape", "slash", "j", "escape", "j"]),
+        ("\x1b\x1bk", ["escape", "escape", "k"]),
+        ("\x1b\t1", ["escape", "tab", "1"]),
+        ("j\x1bOA\x1b[B\x1b[27u", ["j", "up", "down", "escape"]),
+        ("\x1bb\x1bf", ["ctrl+left", "ctrl+right"]),
+    ],
+)
+def test_an_escape_is_a_key_of_its_own(sent: str, keys: list[str]) -> None:
+    found = list(KeyParser().feed(sent))
+    assert [key.key for key in found if isinstance(key, events.Key)] == keys
