@@ -13,7 +13,7 @@ import click
 
 from gnjobs.errors import AmbiguousId, NoSuchChild, NoSuchJob
 from gnjobs.records.environment import ENV_ON_END, ENV_PREFIX, ENV_URL
-from gnjobs.text import count_text, mask_secrets, may_hold_secrets, parse_duration, safe_line
+from gnjobs.text import count_text, may_hold_secrets, parse_duration, safe_line
 from gnjobs_tui.glyphs import drawable
 
 if TYPE_CHECKING:
@@ -180,8 +180,8 @@ def on_terminal() -> bool:
 
 
 def say(line: str) -> None:
-    """Print one line without passwords; on a terminal nothing in it can act."""
-    print(drawable(safe_line(line)) if on_terminal() else mask_secrets(line))
+    """Print one line without passwords, in which nothing can act: behind a pipe, too, a terminal may stand."""
+    print(drawable(safe_line(line)) if on_terminal() else safe_line(line))
 
 
 def complain(line: str) -> None:
@@ -190,9 +190,9 @@ def complain(line: str) -> None:
 
 
 def print_fields(*fields: object) -> None:
-    """Print one tab-separated line for programs, without passwords; tabs, newlines and backslashes are escaped.
+    """Print one tab-separated line for programs, without passwords, in which nothing can act.
 
-    On a terminal nothing in it can act.
+    Tabs, newlines and backslashes are escaped.
     """
     print(field_line(fields, is_drawn=on_terminal()))
 
@@ -201,12 +201,12 @@ def field_line(fields: Sequence[object], *, is_drawn: bool) -> str:
     """The line that `print_fields` prints: `is_drawn` on a terminal."""
     cells = ["" if field is None else str(field) for field in fields]
     line = "\t".join(cells)
-    is_plain = "\\" not in line and "\n" not in line and line.count("\t") == len(cells) - 1
-    if is_plain and not is_drawn and not may_hold_secrets(line):
+    is_plain = line.isascii() and line.replace("\t", "").isprintable() and line.count("\t") == len(cells) - 1
+    if is_plain and "\\" not in line and not is_drawn and not may_hold_secrets(line):
         return line
     escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
-    made_safe = (lambda cell: drawable(safe_line(cell))) if is_drawn else mask_secrets
-    return "\t".join(map(made_safe, escaped))
+    made_safe = map(safe_line, escaped)
+    return "	".join(map(drawable, made_safe) if is_drawn else made_safe)
 
 
 SAID_AFTER = 0.5

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,9 +54,23 @@ def directory() -> Iterator[Path]:
 
 
 def open_demo(directory: Path, columns: int = 100, rows: int = 30) -> Terminal:
-    """Start a small demo whose files live in the directory."""
+    """Start a small demo whose files live in the directory, from one with modules that must not be imported."""
     env = environment("", TMPDIR=str(directory))
-    return Terminal(gnjobs("demo", "--size", "0.02"), columns, rows, env)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        for name in ("gnjobs_tui", "gnjobs", "redis", "random", "logging"):
+            Path(elsewhere, f"{name}.py").write_text("import os; os.abort()")
+        command = [
+            "sh",
+            "-c",
+            'cd "$0" && exec "$@"',
+            elsewhere,
+            sys.executable,
+            "-P",
+            *gnjobs("demo", "--size", "0.02")[1:],
+        ]
+        terminal = Terminal(command, columns, rows, env)
+        terminal.wait_for("1 all", START)
+    return terminal
 
 
 def assert_nothing_left(directory: Path) -> None:

@@ -228,3 +228,22 @@ def test_the_python_beside_an_embedding_server_is_found(monkeypatch: pytest.Monk
 def test_the_last_line_of_a_traceback_is_its_error() -> None:
     assert launching.last_line(b"Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
     assert launching.last_line(b"") == ""
+
+
+@pytest.mark.parametrize(
+    "command", ["yes >&2", "sleep 100"], ids=["says too much", "never says that it runs"]
+)
+def test_whoever_holds_a_new_supervisors_reports_keeps_nobody(
+    monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """As a process of its account can, also where an agent starts it."""
+    started = list[subprocess.Popen[bytes]]()
+    start = launching._start
+    monkeypatch.setattr(
+        launching, "_start", lambda *options: (started.append(start(*options)), started[0])[1]
+    )
+    monkeypatch.setattr(launching, "supervisor_command", lambda: ["sh", "-c", f"exec {command}"])
+    monkeypatch.setattr("gnjobs.supervisor.setup.START_SECONDS", 0.2)
+    with pytest.raises(LaunchError, match="could not be started"):
+        launching.spawn(os.environ)
+    assert started[0].poll() == -signal.SIGKILL

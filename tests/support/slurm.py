@@ -82,7 +82,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 Preempt
 """
 
 # Puts what `squeue` is asked to write behind each column in place of each §.
-SEPARATED = 'for word; do case $word in --Format=*) mark=${word#*24}; esac; done; sed "s/§/${mark%%,*}/g"'
+SEPARATED = 'mark=${SQUEUE_FORMAT2#*24}; sed "s/§/${mark%%,*}/g"'
 
 
 class Cluster:

@@ -3,6 +3,7 @@
 Each command is asked for named columns or one value, which are the same in all of Slurm's versions.
 """
 
+import os
 import re
 import secrets
 import subprocess
@@ -138,11 +139,13 @@ def look_up(ids: Iterable[str] = (), *, name: str = "") -> dict[str, Placed]:
 
 
 def _look_up(which: Sequence[str]) -> dict[str, Placed]:
-    separator = f"|{secrets.token_hex(4)}|"  # which no job's name or comment can hold
+    separator = (
+        f"|{secrets.token_hex(16)}|"  # which no job's name or comment can hold, as no argument shows it
+    )
     columns = ",".join(f"{column}:{width}{separator}" for column, width in _COLUMNS.values())
-    command = ["squeue", "--noheader", "--states=all", f"--Format={columns}", *which]
+    command = ["squeue", "--noheader", "--states=all", *which]
     try:
-        said = _run(command)
+        said = _run(command, environment={**os.environ, "SQUEUE_FORMAT2": columns})
     except SlurmError as problem:
         if "Invalid job id" not in str(problem):
             raise

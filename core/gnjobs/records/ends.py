@@ -7,12 +7,13 @@ is to happen whenever a job ends belongs into `_follow_up`.
 import uuid
 from collections.abc import Collection, Mapping
 from functools import partial
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import msgspec
 import redis
 
-from gnjobs.records.connection import passing_over_other_types, patiently
+from gnjobs.records.connection import patiently, readable
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import MAY_FAIL_FIELD, SLURM, Child, Job
 from gnjobs.records.hooks import run_on_end
@@ -20,10 +21,11 @@ from gnjobs.records.keys import WORDS_FIELD
 from gnjobs.records.lifecycle import expire_ended
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, step
-from gnjobs.records.scripts import Outcome, Value, add_fields, set_fields, transition
+from gnjobs.records.scripts import Outcome, Value, add_fields, add_transition, set_fields, transition
 from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.records.values import encode_text
 
+_AT_ONCE = 500
 _EVENT_KINDS = {KILLED: "killed", ERROR: "failed", LOST: "lost"}
 
 
@@ -126,11 +128,13 @@ def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:
 
 def end_children(records: Records, job_id: str, status: str, fields: Mapping[str, Value]) -> None:
     """Give a final status to all children that have none, for a job of which nothing runs any more."""
-    for child in records.children(job_id):
-        if not child.is_final:
-            key = records.keys.child(job_id, child.id)
-            with passing_over_other_types():
-                transition(records.client, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
+    children = records.children(job_id)
+    while chunk := list(islice(children, _AT_ONCE)):
+        pipe = records.client.pipeline(transaction=False)
+        for key in [records.keys.child(job_id, child.id) for child in chunk if not child.is_final]:
+            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
+        for reply in pipe.execute(raise_on_error=False):
+            readable(reply)
 
 
 # What a record says of one run: nothing of it is true of a job that waits again.

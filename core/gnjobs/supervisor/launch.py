@@ -13,9 +13,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from io import RawIOBase
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
@@ -34,8 +35,10 @@ from gnjobs.supervisor.setup import (
     ENDED,
     READY,
     REPORT_FD,
+    START_SECONDS,
     for_supervisor,
     holding_stop_signals,
+    read_until_ready,
 )
 from gnjobs.text import DEFAULT_URL
 
@@ -78,7 +81,7 @@ class Spawned(NamedTuple):
     """A supervisor that runs: its pid, and the stream on which it reports the end of its job."""
 
     pid: int
-    reports: BinaryIO
+    reports: RawIOBase
 
 
 def supervisor_command() -> list[str]:
@@ -112,7 +115,7 @@ def spawn(
     reports nothing more. Raises `LaunchError`.
     """
     read_end, write_end = os.pipe()
-    reports = os.fdopen(read_end, "rb")
+    reports = os.fdopen(read_end, "rb", buffering=0)
     try:
         with holding_stop_signals():
             process = _start(environment, write_end, foreground, echo, account or {})
@@ -121,8 +124,11 @@ def spawn(
         raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem
     finally:
         os.close(write_end)
-    said = _read_until_ready(reports)
-    process.wait()
+    said = read_until_ready(reports)
+    if not said.startswith(READY):
+        process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):  # others of its account can stop it
+        process.wait(START_SECONDS)
     if not said.startswith(READY):
         reports.close()
         raise LaunchError(f"the supervisor could not be started: {last_line(said) or 'it ended at once'}")
@@ -155,16 +161,6 @@ def _start(
         start_new_session=True,
         **account,
     )
-
-
-def _read_until_ready(reports: BinaryIO) -> bytes:
-    """Read what the new process says up to its word that it runs, or all of it when that word never comes."""
-    said = b""
-    for line in reports:
-        if line.startswith(READY):
-            return line
-        said += line
-    return said
 
 
 def last_line(text: bytes) -> str:

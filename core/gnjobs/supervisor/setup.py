@@ -5,10 +5,13 @@ import ctypes
 import gc
 import hashlib
 import os
+import select
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping
+from io import RawIOBase
 from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.records import values
@@ -95,8 +98,28 @@ def silence(*descriptors: int) -> None:
 REPORT_FD = "GNJOBS_REPORT_FD"
 READY = b"ready"
 ENDED = b"ended"
+START_SECONDS = 60.0
+_MOST_SAID = 64 * 1024
 
 _STDERR = 2
+
+
+def read_until_ready(reports: RawIOBase) -> bytes:
+    """Read what a new supervisor says up to its word that it runs, or all of it where that never comes.
+
+    No more than 64 kB in a minute: others of its account can write there, too.
+    """
+    said, until = bytearray(), time.monotonic() + START_SECONDS
+    poll = select.poll()
+    poll.register(reports, select.POLLIN)
+    while len(said) < _MOST_SAID and poll.poll(max(0.0, until - time.monotonic()) * 1000):
+        byte = reports.read(1)
+        if not byte:
+            break
+        said += byte
+        if byte == b"\n" and (line := said.splitlines()[-1]).startswith(READY):
+            return bytes(line)
+    return bytes(said)
 
 
 class ReportPipe:
