@@ -503,11 +503,11 @@ def test_thousands_of_requests_keep_no_agent_from_its_beat(server: Server, store
             pipe.xadd(KEYS.host_control(host_name()), {"request": "kill", "job": f"no-such-{number}"})
         pipe.execute()
         beats = set()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while len(beats) < 5:
             assert time.monotonic() < deadline
             beats.add(store.client.zscore(KEYS.hosts, host_name()))
-            assert store.now() - max(beats) < 5
+            assert store.now() - max(beats) < 20
     finally:
         agent.stop()
         thread.join()

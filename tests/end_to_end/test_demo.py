@@ -144,7 +144,9 @@ def back_to_the_list(terminal: Terminal) -> None:
 @pytest.mark.xdist_group("demo")
 def test_a_curator_finds_the_faulty_cell(demo: tuple[Terminal, Path]) -> None:
     terminal, _ = demo
-    terminal.wait_for(lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START)
+    terminal.wait_for(
+        lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START + VERDICT
+    )
     terminal.send("u")
     terminal.wait_for("jsmith")
     move_to(terminal, "jsmith")
