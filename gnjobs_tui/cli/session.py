@@ -206,7 +206,7 @@ def field_line(fields: Sequence[object], *, is_drawn: bool) -> str:
         return line
     escaped = (c.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n") for c in cells)
     made_safe = map(safe_line, escaped)
-    return "	".join(map(drawable, made_safe) if is_drawn else made_safe)
+    return "\t".join(map(drawable, made_safe) if is_drawn else made_safe)
 
 
 SAID_AFTER = 0.5

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
+from gnjobs.text import safe_line
+
 if TYPE_CHECKING:
     from gnjobs.outputs.faults import Fault
 
@@ -16,18 +18,19 @@ _COLUMNS = ("file", "row", "row_title", "column", "column_title", "value", "expe
 
 
 def write_faults(file: TextIO, faults: "Iterable[Fault]") -> None:
-    """Write a heading and a line for each fault."""
+    """Write a heading and a line for each fault; on a terminal nothing in them acts."""
+    shown = safe_line if file.isatty() else str
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows([spreadsheet_cell(value) for value in _row(fault)] for fault in faults)
+    writer.writerows([spreadsheet_cell(shown(cell)) for cell in _row(fault)] for fault in faults)
 
 
-def spreadsheet_cell(value: object) -> str:
+def spreadsheet_cell(value: str) -> str:
     """Make a cell that a spreadsheet shows and does not run: a leading `=`, `+`, `-`, `@` is quoted.
 
     So is one behind `;` and a tab, which separate cells in many countries. Plain numbers stay numbers.
     """
-    text = _INNER_FORMULA.sub(r"\1'", "" if value is None else str(value))
+    text = _INNER_FORMULA.sub(r"\1'", value)
     if not text.startswith(_FORMULA_BLANKS) and not text.lstrip().startswith(_FORMULA_SIGNS):
         return text
     try:
@@ -37,7 +40,8 @@ def spreadsheet_cell(value: object) -> str:
     return text
 
 
-def _row(fault: "Fault") -> list[object]:
+def _row(fault: "Fault") -> list[str]:
     """What is expected is in a fault of gn-uploader's part of its message."""
     row = {name: getattr(fault, name) for name in _COLUMNS}
-    return list((row | {"expected": fault.expected or fault.message}).values())
+    cells = (row | {"expected": fault.expected or fault.message}).values()
+    return ["" if cell is None else str(cell) for cell in cells]

@@ -250,7 +250,12 @@ def test_who_asks_for_less_grace_does_not_wait_for_who_asked_for_more() -> None:
     for number, grace in enumerate((600.0, 600.0, 2.0)):
         pool.take(ControlRequest(f"s/{number}-1", "kill", "j", grace=grace))
     wait_for(lambda: sorted(begun) == [2.0, 600.0])
+    for number in range(9):  # a look that is asked for with any number of graces is one
+        pool.take(ControlRequest(f"s/{number}-2", "stack", "j", grace=float(number)))
+    wait_for(lambda: len(begun) == 3)
     is_over.set()
+    pool.join(30)
+    assert len(begun) == 3
 
 
 def test_a_listener_outlives_whatever_a_request_brings(server: Server, store: JobStore) -> None:

@@ -44,7 +44,7 @@ class Orphan:
 
     def __init__(self, store: Records, job: Job, view: ProcessView) -> None:
         self._store = store
-        self._job = job
+        self._id, self._written = job.id, job.written or 0  # the rest may be as long as somebody likes
         self._wanted = wanted_of(job, store)
         self._view: ProcessView | None = None
         snapshot = read_processes(store, job.id)
@@ -63,12 +63,12 @@ class Orphan:
         self._view = view
         client, keys = self._store.client, self._store.keys
         said = self._signs.look(clocks_now(now))
-        written = max(self._job.written or 0, values.integer(str(said.fields["written"])) or 0)
+        written = max(self._written, values.integer(str(said.fields["written"])) or 0)
         pipe = client.pipeline(transaction=False)
         reads = self._signs.add_reads(pipe)
-        set_fields(pipe, keys.job(self._job.id), {**said.fields, "written": written, **fields})
+        set_fields(pipe, keys.job(self._id), {**said.fields, "written": written, **fields})
         if said.snapshot is not None:
-            pipe.set(keys.processes(self._job.id), said.snapshot, xx=True, keepttl=True)
+            pipe.set(keys.processes(self._id), said.snapshot, xx=True, keepttl=True)
         with self._signs.watch.noting_what_is_too_large():
             replies = pipe.execute(raise_on_error=False)
         self._signs.watch.discover(client, self._signs.take([readable(replies[0]), *replies[1:reads]]))

@@ -32,7 +32,7 @@ from gnjobs.records.statuses import PENDING
 from gnjobs.text import place_of
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
-_LENGTH_OF_MARK: Final = 32
+_LENGTH_OF_MARK, _LENGTH_OF_DIGEST = 32, 64
 
 
 def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
@@ -40,6 +40,7 @@ def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) 
     place = None if store is None else place_of(store.url, store.keys.prefix)
     # Records of an earlier version hold the mark itself.
     token = digest_of_mark(job.mark) if job.mark and len(job.mark) == _LENGTH_OF_MARK else job.mark
+    token = token and token[:_LENGTH_OF_DIGEST]
     if store is not None and token is None:
         token = ""  # who may signal takes no mark with a token for that of a record without
     return Wanted(job.id, token, place, owner, None if job.account is None else user_id(job.account))

@@ -4,7 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Final, NamedTuple
 
 import msgspec
@@ -87,11 +89,14 @@ def stacks_of(found: Found) -> str:
 
 
 def told_of(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
-    """Say something of each of these processes, one after the other: a heading that names it, and lines below."""
-    told = [_told(process, tell) for process in found.processes[:_MOST_PROCESSES]]
+    """Say something of each process, of as many as there is time for: a heading that names it, and lines below."""
+    until = time.monotonic() + _SECONDS
+    in_time = takewhile(lambda _: time.monotonic() < until, found.processes[:_MOST_PROCESSES])
+    told = [_told(process, tell) for process in in_time]
+    left = len(found.processes) - len(told)
     told += [f"pid {pid}: {why}" for pid, why in found.hidden]
-    if len(found.processes) > _MOST_PROCESSES:
-        told.append(f"and {len(found.processes) - _MOST_PROCESSES} processes more")
+    if left:
+        told.append(f"and {left} processes more")
     return "\n\n".join(told)[:_LONGEST] or "no process of it was found"
 
 

@@ -140,9 +140,10 @@ class RequestPool:
     def _about(self, request: ControlRequest) -> About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
 
-        Who asks for less grace does not wait for who asked for more.
+        Who asks for less grace does not wait for who asked for more; a look knows none.
         """
-        asker, grace = asking(self._keys, request), 0.0 if request.force else request.grace
+        asker = asking(self._keys, request)
+        grace = 0.0 if request.force or request.kind != "kill" else request.grace
         return asker, request.kind, request.job, request.child, request.force, grace
 
 
