@@ -24,9 +24,9 @@ _SCANNED_AT_ONCE = 2000
 _COUNTED_AT_ONCE = 50
 _INDEXED_SHARE = 0.9
 _LEAST_PROGRESS = 0.01
-# So much of what was told before is gathered before it is told.
+# So much of what was told before is gathered before it is told, yet no more than can be sorted in a moment.
 _GATHERED_SHARE = 0.25
-_MOST_GATHERED = 20_000
+_MOST_GATHERED = 5000
 _MOST_COUNTED_USERS = 1000
 
 
