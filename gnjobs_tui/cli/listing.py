@@ -1,5 +1,6 @@
 """Commands that list: `gnjobs ls` and `gnjobs users`."""
 
+import gc
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 TERMINAL_JOBS = 50
 MOST_LISTED = 10**9
 _COUNTED_SECONDS = 1.0
+# So many more objects than have gone are looked through for garbage: of those listed none is, and there are many.
+_COLLECTED_AFTER = 100_000
 # The fields of a job that are printed for programs, without their names.
 _PRINTED = ("status", "label", "user-id", "percent", "faults")
 
@@ -92,6 +95,7 @@ def _more(session: Session, user: str | None, query: str | None, found: "Iterato
 def _print(found: "Iterable[Found]", *, as_json: bool, as_tsv: bool) -> None:
     """Print jobs for programs, each as it is found."""
     is_drawn = on_terminal()
+    gc.set_threshold(_COLLECTED_AFTER)
     if as_tsv:
         print_fields(*JOB_COLUMNS)
     for _, job, health in found:

@@ -57,7 +57,7 @@ def matching_jobs(
         for job in store.unindexed(each, looked)
         if not (unfinished and job.is_final)
     )
-    matches = _matcher(query, now)
+    matches = None if query is None else _matcher(query, now)
     looks, limits = Looks(), session.config.limits
 
     def look(job: "Job") -> "Presence":
@@ -66,13 +66,11 @@ def matching_jobs(
     for store, job in chain(found, unindexed):
         if own is None or session.actor.may("see", job):
             health = assess(job, now=now, limits=limits, look=look)
-            if matches(job, health):
+            if matches is None or matches(job, health):
                 yield store, job, health
 
 
-def _matcher(query: str | None, now: float) -> "Callable[[Job, Health], bool]":
-    if query is None:
-        return lambda *_: True
+def _matcher(query: str, now: float) -> "Callable[[Job, Health], bool]":
     from gnjobs.watch.filters import matcher
 
     return matcher(query, now=now)
