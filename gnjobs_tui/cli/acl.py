@@ -8,6 +8,7 @@ import click
 
 from gnjobs.records.acl import ACL_ROLES, AclRole, acl_rules
 from gnjobs.records.keys import check_user
+from gnjobs.text import place_of
 from gnjobs_tui.cli.session import Session, complain, with_session
 
 
@@ -31,7 +32,7 @@ def acl(
 
     A viewer reads everything. A curator may also request kills of her own jobs (--user), an admin of any job. A
     writer is for supervisors and the code of jobs, web for an application that creates and starts jobs, and agent
-    for a host's agent.
+    for a host's agent. A database other than 0 may be used where the URL names it.
 
     Pipe the rule into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
     """
@@ -44,7 +45,12 @@ def acl(
         complain(f"nobody can log in as {name} before it has a password: ACL SETUSER {name} '>…'")
     words = ["user", name] if acl_file else ["ACL", "SETUSER", name, "reset"]
     words += ["on", *([] if digest is None else [f"#{digest}"])]
-    print(*words, acl_rules(role, session.config.prefixes, ids))
+    database = place_of(session.config.url, "").strip().rpartition("/")[2]
+    print(
+        *words,
+        acl_rules(role, session.config.prefixes, ids),
+        *([] if database == "0" else [f"+select|{database}"]),
+    )
     return 0
 
 

@@ -162,6 +162,15 @@ def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled:
         assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_rule_for_another_database_opens_that_one(own_server: Server) -> None:
+    urls = [own_server.url.removesuffix("0") + number for number in "34"]
+    rule = do(urls[0], "acl", "viewer").stdout.split()
+    with own_server.client() as admin:
+        admin.execute_command(*rule, ">secret")
+    codes = [do(url.replace("//", "//gnjobs-viewer:secret@"), "ls").exit_code for url in urls]
+    assert codes == [0, 1]
+
+
 def test_a_writer_runs_jobs_with_children(
     guarded: Guarded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
