@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -53,23 +54,21 @@ def directory() -> Iterator[Path]:
         yield short
 
 
+@cache
+def foreign_directory() -> tempfile.TemporaryDirectory[str]:
+    """A directory with modules that must not be imported."""
+    made = tempfile.TemporaryDirectory()
+    for name in ("gnjobs_tui", "gnjobs", "redis", "random", "logging"):
+        Path(made.name, f"{name}.py").write_text("import os; os.abort()")
+    return made
+
+
 def open_demo(directory: Path, columns: int = 100, rows: int = 30) -> Terminal:
-    """Start a small demo whose files live in the directory, from one with modules that must not be imported."""
-    env = environment("", TMPDIR=str(directory))
-    with tempfile.TemporaryDirectory() as elsewhere:
-        for name in ("gnjobs_tui", "gnjobs", "redis", "random", "logging"):
-            Path(elsewhere, f"{name}.py").write_text("import os; os.abort()")
-        command = [
-            "sh",
-            "-c",
-            'cd "$0" && exec "$@"',
-            elsewhere,
-            sys.executable,
-            "-P",
-            *gnjobs("demo", "--size", "0.02")[1:],
-        ]
-        terminal = Terminal(command, columns, rows, env)
-        terminal.wait_for("1 all", START)
+    """Start a small demo whose files live in the directory, from a foreign one."""
+    entered = ["sh", "-c", 'cd "$0" && exec "$@"', foreign_directory().name, sys.executable, "-P"]
+    command = [*entered, *gnjobs("demo", "--size", "0.02")[1:]]
+    terminal = Terminal(command, columns, rows, environment("", TMPDIR=str(directory)))
+    terminal.wait_for("1 all", START)
     return terminal
 
 

@@ -17,6 +17,7 @@ from tests.support.servers import Server
 from tests.support.wrong_types import GROUPS, INDEXES, TYPES, job_with, job_with_all, shifted_types
 
 REFUSALS = ("WRONGTYPE", "Traceback", "codec")
+pytestmark = pytest.mark.timeout(600)  # six jobs, each on every screen
 
 
 async def visit(pilot: Pilot[None], key: str, screen: type) -> None:
