@@ -36,7 +36,7 @@ RETURN = 5 * PLAIN_ESC + "g"
 SCREENS = {
     "jobs": ("", "3 running 2"),
     "job": (ENTER, "the job itself"),
-    "output": ("\rj\r", "line 3 of 3"),
+    "output": ("\rj\r", "line 5 of 5"),
     "log": ("L", "event log"),
     "users": ("u", "Newest"),
     "faults": ("\re", "no such year"),
