@@ -1,6 +1,7 @@
 """The jobs that a filter, or a user's name, selects, each with the verdict on it: what `ls` lists and others act on."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gnjobs_tui.cli.session import Session
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from gnjobs.store import JobStore
 
 Judged = tuple["Job", "Health"]
+Listed = tuple["JobStore", "Job"]
 Found = tuple["JobStore", "Job", "Health"]
 PAGE = 2000
 
@@ -33,9 +35,6 @@ def matching_jobs(
     where they are given and nothing is filtered. `looked` is told how many keys were searched.
     Raises `FilterError`.
     """
-    from heapq import merge
-    from itertools import chain
-
     from gnjobs.health.assess import assess
     from gnjobs.processes.presence import Looks, look_well
 
@@ -44,19 +43,9 @@ def matching_jobs(
         stores = tuple(store.brief(fields) for store in stores)
     own = session.actor.own_users
     wanted = [user] if user or own is None else own
-    found = merge(
-        *(_newest_first(store, each, count, unfinished) for store in stores for each in wanted),
-        key=lambda listed: listed[1].created or 0.0,
-        reverse=True,
-    )
+    found = _newest(stores, wanted, count, unfinished)
     now = session.store.now()
-    unindexed = (
-        (store, job)
-        for store in (() if indexed_only else stores)
-        for each in wanted
-        for job in store.unindexed(each, looked)
-        if not (unfinished and job.is_final)
-    )
+    unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
     matches = None if query is None else _matcher(query, now)
     looks, limits = Looks(), session.config.limits
 
@@ -76,9 +65,34 @@ def _matcher(query: str, now: float) -> "Callable[[Job, Health], bool]":
     return matcher(query, now=now)
 
 
-def _newest_first(
-    store: "JobStore", user: str | None, count: int, unfinished: bool
-) -> "Iterator[tuple[JobStore, Job]]":
+def _newest(
+    stores: "Iterable[JobStore]", users: Collection[str | None], count: int, unfinished: bool
+) -> "Iterator[Listed]":
+    """The indexed jobs of all stores, newest first."""
+    from heapq import merge
+
+    return merge(
+        *(_newest_first(store, user, count, unfinished) for store in stores for user in users),
+        key=lambda listed: listed[1].created or 0.0,
+        reverse=True,
+    )
+
+
+def _unindexed(
+    stores: "Iterable[JobStore]",
+    users: Collection[str | None],
+    unfinished: bool,
+    looked: Callable[[int], None],
+) -> "Iterator[Listed]":
+    """The jobs that no index lists, in the order in which they are found."""
+    for store in stores:
+        for user in users:
+            for job in store.unindexed(user, looked):
+                if not (unfinished and job.is_final):
+                    yield store, job
+
+
+def _newest_first(store: "JobStore", user: str | None, count: int, unfinished: bool) -> "Iterator[Listed]":
     page = store.page(user=user, unfinished=unfinished, count=count)
     while True:
         for job in page.jobs:

@@ -78,11 +78,8 @@ class ProcessSnapshot(msgspec.Struct, frozen=True):
 
 def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:
     """Read what a supervisor stored; None where there is nothing that can be read, or too much."""
-    return (
-        None
-        if stored is not None and len(stored) > _LONGEST_SNAPSHOT
-        else values.json(stored, ProcessSnapshot)
-    )
+    is_too_long = stored is not None and len(stored) > _LONGEST_SNAPSHOT
+    return None if is_too_long else values.json(stored, ProcessSnapshot)
 
 
 class Presence(NamedTuple):
