@@ -17,6 +17,7 @@ from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
 from gnjobs.processes.table import ProcessView, process_start, read_command
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
+from gnjobs.records.environment import ENV_CHILD
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from tests.support.os_accounts import AS_NOBODY, can_change_account
@@ -173,3 +174,15 @@ def test_the_agent_looks_into_no_process_that_only_a_record_names(store: JobStor
         finally:
             bystander.kill()
             parent.kill()
+
+
+def test_a_child_that_only_its_record_calls_ended_is_named_as_left(server: Server, store: JobStore) -> None:
+    running = f"{ENV_CHILD}=c sleep 1000 & exec sleep 1000"
+    with supervised(server, ["sh", "-c", running]) as job:
+        job.wait_for("running")
+        wait_for(lambda: len(job.alive()) == 2, what="the child's process")
+        store.client.hset(KEYS.child(job.id, "c"), "status", "success")
+        store.client.hset(KEYS.job(job.id), "child:c", KEYS.child_output(job.id, "c"))
+        last = list(kill_job(store, job.id, child_id="c", actor=TUX, grace=0.0))[-1]
+        assert (last.kind, last.verified, len(last.pids)) == ("left", False, 1), last
+        assert list(kill_job(store, job.id, actor=TUX, grace=0.0))[-1].verified

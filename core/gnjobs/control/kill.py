@@ -127,9 +127,7 @@ class _Kill:
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order; that all is gone only where a look at this host does not deny it."""
         for each in self._steps(supervisor_timeout):
-            # A child's process stays for a moment after its end.
-            is_certain = each.kind == "skipped" and self.child is not None
-            yield self._unless_seen(each) if each.final and each.verified and not is_certain else each
+            yield self._unless_seen(each) if each.final and each.verified else each
 
     def _unless_seen(self, answered: KillStep) -> KillStep:
         """Whatever answers and record say: where they place the job, too, and as whose, is what somebody wrote."""
