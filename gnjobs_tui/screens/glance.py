@@ -53,6 +53,12 @@ class Glance(NamedTuple):
     items: Sequence[Item] = ()
     history: History | None = None
 
+    @property
+    def last_line(self) -> str:
+        """The last line; empty where there is none."""
+        last = self.items[-1] if self.items else None
+        return last.text if isinstance(last, SeenLine) else ""
+
 
 class GlanceScreen(RowActions):
     """A screen that shows the last lines of what its cursor is on; `aim` says of what, None where there is no room."""

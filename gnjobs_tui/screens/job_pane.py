@@ -52,9 +52,17 @@ def pane_title(row: JobRow | None, width: int, notes: Sequence[str]) -> Content:
 
 
 def pane_lines(
-    row: JobRow | None, health: Health | None, causes: Sequence[str], size: tuple[int, int], now: float
+    row: JobRow | None,
+    health: Health | None,
+    causes: Sequence[str],
+    size: tuple[int, int],
+    now: float,
+    last_line: str | None = None,
 ) -> list[Content]:
-    """Why and what, in a width and at most so many lines; reasons for trouble go before what the job says."""
+    """Why and what, in a width and at most so many lines; reasons for trouble go before what the job says.
+
+    A job that says nothing itself says its last line; that is None while it is not known.
+    """
     width, height = size
     is_pressed = height <= LOW and row is not None and row.rank == RANK_TROUBLED
     why: list[list[Part]] = []
@@ -73,7 +81,9 @@ def pane_lines(
         word = "why" if row.is_final or row.rank == RANK_TROUBLED else "health"
         labels = [word.ljust(LABEL_WIDTH), *[" " * LABEL_WIDTH] * len(said)]
         why += [[Cell(label, "dim"), line] for label, line in zip(labels, said, strict=False)]
-    says: list[Part] = [Cell("says    ", "dim"), row.says or ("nothing" if row.is_final else "nothing yet")]
+    nothing = "nothing" if row.is_final else "nothing yet"
+    words = row.says or last_line or ("" if last_line is None else nothing)
+    says: list[Part] = [Cell("says    ", "dim"), words]
     return [content(*parts) for parts in [*why, says][:height]]
 
 

@@ -199,13 +199,18 @@ class JobsScreen(GlanceScreen):
         return max(many, LEAST_PANE) if has_room else LEAST_PANE
 
     def aim(self) -> Aim | None:
-        """The child that is in trouble, or the job itself; None where no line of it would be seen."""
+        """The child that is in trouble, or the job itself; None where no line of it would be seen.
+
+        Of one that says nothing itself, the last line always is.
+        """
         row, room = self.row, self._pane_height
-        if row is None or room <= LEAST_PANE:
+        has_room = room > LEAST_PANE
+        if row is None or (row.says and not has_room):
             return None
         beat = None if row.job is None else (row.job.last_output, row.job.lines, (row.heartbeat or 0) // 10)
         prefix = row.prefix or self.dashboard.config.prefixes[0]
-        return Aim(prefix, row.id, parts_of(row), (row.status, beat), room, runs=not row.is_final)
+        lines, runs = room if has_room else 1, has_room and not row.is_final
+        return Aim(prefix, row.id, parts_of(row), (row.status, beat), lines, runs=runs)
 
     def draw_glance(self) -> None:
         """Show the last lines."""
@@ -219,9 +224,10 @@ class JobsScreen(GlanceScreen):
         height, pane = self._pane_height, self.query_one("#pane", Lines)
         if pane.styles.height is None or pane.styles.height.value != height:
             pane.styles.height = height
-        shown = pane_lines(row, health, jobs.common_causes(), (width, height), now)
+        glance = self.glance
+        last_line = None if glance is None else glance.last_line
+        shown = pane_lines(row, health, jobs.common_causes(), (width, height), now, last_line)
         if height > LEAST_PANE and row is not None:
-            glance = self.glance
             trend = content(*trend_parts(row, glance.history if glance else None, now, width))
             shown += [trend] if trend else []
             shown += glance_lines(glance, height - len(shown), width)

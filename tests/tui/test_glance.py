@@ -61,7 +61,7 @@ async def test_lines_that_come_are_shown_at_the_next_beat(server: Server) -> Non
 
 async def test_below_a_long_list_there_is_no_room_and_nothing_is_read(server: Server) -> None:
     for number in range(20):
-        job = write_job(server, f"job-{number}", label=f"label {number}")
+        job = write_job(server, f"job-{number}", label=f"label {number}", message="all checked")
         write_line(server, KEYS.output(job), 1, "not seen")
     async with dashboard(server) as pilot:
         await pilot.press("j")
