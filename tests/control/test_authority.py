@@ -1,4 +1,4 @@
-"""Who may ask for what: streams by asker, answers that no asker writes, requests that expire and are few at a time."""
+"""Who may ask for what: streams by asker, requests that expire, and answers that no asker writes."""
 
 import math
 import os
@@ -7,8 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
-from typing import cast
 
 import psutil
 import pytest
@@ -20,10 +18,8 @@ from gnjobs.processes.host import host_name, login_name
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.listener import ControlListener
-from gnjobs.records.pool import RequestPool
-from gnjobs.records.requests import ControlRequest, KillStep, send_request, step
+from gnjobs.records.requests import ControlRequest, send_request, step
 from gnjobs.store import JobStore
-from gnjobs.supervisor.loop import Answers
 from gnjobs_tui.cli.main import cli
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
@@ -195,55 +191,6 @@ def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_i
         job.end()
 
 
-def test_a_flood_in_a_users_stream_is_dropped_and_delays_no_admin(own_server: Server) -> None:
-    """Before anything is queued or asked of the server for it."""
-    client, heard = own_server.client(), list[ControlRequest]()
-    streams = [KEYS.user_requests("mallory"), KEYS.admin_requests]
-    listener = ControlListener(
-        own_server.url, KEYS, streams, heard.append, last_seconds=30.0, block_seconds=0.5
-    )
-    listener.start()
-    wait_for(lambda: client.info("commandstats").get("cmdstat_xread"))
-    began = time.monotonic()
-    pipe = client.pipeline(transaction=False)
-    for _ in range(20_000):
-        pipe.xadd(streams[0], {"request": "kill", "job": "hers", "by": "mallory"})
-    pipe.execute()
-    send_request(client, streams[1], ControlRequest("", "kill", "any", by="tux"))
-    wait_for(lambda: "tux" in {request.by for request in heard})
-    assert client.info("commandstats").get("cmdstat_xrevrange") is None  # whether it was answered before us
-    hers = sum(request.by == "mallory" for request in heard)
-    assert 100 <= hers <= 130 + 20 * (time.monotonic() - began)
-    newest = client.xinfo_stream(streams[0])["last-generated-id"].decode()
-    wait_for(lambda: listener._last[streams[0]] >= newest)
-    assert sum(request.by == "mallory" for request in heard) <= 130 + 20 * (time.monotonic() - began)
-
-
-def test_each_step_is_told_to_few_who_ask_for_the_same() -> None:
-    told: list[tuple[str, KillStep]] = []
-
-    def handle(_: ControlRequest) -> Iterator[KillStep]:
-        wait_for(lambda: len(told) == 80)
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)), KEYS)
-    for number in range(100):
-        pool.take(ControlRequest(f"{KEYS.user_requests('mallory')}/{number}", "kill", "job", child="c"))
-    wait_for(lambda: len(told) == 100)
-    assert [said.kind for _, said in told] == ["refused"] * 80 + ["written"] * 20
-    sent: list[ControlRequest] = []
-    answers = Answers(
-        cast("ControlListener", SimpleNamespace(answer=lambda request, _: sent.append(request))), KEYS
-    )
-    for number in range(100):
-        answers.add_asker(ControlRequest(f"{KEYS.user_requests('mallory')}/{number}", "kill", "job"))
-    answers.add_asker(ControlRequest(f"{KEYS.admin_requests}/1", "kill", "job", by="tux"))
-    answers.start()
-    answers.tell(step("gone", "1 gone"))
-    wait_for(lambda: len(sent) == 21)
-    assert sent[-1].by == "tux"
-
-
 def test_old_requests_are_refused(store: JobStore) -> None:
     heard: list[ControlRequest] = []
     stream = KEYS.host_control("of-old-requests")
@@ -269,93 +216,25 @@ def test_a_request_from_the_future_is_refused_since_it_would_never_expire(store:
     assert [request.job for request in heard] == ["soon"]
 
 
-def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
-    go, at_work, most = threading.Event(), [0], [0]
-    handled: list[str | None] = []
-    told: list[tuple[str, KillStep]] = []
-    lock = threading.Lock()
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        with lock:
-            handled.append(request.job)
-            at_work[0] += 1
-            most[0] = max(most[0], at_work[0])
-        go.wait(60)
-        with lock:
-            at_work[0] -= 1
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda request, said: told.append((request.id, said)), KEYS)
-    for number in range(3000):
-        pool.take(ControlRequest(f"s/{number}", "kill", f"job-{number % 1500}"))
-    refused = [name for name, said in told if said.kind == "refused"]
-    go.set()
-    wait_for(lambda: len(told) == 3000)
-    assert most[0] <= 8
-    assert sorted(handled) == sorted(f"job-{number}" for number in range(1000))
-    assert len(refused) == 1000
+def test_what_a_user_asks_about_others_jobs_is_not_even_heard(store: JobStore) -> None:
+    agent = Agent(store)
+    agent._rounds.overdue = {"agunns": ("agunn", math.inf), "hers": ("mallory", math.inf)}
+    asked = [
+        ControlRequest(f"{KEYS.user_requests('mallory')}/1-1", "kill", job)
+        for job in ("agunns", "hers", None)
+    ]
+    assert [agent._is_for_us(request) for request in asked] == [False, True, False]
 
 
-def test_no_user_keeps_admins_or_other_users_waiting() -> None:
-    go, done = threading.Event(), list[str | None]()
-    told: list[tuple[str, KillStep]] = []
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.by == "mallory":
-            go.wait(60)
-        done.append(request.by)
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda request, said: told.append((request.by, said)), KEYS)
-    for number in range(200):
-        hers = ControlRequest(
-            f"{KEYS.user_requests('mallory')}/{number}", "kill", f"job-{number}", by="mallory"
-        )
-        pool.take(hers)
-    assert len(told) == 100
-    for asker, stream in (("tux", KEYS.admin_requests), ("jsmith", KEYS.user_requests("jsmith"))):
-        pool.take(ControlRequest(f"{stream}/1", "kill", "job-0", by=asker))
-    try:
-        wait_for(lambda: len(done) == 2)
-        assert set(done) == {"tux", "jsmith"}
-    finally:
-        go.set()
-    wait_for(lambda: len(told) == 202)
-
-
-def test_all_users_together_leave_workers_to_admins() -> None:
-    go, done = threading.Event(), list[str | None]()
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.by != "tux":
-            go.wait(60)
-        done.append(request.by)
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
-    for number in range(20):
-        pool.take(ControlRequest(f"{KEYS.user_requests(f'user-{number}')}/1", "kill", "job", by="user"))
-    pool.take(ControlRequest(f"{KEYS.admin_requests}/1", "kill", "job", by="tux"))
-    try:
-        wait_for(lambda: done)
-        assert done == ["tux"]
-    finally:
-        go.set()
-    wait_for(lambda: len(done) == 21)
-
-
-def test_of_several_graces_the_shortest_counts_and_an_admin_is_named(server: Server, store: JobStore) -> None:
-    """So no owner shields her job from an admin by asking for a long one first."""
-    stubborn = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 1; done"]
-    with supervised(server, stubborn, user_id="mallory") as job:
-        job.wait_for_line("ready")
-        hers = ControlRequest("", "kill", job.id, by="mallory", grace=3600.0)
-        send_request(store.client, KEYS.user_requests("mallory"), hers)
-        job.wait_for("stopping")
-        last = list(kill_job(store, job.id, actor=Actor.admin("tux"), reason="runaway", grace=0.3))[-1]
-        assert last.verified, last
-        ended = job.wait_for("killed")
-        assert (ended.stop_by, ended.stop_reason) == ("tux", "runaway")
+def test_whatever_a_record_holds_its_kill_ends_in_one_line(store: JobStore) -> None:
+    job = store.create(["true"])
+    odd = b"\x1b]52;c;x\x07\xff"
+    fields = {"status": "running", "supervisor-pid": 1, "slurm-job": odd, "host": odd, "launch-host": odd}
+    store.client.hset(KEYS.job(job.id), mapping=fields)
+    last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=0.1))[-1]
+    assert (last.final, last.verified) == (True, False)
+    done = CliRunner().invoke(cli, ["kill", job.id, "--redis-url", store.url, "--grace", "0"])
+    assert isinstance(done.exception, SystemExit | None), done.exception
 
 
 def test_answers_without_end_keep_no_kill_from_going_on(
@@ -387,127 +266,3 @@ def test_answers_without_end_keep_no_kill_from_going_on(
     assert steps[-1].verified, steps
     assert [each.text for each in steps].count("still at it") == 100
     assert job.alive() == []
-
-
-def test_what_a_user_asks_about_others_jobs_is_not_even_heard(store: JobStore) -> None:
-    agent = Agent(store)
-    agent._rounds.overdue = {"agunns": ("agunn", math.inf), "hers": ("mallory", math.inf)}
-    asked = [
-        ControlRequest(f"{KEYS.user_requests('mallory')}/1-1", "kill", job)
-        for job in ("agunns", "hers", None)
-    ]
-    assert [agent._is_for_us(request) for request in asked] == [False, True, False]
-
-
-def test_whatever_a_record_holds_its_kill_ends_in_one_line(store: JobStore) -> None:
-    job = store.create(["true"])
-    odd = b"\x1b]52;c;x\x07\xff"
-    fields = {"status": "running", "supervisor-pid": 1, "slurm-job": odd, "host": odd, "launch-host": odd}
-    store.client.hset(KEYS.job(job.id), mapping=fields)
-    last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=0.1))[-1]
-    assert (last.final, last.verified) == (True, False)
-    done = CliRunner().invoke(cli, ["kill", job.id, "--redis-url", store.url, "--grace", "0"])
-    assert isinstance(done.exception, SystemExit | None), done.exception
-
-
-@pytest.mark.parametrize("stream", [KEYS.admin_requests, KEYS.user_requests("jsmith")])
-@pytest.mark.parametrize(("kind", "grace"), [("kill", 3600.0), ("files", 0.0)])
-def test_kills_with_a_long_grace_and_looks_that_hang_keep_no_kill_waiting(
-    stream: str, kind: str, grace: float
-) -> None:
-    go, done = threading.Event(), list[str | None]()
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.job != "quick":
-            go.wait(60)
-        done.append(request.job)
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
-    for number in range(40):
-        pool.take(ControlRequest(f"{stream}/{number}", kind, f"slow-{number}", grace=grace))
-    pool.take(ControlRequest(f"{stream}/99", "kill", "quick"))
-    try:
-        wait_for(lambda: done)
-        assert done == ["quick"]
-    finally:
-        go.set()
-    wait_for(lambda: len(done) == 41)
-
-
-def test_an_application_keeps_no_admin_waiting_and_has_nothing_killed(store: JobStore) -> None:
-    """By its stream the server proves that an application asks, which has jobs started and no more."""
-    go, done = threading.Event(), list[str | None]()
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.kind == "start":
-            go.wait(60)
-        done.append(request.job)
-        yield step("written", "done", verified=True, final=True)
-
-    starts, control = KEYS.host_starts(host_name()), KEYS.host_control(host_name())
-    pool = RequestPool(handle, lambda _request, _said: None, KEYS)
-    for number in range(40):
-        pool.take(ControlRequest(f"{starts}/{number}", "start", f"job-{number}"))
-    pool.take(ControlRequest(f"{control}/1", "kill", "job-0"))
-    try:
-        wait_for(lambda: done)
-        assert done == ["job-0"]
-    finally:
-        go.set()
-    wait_for(lambda: len(done) == 41)
-    job = store.create(["true"])
-    for kind in ("kill", "stack", "files"):
-        (said,) = Agent(store)._steps(ControlRequest(f"{starts}/1-1", kind, job.id))
-        assert (said.kind, said.text) == ("refused", f"{kind} is for admins and the job's owner to ask")
-    assert store.get(job.id).status == "pending"
-
-
-def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:
-    told: list[KillStep] = []
-
-    def handle(request: ControlRequest) -> Iterator[KillStep]:
-        if request.job != "well":
-            raise ValueError("embedded\nnull byte \x1b[31m")
-        yield step("written", "done", verified=True, final=True)
-
-    pool = RequestPool(handle, lambda _, said: told.append(said), KEYS)
-    for number in range(20):
-        pool.take(ControlRequest(f"s/{number}", "start", f"job-{number}"))
-    pool.take(ControlRequest("s/well", "start", "well"))
-    wait_for(lambda: len(told) == 21)
-    refused = {said.text for said in told if said.kind == "refused"}
-    assert refused == {"it failed: ValueError: embedded␊null byte ␛[31m"}
-    pool.join(30)
-    assert not pool._workers
-
-
-def test_an_agent_gives_what_a_user_kills_at_most_a_minute(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graces: list[float] = []
-    monkeypatch.setattr("gnjobs.control.agent.kill_job", lambda *_, grace, **__: graces.append(grace) or [])
-    for stream in (KEYS.user_requests("jsmith"), KEYS.host_control(host_name())):
-        Agent(store)._steps(ControlRequest(f"{stream}/1-1", "kill", "job", grace=3600.0))
-    assert graces == [60.0, 3600.0]
-
-
-def test_thousands_of_requests_keep_no_agent_from_its_beat(server: Server, store: JobStore) -> None:
-    agent = Agent(store, every=0.2)
-    thread = threading.Thread(target=agent.run)
-    thread.start()
-    try:
-        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
-        pipe = store.client.pipeline(transaction=False)
-        for number in range(3000):
-            pipe.xadd(KEYS.host_control(host_name()), {"request": "kill", "job": f"no-such-{number}"})
-        pipe.execute()
-        beats = set()
-        deadline = time.monotonic() + 100
-        while len(beats) < 5:
-            assert time.monotonic() < deadline
-            beats.add(store.client.zscore(KEYS.hosts, host_name()))
-            assert store.now() - max(beats) < 20
-    finally:
-        agent.stop()
-        thread.join()

@@ -1,0 +1,84 @@
+"""Jobs that an agent starts: what its configuration allows, where, as whom, and nothing else."""
+
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+
+from gnjobs.errors import LaunchError
+from gnjobs.processes.host import host_name
+from gnjobs.records.actor import AgentStarts
+from gnjobs.store import JobStore
+from gnjobs.supervisor.launch import launch, start_for_agent
+from tests.support.agents import agent_at_work
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
+from tests.support.supervised import KEYS
+from tests.support.waiting import wait_for
+
+
+def test_a_job_is_started_only_where_the_configuration_allows_its_command(store: JobStore) -> None:
+    job = store.create(["touch", "/tmp/of-an-agent"])
+    refused = pytest.raises(LaunchError, match="its configuration allows no command that begins so")
+    with agent_at_work(store), refused:
+        launch(job, via="agent", store=store)
+    assert store.get(job.id).status == "pending"
+
+
+TRUE_HERE = AgentStarts(directories=(os.getcwd(),), commands=("true",), url="redis://localhost/0")
+
+
+def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) -> None:
+    """`python3 -m scripts.qc` runs whatever the directory holds."""
+    job = store.create(["true"], cwd="/tmp")
+    with pytest.raises(LaunchError, match="in this directory"):
+        start_for_agent(job, store, {"nobody": TRUE_HERE})
+
+
+@pytest.mark.parametrize("user", ["a\0b", "a:b", "\ud800"])
+def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -> None:
+    job = msgspec.structs.replace(store.create(["true"]), user=user)
+    with pytest.raises(LaunchError, match="which is no user id"):
+        start_for_agent(job, store, {"nobody": TRUE_HERE})
+
+
+def test_nothing_is_started_with_a_url_that_the_agent_may_not_read(store: JobStore) -> None:
+    with pytest.raises(LaunchError, match=r"can't read the url-file of \[agent-starts\.nobody\]"):
+        start_for_agent(
+            store.create(["true"]), store, {"nobody": msgspec.structs.replace(TRUE_HERE, url=None)}
+        )
+
+
+def test_nothing_is_started_as_root_whatever_is_asked_and_allowed(store: JobStore) -> None:
+    job = store.create(["true"])
+    with pytest.raises(LaunchError, match="nothing is run as root"):
+        start_for_agent(job, store, {"root": TRUE_HERE})
+    with pytest.raises(LaunchError, match="there is no account"):
+        start_for_agent(job, store, {"no-such-account": TRUE_HERE})
+    assert store.get(job.id).status == "pending"
+
+
+AGENT = (
+    "import os, sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
+    "from gnjobs.records.actor import AgentStarts\n"
+    "starts = AgentStarts(directories=(os.getcwd(),), commands=('sh -c',), url=sys.argv[1] + '?socket_timeout=4')\n"
+    "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': starts})"
+)
+
+
+@needs_accounts
+def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) -> None:
+    job = store.create(["sh", "-c", "id -un; echo $GNJOBS_REDIS_URL"])
+    with subprocess.Popen([*AS_NOBODY, sys.executable, "-c", AGENT, store.url]) as process:
+        try:
+            wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+            launch(job, via="agent", store=store)
+            wait_for(lambda: store.get(job.id).is_final)
+        finally:
+            process.terminate()
+    assert [line.text for line in store.output(job.id).read(1, 10)] == [
+        "nobody",
+        f"{store.url}?socket_timeout=4",
+    ]
+    assert store.get(job.id).account == "nobody"
