@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 
 import pytest
@@ -184,9 +185,18 @@ def test_an_item_that_cannot_be_made_again_fails_its_own_child_only(job: Current
     assert isinstance(fine, ChildResult)
 
 
-def test_a_child_that_dies_before_it_has_its_item_does_not_keep_its_job_waiting(
-    job: CurrentJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("multiprocessing.spawn._python_exe", b"/bin/true")
+@pytest.fixture
+def no_python() -> Iterator[None]:
+    """Children are started by a program that ends at once."""
+    # The first process that is spawned starts the tracker too, which is to be a real one.
+    resource_tracker.ensure_running()
+    python = spawn.get_executable()
+    spawn.set_executable("/bin/true")
+    yield
+    spawn.set_executable(python)
+
+
+@pytest.mark.usefixtures("no_python")
+def test_a_child_that_dies_before_it_has_its_item_does_not_keep_its_job_waiting(job: CurrentJob) -> None:
     failed = failure(job.run_children(functions.square, ["x" * 1_000_000])[0])
     assert failed.error == "ended with exit code 0 without a result"
