@@ -30,6 +30,8 @@ SINGLE_CHANGES, STEPS = 100, 20
 BEATING_JOBS, BEAT_SECONDS, BEATING_FOR = 100, 5.0, 20.0
 IDLE_SECONDS = 20.0
 A_MILLION = 1_000_000
+# Of a script of six hundred letters, each of one column.
+FIRST_LETTER = 0x1401
 KEYS = Keys()
 
 
@@ -72,6 +74,11 @@ def cursor_place(terminal: Recording, places: Mapping[str, int]) -> int:
     return 0
 
 
+def unlike_others(number: int) -> str:
+    """A label that shares no letter with one of another number, so that a terminal is sent all of it."""
+    return 8 * chr(FIRST_LETTER + number)
+
+
 class Screen:
     """One dashboard that is measured."""
 
@@ -98,7 +105,7 @@ class Screen:
         """Seconds from a write to its bytes, one change at a time."""
         taken = []
         for number in range(SINGLE_CHANGES):
-            label, since = f"single-{number}-", self.terminal.now()
+            label, since = unlike_others(number), self.terminal.now()
             sent = time.perf_counter()
             self.client.hset(key, "label", label)
             taken.append(self.terminal.seen_at(label, since) - sent)
@@ -139,11 +146,12 @@ class Screen:
     def marks(self, key: str) -> list[float]:
         """Seconds from a write to its bytes, or those of a later one, of one job among many that change."""
         since, sent = self.terminal.now(), []
+        labels = [unlike_others(SINGLE_CHANGES + number) for number in range(SINGLE_CHANGES)]
         for number in at_rate(MARKS_A_SECOND, SINGLE_CHANGES):
             sent.append(time.perf_counter())
-            self.client.hset(key, "label", f"mark-{number:03}-")
-        self.terminal.seen_at(f"mark-{SINGLE_CHANGES - 1:03}-", since)
-        seen = [self.terminal.first_seen_at(f"mark-{number:03}-", since) for number in range(SINGLE_CHANGES)]
+            self.client.hset(key, "label", labels[number])
+        self.terminal.seen_at(labels[-1], since)
+        seen = [self.terminal.first_seen_at(label, since) for label in labels]
         return [
             min(at for at in seen[number:] if at is not None) - sent[number]
             for number in range(SINGLE_CHANGES)
