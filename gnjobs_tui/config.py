@@ -9,7 +9,6 @@ taste. The user's own file can only lower her role.
 
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +66,8 @@ def read_settings(path: Path) -> Settings:
 
 
 def _parse(path: Path) -> dict[str, Any]:
+    import tomllib  # where there is a file: its expressions take milliseconds to compile
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

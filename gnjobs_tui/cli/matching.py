@@ -1,6 +1,7 @@
 """The jobs that a filter, or a user's name, selects, each with the verdict on it: what `ls` lists and others act on."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ from gnjobs_tui.cli.session import Session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Health
+    from gnjobs.processes.presence import Looks
     from gnjobs.processes.seen import Presence
     from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
@@ -36,7 +38,6 @@ def matching_jobs(
     Raises `FilterError`.
     """
     from gnjobs.health.assess import assess
-    from gnjobs.processes.presence import Looks, look_well
 
     stores = session.stores
     if fields is not None and query is None:
@@ -47,16 +48,29 @@ def matching_jobs(
     now = session.store.now()
     unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
     matches = None if query is None else _matcher(query, now)
-    looks, limits = Looks(), session.config.limits
-
-    def look(job: "Job") -> "Presence":
-        return look_well(job, looks, lambda: (store.processes(job.id) for store in session.stores))
-
+    look, limits = _looker(session.stores), session.config.limits
     for store, job in chain(found, unindexed):
         if own is None or session.actor.may("see", job):
             health = assess(job, now=now, limits=limits, look=look)
             if matches is None or matches(job, health):
                 yield store, job, health
+
+
+def _looker(stores: "Iterable[JobStore]") -> "Callable[[Job], Presence]":
+    """Looks for processes, with what that takes imported only once a job's verdict needs it."""
+
+    @cache
+    def looks() -> "Looks":
+        from gnjobs.processes.presence import Looks
+
+        return Looks()
+
+    def look(job: "Job") -> "Presence":
+        from gnjobs.processes.presence import look_well
+
+        return look_well(job, looks(), lambda: (store.processes(job.id) for store in stores))
+
+    return look
 
 
 def _matcher(query: str, now: float) -> "Callable[[Job, Health], bool]":

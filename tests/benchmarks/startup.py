@@ -54,8 +54,8 @@ def measure(directory: Path, jobs: int) -> Iterator[Measurement]:
     with running_server(directory) as server:
         newest = populate(server, jobs)
         yield from _compared(
-            f"gnjobs ls, N = {jobs}",
-            lambda: _run(gnjobs("ls"), server.url),
+            f"gnjobs ls --limit 50, N = {jobs}",
+            lambda: _run(gnjobs("ls", "--limit", "50"), server.url),
             "python -c 'import redis, click'",
             lambda: _run([sys.executable, "-c", "import redis, click"], server.url),
             1.3,

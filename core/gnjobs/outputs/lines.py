@@ -1,6 +1,5 @@
 """Numbered lines, and the form in which they lie in a stream's entries."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -110,6 +109,8 @@ def _plain(value: Any) -> Any:
 
 
 def _encode_oddity(value: Any) -> bytes:
+    import json
+
     try:
         return json.dumps(value, default=str, skipkeys=True, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError, OverflowError):

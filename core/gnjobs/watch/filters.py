@@ -196,9 +196,10 @@ def _example(measure: Measure) -> str:
     return "a length of time such as 30m or 2h" if measure.parse is parse_duration else "a number"
 
 
-_PIECE: Final = re.compile(r'"([^"]*)"|([^\s"]+)|(")')
-_FIELD: Final = re.compile(r"([a-z]+):(.*)", re.IGNORECASE | re.DOTALL)
-_COMPARISON: Final = re.compile(r"([a-z]+)(>=|<=|>|<|=)(.*)", re.IGNORECASE | re.DOTALL)
+# Compiled at the first filter: a dashboard that starts has none.
+_PIECE: Final = r'"([^"]*)"|([^\s"]+)|(")'
+_FIELD: Final = r"(?is)([a-z]+):(.*)"
+_COMPARISON: Final = r"(?is)([a-z]+)(>=|<=|>|<|=)(.*)"
 _PATTERN: Final = "re:"
 LONGEST_FILTER: Final = 1000
 
@@ -254,7 +255,7 @@ class _Word:
 def _words(text: str) -> Iterator[_Word]:
     parts: list[tuple[str, bool]] = []
     end = 0
-    for match in _PIECE.finditer(text):
+    for match in re.finditer(_PIECE, text):
         if match.group(3):
             raise FilterError("a quote is opened and not closed")
         if match.start() != end and parts:
@@ -270,12 +271,12 @@ def _words(text: str) -> Iterator[_Word]:
 def _term(word: _Word, vocabulary: Vocabulary) -> Term:
     if word.bare[:1] in {"-", "!"} and len(word.bare) > 1:
         return _term(word.without_first(), vocabulary).negated()
-    if match := _COMPARISON.match(word.bare):
+    if match := re.match(_COMPARISON, word.bare):
         name, sign = _known(match.group(1).lower(), match.group(2), vocabulary), match.group(2)
         return comparison(name, vocabulary.measures[name], sign, word.text[match.start(3) :])
     if word.bare[:3].lower() == _PATTERN:
         return vocabulary.matching(Pattern(word.text[3:], ignores_case=True))
-    if match := _FIELD.match(word.bare):
+    if match := re.match(_FIELD, word.bare):
         name, alternatives = _known(match.group(1).lower(), ":", vocabulary), word.split(match.start(2))
         if not alternatives:
             raise FilterError(f"{name}: needs a value")
