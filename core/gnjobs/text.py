@@ -220,30 +220,42 @@ def safe_line(text: str) -> str:
     return safe
 
 
-DEFAULT_URL: Final = "redis://localhost:6379/0"
+DEFAULT_URL: Final = "redis://127.0.0.1:6379/0"
+SENTINEL_PORT: Final = 26379
 _DEFAULT_PORT = 6379
-_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
+_LOCALHOST = frozenset({"", "localhost", "localhost.localdomain"})
+_LOOPBACK = _LOCALHOST | {"127.0.0.1", "::1"}
+
+
+def is_localhost(host: str) -> bool:
+    """Whether this is the name by which every host calls itself."""
+    return host.rstrip(".").lower() in _LOCALHOST
 
 
 def place_of(url: str, prefix: str) -> str:
     """What two spellings of one server and database, with the same prefix, have in common; nothing is looked up."""
     try:
         parts = urlsplit(url)
-        is_tcp = parts.scheme in ("redis", "rediss")
-        host, port = (parts.hostname or "").rstrip("."), (parts.port if is_tcp else None) or _DEFAULT_PORT
+        path, (database, *_) = parts.path, parse_qs(parts.query).get("db", [""])
+        if parts.scheme.endswith("+sentinel"):
+            path, _, number = path.strip("/").partition("/")
+            hosts = parts.netloc.rpartition("@")[2].split(",")
+            listed = ",".join(sorted(_spelt_once(f"//{host}", SENTINEL_PORT) for host in hosts))
+            where = f"sentinel {listed} {path}"  # masters of different servers have one name
+        elif parts.scheme == "unix":
+            where, number = f"unix {path}", "0"
+        else:
+            where, number = _spelt_once(url, _DEFAULT_PORT), path.strip("/")
     except ValueError:
         return f"{url} {prefix}"
-    path, (database, *_) = parts.path, parse_qs(parts.query).get("db", [""])
-    if parts.scheme.endswith("+sentinel"):
-        path, _, number = path.strip("/").partition("/")
-        hosts = sorted(parts.netloc.rpartition("@")[2].lower().split(","))
-        where = f"sentinel {','.join(hosts)} {path}"  # masters of different servers have one name
-    elif parts.scheme == "unix":
-        where, number = f"unix {path}", "0"
-    else:
-        is_here = host in _LOOPBACK or host == socket.gethostname().lower()
-        where, number = f"{'localhost' if is_here else host}:{port}", path.strip("/")
     return f"{where}/{database or number or '0'} {prefix}"
+
+
+def _spelt_once(url: str, default_port: int) -> str:
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    is_here = host in _LOOPBACK or host == socket.gethostname().lower()
+    return f"{'localhost' if is_here else host}:{parts.port or default_port}"
 
 
 def socket_path(url: str) -> str | None:

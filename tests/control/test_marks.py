@@ -340,6 +340,7 @@ def test_a_job_that_a_job_has_launched_is_left_out_of_its_kill(server: Server, t
         ("rediss://DB1.example.org:6380/2?ssl_ca_certs=x", "redis://db1.example.org:6380?db=2"),
         ("unix:///run/redis.sock?db=3", "unix://u:p@/run/redis.sock?db=3"),
         ("redis+sentinel://a:1,B:2/gn/1", "rediss+sentinel://u:p@b:2,a:1/gn/1"),
+        ("redis+sentinel://localhost,b/gn", "redis+sentinel://b:26379,127.0.0.1:26379/gn/0"),
     ],
 )
 def test_a_server_is_the_same_in_several_spellings(one: str, other: str) -> None:

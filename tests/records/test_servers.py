@@ -1,7 +1,9 @@
 """Every kind of server that a URL may name, and what is said of those that can't be used."""
 
+import os
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -186,6 +188,31 @@ def test_a_cluster_of_several_nodes_is_refused_and_one_that_is_alone_is_not(
         assert said(first.url) == (
             f"127.0.0.1:{first.port} is one node of a Redis Cluster of several, which gnjobs can't use"
         )
+
+
+PING = "import sys; from gnjobs.records.connection import connect; connect(sys.argv[1], retries=0).ping()"
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not socket.has_ipv6, reason="only root may give a process names of hosts"
+)
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel"])
+def test_nobody_who_listens_on_ipv6_is_taken_for_the_server_on_localhost(
+    server: Server, tmp_path: Path, scheme: str
+) -> None:
+    """Any account may listen there where the server does not, and most hosts give that address first."""
+    names = tmp_path / "hosts"
+    names.write_text("127.0.0.1 localhost\n::1 localhost\n")
+    url = f"{scheme}://tux:secret@localhost:{server.port}/{'gn/' * (scheme == 'redis+sentinel')}0"
+    server.client().acl_setuser("tux", enabled=True, passwords="+secret", commands=["+hello", "+ping"])
+    script = f'mount --bind {names} /etc/hosts && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", PING, url]
+    with socket.create_server(("::1", server.port), family=socket.AF_INET6) as listener:
+        pinged = subprocess.run(command, stderr=subprocess.PIPE, timeout=60)
+        listener.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert (pinged.returncode == 0) == (scheme == "redis"), pinged.stderr
 
 
 def test_what_is_not_there_and_what_is_no_redis(tmp_path: Path) -> None:

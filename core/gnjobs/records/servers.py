@@ -23,10 +23,9 @@ from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 
 from gnjobs.records.bounded import BoundedSocket, Slowness, TooLarge, TooSlow
-from gnjobs.text import server_address
+from gnjobs.text import SENTINEL_PORT, is_localhost, server_address
 
 _SENTINEL = "+sentinel"
-_SENTINEL_PORT = 26379
 # One Sentinel that hangs must not keep us from the next.
 _SENTINEL_SECONDS = 1.0
 _PROBE_SECONDS = 1.0
@@ -51,7 +50,19 @@ def make_pool(url: str, **options: Any) -> ConnectionPool:
     _check_files(found)
     if parts.scheme == "unix":
         options.pop("socket_keepalive", None)
-    return ConnectionPool(**options | found)
+    pool = ConnectionPool(**options | found)
+    _keep_from_ipv6(pool)
+    return pool
+
+
+def _keep_from_ipv6(pool: ConnectionPool) -> None:
+    """Take `localhost` for 127.0.0.1 alone.
+
+    Most hosts give ::1 first, where anybody may listen if the server does not, and would be sent the password.
+    """
+    options = pool.connection_kwargs
+    if "path" not in options and is_localhost(options.get("host", "")):
+        options["socket_type"] = socket.AF_INET  # which is what redis-py calls the family
 
 
 def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
@@ -87,6 +98,8 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
             **tls,
         },
     )
+    for sentinel in manager.sentinels:
+        _keep_from_ipv6(sentinel.connection_pool)
     return SentinelConnectionPool(master, manager, **options | found)
 
 
@@ -99,7 +112,7 @@ def _greet_sentinel(connection: Any) -> None:
 
 def _sentinel_address(host: str) -> tuple[str, int]:
     parts = urlsplit(f"//{host}")
-    return parts.hostname or "localhost", parts.port or _SENTINEL_PORT
+    return parts.hostname or "localhost", parts.port or SENTINEL_PORT
 
 
 def _check_database(path: str) -> None:
@@ -255,4 +268,5 @@ def _speaks_tls(url: str) -> bool:
 
 
 def _address(parts: SplitResult) -> tuple[str, int]:
-    return parts.hostname or "localhost", parts.port or 6379
+    host = parts.hostname or ""
+    return "127.0.0.1" if is_localhost(host) else host, parts.port or 6379
