@@ -1,8 +1,11 @@
 """Huge values, wherever somebody may write them: nobody reads them, and nothing else suffers."""
 
+import contextlib
 import re
 import resource
 import signal
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
+from gnjobs.records.feed import ChangeFeed
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
@@ -119,6 +123,54 @@ def test_a_log_that_takes_no_more_keeps_no_job_from_its_end(server: Server) -> N
         job.client.xadd(KEYS.events, {"kind": "evil"}, id=f"{2**64 - 1}-{2**64 - 1}")
         assert job.wait_for("error", "success").status
         assert job.processes[0].wait(60) is not None
+
+
+def answer_with(listener: socket.socket, beginning: bytes, rest: bytes, times: int) -> None:
+    """Answer whoever connects so, and count on nobody to read all of it."""
+    link, _ = listener.accept()
+    with link, contextlib.suppress(OSError):
+        link.recv(1000)
+        link.sendall(beginning)
+        for _ in range(times):
+            link.sendall(rest)
+
+
+@pytest.mark.parametrize(
+    ("url", "beginning", "rest"),
+    [
+        ("redis+sentinel://127.0.0.1:{}/gn/0", b"$2000000000\r\n", b"x" * 1000),
+        ("redis://127.0.0.1:{}/0", b"*4000000\r\n", b"*0\r\n" * 250),  # 16 MB, which become 300 of lists
+        ("redis://127.0.0.1:{}/0", b"*5000000\r\n", b"-\r\n" * 250),  # 15 MB, which become 1700 of errors
+    ],
+    ids=["long", "lists", "errors"],
+)
+def test_whatever_answers_at_a_url_takes_little_memory(
+    url: str, beginning: bytes, rest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.records.bounded.LARGEST_REPLY", 16 * 2**20)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        arguments = (listener, beginning, rest, 20_000)
+        threading.Thread(target=answer_with, args=arguments, daemon=True).start()
+        with pytest.raises(TooLarge), connect(url.format(listener.getsockname()[1]), retries=0) as client:
+            client.ping()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_a_feed_goes_on_however_much_changes(server: Server, small_limit: None) -> None:
+    changed, key = set[bytes | None](), KEYS.job("x" * 100)
+    with server.client() as client, socket.socket() as wake:
+        feed = ChangeFeed(connect(server.url), [KEYS.jobs_namespace])
+        feed.open()
+        try:
+            for part in range(20):
+                with client.pipeline(transaction=False) as pipe:
+                    for number in range(500):
+                        pipe.set(f"{key}{part}-{number}", "1")
+                    pipe.execute()
+                wait_for(lambda: changed.update(feed.read(0.1, wake)) or len(changed) == (part + 1) * 500)  # noqa: B023
+        finally:
+            feed.close()
 
 
 @pytest.mark.faults

@@ -7,6 +7,7 @@ import time
 import pytest
 import redis
 
+from gnjobs.records.connection import connect
 from gnjobs.records.feed import PING_EVERY, PONG_WITHIN, ChangeFeed, FeedDead
 from tests.support.clock import Clock
 from tests.support.mirror import KEYS, Mirror, add_job, loaded_mirror, mirror, rows_in
@@ -135,8 +136,8 @@ def test_changes_during_the_load_are_neither_lost_nor_overwritten(own_server: Se
 
 def test_a_feed_that_is_dead_is_noticed_within_twelve_seconds(own_server: Server) -> None:
     clock = Clock()
-    with own_server.client() as client, own_server.client() as wake:
-        feed = ChangeFeed(client, [KEYS.jobs_namespace, KEYS.events], clock)
+    with own_server.client() as wake:
+        feed = ChangeFeed(connect(own_server.url), [KEYS.jobs_namespace, KEYS.events], clock)
         feed.open()
         connection = wake.connection_pool.get_connection()
         descriptor = connection._sock
@@ -159,7 +160,7 @@ def test_a_feed_that_is_dead_is_noticed_within_twelve_seconds(own_server: Server
 def test_a_feed_that_answers_lives_on_and_costs_one_ping_in_ten_seconds(own_server: Server) -> None:
     clock = Clock()
     with own_server.client() as client, own_server.client() as wake:
-        feed = ChangeFeed(client, [KEYS.jobs_namespace, KEYS.events], clock)
+        feed = ChangeFeed(connect(own_server.url), [KEYS.jobs_namespace, KEYS.events], clock)
         feed.open()
         connection = wake.connection_pool.get_connection()
         client.config_resetstat()

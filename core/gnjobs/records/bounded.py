@@ -4,6 +4,7 @@ A reply that goes on beyond the limit ends its connection with `TooLarge`. Who r
 them again one by one, with the sizes of their fields first.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,6 +13,11 @@ import redis
 
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
+# What each element of a reply takes in memory besides its own bytes. Those of the first megabyte can't take much: as
+# nearly every reply ends there, they are not counted.
+_ELEMENT: Final = 64
+_COUNTED_FROM: Final = 2**20
+_BEGINNINGS: Final = re.compile(rb"(?:\A\n?|\r\n)[-+:$*_#,(!=%~>|]")
 _SLOW_REPLY: Final = 1.0
 # A command that is to wait says so at its beginning.
 _BLOCK, _BEGINNING = b"BLOCK", 64
@@ -40,11 +46,11 @@ class Slowness:
 
 
 class BoundedSocket:
-    """A connected socket that gives up when more than `LARGEST_REPLY` bytes follow what was sent last."""
+    """A connected socket that gives up when what follows the last command takes more than `LARGEST_REPLY` bytes."""
 
     def __init__(self, socket: Any, slowness: Slowness | None = None) -> None:
         self._socket = socket
-        self._received = 0
+        self._received = self._elements = 0
         self._slowness = slowness
         self._sent: float | None = None
 
@@ -53,27 +59,33 @@ class BoundedSocket:
 
     def sendall(self, data: Any) -> None:
         """Send, and count anew what comes."""
-        self._received = 0
+        self.count_anew()
         self._sent = None if _BLOCK in data[:_BEGINNING] else time.monotonic()
         self._socket.sendall(data)
 
-    def recv_into(self, *arguments: Any) -> int:
+    def count_anew(self) -> None:
+        """Begin with what comes now, where that comes without having been asked for."""
+        self._received = self._elements = 0
+
+    def recv_into(self, buffer: bytearray) -> int:
         """Receive into a buffer."""
-        count: int = self._socket.recv_into(*arguments)
-        return self._counted(count)
+        count: int = self._socket.recv_into(buffer)
+        return self._counted(buffer, count)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive."""
         data: bytes = self._socket.recv(size, flags)
-        self._counted(0 if flags else len(data))
+        self._counted(data, 0 if flags else len(data))
         return data
 
-    def _counted(self, count: int) -> int:
+    def _counted(self, data: bytes | bytearray, count: int) -> int:
         if self._sent is not None and self._slowness is not None:
             self._slowness.add(time.monotonic() - self._sent)
             self._sent = None
         self._received += count
-        if self._received > LARGEST_REPLY:
+        if self._received > _COUNTED_FROM:
+            self._elements += len(_BEGINNINGS.findall(data, 0, count))
+        if self._received + self._elements * _ELEMENT > LARGEST_REPLY:
             raise TooLarge(f"what stands there is larger than {LARGEST_REPLY // 2**20} MB, and is not read")
         return count
 

@@ -78,6 +78,7 @@ class ChangeFeed:
         for _ in range(_MESSAGES_AT_ONCE):
             if not self._connection.can_read(0):
                 break
+            self._connection._sock.count_anew()
             self._take(self._connection.read_response(), names)
         return names
 

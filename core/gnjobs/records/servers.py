@@ -104,7 +104,11 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
 
 
 def _greet_sentinel(connection: Any) -> None:
-    """Read what TLS sends by itself behind the handshake, which redis-py would take for an answer to nothing."""
+    """Read what TLS sends by itself behind the handshake, which redis-py would take for an answer to nothing.
+
+    Replies are bounded from here on.
+    """
+    connection._sock = BoundedSocket(connection._sock)
     connection.on_connect()
     connection.send_command("PING", check_health=False)
     connection.read_response()
