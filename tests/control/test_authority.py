@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import host_name, login_name
+from gnjobs.processes.table import process_start
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.listener import ControlListener
@@ -23,7 +24,7 @@ from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob, supervised
+from tests.support.supervised import KEYS, SupervisedJob, python, supervised
 from tests.support.waiting import wait_for
 
 
@@ -137,6 +138,27 @@ def test_a_forged_answer_that_all_is_gone_is_not_believed(
     assert job.alive()
 
 
+@contextmanager
+def running(command: list[str], environment: dict[str, str]) -> Iterator[psutil.Popen]:
+    """A process with this environment, for the time of a with block."""
+    with psutil.Popen(command, env=environment | {"PATH": os.environ["PATH"]}) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def end_at_once(job: SupervisedJob) -> None:
+    """Kill its supervisor, then its processes; what only says that it is the job's stays."""
+    (supervisor,) = job.processes
+    below = psutil.Process(supervisor.pid).children(recursive=True)
+    supervisor.kill()
+    supervisor.wait()
+    for process in below:
+        process.kill()
+    psutil.wait_procs(below)
+
+
 ELSEWHERE = {
     "host": {"host": "elsewhere"},
     "namespace": {"pid-namespace": "pid:[1]", "boot-id": "another"},
@@ -165,14 +187,70 @@ def test_while_anything_bears_its_mark_no_kill_is_verified(
 ) -> None:
     """Whose the job's processes are is what its own code can write into its record."""
     (process,) = job.alive()
-    own = process.environ() | {"GNJOBS_MARK": "copied", "PATH": os.environ["PATH"]}
-    with psutil.Popen([*account, "sleep", "600"], env=own) as other:
+    own = process.environ() | {"GNJOBS_MARK": "copied"}
+    with running([*account, "sleep", "600"], own) as other:
         wait_for(lambda: other.name() == "sleep")
         store.client.hset(KEYS.job(job.id), mapping={"account": "nobody", "mark": "0" * 64})
         last = list(kill_job(store, job.id, actor=Actor.admin("tux")))[-1]
-        other.kill()
     assert (last.kind, last.verified) == ("left", False), last
     assert last.text.endswith(f"; yet it runs here: {other.pid} of {'nobody' if account else login_name()}")
+
+
+CHANGED = {
+    "server": {"GNJOBS_REDIS_URL": "redis://127.0.0.2:1/0"},
+    "prefix": {"GNJOBS_PREFIX": "another"},
+    "job": {"GNJOBS_JOB_ID": "another"},
+}
+ENDED = {"status": "killed", "pid": "", "process-started": ""}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+@pytest.mark.parametrize("record", [{}, ENDED], ids=["an honest record", "a record that ended"])
+def test_no_kill_is_verified_of_what_bears_the_token_and_says_that_it_is_elsewhere(
+    server: Server, store: JobStore, changed: str, record: dict[str, str]
+) -> None:
+    """A job's own code ends its supervisor, and chooses what its environment says."""
+    with supervised(server, ["sleep", "600"]) as job:
+        (process,) = wait_for(job.alive)
+        own = wait_for(lambda: process.environ().get("GNJOBS_MARK") and process.environ())
+        with running(["sleep", "600"], own | CHANGED[changed]) as other:
+            wait_for(lambda: other.name() == "sleep")
+            end_at_once(job)
+            if record:
+                store.client.hset(KEYS.job(job.id), mapping=record)
+            last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
+            assert other.poll() is None
+    assert (last.kind, last.verified, last.pids) == ("left", False, (other.pid,)), last
+
+
+def test_what_passes_for_its_supervisor_and_does_not_end_keeps_a_kill_from_being_verified(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's own code can start a program of that name with its mark, and have the record name it."""
+    monkeypatch.setattr("gnjobs.control.local_kill.LONGEST_RUN", 0.5)
+    (process,) = job.alive()
+    command = python("import time; time.sleep(600)", "gnjobs.supervisor")
+    with running(command, process.environ()) as pretender:
+        wait_for(lambda: "gnjobs.supervisor" in pretender.cmdline())
+        named = {"supervisor-pid": pretender.pid, "supervisor-started": process_start(pretender.pid)}
+        end_at_once(job)
+        store.client.hset(KEYS.job(job.id), mapping=named)
+        with forged_answers(store, job, {"status": "killed"}):
+            steps = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))
+    assert "has still to end" in steps[-2].text
+    assert (steps[-1].kind, steps[-1].verified, steps[-1].pids) == ("left", False, (pretender.pid,)), steps
+
+
+def test_a_kill_waits_for_the_command_at_the_end_that_the_supervisor_still_runs(
+    server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNJOBS_ON_END", "sleep 4")
+    monkeypatch.setenv("GNJOBS_MARK", "m" * 32)
+    with supervised(server, ["sleep", "600"]) as job:
+        wait_for(job.alive)
+        steps = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))
+    assert f"its supervisor {job.processes[0].pid} has still to end" in steps[-2].text, steps
+    assert steps[-1].verified, steps
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(

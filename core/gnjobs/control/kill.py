@@ -19,7 +19,6 @@ from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import is_concealed, is_supervisor
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
-from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
@@ -28,15 +27,7 @@ from gnjobs.records.fields import Child, Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import (
-    DEFAULT_GRACE,
-    LONGEST_GRACE,
-    ControlRequest,
-    KillStep,
-    failed,
-    pid_list,
-    step,
-)
+from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, failed, step
 from gnjobs.records.scripts import transition
 from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
 
@@ -48,7 +39,6 @@ __all__ = ["KillStep", "kill_job"]
 SUPERVISOR_SECONDS = 3.0
 _WRITING_SECONDS = 15.0
 _LOOK_SECONDS = 0.02
-_LEAVING_SECONDS = 3.0
 
 
 def kill_job(
@@ -127,23 +117,10 @@ class _Kill:
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order; that all is gone only where a look at this host does not deny it."""
         for each in self._steps(supervisor_timeout):
-            yield self._unless_seen(each) if each.final and each.verified else each
-
-    def _unless_seen(self, answered: KillStep) -> KillStep:
-        """Whatever answers and record say: where they place the job, too, and as whose, is what somebody wrote."""
-        alive = self._seen_at_last()
-        if not alive:
-            return answered
-        pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
-        text = f"{answered.text}; yet it runs here: {pid_list(pids)} of {', '.join(accounts)}"
-        return step("left", text, pids, final=True)
-
-    def _seen_at_last(self) -> tuple[SeenProcess, ...]:
-        """What is alive here; a supervisor that has answered, in whatever namespace, ends within a moment."""
-        until = time.monotonic() + _LEAVING_SECONDS
-        while (seen := self._local.seen_alive()) and time.monotonic() < until:
-            time.sleep(_LEAVING_SECONDS / 20)
-        return seen
+            if each.final and each.verified:
+                yield from self._local.unless_seen(each)
+            else:
+                yield each
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job

@@ -68,6 +68,27 @@ def processes_of(
     return found if child_id is not None else msgspec.structs.replace(found, hidden=tuple(search.doubted))
 
 
+def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
+    """What says with a token that it is of a job, its supervisor included, or of one of its children alone.
+
+    The id or the token is enough, for whomever and on whatever server: a job's own code chooses what its environment
+    says, and a copy of the token is that of no other job. It is nobody's to signal for that.
+    """
+    view = ProcessView()
+    claims = {
+        pid: mark.child
+        for pid, mark in view.marks.items()
+        if mark is not None
+        and mark.token is not None
+        and (mark.job == wanted.job or mark.token == wanted.token)
+    }
+    if child_id is not None:
+        of_child = processes_of(Wanted(wanted.job), child_id, view=view, store=store).processes
+        inherited = {each.pid for each in of_child}
+        claims = {pid: child_id for pid, child in claims.items() if child == child_id or pid in inherited}
+    return describe(view, {pid: child for pid, child in claims.items() if pid not in view.spared}).processes
+
+
 def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unreadable: bool = True) -> bool:
     """Whether this is the living supervisor of the job: the start, the command and the mark must all agree.
 
