@@ -14,7 +14,7 @@ from gnjobs import JobStore, launch
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
 from gnjobs.health.assess import assess
-from gnjobs.processes.slurm import look_up
+from gnjobs.processes.slurm import Placed, look_up
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES
@@ -72,8 +72,10 @@ def lines(store: JobStore, job: Job) -> list[str]:
     return [line.text for line in store.output(job.id).tail(100)]
 
 
-def state(job: Job) -> str:
-    return look_up([job.slurm_job or ""])[job.slurm_job or ""].state
+def placed(job: Job) -> Placed:
+    found = look_up([job.slurm_job or ""])[job.slurm_job or ""]
+    assert found is not None
+    return found
 
 
 def sentences(store: JobStore, job: Job) -> str:
@@ -144,10 +146,7 @@ def test_a_job_that_waits_says_why_and_is_killed_there(cluster: Cluster, store: 
         assert "no agent on" in "".join(assess(store.get(job.id), now=store.now() + 1000).evidence)
     steps = list(kill_job(store, job.id, actor=ADMIN))
     assert f"Slurm's job {job.slurm_job} was cancelled" in [step.text for step in steps]
-    assert (ended(store, job).status, look_up([job.slurm_job or ""])[job.slurm_job or ""].state) == (
-        "killed",
-        "CANCELLED",
-    )
+    assert (ended(store, job).status, placed(job).state) == ("killed", "CANCELLED")
 
 
 def test_what_is_cancelled_while_it_waits_ends_as_that(cluster: Cluster, store: JobStore) -> None:
@@ -178,9 +177,7 @@ def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobS
     wait_for(lambda: store.get(job.id).pid is None, 10, "fields of the run to be gone")
     assert (found.requeues, store.get(job.id).started) == (1, None)
     assert "requeued" in sentences(store, job)
-    wait_for(
-        lambda: look_up([job.slurm_job or ""])[job.slurm_job or ""].reason == "BeginTime", 40, "Slurm's queue"
-    )
+    wait_for(lambda: placed(job).reason == "BeginTime", 40, "Slurm's queue")
     # A node refuses what was allowed in the second in which it revoked the run before.
     cluster.run("scontrol", "update", f"JobId={job.slurm_job}", "StartTime=now+5")
     assert ended(store, job, 100).status == "success"

@@ -11,12 +11,13 @@ from gnjobs.processes.slurm import (
     SlurmError,
     cancel,
     look_up,
+    look_up_names,
     read_limit,
     read_memory,
     submit,
 )
 from gnjobs.supervisor.slurm import check_options
-from tests.support.slurm import SEPARATED
+from tests.support.fake_slurm import SEPARATED, FakeSlurm
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_jobs_are_read_and_what_names_and_comments_hold_makes_none(
     (tmp_path / "rows").write_text("".join("§".join([*row, "\n"]) for row in rows))
     fake(tmp_path, monkeypatch, "squeue", f"{SEPARATED} <{tmp_path}/rows")
     found = look_up(["17", "18", "99"])
-    assert list(found) == ["17", "18"]
+    assert [number for number, placed in found.items() if placed] == ["17", "18"]
     assert found == found | {
         "17": Placed(
             "17",
@@ -106,13 +107,40 @@ def test_jobs_that_slurm_has_forgotten_are_left_out(tmp_path: Path, monkeypatch:
     fake(
         tmp_path, monkeypatch, "squeue", "echo >&2 'slurm_load_jobs error: Invalid job id specified'; exit 1"
     )
-    assert look_up(["17"]) == {}
+    assert look_up(["17"]) == {"17": None}
+
+
+def test_one_number_that_slurm_refuses_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slurm = FakeSlurm(tmp_path)
+    monkeypatch.setenv("PATH", slurm.path)
+    for number in range(1, 9):
+        slurm.write(str(number), name="gnjobs-x", comment="c", state="PENDING", account="jane")
+    asked = [*map(str, range(1, 9)), "3000000000"]
+    found = look_up(asked)
+    assert [number for number, placed in found.items() if placed is None] == ["3000000000"]
+    assert sorted(found) == sorted(asked)
+    slurm.questions()
+    assert look_up(asked, until=0.0) == {}  # the time was over before the refused list was asked by halves
+    assert len(slurm.questions()) == 1
+
+
+def test_hundreds_of_names_are_one_question(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slurm = FakeSlurm(tmp_path)
+    monkeypatch.setenv("PATH", slurm.path)
+    for number, name in enumerate(["gnjobs-7", "gnjobs-7", "gnjobs-500", "other"], 1):
+        slurm.write(str(number), name=name, comment="c", state="PENDING", account="jane")
+    found = look_up_names(f"gnjobs-{number}" for number in range(400))
+    assert [placed.id for placed in found] == ["1", "2"]
+    assert len(slurm.questions()) == 1
 
 
 def test_what_is_no_id_never_reaches_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path, monkeypatch, "squeue", f"touch {tmp_path}/ran")
     fake(tmp_path, monkeypatch, "scancel", f"touch {tmp_path}/ran")
-    assert look_up(["--me", "1,2", "17;ls"]) == {}
+    none = ["--me", "1,2", "17;ls", "017", "0", "4294967294", "999999999999"]
+    assert look_up(none) == dict.fromkeys(none)
     for text in ("--me", "-u root", "17 18", ""):
         with pytest.raises(SlurmError):
             cancel(text)

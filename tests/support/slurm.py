@@ -81,9 +81,6 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
 
-# Puts what `squeue` is asked to write behind each column in place of each §.
-SEPARATED = 'mark=${SQUEUE_FORMAT2#*24}; sed "s/§/${mark%%,*}/g"'
-
 
 class Cluster:
     """One controller and its nodes, in a directory of their own."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import redis
 
+from gnjobs.control.turns import Turns
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
@@ -107,7 +108,7 @@ class Rounds:
         self.overdue: dict[str, tuple[str, float]] = {}  # job id → owner, until when (monotonic) that counts
         self._cursor: Cursor | None = None
         self._orphans: dict[str, Orphan] = {}
-        self._looked_at: dict[str, float] = {}  # monotonic, by job id
+        self._turns = Turns()
         self.in_slurm: list[Job] = []
 
     def go(self, now: float) -> None:
@@ -127,9 +128,9 @@ class Rounds:
     def _in_turn(self, jobs: Iterable[Job]) -> Iterator[Job]:
         """Yield jobs that were not looked at yet, then those of longest ago, until the time of a round is over."""
         until = time.monotonic() + _LOOK_SECONDS
-        for job in sorted(jobs, key=lambda job: self._looked_at.get(job.id, 0.0)):
+        for job in self._turns.due(jobs):
             yield job
-            self._looked_at[job.id] = time.monotonic()
+            self._turns.note(job.id)
             if time.monotonic() > until:
                 return
 
@@ -153,7 +154,6 @@ class Rounds:
                 client.zrem(keys.unfinished, *done)
                 for job_id in done:
                     self._orphans.pop(job_id, None)
-                    self._looked_at.pop(job_id, None)
             yield from (job for _, job in pairs if job is not None and not job.is_final)
             self._cursor = (entries[-1].created, entries[-1].job_id) if len(entries) == _AT_ONCE else None
             if self._cursor is None:

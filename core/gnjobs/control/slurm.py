@@ -11,10 +11,19 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from gnjobs.control.turns import Turns
 from gnjobs.errors import NoSuchJob
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.processes.host import host_name
-from gnjobs.processes.slurm import Placed, SlurmError, cancel, look_up, size_words, wait_until_ended
+from gnjobs.processes.slurm import (
+    Placed,
+    SlurmError,
+    cancel,
+    look_up,
+    look_up_names,
+    size_words,
+    wait_until_ended,
+)
 from gnjobs.records.ends import JobEnd, end_children, end_job, requeue_job
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.reading import Records
@@ -26,6 +35,9 @@ from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_mark, slurm_na
 from gnjobs.text import place_of
 
 LOOK_SECONDS: Final = 10.0
+_ROUND_SECONDS: Final = 5.0
+_AT_ONCE: Final = 500
+_MOST_ENDED: Final = 100_000
 _SAY_AGAIN_SECONDS: Final = 60.0
 _SUBMIT_SECONDS: Final = 60.0
 # Slurm gives a job 30 s between TERM and KILL by default (`KillWait`), and its nodes some time to say so.
@@ -36,7 +48,9 @@ def leave_queue(store: Records, job: Job, owner: str | None = None) -> Iterator[
     """Have Slurm forget a waiting job, which nobody would run any more; with an `owner` as `cancel_and_wait`."""
     name = f"Slurm's job {job.slurm_job or slurm_name(job.id)}"
     try:
-        for slurm_job in [job.slurm_job] if job.slurm_job else look_up(name=slurm_name(job.id)):
+        for slurm_job in (
+            [job.slurm_job] if job.slurm_job else [each.id for each in look_up_names([slurm_name(job.id)])]
+        ):
             _check_is_its_own(store, job, slurm_job, owner)
             cancel(slurm_job)
         yield step("answered", f"{name} was cancelled")
@@ -80,64 +94,85 @@ def _check_is_its_own(store: Records, job: Job, slurm_job: str, owner: str | Non
 
 
 class SlurmRounds:
-    """The agent's looks at jobs that were submitted on its host."""
+    """The agent's looks at jobs that were submitted on its host.
+
+    Slurm is asked for names, hundreds at once, and for the numbers of those alone that it does not have under theirs.
+    """
 
     def __init__(self, store: Records) -> None:
         self._store = store
-        self._due = 0.0
+        self._turns = Turns()
         self._ended: set[str] = set()
+        self._again = 0.0
         self._complaint = ""
 
     def go(self, jobs: Iterable[Job], now: float) -> None:
-        """Look at those of these jobs that are ours, at most every ten seconds; `now` is the server's time."""
-        ours = [job for job in jobs if job.is_in_slurm and job.launch_host == host_name()]
-        if not ours or time.monotonic() < self._due:
+        """Look at those of these jobs that are ours, each at most every ten seconds; `now` is the server's time."""
+        if time.monotonic() < self._again:
             return
-        self._due = time.monotonic() + LOOK_SECONDS
+        ours = [job for job in jobs if job.is_in_slurm and job.launch_host == host_name()]
+        doubtful = [job for job in ours if job.status == PENDING or _nobody_reports(job, now)]
         try:
-            self._look(ours, now)
+            self._look(self._turns.due(doubtful, LOOK_SECONDS), now)
             self._complaint = ""
         except SlurmError as problem:
+            self._again = time.monotonic() + LOOK_SECONDS
             if str(problem) != self._complaint:
                 print(f"gnjobs: agent: {problem}", file=sys.stderr, flush=True)  # noqa: T201
             self._complaint = str(problem)
 
     def _look(self, jobs: list[Job], now: float) -> None:
-        found = look_up(job.slurm_job for job in jobs if job.slurm_job)
+        """Look at some after the other until the time of a round is over; the next one goes on from there."""
+        until = time.monotonic() + _ROUND_SECONDS
+        for start in range(0, len(jobs), _AT_ONCE):
+            self._look_at(jobs[start : start + _AT_ONCE], now, until)
+            if time.monotonic() > until:
+                return
+
+    def _look_at(self, jobs: list[Job], now: float, until: float) -> None:
+        named = look_up_names(slurm_name(job.id) for job in jobs)
+        found: dict[str, Placed | None] = {placed.id: placed for placed in named}
+        others = {job.slurm_job for job in jobs if job.slurm_job} - found.keys()
+        found |= look_up(others, until=until)
         reasons: dict[str, Mapping[str, Value]] = {}
-        ended = set[str]()
         for job in jobs:
+            if job.slurm_job and job.slurm_job not in found:
+                continue  # no time was left to ask for it
+            self._turns.note(job.id)
+            placed = found[job.slurm_job] if job.slurm_job else self._by_name(job, named, now, reasons)
             with contextlib.suppress(NoSuchJob):  # removed meanwhile
-                self._judge(job, found, now, reasons, ended)
-        self._ended = ended
+                self._judge(job, placed, now, reasons)
         if reasons:
             note_queue(self._store, reasons)
 
     def _judge(
-        self,
-        job: Job,
-        found: Mapping[str, Placed],
-        now: float,
-        reasons: dict[str, Mapping[str, Value]],
-        ended: set[str],
+        self, job: Job, placed: Placed | None, now: float, reasons: dict[str, Mapping[str, Value]]
     ) -> None:
-        placed = found.get(job.slurm_job or "") if job.slurm_job else self._by_name(job, now, reasons)
+        had_ended = job.id in self._ended
+        self._ended.discard(job.id)
         if placed is not None and not placed.has_ended:
             self._follow(job, placed, now, reasons)
         elif _nobody_reports(job, now) and (placed is not None or job.slurm_job or _is_old(job, now)):
             # At second sight: a supervisor's last word may be on its way.
-            ended.add(job.id)
-            if job.id in self._ended:
+            if had_ended:
                 self._conclude(job, placed, now)
+                return
+            if len(self._ended) >= _MOST_ENDED:  # most of them were removed since
+                self._ended.clear()
+            self._ended.add(job.id)
 
-    def _by_name(self, job: Job, now: float, reasons: dict[str, Mapping[str, Value]]) -> Placed | None:
+    def _by_name(
+        self, job: Job, named: Iterable[Placed], now: float, reasons: dict[str, Mapping[str, Value]]
+    ) -> Placed | None:
         """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""
         if not _is_old(job, now, LOOK_SECONDS):
             return None
+        name = slurm_name(job.id)
         mark = slurm_mark(job.id, place_of(self._store.url, self._store.keys.prefix))
-        for placed in look_up(name=slurm_name(job.id)).values():
+        for placed in named:
             # Any account can give its job this name and comment.
-            if mark in placed.comment.split() and job.account in (None, placed.account):
+            is_its = placed.name == name and mark in placed.comment.split()
+            if is_its and job.account in (None, placed.account):
                 reasons[job.id] = {"slurm-job": placed.id}
                 return placed
         return None

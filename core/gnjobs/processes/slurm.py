@@ -3,6 +3,7 @@
 Each command is asked for named columns or one value, which are the same in all of Slurm's versions.
 """
 
+import math
 import os
 import re
 import secrets
@@ -47,8 +48,8 @@ _COLUMNS: Final = {
 _SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
 _CLOCK: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", re.ASCII)
-_JOB: Final = re.compile(r"\d{1,12}", re.ASCII)
-_STEP: Final = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+_NUMBER: Final = re.compile(r"[1-9]\d{0,9}", re.ASCII)
+_HIGHEST: Final = 2**32 - 3  # what is above says "none" or "all" to Slurm
 
 
 class SlurmError(GnjobsError):
@@ -57,6 +58,10 @@ class SlurmError(GnjobsError):
 
 class NoAnswer(SlurmError):
     """Slurm did not answer in time: what was asked for may have been done all the same."""
+
+
+class _NotKnown(SlurmError):
+    """Slurm knows none of the jobs that were asked for, or takes one of their numbers for none."""
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -119,44 +124,70 @@ def submit(script: str, options: Sequence[str], environment: Mapping[str, str]) 
     """Submit a script, whose environment this is, and return the id of its job; raises `SlurmError`."""
     said = _run(["sbatch", "--parsable", *options], environment=environment, given=script)
     found = said.strip().partition(";")[0]
-    if not _JOB.fullmatch(found):
+    if not _is_number(found):
         raise SlurmError(f"sbatch: {found!r:.80} is no id of a job")
     return found
 
 
-def look_up(ids: Iterable[str] = (), *, name: str = "") -> dict[str, Placed]:
-    """What Slurm knows of jobs, by their ids or under one name; those that it has forgotten are left out.
+def _is_number(text: str) -> bool:
+    """Whether this may be the number of a job, spelt as Slurm spells it."""
+    return _NUMBER.fullmatch(text) is not None and int(text) <= _HIGHEST
 
-    Raises `SlurmError`.
+
+def look_up(ids: Iterable[str], *, until: float = math.inf) -> dict[str, Placed | None]:
+    """What Slurm knows of jobs by their numbers: None for one that it has forgotten, or can't have.
+
+    After `until` (monotonic) no further question is asked: what remains is left out. Raises `SlurmError`.
     """
-    wanted = [each for each in dict.fromkeys(ids) if _JOB.fullmatch(each)]
-    if name:
-        return _look_up([f"--name={name}"])
-    found: dict[str, Placed] = {}
-    for start in range(0, len(wanted), _MOST_NAMED):
-        found |= _look_up([f"--jobs={','.join(wanted[start : start + _MOST_NAMED])}"])
+    wanted = list(dict.fromkeys(ids))
+    found: dict[str, Placed | None] = {each: None for each in wanted if not _is_number(each)}
+    wanted = [each for each in wanted if each not in found]
+    lists = [wanted[start : start + _MOST_NAMED] for start in range(0, len(wanted), _MOST_NAMED)]
+    while lists:
+        asked = lists.pop()
+        try:
+            said = {placed.id: placed for placed in _look_up(f"--jobs={','.join(asked)}")}
+            found |= {each: said.get(each) for each in asked}
+        except _NotKnown:
+            if len(asked) == 1:
+                found[asked[0]] = None
+            else:  # for one number that it refuses, squeue says nothing of all others
+                lists += [asked[: len(asked) // 2], asked[len(asked) // 2 :]]
+        if time.monotonic() > until:
+            break
     return found
 
 
-def _look_up(which: Sequence[str]) -> dict[str, Placed]:
+def look_up_names(names: Iterable[str], seconds: float = 0.0) -> list[Placed]:
+    """All that Slurm has under any of these names, in one question for hundreds; raises `SlurmError`."""
+    wanted = list(dict.fromkeys(names))
+    found: list[Placed] = []
+    for start in range(0, len(wanted), _MOST_NAMED):
+        some = wanted[start : start + _MOST_NAMED]
+        found += _look_up(f"--name={','.join(some)}", seconds)
+    exactly = set(wanted)  # small letters and capitals are the same to Slurm
+    return [placed for placed in found if placed.name in exactly]
+
+
+def _look_up(which: str, seconds: float = 0.0) -> Iterator[Placed]:
     separator = (
         f"|{secrets.token_hex(16)}|"  # which no job's name or comment can hold, as no argument shows it
     )
     columns = ",".join(f"{column}:{width}{separator}" for column, width in _COLUMNS.values())
-    command = ["squeue", "--noheader", "--states=all", *which]
+    command = ["squeue", "--noheader", "--states=all", which]
     try:
-        said = _run(command, environment={**os.environ, "SQUEUE_FORMAT2": columns})
+        said = _run(command, environment={**os.environ, "SQUEUE_FORMAT2": columns}, seconds=seconds)
     except SlurmError as problem:
-        if "Invalid job id" not in str(problem):
-            raise
-        return {}
-    return {placed.id: placed for placed in _read(said.split(separator))}
+        if "Invalid job id" in str(problem):
+            raise _NotKnown(str(problem)) from problem
+        raise
+    return _read(said.split(separator))
 
 
 def _read(found: Sequence[str]) -> Iterator[Placed]:
     for start in range(0, len(found) - len(_COLUMNS) + 1, len(_COLUMNS)):
         cells = dict(zip(_COLUMNS, map(str.strip, found[start:]), strict=False))
-        if _JOB.fullmatch(cells["id"]):
+        if _is_number(cells["id"]):
             reason = "" if cells["reason"] in ("None", "") else cells["reason"]
             yield Placed(
                 cells["id"],
@@ -193,8 +224,8 @@ def read_memory(text: str, cpus: int) -> int | None:
 
 
 def cancel(slurm_job: str) -> None:
-    """Have Slurm end a job or one of its steps (`17`, `17.3`); raises `SlurmError`."""
-    if not _STEP.fullmatch(slurm_job):
+    """Have Slurm end a job; raises `SlurmError`."""
+    if not _is_number(slurm_job):
         raise SlurmError(f"{slurm_job!r:.80} is no id of a job in Slurm")
     _run(["scancel", slurm_job])
 
@@ -214,7 +245,14 @@ def wait_until_ended(slurm_job: str, seconds: float) -> Placed | None:
         time.sleep(_LOOK_EVERY)
 
 
-def _run(command: list[str], *, environment: Mapping[str, str] | None = None, given: str = "") -> str:
+def _run(
+    command: list[str],
+    *,
+    environment: Mapping[str, str] | None = None,
+    given: str = "",
+    seconds: float = 0.0,
+) -> str:
+    seconds = seconds or _SECONDS
     try:
         done = subprocess.run(
             command,
@@ -223,7 +261,7 @@ def _run(command: list[str], *, environment: Mapping[str, str] | None = None, gi
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except FileNotFoundError:
@@ -231,7 +269,7 @@ def _run(command: list[str], *, environment: Mapping[str, str] | None = None, gi
     except OSError as problem:
         raise SlurmError(f"{command[0]} can't be run: {problem.strerror}") from problem
     except subprocess.TimeoutExpired:
-        raise NoAnswer(f"{command[0]}: Slurm gave no answer within {_SECONDS:.0f} s") from None
+        raise NoAnswer(f"{command[0]}: Slurm gave no answer within {seconds:.0f} s") from None
     if done.returncode:
         raise SlurmError(f"{command[0]}: {_last_line(done.stderr) or f'exit code {done.returncode}'}")
     return done.stdout

@@ -1,0 +1,31 @@
+"""Whose turn it is to be looked at, where a round of the agent may have no time for all."""
+
+import math
+import time
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import Final
+
+from gnjobs.records.fields import Job
+
+_MOST: Final = 100_000
+
+
+class Turns:
+    """When each job was last looked at; of more than 100 000, those of longest ago count as new again."""
+
+    def __init__(self) -> None:
+        self._looked_at: dict[str, float] = {}  # monotonic, by job id, in this order
+
+    def due(self, jobs: Iterable[Job], every: float = 0.0) -> list[Job]:
+        """Those that were not looked at yet, then those of longest ago, but for less than `every` seconds."""
+        latest = time.monotonic() - every
+        timed = ((self._looked_at.get(job.id, -math.inf), job) for job in jobs)
+        return [job for _, job in sorted((each for each in timed if each[0] <= latest), key=itemgetter(0))]
+
+    def note(self, job_id: str) -> None:
+        """A job is looked at now."""
+        self._looked_at.pop(job_id, None)
+        self._looked_at[job_id] = time.monotonic()
+        if len(self._looked_at) > _MOST:
+            del self._looked_at[next(iter(self._looked_at))]

@@ -1,0 +1,109 @@
+"""The agent's looks at Slurm: few questions, a limit of time, and no record that has others called lost."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gnjobs.control import slurm
+from gnjobs.control.slurm import SlurmRounds
+from gnjobs.processes.host import host_name
+from gnjobs.records.fields import Job
+from gnjobs.store import JobStore
+from tests.support.fake_slurm import FakeSlurm
+from tests.support.supervised import KEYS
+
+
+@pytest.fixture
+def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
+    found = FakeSlurm(tmp_path)
+    monkeypatch.setenv("PATH", found.path)
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.0)
+    return found
+
+
+def waiting(store: JobStore, **fields: str) -> Job:
+    """A record that says that its job waits in the queue."""
+    job = store.create(["true"])
+    here: Mapping[str, str | float] = {"launch-host": host_name(), "launched": 1, "queue-reason": "x"}
+    store.client.hset(KEYS.job(job.id), mapping={**here, **fields})
+    return store.get(job.id)
+
+
+def queued(store: JobStore, queue: FakeSlurm, number: str, name: str = "") -> Job:
+    """One that does wait there."""
+    job = waiting(store, **{"slurm-job": number})
+    queue.write(number, name=name or f"gnjobs-{job.id}", comment="c", state="PENDING", account="jane")
+    return job
+
+
+def statuses(store: JobStore, jobs: list[Job]) -> list[str]:
+    return [store.get(job.id).status for job in jobs]
+
+
+def test_a_number_that_slurm_refuses_has_no_other_job_called_lost(queue: FakeSlurm, store: JobStore) -> None:
+    honest = [queued(store, queue, "17"), queued(store, queue, "18", "renamed"), queued(store, queue, "19")]
+    numbers = ("3000000000", "999999999999", "4294967295", "x")
+    forged = [waiting(store, **{"slurm-job": number}) for number in numbers]
+    rounds = SlurmRounds(store)
+    for _ in range(2):
+        rounds.go([store.get(job.id) for job in (*forged, *honest)], store.now())
+    assert statuses(store, honest) == ["pending"] * 3
+    assert [store.get(job.id).queue_reason for job in honest] == ["Resources"] * 3
+    assert statuses(store, forged) == ["lost"] * 4
+
+
+def test_records_without_a_number_cost_one_question_for_all(queue: FakeSlurm, store: JobStore) -> None:
+    forged = [waiting(store) for _ in range(300)]
+    honest = queued(store, queue, "17")
+    SlurmRounds(store).go([*forged, honest], store.now())
+    assert len(queue.questions()) == 1
+    assert store.get(honest.id).queue_reason == "Resources"
+
+
+def test_a_round_has_a_limit_of_time_and_the_next_one_goes_on_from_there(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_AT_ONCE", 1)
+    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 0.0)
+    jobs = [queued(store, queue, str(number)) for number in range(1, 4)]
+    rounds = SlurmRounds(store)
+    asked = []
+    for _ in range(6):
+        rounds.go(jobs, store.now())
+        asked += queue.questions()
+    assert asked == [f"--name=gnjobs-{job.id}" for job in jobs] * 2
+
+
+def test_what_there_was_no_time_to_ask_for_is_not_called_lost_and_comes_first(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 0.0)
+    renamed = queued(store, queue, "18", "renamed")
+    forged = waiting(store, **{"slurm-job": "3000000000"})
+    rounds = SlurmRounds(store)
+    for _ in range(3):  # one question a round: the list of both is refused each time
+        rounds.go([renamed, forged], store.now())
+    assert statuses(store, [renamed, forged]) == ["pending", "pending"]
+    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 5.0)
+    for _ in range(2):
+        rounds.go([renamed, forged], store.now())
+    assert statuses(store, [renamed, forged]) == ["pending", "lost"]
+
+
+def test_what_reports_is_not_asked_for(queue: FakeSlurm, store: JobStore) -> None:
+    job = queued(store, queue, "17")
+    store.client.hset(KEYS.job(job.id), mapping={"status": "running", "heartbeat": store.now()})
+    SlurmRounds(store).go([store.get(job.id)], store.now())
+    assert queue.questions() == []
+
+
+def test_a_job_that_is_removed_while_the_agent_concludes_it_keeps_it_from_no_other(
+    queue: FakeSlurm, store: JobStore
+) -> None:
+    jobs = [waiting(store, **{"slurm-job": "17"}) for _ in range(2)]
+    rounds = SlurmRounds(store)
+    rounds.go(jobs, store.now())
+    store.client.delete(KEYS.job(jobs[0].id))
+    rounds.go(jobs, store.now())
+    assert store.get(jobs[1].id).status == "lost"
