@@ -22,10 +22,12 @@ from gnjobs.processes.table import ProcessView, read_mark
 from gnjobs.records import events, requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
-from gnjobs.records.requests import KillStep, step
+from gnjobs.records.requests import ControlRequest, KillStep, step
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
+from tests.support.odd_server import REPLIES, odd_server
 from tests.support.os_accounts import needs_accounts
+from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
@@ -360,6 +362,26 @@ def test_what_only_a_second_look_finds_is_not_lost(store: JobStore, monkeypatch:
     monkeypatch.setattr("gnjobs.control.orphans.look", lambda *_: next(seen))
     Agent(store).look_around()
     assert store.get(job.id).status == "running"
+
+
+@pytest.mark.parametrize("greets", [False, True])
+def test_an_agent_outlives_whatever_answers_in_place_of_redis(
+    server: Server, proxy: Proxy, store: JobStore, greets: bool
+) -> None:
+    """Any account may listen on the port of a server that is away."""
+    with agent_at_work(JobStore.from_url(proxy.url), store.client):
+        with odd_server(greets=greets) as odd:
+            proxy.target = odd.port
+            proxy.cut()
+            wait_for(lambda: all(odd.given[reply] >= 3 for reply in REPLIES))
+        proxy.target = server.port
+        proxy.cut()
+        store.client.delete(KEYS.hosts)
+        wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
+        job, control = store.create(["true"]), KEYS.host_control(host_name())
+        asked = requests.send_request(store.client, control, ControlRequest("", "dance", job.id))
+        answers = requests.read_answers(store.client, KEYS.answers(job.id), asked, lambda: 1e12)
+        assert next(filter(None, answers)).text == "dance is nothing that an agent does"
 
 
 def test_a_forged_record_kills_no_bystander(store: JobStore, agent: Agent) -> None:

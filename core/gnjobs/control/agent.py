@@ -192,7 +192,6 @@ class Agent:
         self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
-        self._failure: BaseException | None = None
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """End after what is being done."""
@@ -215,8 +214,6 @@ class Agent:
         self._stop_asked.set()
         rounds.join(_FINISHING_SECONDS)
         self._end(other)
-        if self._failure is not None:
-            raise self._failure
         return other
 
     def _beat(self) -> Holder | None:
@@ -226,24 +223,19 @@ class Agent:
             if other is None:
                 now = self._store.now()
                 write_beat(self._store.client, self._store.keys, self._host, now, load_here(now))
-        except redis.RedisError as error:
-            _complain(explain(error, self._store.url))
+        except Exception as error:  # noqa: BLE001 - whatever answers in Redis' place, the next beat may be heard
+            self._tell_of(error)
             return None
         return other
 
     def _go_rounds(self) -> None:
-        """Look around again and again; a Redis that is away is waited for, and anything else ends the agent."""
+        """Look around again and again, whatever comes of it."""
         while not self._stop_asked.is_set():
             due = time.monotonic() + self._every
             try:
                 self.look_around()
-            except redis.RedisError as error:
-                _complain(explain(error, self._store.url))
-            except OSError as error:
-                _complain(f"a round failed: {error}")
-            except BaseException as failure:  # noqa: BLE001 - raised where the agent runs
-                self._failure = failure
-                self._stop_asked.set()
+            except Exception as error:  # noqa: BLE001 - the next round may succeed
+                self._tell_of(error)
             self._stop_asked.wait(max(0.0, due - time.monotonic()))
 
     def _end(self, other: Holder | None) -> None:
@@ -254,8 +246,16 @@ class Agent:
         try:
             self._store.client.zrem(self._store.keys.hosts, self._host)
             self._lock.release()
-        except redis.RedisError as error:
-            _complain(explain(error, self._store.url))
+        except Exception as error:  # noqa: BLE001 - all else is done
+            self._tell_of(error)
+
+    def _tell_of(self, error: Exception) -> None:
+        is_of_redis = isinstance(error, redis.RedisError)
+        _complain(
+            explain(error, self._store.url)
+            if is_of_redis
+            else f"it failed, and goes on: {type(error).__name__}: {error}"
+        )
 
     def _take(self, request: ControlRequest) -> None:
         if not self._stop_asked.is_set():

@@ -155,8 +155,11 @@ def greet(connection: Any, slowness: Slowness | None = None) -> None:
         raise
     except redis.ResponseError:
         return  # older than Redis 6
-    said = dict(zip(reply[::2], reply[1::2], strict=True))
     where = connection.path if hasattr(connection, "path") else f"{connection.host}:{connection.port}"
+    try:
+        said = dict(zip(reply[::2], reply[1::2], strict=True))
+    except (TypeError, ValueError):
+        raise UnusableServer(f"{where} is not a Redis server") from None
     if said.get(b"mode") == b"sentinel":
         raise UnusableServer(f"{where} is a Sentinel: use redis+sentinel://{where}/NAME-OF-THE-MASTER/0")
     if said.get(b"mode") == b"cluster" and _is_shared(connection):
