@@ -7,6 +7,7 @@ does not name is a viewer, and each of its settings wins, but for columns, keys 
 taste. The user's own file can only lower her role.
 """
 
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -305,6 +306,7 @@ def load_config(path: str | Path | None = None) -> Config:
     who = system or own or Settings()
     default_role: Role = "admin" if system is None else "viewer"
     system, own = system or Settings(), own or Settings()
+    is_roots = _is_roots(SYSTEM_FILE)
     return Config(
         url=system.url or own.url or DEFAULT_URL,
         prefixes=system.prefixes or own.prefixes or (DEFAULT_PREFIX,),
@@ -318,8 +320,9 @@ def load_config(path: str | Path | None = None) -> Config:
         filters={**system.filters, **own.filters},
         stuck_after={**own.stuck_after, **system.stuck_after},
         layouts=_expiring({**own.layouts, **system.layouts}, {**own.expires_after, **system.expires_after}),
-        on_end=system.on_end or own.on_end,
-        agent_starts=system.agent_starts if _is_roots(SYSTEM_FILE) else {},
+        # Root runs it, and starts jobs, as whom it is for.
+        on_end=(system.on_end if is_roots or os.geteuid() != 0 else ()) or own.on_end,
+        agent_starts=system.agent_starts if is_roots else {},
     )
 
 
@@ -333,12 +336,21 @@ def _expiring(layouts: Mapping[str, Layout], expiries: Mapping[str, float]) -> d
 
 
 def _is_roots(path: Path) -> bool:
-    """Whether only root can have written a file."""
+    """Whether nobody but root can have written a file, or put it in its place."""
+    target = path.resolve()
     try:
-        found = path.stat()
+        return all(_only_root_writes(each) for each in {path, *path.parents, target, *target.parents})
     except OSError:
         return False
-    return found.st_uid == 0 and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _only_root_writes(path: Path) -> bool:
+    found = path.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        return found.st_uid == 0
+    is_shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    # In a sticky directory nobody replaces what is root's.
+    return found.st_uid == 0 and not (is_shared and not found.st_mode & stat.S_ISVTX)
 
 
 def _read_if_there(path: Path) -> Settings | None:

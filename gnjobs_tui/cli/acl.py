@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from gnjobs.records.acl import ACL_ROLES, AclRole, acl_rules
-from gnjobs.records.keys import check_user
+from gnjobs.records.keys import Keys, check_user
 from gnjobs.text import place_of
-from gnjobs_tui.cli.session import Session, complain, with_session
+from gnjobs_tui.cli.session import Session, complain, warn_of_default_user, with_session
 
 
 @click.command()
@@ -43,12 +43,14 @@ def acl(
     digest = None if password_file is None else _digest(password_file)
     if digest is None:
         complain(f"nobody can log in as {name} before it has a password: ACL SETUSER {name} '>…'")
+    warn_of_default_user(session, "user default off" if acl_file else "ACL SETUSER default off")
     words = ["user", name] if acl_file else ["ACL", "SETUSER", name, "reset"]
     words += ["on", *([] if digest is None else [f"#{digest}"])]
+    layouts = session.config.layouts
     database = place_of(session.config.url, "").strip().rpartition("/")[2]
     print(
         *words,
-        acl_rules(role, session.config.prefixes, ids),
+        acl_rules(role, [Keys(prefix, layouts.get(prefix)) for prefix in session.config.prefixes], ids),
         *([] if database == "0" else [f"+select|{database}"]),
     )
     return 0

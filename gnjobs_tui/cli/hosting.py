@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from gnjobs_tui.cli.session import Session, with_session
+from gnjobs_tui.cli.session import Session, warn_of_default_user, with_session
 
 
 @click.command()
@@ -15,6 +15,7 @@ def agent(session: Session) -> int:
     from gnjobs.control.agent import run_agent
 
     session.actor.check("serve")
+    warn_of_default_user(session, "ACL SETUSER default off")
     return run_agent(session.store, starts=session.config.agent_starts)
 
 

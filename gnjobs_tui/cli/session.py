@@ -134,6 +134,16 @@ def find_child(store: "JobStore", job_id: str, name: str) -> str:
     return labelled[0]
 
 
+def warn_of_default_user(session: Session, remedy: str) -> None:
+    """Say that the server's roles hold nobody while it obeys who gives no name, and what ends that."""
+    from gnjobs.records.connection import lets_anybody_in
+
+    if lets_anybody_in(session.config.url):
+        complain(
+            f"this server obeys everybody who reaches it and gives no name, whatever roles it knows: {remedy}"
+        )
+
+
 def with_session(command: Command) -> Command:
     """Give a command the global options and pass it the invocation's `Session` as `session`."""
 

@@ -17,7 +17,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
-from gnjobs.processes.table import Mark, Wanted, names_the_same, read_mark
+from gnjobs.processes.table import Mark, Mounts, Wanted, names_the_same, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -216,6 +216,32 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
             assert names_the_same(process.pid, url) == is_here
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+def test_what_a_namespace_has_mounted_is_read_once_a_look_however_many_live_there(tmp_path: Path) -> None:
+    """Anybody may make a namespace with thousands of mounts, and thousands of processes in it."""
+    own = os.environ | {
+        "GNJOBS_JOB_ID": "j",
+        "GNJOBS_PREFIX": "p",
+        "GNJOBS_REDIS_URL": f"unix://{tmp_path}/s",
+    }
+    many = ["unshare", "--mount", "sh", "-c", "for n in 1 2 3 4 5; do sleep 600 & done; wait"]
+    with psutil.Popen(many, env=own) as leader:
+        try:
+            wait_for(lambda: len([each for each in leader.children() if each.name() == "sleep"]) == 5)
+            mounts: Mounts = {}
+            marks = [read_mark(each.pid, mounts) for each in leader.children()]
+            assert len(mounts) == 2  # theirs and ours
+            assert {mark and mark.place for mark in marks} == {place_of(own["GNJOBS_REDIS_URL"], "p")}
+            full: Mounts = {(str(number), "/"): [] for number in range(100)}
+            unread = read_mark(leader.children()[0].pid, full)
+            assert unread is not None
+            assert (unread.place or "").startswith("another namespace's")
+        finally:
+            for each in leader.children():
+                each.kill()
+            leader.kill()
 
 
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:

@@ -70,7 +70,7 @@ def check_nothing_was_refused(guarded: Guarded) -> None:
 
 def check_no_less_would_do(guarded: Guarded, role: AclRole, but: Collection[str] = ()) -> None:
     """Every command of the role was called since the last look."""
-    rules = acl_rules(role, [KEYS.prefix], ["u"]).replace(")", "").split()
+    rules = acl_rules(role, [KEYS], ["u"]).replace(")", "").split()
     commands = {rule.removeprefix("+") for rule in rules if rule.startswith("+")}
     assert commands - guarded.used() <= set(but)
 

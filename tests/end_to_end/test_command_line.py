@@ -343,13 +343,31 @@ def test_no_password_is_said_of_a_url_that_is_wrong_or_stands_at_the_wrong_place
         assert "secret" not in done.stderr + done.stdout, arguments
 
 
+def test_acl_and_the_agent_say_when_a_server_obeys_everybody(own_server: Server, tmp_path: Path) -> None:
+    """A user who needs no password makes all the others' roles worth nothing."""
+    (tmp_path / "p").write_text("open sesame")
+    with own_server.client() as client:
+        rule = run(own_server.url, "acl", "agent", "--password-file", str(tmp_path / "p"))
+        client.execute_command(*rule.stdout.split())
+        url = own_server.url.replace("//", "//gnjobs-agent:open%20sesame@")
+        agent = subprocess.Popen(gnjobs("agent", "--redis-url", url), stderr=subprocess.PIPE, text=True)
+        try:
+            assert "obeys everybody" in agent.stderr.readline()
+        finally:
+            agent.terminate()
+            agent.communicate()
+        client.execute_command("ACL SETUSER default off")
+    assert run(url, "acl", "agent", "--password-file", str(tmp_path / "p")).stderr == ""
+
+
 def test_acl_prints_a_line_for_the_server_with_the_digest_of_a_password_alone(
     server: Server, tmp_path: Path
 ) -> None:
     password = tmp_path / "password"
     password.write_text("open sesame\n")
     done = run(server.url, "acl", "curator", "--user", "jsmith", "--password-file", str(password))
-    assert (done.returncode, done.stderr, "sesame" in done.stdout) == (0, "", False)
+    assert (done.returncode, "sesame" in done.stdout) == (0, False)
+    assert done.stderr.endswith("whatever roles it knows: ACL SETUSER default off\n")
     with server.client() as client:
         assert client.execute_command(*done.stdout.split()) in (b"OK", True)
         with server.client(username="gnjobs-curator-jsmith", password="open sesame") as curator:
@@ -358,4 +376,5 @@ def test_acl_prints_a_line_for_the_server_with_the_digest_of_a_password_alone(
     without = run(server.url, "acl", "viewer", "--acl-file")
     assert without.stdout.startswith("user gnjobs-viewer on resetchannels %R~gn-uploader:* ")
     assert "nobody can log in as gnjobs-viewer" in without.stderr
+    assert "user default off" in without.stderr
     assert run(server.url, "acl", "curator").returncode == run(server.url, "acl", "king").returncode == 2

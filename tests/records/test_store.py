@@ -122,9 +122,13 @@ def test_removing_takes_everything_of_an_ended_job_and_nothing_else(store: JobSt
     assert [event.kind for event in store.events()] == ["refused", "removed"]
 
 
-@pytest.mark.parametrize("text", [t for t in TEXTS.values() if "\x00" not in t and len(t) < 999])
+@pytest.mark.parametrize(
+    "text", [t for t in TEXTS.values() if "\x00" not in t and len(t) < 999] + ["\x1b ", "a' \x1b'"]
+)
 def test_the_line_that_runs_it_again_is_harmless_and_names_the_same_words(store: JobStore, text: str) -> None:
     line = rerun_line(Job(id="j", command=shlex.join(["echo", text]), label=text))
     assert not [c for c in line if ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or 0xD800 <= ord(c) < 0xE000]
     if "$'" not in line:
         assert shlex.split(line)[-1] == text
+    else:
+        assert line.startswith("bash -c ")

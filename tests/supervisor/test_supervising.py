@@ -59,6 +59,15 @@ def test_a_success_is_recorded_whole(start: Start, server: Server) -> None:
     wait_for(lambda: 0 < server.client().ttl(KEYS.job(job.id)) <= 7 * 86400)
 
 
+def test_a_keep_that_redis_would_refuse_keeps_nothing_from_ending(start: Start, server: Server) -> None:
+    job = start(["true"], keep="9000000000000000000")
+    job.wait_for("success")
+    assert job.processes[0].wait(30) == 0
+    told = [fields[b"job"] for _, fields in server.client().xrevrange(KEYS.events, count=100)]
+    assert job.id.encode() in told
+    assert server.client().ttl(KEYS.job(job.id)) > 0
+
+
 def test_keep_says_how_long_the_keys_live(start: Start, server: Server) -> None:
     job = start(["echo", "x"], keep="1000")
     job.wait_for()

@@ -1,7 +1,7 @@
 """Users of a server by role, with the very rules that `gnjobs acl` prints, and what they were refused."""
 
 from gnjobs.records.acl import AclRole, acl_rules
-from gnjobs.records.keys import DEFAULT_PREFIX
+from gnjobs.records.keys import Keys
 from tests.support.servers import Server
 
 PASSWORD = "secret"
@@ -16,7 +16,7 @@ class Guarded:
 
     def as_role(self, role: AclRole, *user_ids: str) -> str:
         """The URL of a user with the rules of a role and nothing else."""
-        rules = acl_rules(role, [DEFAULT_PREFIX], user_ids)
+        rules = acl_rules(role, [Keys()], user_ids)
         self.admin.execute_command(*f"ACL SETUSER {role} reset on >{PASSWORD} {rules}".split())
         return self.server.url.replace("//", f"//{role}:{PASSWORD}@")
 

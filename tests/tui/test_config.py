@@ -1,5 +1,6 @@
 """Configuration and roles."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from gnjobs.records.actor import Actor, actor_from
 from gnjobs.records.fields import Job
 from gnjobs_tui import config as configuration
 from gnjobs_tui.config import Config, load_config, read_settings
+from tests.support.os_accounts import needs_accounts
 
 
 @pytest.fixture
@@ -76,6 +78,32 @@ def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text:
         load_config()
     assert "\n" not in str(said.value)
     assert str(said.value).startswith(str(files[0]))
+
+
+@needs_accounts
+@pytest.mark.parametrize("whose", ["root's", "the link", "its directory", "the file", "the file's directory"])
+def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
+    files: tuple[Path, Path], tmp_path: Path, whose: str
+) -> None:
+    target = tmp_path / "elsewhere" / "config.toml"
+    target.parent.mkdir()
+    target.write_text(
+        'on-end = ["true"]\n[agent-starts.www-data]\n'
+        "url = 'redis://writer/0'\ndirectories = ['/srv']\ncommands = ['qc']\n"
+    )
+    target.chmod(0o600)
+    files[0].symlink_to(target)
+    others = {
+        "the link": files[0],
+        "its directory": tmp_path,
+        "the file": target,
+        "the file's directory": target.parent,
+    }
+    if whose in others:
+        os.chown(others[whose], 65534, 65534, follow_symlinks=False)
+    config = load_config()
+    is_roots = whose == "root's"
+    assert (bool(config.agent_starts), bool(config.on_end)) == (is_roots, is_roots)
 
 
 def test_what_an_agent_starts_never_gets_the_agents_own_url(

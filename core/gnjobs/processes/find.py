@@ -71,16 +71,15 @@ def processes_of(
 def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
     """What says with a token that it is of a job, its supervisor included, or of one of its children alone.
 
-    The id or the token is enough, for whomever and on whatever server: a job's own code chooses what its environment
-    says, and a copy of the token is that of no other job. It is nobody's to signal for that.
+    The job's token is enough wherever and of whatever job it says that it is, and at this server and prefix the id: a
+    job's own code chooses what its environment and its record say. It is nobody's to signal for that.
     """
     view = ProcessView()
+    here = Wanted(wanted.job, place=wanted.place)
     claims = {
         pid: mark.child
         for pid, mark in view.marks.items()
-        if mark is not None
-        and mark.token is not None
-        and (mark.job == wanted.job or mark.token == wanted.token)
+        if mark is not None and mark.token is not None and (mark.token == wanted.token or here.matches(mark))
     }
     if child_id is not None:
         of_child = processes_of(Wanted(wanted.job), child_id, view=view, store=store).processes

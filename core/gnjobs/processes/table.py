@@ -34,7 +34,8 @@ ENDED_STATES: Final = frozenset("ZX")
 _LONGEST_COMMAND = 400
 _LONGEST_ENVIRONMENT = 2 * 1024 * 1024  # what a system gives a new program by default
 _LONGEST_VALUE = 4096
-_LONGEST_MOUNTS = 1024 * 1024
+# Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
+_LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100
 _MARKS = (
     (ENV_JOB, "job"),
     (ENV_CHILD, "child"),
@@ -156,8 +157,15 @@ def list_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def read_mark(pid: int) -> Mark | None:
-    """The marks in a process's environment; None where it can't be inspected."""
+# Device, root and place of each mount, by mount namespace and root directory, as one look has seen them.
+Mounts = dict[tuple[str, str], list[list[bytes]]]
+
+
+def read_mark(pid: int, mounts: Mounts | None = None) -> Mark | None:
+    """The marks in a process's environment; None where it can't be inspected.
+
+    `mounts` are those that one look has read so far.
+    """
     try:
         environ = _read_of_process(pid, "environ")
     except OSError:
@@ -170,12 +178,12 @@ def read_mark(pid: int) -> Mark | None:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
-    if url is not None and place is not None and not names_the_same(pid, url):
+    if url is not None and place is not None and not names_the_same(pid, url, mounts):
         place = f"another namespace's {place}"
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
 
 
-def names_the_same(pid: int, url: str) -> bool:
+def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
     """Whether a server's URL names the same to a process as to us: a port in one network, a socket below equal mounts.
 
     The kernel's tables say so: a look at the files that another process sees may hang for ever. What we may not
@@ -190,21 +198,28 @@ def names_the_same(pid: int, url: str) -> bool:
             return True
         if path is None:
             return False
-        mounts = _mounts_above(path, folder)
-        return mounts != [] and mounts == _mounts_above(path, "/proc/self")
+        known = {} if mounts is None else mounts
+        above = _mounts_above(path, folder, known)
+        return above != [] and above == _mounts_above(path, "/proc/self", known)
     except PermissionError:
         return True
     except OSError:
         return False
 
 
-def _mounts_above(path: str, folder: str) -> list[list[bytes]]:
+def _mounts_above(path: str, folder: str, known: Mounts) -> list[list[bytes]]:
     """Device, root and place of each mount on the way to a path, as a process sees them; none of too many."""
+    spaces = os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
+    if spaces not in known:
+        known[spaces] = _read_mounts(folder) if len(known) < _MOST_NAMESPACES else []
+    way = {_escaped(each) for each in (path, *map(str, Path(path).parents))}
+    return [mount for mount in known[spaces] if mount[-1] in way]
+
+
+def _read_mounts(folder: str) -> list[list[bytes]]:
     with open(f"{folder}/mountinfo", "rb") as file:
         lines = file.read(_LONGEST_MOUNTS).split(b"\n")
-    mounts = (line.split(b" ")[2:5] for line in lines)
-    way = {_escaped(each) for each in (path, *map(str, Path(path).parents))}
-    return [] if lines[-1] else [mount for mount in mounts if mount and mount[-1] in way]
+    return [] if lines[-1] else [line.split(b" ")[2:5] for line in lines[:-1]]
 
 
 def _escaped(path: str) -> bytes:
@@ -323,6 +338,7 @@ class ProcessView:
         self.table: dict[int, TableEntry] = {}
         self.marks: dict[int, Mark | None] = {}
         self.spared = ancestors_and_self()
+        self._mounts: Mounts = {}
         self._read()
         self._earlier = None
 
@@ -339,12 +355,13 @@ class ProcessView:
 
     def _read_one(self, pid: int) -> None:
         known = self._earlier.table.get(pid) if self._earlier is not None else None
-        mark = read_mark(pid) if known is None else None
+        mark = read_mark(pid, self._mounts) if known is None else None
         entry = read_entry(pid)
         if entry is None or entry.state in ENDED_STATES:
             return
         if known is not None and self._earlier is not None:
-            mark = self._earlier.marks[pid] if known.started == entry.started else read_mark(pid)
+            is_same = known.started == entry.started
+            mark = self._earlier.marks[pid] if is_same else read_mark(pid, self._mounts)
         self.table[pid] = entry
         self.marks[pid] = mark
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -88,10 +89,15 @@ def _joined(words: Iterable[str]) -> str:
 
 def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
     """The expression for a whole command line, each of whose words ends with a NUL."""
-    command = _joined(values.command_words(job.command))
+    return _expression(pattern, job.id, job.command, keys.jobs)
+
+
+@lru_cache(maxsize=64)
+def _expression(pattern: str, job_id: str, job_command: str | None, jobs_key: str) -> re.Pattern[str]:
+    command = _joined(values.command_words(job_command))
     if pattern.startswith(_COMMAND) and not command:
         return re.compile(r"(?!)")
-    known = {ID: f"{job.id}\0", PREFIX: f"{keys.jobs}\0", _COMMAND: command}
+    known = {ID: f"{job_id}\0", PREFIX: f"{jobs_key}\0", _COMMAND: command}
     special = {"*": r"[^\x00]+\x00", "...": r"(?:[^\x00]+\x00)*"}
     words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in pattern.split()]
     before = "" if pattern.startswith(_COMMAND) else special["..."]

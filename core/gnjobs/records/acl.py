@@ -82,9 +82,9 @@ class Grant(NamedTuple):
         return " ".join([*patterns, *self.channels, *(f"+{command}" for command in self.commands)])
 
 
-def acl_rules(role: AclRole, prefixes: Iterable[str], user_ids: Iterable[str] = ()) -> str:
-    """The rules of a user in this role, without name and password; `user_ids` are a curator's own."""
-    first, *others = _grants(role, [Keys(prefix) for prefix in prefixes], list(user_ids))
+def acl_rules(role: AclRole, keys: Iterable[Keys], user_ids: Iterable[str] = ()) -> str:
+    """The rules of a user in this role on these keys, without name and password; `user_ids` are a curator's own."""
+    first, *others = _grants(role, list(keys), list(user_ids))
     return " ".join(["resetchannels", first.rules(), *(f"({grant.rules()})" for grant in others)])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
@@ -49,6 +50,18 @@ def connect(
         "retry": Retry(ExponentialBackoff(cap=0.5, base=0.02), retries, repeated),
     }
     return redis.Redis.from_pool(make_pool(url, **defaults | options))
+
+
+def lets_anybody_in(url: str) -> bool:
+    """Whether the server obeys who gives neither name nor password; False where it does not answer."""
+    parts = urlsplit(url)
+    query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("username", "password")]
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query)).geturl()
+    try:
+        with connect(bare, reply_timeout=CONNECT_TIMEOUT, retries=0) as client:
+            return bool(client.ping())
+    except (redis.RedisError, OSError, ValueError):
+        return False
 
 
 class CountedConnection:

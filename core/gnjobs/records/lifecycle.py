@@ -43,7 +43,7 @@ _KEYS_PER_PIPELINE: Final = 500
 
 def kept_for(keep: float | None) -> int:
     """How long a job is kept after its end (seconds, rounded up)."""
-    return math.ceil(keep) if keep else WEEK
+    return math.ceil(min(keep, LONGEST)) if keep else WEEK
 
 
 def expire_ended(client: redis.Redis, keys: Keys, job: Job) -> None:
@@ -254,15 +254,13 @@ def rerun_line(job: Job, prefix: str = DEFAULT_PREFIX) -> str:
     words = ["gnjobs", "run"]
     for option, value in options.items():
         words += [] if value is None else [option, shell_word(value)]
-    line = " ".join([*words, "--", *map(shell_word, command)])
+    words += ["--", *map(shell_word, command)]
     if job.cwd:
-        line = f"cd {shell_word(_directory(job.cwd))} && {line}"
-    return f"bash -c {shlex.quote(line)}" if _needs_bash(line) else line
-
-
-def _needs_bash(line: str) -> bool:
-    """Whether a word is written as `$'…'`, which dash does not know."""
-    return any(word.startswith("$") for word in shlex.split(line, posix=False))
+        words = ["cd", shell_word(_directory(job.cwd)), "&&", *words]
+    line = " ".join(words)
+    # Which dash does not know.
+    needs_bash = any(word.startswith("$'") for word in words)
+    return f"bash -c {shlex.quote(line)}" if needs_bash else line
 
 
 def _seconds(length: float | None) -> str | None:
