@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gnjobs.control import slurm_kill
 from gnjobs.control.kill import kill_job
-from gnjobs.control.slurm import SlurmRounds, cancel_and_wait
+from gnjobs.control.slurm import SlurmRounds
+from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.processes.host import host_name, login_name
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor
@@ -17,11 +19,15 @@ from tests.support.fake_slurm import FakeSlurm
 from tests.support.servers import Server
 from tests.support.supervised import KEYS
 
+ADMIN = Actor.admin("tux")
+
 
 @pytest.fixture
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(tmp_path)
     monkeypatch.setenv("PATH", slurm.path)
+    monkeypatch.setattr(slurm_kill, "_LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr("gnjobs.control.kill.LONGEST_RUN", 0.0)
     return slurm
 
 
@@ -40,7 +46,7 @@ def test_a_job_is_cancelled_by_its_mark_beside_the_users_own_comment(
 ) -> None:
     job = submitted(store, "--comment=project 7")
     assert queue.read("17", "comment").endswith(" project 7")
-    assert cancel_and_wait(store, job, owner).verified
+    assert SlurmKill(store, job, owner).cancel_and_wait().verified
     assert queue.read("17", "state") == "CANCELLED"
 
 
@@ -56,17 +62,111 @@ def test_neither_another_prefix_nor_another_owner_reaches_it(
         assert not steps[-1].verified, steps
         assert any("is left alone" in step.text and "for jsmith" in step.text for step in steps), steps
     with pytest.raises(SlurmError, match="this server and prefix"):  # nor an admin of the other prefix
-        cancel_and_wait(JobStore.from_url(server.url, "other"), job)
+        SlurmKill(JobStore.from_url(server.url, "other"), job).cancel_and_wait()
     assert queue.read("17", "state") == "RUNNING"
 
 
-@pytest.mark.parametrize("number", ["017", "17.0"])
-def test_a_number_that_is_spelt_otherwise_is_nobodys(queue: FakeSlurm, store: JobStore, number: str) -> None:
+def decoy(queue: FakeSlurm, store: JobStore, number: str = "18", state: str = "RUNNING") -> Job:
+    """A job that runs, and whose code has submitted another one under its name, which its record calls its number."""
     job = submitted(store)
-    store.client.hset(store.keys.job(job.id), "slurm-job", number)
-    with pytest.raises(SlurmError, match="knows nothing"):
-        cancel_and_wait(store, store.get(job.id))
+    queue.write(number, name=queue.read("17", "name"), comment=queue.read("17", "comment"), state=state)
+    queue.write(number, account="jane")
+    store.client.hset(KEYS.job(job.id), "slurm-job", number)
+    return store.get(job.id)
+
+
+@pytest.mark.parametrize("number", ["017", "17.0", "", "99", "4294967295"])
+def test_what_has_its_name_and_mark_is_ended_whatever_number_its_record_has(
+    queue: FakeSlurm, store: JobStore, number: str
+) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "slurm-job", number)
+    assert SlurmKill(store, store.get(job.id)).cancel_and_wait().verified
+    assert queue.read("17", "state") == "CANCELLED"
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING", "COMPLETED"])
+def test_a_decoy_is_ended_with_the_job_and_not_in_its_place(
+    queue: FakeSlurm, store: JobStore, state: str
+) -> None:
+    job = decoy(queue, store, state=state)
+    steps = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))
+    assert steps[-1].verified, steps
+    assert queue.read("17", "state") == "CANCELLED"
+    assert queue.read("18", "state") == ("COMPLETED" if state == "COMPLETED" else "CANCELLED")
+
+
+def test_another_ones_number_keeps_a_kill_from_being_verified_and_is_left_alone(
+    queue: FakeSlurm, store: JobStore
+) -> None:
+    job = decoy(queue, store)
+    queue.write("18", name="somebody's")
+    steps = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))
+    assert not steps[-1].verified, steps
+    assert [queue.read(number, "state") for number in ("17", "18")] == ["CANCELLED", "RUNNING"]
+
+
+@pytest.mark.parametrize("status", ["killed", "pending", "running"])
+@pytest.mark.parametrize("number", ["18", None])
+def test_no_record_has_a_kill_verified_while_slurm_may_not_end_the_job(
+    queue: FakeSlurm, store: JobStore, status: str, number: str | None
+) -> None:
+    """Neither one that names a decoy, nor one that says nothing of Slurm."""
+    job = decoy(queue, store)
+    key = KEYS.job(job.id)
+    store.client.hset(key, "status", status)
+    if number is None:
+        store.client.hdel(key, "slurm-job", "queue-reason", "supervisor-pid")
+    queue.write("17", **{"not-yours": ""})
+    last = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))[-1]
+    assert (last.final, last.verified) == (True, False), last
+    if status != "running":
+        assert f"Slurm's job 17 of {login_name()} is RUNNING" in last.text
+        assert "permission denied" in last.text
+
+
+def test_what_is_said_to_have_ended_is_ended_in_slurm(queue: FakeSlurm, store: JobStore) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    store.client.hdel(KEYS.job(job.id), "slurm-job", "queue-reason")
+    steps = list(kill_job(store, job.id, actor=ADMIN))
+    assert steps[-1].verified, steps
+    assert queue.read("17", "state") == "CANCELLED"
+
+
+def test_a_job_of_the_same_id_elsewhere_goes_on(queue: FakeSlurm, store: JobStore) -> None:
+    """Two prefixes, or two servers, may each have a job in Slurm that is called so."""
+    job = submitted(store)
+    queue.write(
+        "18", name=queue.read("17", "name"), comment="gnjobs:another", state="RUNNING", account="jane"
+    )
+    steps = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))
+    assert steps[-1].verified, steps
+    assert [queue.read(number, "state") for number in ("17", "18")] == ["CANCELLED", "RUNNING"]
+
+
+def test_what_has_its_number_and_no_mark_is_named_and_left_alone(queue: FakeSlurm, store: JobStore) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    queue.write("17", comment="mine")
+    last = list(kill_job(store, job.id, actor=ADMIN))[-1]
+    assert not last.verified
+    assert "Slurm's job 17" in last.text
     assert queue.read("17", "state") == "RUNNING"
+
+
+def test_a_slurm_that_does_not_answer_verifies_nothing_and_a_host_without_it_denies_nothing(
+    queue: FakeSlurm, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    monkeypatch.setattr("gnjobs.processes.slurm._SECONDS", 0.1)
+    (tmp_path / "squeue").write_text("#!/bin/sh\nexec sleep 5\n")
+    last = list(kill_job(store, job.id, actor=ADMIN))[-1]
+    assert not last.verified
+    assert "Slurm gave no answer" in last.text
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert list(kill_job(store, job.id, actor=ADMIN))[-1].verified
 
 
 @pytest.mark.parametrize("forged", ["account", "comment", None])

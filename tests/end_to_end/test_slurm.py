@@ -14,7 +14,7 @@ from gnjobs import JobStore, launch
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
 from gnjobs.health.assess import assess
-from gnjobs.processes.slurm import Placed, look_up
+from gnjobs.processes.slurm import Placed, look_up, look_up_names
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES
@@ -164,6 +164,43 @@ def test_a_frozen_supervisor_is_ended_by_slurm(cluster: Cluster, store: JobStore
     assert steps[-1].verified, steps
     found = ended(store, job)
     assert (found.status, found.stop_by, found.stop_reason) == ("killed", "tux", "frozen")
+
+
+def decoy_of(cluster: Cluster, job: Job, *options: str) -> str:
+    """The number of another job, which the job's own code may submit under its name and with its comment."""
+    known = placed(job)
+    names = [f"--job-name={known.name}", f"--comment={known.comment}"]
+    words = ["--parsable", "--mem=50M", "--output=/dev/null", *names, *options, "--wrap=sleep 1000"]
+    return cluster.run("sbatch", *words).strip()
+
+
+@pytest.mark.parametrize("options", [(), ("--array=1-3",), ("--hold",), ("--hold", "--array=1-3")])
+def test_a_decoy_is_ended_with_the_job_and_not_in_its_place(
+    cluster: Cluster, store: JobStore, options: tuple[str, ...]
+) -> None:
+    job = running(store, place(store, SLEEP))
+    os.kill(supervisor_of(job), signal.SIGSTOP)
+    decoy = decoy_of(cluster, job, *options)
+    store.client.hset(store.keys.job(job.id), "slurm-job", decoy)
+    steps = list(kill_job(store, job.id, actor=ADMIN, reason="runaway"))
+    assert steps[-1].verified, steps
+    assert all(found.has_ended for found in look_up_names([placed(job).name]))
+    assert placed(job).state == "CANCELLED"
+
+
+def test_a_record_that_calls_its_job_ended_has_no_kill_of_it_verified(
+    cluster: Cluster, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.control.kill.LONGEST_RUN", 1.0)
+    job = running(store, place(store, SLEEP))
+    supervisor = supervisor_of(job)
+    os.kill(supervisor, signal.SIGSTOP)
+    store.client.hset(store.keys.job(job.id), "status", "killed")
+    store.client.hdel(store.keys.job(job.id), "slurm-job", "queue-reason", "supervisor-pid")
+    steps = list(kill_job(store, job.id, actor=ADMIN))
+    assert steps[-1].verified, steps
+    assert placed(job).state == "CANCELLED"
+    assert not psutil.pid_exists(supervisor)
 
 
 def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobStore) -> None:

@@ -80,9 +80,9 @@ def test_jobs_are_read_and_what_names_and_comments_hold_makes_none(
 ) -> None:
     forged = "x\n99|CANCELLED|None|n1|1:00|1M|1|0|N/A|0|gnjobs-x|gnjobs:1|jane|"
     rows = [
-        ("17", "PENDING", "QOSMax", "", "8:00:00", "16G", "4", "0", "N/A", "0", "gnjobs-x", "gnjobs:1 mine", "jane"),
-        ("18", "RUNNING", "None", "n1", "1:00", "1M", "1", "0", "N/A", "0", forged, forged, "mallory"),
-        ("1;2", "RUNNING", "a", "b", "c", "d", "1", "0", "N/A", "0", "n", "c", "a"),
+        ("17", "PENDING", "QOSMax", "", "8:00:00", "16G", "4", "0", "N/A", "0", "gnjobs-x", "gnjobs:1 x", "jo", "17"),
+        ("18", "RUNNING", "None", "n1", "1:00", "1M", "1", "0", "N/A", "0", forged, forged, "mallory", "16"),
+        ("1;2", "RUNNING", "a", "b", "c", "d", "1", "0", "N/A", "0", "n", "c", "a", "1"),
     ]  # fmt: skip
     (tmp_path / "rows").write_text("".join("§".join([*row, "\n"]) for row in rows))
     fake(tmp_path, monkeypatch, "squeue", f"{SEPARATED} <{tmp_path}/rows")
@@ -97,8 +97,9 @@ def test_jobs_are_read_and_what_names_and_comments_hold_makes_none(
             28800.0,
             16 * 2**30,
             name="gnjobs-x",
-            comment="gnjobs:1 mine",
-            account="jane",
+            comment="gnjobs:1 x",
+            account="jo",
+            array="17",
         )
     }
 

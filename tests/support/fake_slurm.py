@@ -19,7 +19,7 @@ _SCRIPTS = {
             for each in name state comment account; do read -r $each <$job/$each; done
             case $jobs in ""|*,$job,*) ;; *) continue; esac
             case $names in ""|*,$name,*) ;; *) continue; esac
-            echo "$job§$state§Resources§n1§1:00§1G§1§0§N/A§0§$name§$comment§$account§"
+            echo "$job§$state§Resources§n1§1:00§1G§1§0§N/A§0§$name§$comment§$account§$job§"
         done | {{ {SEPARATED}; }}""",
     "scancel": """if [ -e $1/not-yours ]; then
             echo >&2 "scancel: error: Kill job error on job id $1: Access/permission denied"; exit 1

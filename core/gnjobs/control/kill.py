@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
-from gnjobs.control.slurm import cancel_and_wait, leave_queue
+from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import is_concealed, is_supervisor
@@ -24,6 +24,7 @@ from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
@@ -115,12 +116,15 @@ class _Kill:
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
-        """Everything that happens, in order; that all is gone only where a look at this host does not deny it."""
+        """Everything that happens, in order; that all is gone only where neither this host nor Slurm denies it."""
         for each in self._steps(supervisor_timeout):
-            if each.final and each.verified:
-                yield from self._local.unless_seen(each)
+            said = each
+            if each.final and each.verified and self.child is None:
+                said = yield from self._slurm.confirm(each, 0.0 if self.as_agent else LONGEST_RUN)
+            if said.final and said.verified:
+                yield from self._local.unless_seen(said)
             else:
-                yield each
+                yield said
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
@@ -156,6 +160,10 @@ class _Kill:
         stop, owner, as_agent = self._stop, self.owner, self.as_agent
         return LocalKill(self.store, self.job, self.child, stop, self.grace, owner, as_agent=as_agent)
 
+    @property
+    def _slurm(self) -> SlurmKill:
+        return SlurmKill(self.store, self.job, self.owner)
+
     def _may_answer(self) -> bool:
         return not pids_count_here(self.job) or self._supervisor_lives()
 
@@ -182,7 +190,7 @@ class _Kill:
         self.job = self.store.get(self.job.id)
         if self.job.is_final or not last.verified:
             if self.job.is_in_slurm and last.verified:
-                yield from leave_queue(self.store, self.job, self.owner)
+                yield self._slurm.leave_queue()
             yield last
         else:
             yield step("answered", f"it is {self.job.status} by now")
@@ -291,7 +299,7 @@ class _Kill:
             key = self.store.keys.job(self.job.id)
             transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
         try:
-            verdict = cancel_and_wait(self.store, self.job, self.owner)
+            verdict = self._slurm.cancel_and_wait()
         except SlurmError as problem:
             yield step("answered", str(problem))
             yield from self._ask_agent(self.job.launch_host)

@@ -1,33 +1,24 @@
-"""Jobs in Slurm whose supervisors do not speak: killed by `scancel`, and followed by the agent of their login host.
+"""Jobs in Slurm, followed by the agent of their login host.
 
-The agent says why each waits, closes what Slurm has ended and nobody will report on, and lets what Slurm starts again
-wait again.
+It says why each waits, closes what Slurm has ended and nobody will report on, and lets what Slurm starts again wait
+again.
 """
 
 import contextlib
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from gnjobs.control.turns import Turns
 from gnjobs.errors import NoSuchJob
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.processes.host import host_name
-from gnjobs.processes.slurm import (
-    Placed,
-    SlurmError,
-    cancel,
-    look_up,
-    look_up_names,
-    size_words,
-    wait_until_ended,
-)
+from gnjobs.processes.slurm import Placed, SlurmError, look_up, look_up_names, size_words
 from gnjobs.records.ends import JobEnd, end_children, end_job, requeue_job
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import KillStep, step
 from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import KILLED, LOST, PENDING
 from gnjobs.records.values import encode_text
@@ -40,57 +31,6 @@ _AT_ONCE: Final = 500
 _MOST_ENDED: Final = 100_000
 _SAY_AGAIN_SECONDS: Final = 60.0
 _SUBMIT_SECONDS: Final = 60.0
-# Slurm gives a job 30 s between TERM and KILL by default (`KillWait`), and its nodes some time to say so.
-CANCEL_SECONDS: Final = 120.0
-
-
-def leave_queue(store: Records, job: Job, owner: str | None = None) -> Iterator[KillStep]:
-    """Have Slurm forget a waiting job, which nobody would run any more; with an `owner` as `cancel_and_wait`."""
-    name = f"Slurm's job {job.slurm_job or slurm_name(job.id)}"
-    try:
-        for slurm_job in (
-            [job.slurm_job] if job.slurm_job else [each.id for each in look_up_names([slurm_name(job.id)])]
-        ):
-            _check_is_its_own(store, job, slurm_job, owner)
-            cancel(slurm_job)
-        yield step("answered", f"{name} was cancelled")
-    except SlurmError as problem:
-        yield step("answered", f"{name} stays in the queue and does nothing when it starts ({problem})")
-
-
-def cancel_and_wait(store: Records, job: Job, owner: str | None = None) -> KillStep:
-    """Have Slurm end a job, and wait until it has seen that; the step says whether that is `verified`.
-
-    With an `owner` only what was launched for that user. Raises `SlurmError` where this host can't ask Slurm, or what
-    Slurm has under the record's number is not this job.
-    """
-    slurm_job = job.slurm_job or ""
-    _check_is_its_own(store, job, slurm_job, owner)
-    cancel(slurm_job)
-    try:
-        placed = wait_until_ended(slurm_job, CANCEL_SECONDS)
-    except SlurmError as problem:
-        return step("left", str(problem))
-    if placed is not None and placed.state == "NODE_FAIL":
-        return step("left", f"Slurm can't reach {placed.nodes}, and can't tell what runs there")
-    ended = f"ended on {placed.nodes}" if placed is not None and placed.nodes else "ended"
-    return step("verified", f"Slurm says that its job {slurm_job} has {ended}", verified=True)
-
-
-def _check_is_its_own(store: Records, job: Job, slurm_job: str, owner: str | None) -> None:
-    """Raise `SlurmError` for a number that is another job's: a record may name any, and any id as its own."""
-    placed = look_up([slurm_job]).get(slurm_job)
-    if placed is None:
-        raise SlurmError(f"Slurm knows nothing of a job {slurm_job:.80}")
-    if placed.name != slurm_name(job.id):
-        raise SlurmError(f"Slurm's job {slurm_job} is not this one, and is left alone")
-    mark = slurm_mark(job.id, place_of(store.url, store.keys.prefix), owner)
-    if mark not in placed.comment.split():
-        whom = f" for {owner}" if owner is not None else ""
-        raise SlurmError(
-            f"Slurm's job {slurm_job} is left alone: its comment does not say that it was submitted{whom} by way of "
-            "this server and prefix"
-        )
 
 
 class SlurmRounds:

@@ -28,7 +28,6 @@ _AT_WORK: Final = frozenset(
     {"RUNNING", "SUSPENDED", "STOPPED", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"}
 )
 _SECONDS: Final = 30.0
-_LOOK_EVERY: Final = 0.25
 _MOST_NAMED: Final = 500
 _COLUMNS: Final = {
     "id": ("JobID", 24),
@@ -44,6 +43,7 @@ _COLUMNS: Final = {
     "name": ("Name", 200),
     "comment": ("Comment", 120),
     "account": ("UserName", 64),
+    "array": ("ArrayJobID", 24),
 }
 _SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
@@ -67,7 +67,8 @@ class _NotKnown(SlurmError):
 class Placed(msgspec.Struct, frozen=True):
     """A job as Slurm knows it: `state` and `reason` in its own words, `limit` in seconds, `memory` in bytes a node.
 
-    `restarts` counts how often it was requeued, `signal` is what ended its script. None where there is no limit.
+    `restarts` counts how often it was requeued, `signal` is what ended its script. None where there is no limit. Of an
+    array, `array` is what can be cancelled; else it is the `id`.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Placed(msgspec.Struct, frozen=True):
     name: str = ""
     comment: str = ""
     account: str = ""
+    array: str = ""
 
     @property
     def waits(self) -> bool:
@@ -202,6 +204,7 @@ def _read(found: Sequence[str]) -> Iterator[Placed]:
                 cells["name"],
                 cells["comment"],
                 cells["account"],
+                cells["array"] if _is_number(cells["array"]) else cells["id"],
             )
 
 
@@ -228,21 +231,6 @@ def cancel(slurm_job: str) -> None:
     if not _is_number(slurm_job):
         raise SlurmError(f"{slurm_job!r:.80} is no id of a job in Slurm")
     _run(["scancel", slurm_job])
-
-
-def wait_until_ended(slurm_job: str, seconds: float) -> Placed | None:
-    """Wait until Slurm has seen a job end on its nodes; None where it does not know it any more.
-
-    Raises `SlurmError`, also where it has not ended by then.
-    """
-    limit = time.monotonic() + seconds
-    while True:
-        placed = look_up([slurm_job]).get(slurm_job)
-        if placed is None or placed.has_ended:
-            return placed
-        if time.monotonic() > limit:
-            raise SlurmError(f"Slurm's job {slurm_job} is {placed.state} still, {seconds:.0f} s later")
-        time.sleep(_LOOK_EVERY)
 
 
 def _run(
