@@ -1,8 +1,10 @@
 """`gnjobs log`: the event log, from a given time on or followed live (`-f`)."""
 
+import heapq
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -61,9 +63,10 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
     events = _followed(session, start, after) if follow else _past(session, start, after)
     visible = (event for event in events if session.actor.may_see_owner(event.owner))
     if on_terminal() and not as_json and not follow:
+        from gnjobs.records.events import KEPT
         from gnjobs_tui.cli.drawing import draw_events
 
-        draw_events(visible)
+        draw_events(deque(visible, KEPT))
         return 0
     for event in visible:
         _print(event, as_json)
@@ -71,8 +74,8 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
 
 
 def _past(session: Session, start: float | None, after: str | None) -> "Iterable[Event]":
-    found = (event for store in session.stores for event in store.events(since=start, after=after))
-    return sorted(found, key=lambda event: event.at)
+    of_stores = (store.events(since=start, after=after) for store in session.stores)
+    return heapq.merge(*of_stores, key=lambda event: event.at)
 
 
 def _followed(session: Session, start: float | None, after: str | None) -> "Iterator[Event]":

@@ -177,6 +177,26 @@ def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, 
     assert "runaway" in said
 
 
+def test_log_prints_while_it_reads(server: Server) -> None:
+    """Whoever writes may write any number of events."""
+
+    def reads() -> int:
+        return int(client.info("commandstats").get("cmdstat_xrange", {}).get("calls", 0))
+
+    with server.client() as client:
+        with client.pipeline(transaction=False) as pipe:
+            for _ in range(50_000):
+                pipe.xadd(KEYS.events, {"kind": "ended", "text": "x" * 100})
+            pipe.execute()
+        before, line = reads(), gnjobs("log", "--json", "--redis-url", server.url)
+        with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment(server.url)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            process.stdout.close()
+            process.wait(60)
+        assert reads() - before < 25
+
+
 def test_log_follows_what_happens_and_goes_on_behind_an_event(server: Server) -> None:
     def following(*options: str) -> "subprocess.Popen[bytes]":
         line = gnjobs("log", "-f", "--json", *options, "--redis-url", server.url)

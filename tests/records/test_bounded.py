@@ -1,6 +1,7 @@
 """Huge values, wherever somebody may write them: nobody reads them, and nothing else suffers."""
 
 import contextlib
+import queue
 import re
 import resource
 import signal
@@ -17,7 +18,7 @@ from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
+from gnjobs.records.bounded import Slowness, TooLarge, TooSlow, newest_id
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
@@ -27,7 +28,7 @@ from gnjobs.records.servers import explain
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.mirror import loaded_mirror
-from tests.support.servers import BINARIES, Server, running_server
+from tests.support.servers import BINARIES, Server, running_server, waiting_readers
 from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
 
@@ -101,13 +102,40 @@ def test_behind_a_huge_event_the_log_goes_on(large: JobStore, server: Server) ->
     assert [event.text for event in large.last_events(10)] == ["done"]
 
 
+def test_who_follows_the_log_hears_what_comes_behind_a_huge_event(large: JobStore, server: Server) -> None:
+    job, heard = large.get("the-huge-one"), queue.Queue[str]()
+
+    def follow(after: str | None) -> None:
+        threading.Thread(
+            target=lambda: [heard.put(event.text) for event in large.events.follow(after=after)], daemon=True
+        ).start()
+
+    with server.client() as client:
+        follow(None)
+        wait_for(lambda: waiting_readers(server) == 1)
+        client.xadd(KEYS.events, {"kind": "evil", "text": HUGE})
+        follow("0-1")
+        follow(None)
+        wait_for(lambda: waiting_readers(server) == 3)
+    record_event(large.client, KEYS, "killed", job, text="killed")
+    assert [heard.get(timeout=20) for _ in range(3)] == ["killed"] * 3
+
+
+def test_a_log_that_ends_in_the_future_with_a_huge_event_begins_anew(large: JobStore, server: Server) -> None:
+    with server.client() as client:
+        client.xadd(KEYS.events, {"kind": "evil", "text": HUGE}, id=f"{2**62}-0")
+    Agent(large).look_around()
+    record_event(large.client, KEYS, "ended", large.get("the-huge-one"), text="done")
+    assert [event.text for event in large.events()] == ["done"]
+
+
 def test_behind_a_huge_request_others_are_heard_and_answered(large: JobStore, server: Server) -> None:
     stream, heard = KEYS.user_requests("jsmith"), list[ControlRequest]()
     job = large.create(["true"])
     with server.client() as client:
         client.xadd(stream, {"request": HUGE})
         client.xadd(KEYS.answers(job.id), {"answer": HUGE})
-    last = requests.newest_answer(large.client, KEYS.answers(job.id))
+    last = newest_id(large.client, KEYS.answers(job.id))
     asked = requests.send_request(large.client, stream, ControlRequest("", "kill", job.id))
     listener = ControlListener(large.url, KEYS, [stream], heard.append, since=large.now() - 60)
     listener.start()

@@ -10,7 +10,7 @@ from gnjobs.records.events import Event, follow_events, record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
-from tests.support.servers import Server
+from tests.support.servers import Server, waiting_readers
 from tests.support.waiting import wait_for
 
 KEYS = Keys()
@@ -26,11 +26,6 @@ def follow(events: Iterator[Event]) -> "queue.Queue[Event]":
 
     threading.Thread(target=put, daemon=True).start()
     return seen
-
-
-def waiting_readers(server: Server) -> int:
-    with server.client() as client:
-        return sum(each["cmd"] == "xread" and "b" in each["flags"] for each in client.client_list())
 
 
 def reads(store: JobStore) -> int:

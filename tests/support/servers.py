@@ -116,6 +116,12 @@ def running_server(directory: Path, binary: str = BINARIES["valkey"], *options: 
         server.stop()
 
 
+def waiting_readers(server: Server) -> int:
+    """How many wait for an entry of a stream."""
+    with server.client() as client:
+        return sum(each["cmd"] == "xread" and "b" in each["flags"] for each in client.client_list())
+
+
 class Sentinels:
     """A master, its replica and three Sentinels that fail over within about a second."""
 

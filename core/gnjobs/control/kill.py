@@ -22,6 +22,7 @@ from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_c
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
+from gnjobs.records.bounded import newest_id
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hooks import LONGEST_RUN
@@ -228,7 +229,7 @@ class _Kill:
             origin=host_name(),
         )
         client, answers = self.store.client, self.store.keys.answers(self.job.id)
-        last, asked = requests.newest_answer(client, answers), step("asked", f"asked as {self.by}")
+        last, asked = newest_id(client, answers), step("asked", f"asked as {self.by}")
         try:
             request_id = requests.send_request(client, stream, request)
         except NoPermissionError as refused:

@@ -12,6 +12,7 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import NOT_ALLOWED
 from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
+from gnjobs.records.bounded import newest_id
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hosts import agent_beats
 from gnjobs.records.reading import Records
@@ -73,7 +74,7 @@ def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor", kind:
     request = ControlRequest(id="", kind=kind, job=job.id, child=child_id, by=actor.name, origin=host_name())
     for stream in streams:
         answers = store.keys.answers(job.id)
-        last = requests.newest_answer(store.client, answers)
+        last = newest_id(store.client, answers)
         request_id = requests.send_request(store.client, stream, request)
         until = time.monotonic() + _ANSWER_SECONDS
         for answered in requests.read_answers(store.client, answers, request_id, partial(float, until), last):

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import redis
 
+from gnjobs.records import values
+
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
 # What each element of a reply takes in memory besides its own bytes. Those of the first megabyte can't take much: as
@@ -136,6 +138,35 @@ def newest_entries(client: redis.Redis, stream: str, after: str = "-") -> list[t
         found += newest
         end = f"({newest[0][0].decode()}"
     return found[::-1]
+
+
+def newest_id(client: redis.Redis, stream: str) -> str:
+    """The id of a stream's newest entry, behind which those to come will stand."""
+    try:
+        newest: Any = client.xrevrange(stream, count=1)
+    except TooLarge:
+        return _id_of_now(client)
+    return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
+def _id_of_now(client: redis.Redis) -> str:
+    """What stands before all entries to come, where those up to now can't be read."""
+    seconds, microseconds = client.time()
+    return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
+
+
+def read_behind(client: redis.Redis, last: dict[str, str], count: int, block: int) -> list[Any]:
+    """What stands behind the `last` ids of streams, by XREAD, which waits for it (`block` in milliseconds).
+
+    Where an entry is too large to be read, it and those before it are left out, and `last` is set to now.
+    """
+    try:
+        return client.xread(dict(last), count, block) or []  # type: ignore[arg-type,return-value]
+    except TooLarge:
+        now = _id_of_now(client)
+        found = {stream: newest_entries(client, stream, f"({after}") for stream, after in last.items()}
+        last.update(dict.fromkeys(last, now))
+        return [(stream.encode(), entries) for stream, entries in found.items() if entries]
 
 
 def told_size(size: int) -> bytes:

@@ -14,8 +14,8 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.bounded import TooLarge, newest_entries
-from gnjobs.records.connection import connect, is_passing, passing_over_other_types
+from gnjobs.records.bounded import TooLarge, newest_entries, newest_id, read_behind
+from gnjobs.records.connection import connect, is_passing, is_wrong_type, passing_over_other_types
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.values import encode_text
@@ -142,7 +142,7 @@ def follow_events(
                     last[keys.events] = (
                         _newest_id(client, keys) if known is None else _behind(client, keys, known)
                     )
-                found: Any = client.xread(dict(last), block=int(_BLOCK_SECONDS * 1000))
+                found = read_behind(client, last, _CHUNK, int(_BLOCK_SECONDS * 1000))
                 backoff.succeeded()
             except redis.RedisError as error:
                 if not is_passing(error):
@@ -160,14 +160,24 @@ def renew_log(client: redis.Redis, keys: Keys) -> bool:
 
     The old one is kept as `P:events:ended`, in place of any earlier one.
     """
+    now = float(client.time()[0])
     try:
         last = values.text(client.xinfo_stream(keys.events)["last-generated-id"]) or "0-0"
+        is_full = values.is_ahead(last, now)
     except redis.ResponseError:
         return False
-    if not values.is_ahead(last, float(client.time()[0])):
-        return False
-    client.rename(keys.events, keys.ended_events)
-    return True
+    except TooLarge:  # it tells the first and the last entry, too
+        is_full = _has_entries(client, keys, now + values.MOST_AHEAD)
+    if is_full:
+        client.rename(keys.events, keys.ended_events)
+    return is_full
+
+
+def _has_entries(client: redis.Redis, keys: Keys, since: float) -> bool:
+    try:
+        return bool(client.xrange(keys.events, f"{_milliseconds(since)}-0", count=1))
+    except TooLarge:
+        return True
 
 
 def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
@@ -179,8 +189,12 @@ def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
 
 
 def _newest_id(client: redis.Redis, keys: Keys) -> str:
-    newest = _entries(client.xrevrange, keys.events, count=1)
-    return (values.text(newest[0][0]) if newest else None) or "0-0"
+    try:
+        return newest_id(client, keys.events)
+    except redis.ResponseError as error:
+        if is_wrong_type(error):
+            return "0-0"
+        raise
 
 
 def _milliseconds(at: float) -> int:

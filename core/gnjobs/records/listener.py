@@ -9,7 +9,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.bounded import TooLarge, newest_entries
+from gnjobs.records.bounded import TooLarge, newest_id, read_behind
 from gnjobs.records.connection import connect
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.requests import (
@@ -17,8 +17,6 @@ from gnjobs.records.requests import (
     KillStep,
     answer,
     asking,
-    id_of_now,
-    newest_answer,
     read_request,
     read_step,
     step,
@@ -142,7 +140,7 @@ class ControlListener(threading.Thread):
     def _note_renewed(self) -> None:
         """Hear from their beginning streams that ended in the future and were begun anew."""
         for stream in self._ahead():
-            if not values.is_ahead(newest_answer(self._client, stream), time.time()):
+            if not values.is_ahead(newest_id(self._client, stream), time.time()):
                 self._last[stream] = "0-0"
 
     def _ahead(self) -> list[str]:
@@ -159,17 +157,9 @@ class ControlListener(threading.Thread):
         time.sleep(_PAUSE_SECONDS)
 
     def _read(self) -> Any:
-        """Wait for entries; those before one that is too large to be read are skipped with it."""
-        last: Any = dict(self._last)
-        try:
-            block = _SOON_SECONDS if self._ahead() else self._block_seconds
-            return self._client.xread(last, _AT_A_TIME, int(block * 1000))
-        except TooLarge:
-            found = {
-                stream: newest_entries(self._client, stream, f"({after}") for stream, after in last.items()
-            }
-            self._last = dict.fromkeys(last, id_of_now(self._client))
-            return [(stream.encode(), entries) for stream, entries in found.items() if entries]
+        """Wait for entries."""
+        block = _SOON_SECONDS if self._ahead() else self._block_seconds
+        return read_behind(self._client, self._last, _AT_A_TIME, int(block * 1000))
 
     def _take(self, request: ControlRequest, age: float, *, is_earlier: bool) -> None:
         if age > VALID_SECONDS:

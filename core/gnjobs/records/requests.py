@@ -12,7 +12,7 @@ import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.bounded import TooLarge, newest_entries
+from gnjobs.records.bounded import read_behind
 from gnjobs.records.keys import Keys
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import safe_line, safe_text
@@ -64,6 +64,7 @@ DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LONGEST_NAME, _LONGEST_REASON = 200, 2000  # supervisors write them into records
 _LIFETIME = 30 * 86400
+_ANSWERS_AT_ONCE = 1000
 _NO_MORE_IDS = "exhausted the last possible ID"
 
 
@@ -182,21 +183,6 @@ def _name(stored: bytes | None) -> str | None:
     return None if name is None else name[:_LONGEST_NAME]
 
 
-def newest_answer(client: redis.Redis, stream: str) -> str:
-    """The id of a stream's newest answer, behind which those to a coming request will stand."""
-    try:
-        newest: Any = client.xrevrange(stream, count=1)
-    except TooLarge:
-        return id_of_now(client)
-    return (values.text(newest[0][0]) if newest else None) or "0-0"
-
-
-def id_of_now(client: redis.Redis) -> str:
-    """What stands before all entries to come, where those up to now can't be read."""
-    seconds, microseconds = client.time()
-    return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
-
-
 def read_answers(
     client: redis.Redis, stream: str, request_id: str, until: Callable[[], float], last: str = "0-0"
 ) -> Iterator[KillStep | None]:
@@ -205,19 +191,15 @@ def read_answers(
     None is yielded now and then while nothing comes, so that the caller can look around. Of steps that are not the last
     only the first hundred are: a job's code can write any number.
     """
-    told = 0
+    told, behind = 0, {stream: last}
     while (left := until() - time.monotonic()) > 0:
         block = max(1, int(min(left, 0.25) * 1000))
-        try:
-            found: Any = client.xread({stream: last}, block=block)
-        except TooLarge:
-            found = [(stream, newest_entries(client, stream, f"({last}"))]
-            last = id_of_now(client)
+        found = read_behind(client, behind, _ANSWERS_AT_ONCE, block)
         if not found:
             yield None
             continue
         for entry_id, fields in found[0][1]:
-            last = values.text(entry_id) or last
+            behind[stream] = values.text(entry_id) or behind[stream]
             if fields.get(b"answer") != encode_text(request_id) or not (
                 step := read_step(fields.get(b"step"))
             ):
