@@ -15,6 +15,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import login_name
 from gnjobs.records.acl import AclRole, acl_rules
 from gnjobs.records.actor import Actor
+from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import UPLOADER
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
@@ -341,3 +342,11 @@ def is_refused(url: str, command: str) -> bool:
         except redis.ResponseError as error:
             return isinstance(error, redis.exceptions.NoPermissionError) or "permissions" in str(error)
     return False
+
+
+@pytest.mark.parametrize("role", ["viewer", "writer", "admin", "web", "agent"])
+def test_a_role_reaches_jobs_that_are_laid_out_beside_the_prefixs_other_keys(role: AclRole) -> None:
+    beside = Keys("mine", msgspec.structs.replace(UPLOADER, key="mine/<id>"))
+    keys = acl_rules(role, [beside]).split()
+    assert {"%R~mine/*", "~mine/*"} & set(keys)
+    assert not {"%R~gn-uploader:jobs:*", "~gn-uploader:jobs:*"} & set(keys)

@@ -88,8 +88,14 @@ def acl_rules(role: AclRole, keys: Iterable[Keys], user_ids: Iterable[str] = ())
     return " ".join(["resetchannels", first.rules(), *(f"({grant.rules()})" for grant in others)])
 
 
+def _everything(keys: Keys) -> list[str]:
+    """The patterns of all keys of a prefix: its jobs may be laid out beside the others."""
+    own, jobs = keys.pattern("everything"), keys.pattern("jobs")
+    return [own] if jobs.startswith(own.removesuffix("*")) else [own, jobs]
+
+
 def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> list[Grant]:
-    everything = [each.pattern("everything") for each in keys]
+    everything = [pattern for each in keys for pattern in _everything(each)]
     jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
     users = [pattern for each in keys for pattern in (each.users, each.pattern("user-jobs"))]
     hosts = [
