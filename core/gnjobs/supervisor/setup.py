@@ -109,7 +109,7 @@ def read_until_ready(reports: RawIOBase) -> bytes:
 
     No more than 64 kB in a minute: others of its account can write there, too.
     """
-    said, until = bytearray(), time.monotonic() + START_SECONDS
+    said, start, until = bytearray(), 0, time.monotonic() + START_SECONDS
     poll = select.poll()
     poll.register(reports, select.POLLIN)
     while len(said) < _MOST_SAID and poll.poll(max(0.0, until - time.monotonic()) * 1000):
@@ -117,7 +117,10 @@ def read_until_ready(reports: RawIOBase) -> bytes:
         if not byte:
             break
         said += byte
-        if byte == b"\n" and (line := said.splitlines()[-1]).startswith(READY):
+        if byte != b"\n":
+            continue
+        line, start = bytes(said[start:-1]), len(said)
+        if line.startswith(READY):
             return bytes(line)
     return bytes(said)
 
