@@ -92,7 +92,8 @@ class ShownList:
 DRAW_EVERY = 0.05
 SLICE = 0.01
 AGES_EVERY = 10.0
-FIRST_SHOWN_WITHIN = TAKEN_WITHIN = 0.2
+TAKEN_WITHIN = 0.2
+FIRST_SHOWN_WITHIN = 0.5
 # What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
 MOST_JUDGED = 500
 CAUSES_EVERY = 2.0

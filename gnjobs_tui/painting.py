@@ -88,6 +88,9 @@ def cells_of(strip: Strip) -> list[Cell]:
         # Textual notes in the style where a piece of text begins: that is no difference to be seen.
         style = Style.null() if given is None else given.clear_meta_and_links()
         blank = _of_blank(style)
+        if text.isascii() and text.isprintable():
+            cells += [(character, blank if character == " " else style) for character in text]
+            continue
         for character in text:
             width = get_character_cell_size(character)
             if width:
