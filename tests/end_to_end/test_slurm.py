@@ -19,6 +19,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES
 from tests.support.agents import agent_at_work
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.slurm import NODES, Cluster, needs_slurm, running_cluster
 from tests.support.supervised import python
@@ -201,6 +202,17 @@ def test_a_record_that_calls_its_job_ended_has_no_kill_of_it_verified(
     assert steps[-1].verified, steps
     assert placed(job).state == "CANCELLED"
     assert not psutil.pid_exists(supervisor)
+
+
+@needs_accounts
+def test_jobs_are_seen_by_any_account_whatever_it_sets_for_its_own_looks(cluster: Cluster) -> None:
+    words = ["--parsable", "--hold", "--partition=hidden", "--job-name=gnjobs-x", "--wrap=true"]
+    number = cluster.run("sbatch", *words).strip()
+    code = f"from gnjobs.processes.slurm import *; print(look_up(['{number}'])['{number}'].state)"
+    code += "; print(len(look_up_names(['gnjobs-x'])))"
+    own = {"SQUEUE_USERS": "nobody", "SQUEUE_PARTITION": "main"}
+    assert cluster.run(*AS_NOBODY, *python(code), env=own).split() == ["PENDING", "1"]
+    cluster.run("scancel", number)
 
 
 def test_what_slurm_requeues_is_the_same_job_again(cluster: Cluster, store: JobStore) -> None:

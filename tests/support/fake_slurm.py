@@ -53,4 +53,4 @@ class FakeSlurm:
         asked = self._place / "asked"
         said = asked.read_text().splitlines() if asked.exists() else []
         asked.unlink(missing_ok=True)
-        return [line.replace("--noheader --states=all ", "") for line in said]
+        return [line.replace("--noheader --all --states=all ", "") for line in said]

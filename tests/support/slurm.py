@@ -79,6 +79,7 @@ KillWait={kill_wait}
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
+PartitionName=hidden Nodes=ALL Hidden=YES State=UP
 """
 
 

@@ -24,9 +24,21 @@ SLURM: Final = "Slurm"
 WAITING: Final = frozenset(
     {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 )
-_AT_WORK: Final = frozenset(
-    {"RUNNING", "SUSPENDED", "STOPPED", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"}
+_ENDED: Final = frozenset(
+    {
+        "BOOT_FAIL",
+        "CANCELLED",
+        "COMPLETED",
+        "DEADLINE",
+        "FAILED",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "PREEMPTED",
+        "REVOKED",
+        "TIMEOUT",
+    }
 )
+_OF_A_PERSON: Final = ("SQUEUE_", "SCANCEL_")
 _SECONDS: Final = 30.0
 _MOST_NAMED: Final = 500
 _COLUMNS: Final = {
@@ -93,7 +105,7 @@ class Placed(msgspec.Struct, frozen=True):
     @property
     def has_ended(self) -> bool:
         """Whether it is over, on its nodes, too, as far as Slurm knows."""
-        return not self.waits and self.state not in _AT_WORK
+        return self.state in _ENDED
 
     @property
     def how_it_ends(self) -> str:
@@ -176,9 +188,9 @@ def _look_up(which: str, seconds: float = 0.0) -> Iterator[Placed]:
         f"|{secrets.token_hex(16)}|"  # which no job's name or comment can hold, as no argument shows it
     )
     columns = ",".join(f"{column}:{width}{separator}" for column, width in _COLUMNS.values())
-    command = ["squeue", "--noheader", "--states=all", which]
+    command = ["squeue", "--noheader", "--all", "--states=all", which]
     try:
-        said = _run(command, environment={**os.environ, "SQUEUE_FORMAT2": columns}, seconds=seconds)
+        said = _run(command, environment={**_ours(), "SQUEUE_FORMAT2": columns}, seconds=seconds)
     except SlurmError as problem:
         if "Invalid job id" in str(problem):
             raise _NotKnown(str(problem)) from problem
@@ -230,13 +242,18 @@ def cancel(slurm_job: str) -> None:
     """Have Slurm end a job; raises `SlurmError`."""
     if not _is_number(slurm_job):
         raise SlurmError(f"{slurm_job!r:.80} is no id of a job in Slurm")
-    _run(["scancel", slurm_job])
+    _run(["scancel", slurm_job], environment=_ours())
+
+
+def _ours() -> dict[str, str]:
+    """The environment without what a person sets for her own looks, which would hide jobs from these."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_PERSON)}
 
 
 def _run(
     command: list[str],
     *,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str],
     given: str = "",
     seconds: float = 0.0,
 ) -> str:
@@ -244,7 +261,7 @@ def _run(
     try:
         done = subprocess.run(
             command,
-            env=None if environment is None else dict(environment),
+            env=dict(environment),
             input=given,
             capture_output=True,
             text=True,
