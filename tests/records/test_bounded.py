@@ -8,20 +8,24 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis
 from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
+from gnjobs.control.orphans import Rounds
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.bounded import Slowness, TooLarge, TooSlow, newest_id
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
+from gnjobs.records.fields import Child, Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
@@ -71,6 +75,26 @@ def test_a_dashboard_s_rows_do_too(large: JobStore) -> None:
         assert sorted(row.label for row in mirror.rows().values()) == [TOLD, "plain"]
         large.client.hset(KEYS.job("the-huge-one"), "percent", 50)
         wait_for(lambda: {row.percent for row in mirror.rows().values()} >= {50.0})
+
+
+def kept(records: Iterable[Job | Child]) -> int:
+    """How long all that is known of these is together."""
+    return sum(len(str(value)) for each in records for value in msgspec.structs.astuple(each))
+
+
+def test_many_long_records_are_kept_in_little_memory(store: JobStore, small_limit: None) -> None:
+    long = dict.fromkeys(("label", "message", "error", "command", "cwd", "stop-reason"), b"x" * 50000)
+    parent = store.create(["true"])
+    for number in range(30):
+        job, child = store.create(["true"]), KEYS.child(parent.id, f"c{number}")
+        store.client.hset(KEYS.job(job.id), mapping={**long, "status": "running"})
+        store.client.hset(KEYS.job(parent.id), f"child:c{number}", KEYS.child_output(parent.id, f"c{number}"))
+        store.client.hset(child, mapping={**long, "status": "running"})
+    jobs = [job for job in store.page().jobs if job.status == "running"]
+    whole, children = list(Rounds(store, print)._read_whole(jobs)), list(store.children(parent.id))
+    assert (len(jobs), len(whole), len(children)) == (30, 30, 30)
+    assert {each.status for each in (*whole, *children)} == {"running"}
+    assert max(map(kept, (jobs, whole, children))) < 2**20
 
 
 @pytest.mark.parametrize(

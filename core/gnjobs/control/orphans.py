@@ -16,7 +16,7 @@ from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, owners_of, read_command
 from gnjobs.records import events, values
-from gnjobs.records.bounded import read_hashes
+from gnjobs.records.bounded import cut_record, read_hashes
 from gnjobs.records.connection import readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
@@ -173,7 +173,8 @@ class Rounds:
             names = [self._store.keys.job(job.id) for job in chunk]
             replies = read_hashes(self._store.client, names, _WHOLE)
             for job, reply in zip(chunk, replies, strict=True):
-                found = None if isinstance(reply, Exception) else read_job_list(job.id, reply, _WHOLE)
+                is_read = not isinstance(reply, Exception)
+                found = read_job_list(job.id, cut_record(reply), _WHOLE) if is_read else None
                 if found is not None and not found.is_final:
                     yield found
 

@@ -15,11 +15,13 @@ from gnjobs.records import values
 
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
+LONGEST_RECORD: Final = 32 * 1024  # of which many are kept at once
+_LONGEST_OF_MANY: Final = 500
 # What each element of a reply takes in memory besides its own bytes. Those of the first megabyte can't take much: as
 # nearly every reply ends there, they are not counted.
 _ELEMENT: Final = 64
 _COUNTED_FROM: Final = 2**20
-_BEGINNINGS: Final = re.compile(rb"(?:\A\n?|\r\n)[-+:$*_#,(!=%~>|]")
+_BEGINNINGS: Final = re.compile(rb"\r\n[-+:$*_#,(!=%~>|]")
 _SLOW_REPLY: Final = 1.0
 # A command that is to wait says so at its beginning.
 _BLOCK, _BEGINNING = b"BLOCK", 64
@@ -86,7 +88,7 @@ class BoundedSocket:
             self._sent = None
         self._received += count
         if self._received > _COUNTED_FROM:
-            self._elements += len(_BEGINNINGS.findall(data, 0, count))
+            self._elements += len(_BEGINNINGS.findall(data, 0, count)) + 1  # its first may begin in between
         if self._received + self._elements * _ELEMENT > LARGEST_REPLY:
             raise TooLarge(f"what stands there is larger than {LARGEST_REPLY // 2**20} MB, and is not read")
         return count
@@ -103,22 +105,39 @@ def read_hashes(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) 
     try:
         return pipe.execute(raise_on_error=False)
     except TooLarge:
-        return [read_carefully(client, key, names) for key in keys]
+        return read_carefully(client, keys, names)
 
 
-def read_carefully(client: redis.Redis, key: str, names: Sequence[str]) -> Any:
-    """Read the fields of one hash, those that are not too large; raises `TooLarge` where all others are, together."""
+def read_carefully(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) -> list[Any]:
+    """Read hashes one by one, with the sizes of their fields first: together no more than half of the largest reply."""
+    room = LARGEST_REPLY // (2 * len(keys))
+    return [_read_smallest(client, key, names, room) for key in keys]
+
+
+def _read_smallest(client: redis.Redis, key: str, names: Sequence[str], room: int) -> Any:
+    """The smallest fields of one hash that have room together, and the sizes of the others."""
     pipe = client.pipeline(transaction=False)
     for name in names:
         pipe.hstrlen(key, name)
     sizes: list[Any] = pipe.execute(raise_on_error=False)
     if isinstance(sizes[0], Exception):
         return sizes[0]
-    small = [name for name, size in zip(names, sizes, strict=True) if 0 < size <= LARGEST_FIELD]
+    small = []
+    for size, name in sorted(zip(sizes, names, strict=True)):
+        if 0 < size <= min(room, LARGEST_FIELD):
+            small.append(name)
+            room -= size
     found: Any = client.hmget(key, small) if small else []
     known = dict(zip(small, found, strict=True))
-    told = {n: told_size(size) for n, size in zip(names, sizes, strict=True) if size > LARGEST_FIELD}
+    told = {name: told_size(size) for name, size in zip(names, sizes, strict=True) if size}
     return [known.get(name, told.get(name)) for name in names]
+
+
+def cut_record(listed: Sequence[bytes | None]) -> Sequence[bytes | None]:
+    """The values of a record of which many are kept: only how each begins where they are long together."""
+    if sum(map(len, filter(None, listed))) <= LONGEST_RECORD:
+        return listed
+    return [value and value[:_LONGEST_OF_MANY] for value in listed]
 
 
 _MOST_ENTRIES: Final = 1000

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from gnjobs.records import values
+from gnjobs.records.bounded import LONGEST_RECORD
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, Job, Reader
-from gnjobs.records.foreign import LONGEST_LISTED, converted, meaning_of, plain_value, time_in_id
+from gnjobs.records.foreign import converted, meaning_of, plain_value, time_in_id
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES
@@ -54,8 +55,8 @@ class Columns(dict[str, Column]):
     def cut(self) -> None:
         """Cut values as long as a list does not keep."""
         for name, column in self.items():
-            if max(map(len, filter(None, column)), default=0) > LONGEST_LISTED:
-                self.change(name, lambda value: value[:LONGEST_LISTED])
+            if max(map(len, filter(None, column)), default=0) > LONGEST_RECORD:
+                self.change(name, lambda value: value[:LONGEST_RECORD])
 
     def change(self, name: str, change: Callable[[bytes], bytes | None]) -> None:
         """Change the values of a field."""

@@ -11,7 +11,7 @@ import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.bounded import TooLarge
+from gnjobs.records.bounded import TooLarge, cut_record
 from gnjobs.records.connection import readable
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, LIST_FIELDS, TOKEN_FIELD, Child, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
@@ -23,7 +23,6 @@ from gnjobs.records.values import encode_text
 _SHELL: Final = ("/bin/sh", "-c")
 _COMMAND: Final = "command"
 _STATUS: Final = "status"
-LONGEST_LISTED: Final = 64 * 1024  # lists keep the records of unfinished jobs
 
 
 def list_names(layout: Layout) -> tuple[str, ...]:
@@ -46,9 +45,8 @@ def read_listed(
     layout: Layout, job_id: str, names: Sequence[str], listed: Sequence[bytes | None]
 ) -> Job | None:
     """Read the values of these fields (HMGET), or return None where there is no record."""
-    stored = {
-        name: value[:LONGEST_LISTED] for name, value in zip(names, listed, strict=True) if value is not None
-    }
+    pairs = zip(names, cut_record(listed), strict=True)
+    stored = {name: value for name, value in pairs if value is not None}
     return read_record(layout, job_id, stored) if stored else None
 
 

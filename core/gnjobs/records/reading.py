@@ -160,7 +160,7 @@ def fetch_child_hashes(
         replies: list[Any] = pipe.execute(raise_on_error=False)
     except TooLarge:
         known = tuple(CHILD_FIELDS)
-        listed = (read_carefully(client, name, known) for name in names)
+        listed = read_carefully(client, names, known)
         replies = [_present(each, known) if isinstance(each, list) else each for each in listed]
     for (child_id, output_key), reply in zip(output_keys.items(), replies, strict=True):
         yield understand_child(child_id, readable(reply) or {}, output_key)
