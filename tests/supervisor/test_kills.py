@@ -143,6 +143,18 @@ def test_a_thread_can_not_be_killed_alone(server: Server) -> None:
         assert job.read().status == "running"
 
 
+@pytest.mark.parametrize(("child", "is_verified"), [("a", True), ("c", False)])
+def test_a_pid_of_another_node_is_taken_for_none_of_this_one(
+    server: Server, child: str, is_verified: bool
+) -> None:
+    """That of a child that Slurm placed, which has its `srun` here; a thread has nothing of its own here."""
+    with job_with_children(server) as job:
+        elsewhere = {"pid": job.read().pid, "process-started": 1}
+        job.client.hset(KEYS.child(job.id, child), mapping=elsewhere)
+        assert kill(job, child)[-1].verified == is_verified
+        assert (job.child(child).status == "killed") == is_verified
+
+
 def test_a_killed_job_takes_its_children_with_it(server: Server) -> None:
     with job_with_children(server) as job:
         assert kill(job)[-1].verified

@@ -366,7 +366,12 @@ def why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | No
     own = {process.pid for process in find(child.id).processes}
     if child.pid is None:
         return None if own else "no process of it is known; kill the whole job"
-    if child.pid not in own and any(process.pid == child.pid for process in find(None).processes):
+    if child.pid in own:
+        return None
+    starts = {each.pid: each.started for each in find(None).processes}
+    # The pid of a child that Slurm placed on another node, whose `srun` is here, may be another process here.
+    is_elsewhere = own and child.process_started not in (None, starts.get(child.pid))
+    if child.pid in starts and not is_elsewhere:
         return f"it is a thread of pid {child.pid}, which can't be killed alone; kill the whole job"
     return None
 
