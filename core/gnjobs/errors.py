@@ -49,11 +49,12 @@ class NoSuchChild(NoSuchJob):
 
 
 class AmbiguousId(GnjobsError, LookupError):
-    """A shortened id begins more than one job's id; `candidates` holds them."""
+    """What was given for an id begins more than one job's id; `candidates` holds them."""
 
     def __init__(self, beginning: str, candidates: list[str]) -> None:
         more = ", …" if len(candidates) > MOST_NAMED else ""
-        super().__init__(f"{beginning} is ambiguous: {', '.join(candidates[:MOST_NAMED])}{more}")
+        whole = f" ({beginning}/ is the first alone)" if beginning in candidates else ""
+        super().__init__(f"{beginning} is ambiguous: {', '.join(candidates[:MOST_NAMED])}{more}{whole}")
         self.candidates = candidates
 
 

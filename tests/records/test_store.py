@@ -78,6 +78,26 @@ def test_beginnings_of_ids(store: JobStore) -> None:
         store.resolve("twi")
 
 
+def test_no_record_stands_for_the_shortened_id_of_another(store: JobStore) -> None:
+    """A job's code may make one for the eight characters that everything shows."""
+    job = store.create(["true"])
+    short = job.id[:8]
+    store.client.hset(store.keys.job(short), "status", "killed")
+    with pytest.raises(
+        AmbiguousId, match=f"{short} is ambiguous: {short}, {job.id} \\({short}/ is the first alone"
+    ):
+        store.resolve(short)
+    assert (store.resolve(job.id), store.resolve(job.id[:9]), store.resolve(f"{short}/")) == (
+        job.id,
+        job.id,
+        short,
+    )
+    with pytest.raises(NoSuchJob):
+        store.resolve(f"{job.id[:9]}/")
+    store.client.delete(store.keys.job(job.id), store.keys.jobs)
+    assert store.resolve(short) == short
+
+
 def test_a_key_of_another_type_is_a_job_of_which_nothing_is_known(store: JobStore) -> None:
     store.client.set(store.keys.job("odd"), "text")
     assert store.get("odd").status is None

@@ -42,6 +42,7 @@ from gnjobs.records.pipeline import RecordPipeline
 MOST_FIELDS: Final = 5000
 _CHUNK: Final = 500
 SHORTEST_BEGINNING: Final = 4
+_NEVER_SHORTENED: Final = 32
 _MOST_CANDIDATES: Final = 1000
 
 
@@ -253,15 +254,20 @@ class Records:
             yield from (job for job in found if job is not None and user in (None, job.user))
 
     def resolve(self, beginning: str) -> str:
-        """Find the one id that begins so; raises `NoSuchJob`, `AmbiguousId`, `InvalidName`."""
-        if is_id(beginning) and self.client.exists(self.keys.job(beginning)):
-            return beginning
-        check_id(beginning, "id")
-        if len(beginning) < SHORTEST_BEGINNING:
+        """Find the one id that begins so, or with a `/` behind it the id itself.
+
+        A short one that begins others is ambiguous though it is an id: anybody who writes could have made a record for
+        what people type in place of a longer id. Raises `NoSuchJob`, `AmbiguousId`, `InvalidName`.
+        """
+        whole = check_id(beginning.removesuffix("/"), "id")
+        is_there = bool(self.client.exists(self.keys.job(whole)))
+        if is_there and (whole != beginning or len(whole) >= _NEVER_SHORTENED):
+            return whole
+        if len(beginning) < SHORTEST_BEGINNING and not is_there:
             raise InvalidName(
                 f"{beginning} is too short: give at least {SHORTEST_BEGINNING} characters of an id"
             )
-        existing = self._existing_beginning(beginning)
+        existing = self._existing_beginning(beginning) if whole == beginning else []
         if not existing:
             raise NoSuchJob(f"no job's id begins with {beginning}")
         if len(existing) > 1:
