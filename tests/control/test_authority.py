@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import host_name, login_name
-from gnjobs.processes.table import process_start
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.listener import ControlListener
@@ -24,7 +23,7 @@ from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.supervised import KEYS, SupervisedJob, supervised
 from tests.support.waiting import wait_for
 
 
@@ -221,36 +220,6 @@ def test_no_kill_is_verified_of_what_bears_the_token_and_says_that_it_is_elsewhe
             last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
             assert other.poll() is None
     assert (last.kind, last.verified, last.pids) == ("left", False, (other.pid,)), last
-
-
-def test_what_passes_for_its_supervisor_and_does_not_end_keeps_a_kill_from_being_verified(
-    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A job's own code can start a program of that name with its mark, and have the record name it."""
-    monkeypatch.setattr("gnjobs.control.local_kill.LONGEST_RUN", 0.5)
-    (process,) = job.alive()
-    command = python("import time; time.sleep(600)", "gnjobs.supervisor")
-    with running(command, process.environ()) as pretender:
-        wait_for(lambda: "gnjobs.supervisor" in pretender.cmdline())
-        named = {"supervisor-pid": pretender.pid, "supervisor-started": process_start(pretender.pid)}
-        end_at_once(job)
-        store.client.hset(KEYS.job(job.id), mapping=named)
-        with forged_answers(store, job, {"status": "killed"}):
-            steps = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))
-    assert "has still to end" in steps[-2].text
-    assert (steps[-1].kind, steps[-1].verified, steps[-1].pids) == ("left", False, (pretender.pid,)), steps
-
-
-def test_a_kill_waits_for_the_command_at_the_end_that_the_supervisor_still_runs(
-    server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("GNJOBS_ON_END", "sleep 4")
-    monkeypatch.setenv("GNJOBS_MARK", "m" * 32)
-    with supervised(server, ["sleep", "600"]) as job:
-        wait_for(job.alive)
-        steps = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))
-    assert f"its supervisor {job.processes[0].pid} has still to end" in steps[-2].text, steps
-    assert steps[-1].verified, steps
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(

@@ -122,10 +122,7 @@ class _Kill:
             said = each
             if each.final and each.verified and self.child is None:
                 said = yield from self._slurm.confirm(each, 0.0 if self.as_agent else LONGEST_RUN)
-            if said.final and said.verified:
-                yield from self._local.unless_seen(said)
-            else:
-                yield said
+            yield self._local.unless_seen(said) if said.final and said.verified else said
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job

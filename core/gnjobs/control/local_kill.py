@@ -1,13 +1,11 @@
 """A kill done on the job's own host by the asker or the agent, where no supervisor answers."""
 
-import time
 from collections.abc import Callable, Collection, Iterator
 
 from gnjobs.processes.end import end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
     Identity,
     claimants,
-    is_supervisor,
     known_identities,
     processes_of,
     supervisor_here,
@@ -16,17 +14,14 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.seen import Found, SeenProcess
-from gnjobs.processes.table import ProcessView, Wanted
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
-from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
 from gnjobs.records.statuses import KILLED, LOST
-
-_LEAVING_SECONDS = 3.0
 
 
 class LocalKill:
@@ -62,33 +57,17 @@ class LocalKill:
         found = self._find()
         return bool(found.processes or (self._job.left_running and found.hidden))
 
-    def unless_seen(self, answered: KillStep) -> Iterator[KillStep]:
-        """Pass on that all is gone, unless anything bears a mark of the job with a token.
+    def unless_seen(self, answered: KillStep) -> KillStep:
+        """That all is gone, or what is left: what bears a mark of the job with a token.
 
-        Whatever else that and the record say, the job's own code can write. A supervisor that has answered, in
-        whatever namespace, ends once `on-end` has run.
+        Whatever else that and the record say, the job's own code can write.
         """
-        alive = self._seen_at_last(_LEAVING_SECONDS)
-        if alive and not self._as_agent and all(self._supervises(each) for each in alive):
-            supervisor = pid_list([each.pid for each in alive])
-            yield step("answered", f"{answered.text}; its supervisor {supervisor} has still to end")
-            alive = self._seen_at_last(LONGEST_RUN)
+        alive = claimants(self._wanted, self._child.id if self._child is not None else None, self._store)
         if not alive:
-            yield answered
-            return
+            return answered
         pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
         text = f"{answered.text}; yet it runs here: {pid_list(pids)} of {', '.join(accounts)}"
-        yield step("left", text, pids, final=True)
-
-    def _seen_at_last(self, seconds: float) -> tuple[SeenProcess, ...]:
-        child_id = self._child.id if self._child is not None else None
-        until = time.monotonic() + seconds
-        while (seen := claimants(self._wanted, child_id, self._store)) and time.monotonic() < until:
-            time.sleep(_LEAVING_SECONDS / 20)
-        return seen
-
-    def _supervises(self, process: SeenProcess) -> bool:
-        return is_supervisor(process.pid, process.started, Wanted(self._job.id))
+        return step("left", text, pids, final=True)
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""

@@ -69,7 +69,7 @@ def processes_of(
 
 
 def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
-    """What says with a token that it is of a job, its supervisor included, or of one of its children alone.
+    """What says with a token that it is of a job, or of one of its children alone; its supervisor is left out.
 
     The job's token is enough wherever and of whatever job it says that it is, and at this server and prefix the id: a
     job's own code chooses what its environment and its record say. It is nobody's to signal for that.
@@ -80,6 +80,7 @@ def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[See
         pid: mark.child
         for pid, mark in view.marks.items()
         if mark is not None and mark.token is not None and (mark.token == wanted.token or here.matches(mark))
+        if not (mark.token == wanted.token and SUPERVISOR_MODULE in read_command(pid))
     }
     if child_id is not None:
         of_child = processes_of(Wanted(wanted.job), child_id, view=view, store=store).processes
