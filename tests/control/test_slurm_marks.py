@@ -125,6 +125,24 @@ def test_no_record_has_a_kill_verified_while_slurm_may_not_end_the_job(
         assert "permission denied" in last.text
 
 
+@pytest.mark.parametrize("comment", ["mine", None])
+def test_what_somebody_else_holds_under_its_name_keeps_no_waiting_job_in_the_queue(
+    queue: FakeSlurm, store: JobStore, comment: str | None
+) -> None:
+    """Nor does a copy of its comment, which is named."""
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "status", "pending")
+    store.client.hdel(KEYS.job(job.id), "slurm-job", "supervisor-pid")
+    queue.write("17", state="PENDING")
+    strangers = {"name": queue.read("17", "name"), "comment": comment or queue.read("17", "comment")}
+    queue.write("16", state="PENDING", account="alice", **strangers, **{"not-yours": ""})
+    last = list(kill_job(store, job.id, actor=ADMIN))[-1]
+    assert [queue.read(number, "state") for number in ("16", "17")] == ["PENDING", "CANCELLED"]
+    assert store.get(job.id).status == "killed"
+    assert last.verified == (comment is not None)
+    assert ("Slurm's job 16 of alice is PENDING" in last.text) == (comment is None)
+
+
 def test_what_is_said_to_have_ended_is_ended_in_slurm(queue: FakeSlurm, store: JobStore) -> None:
     job = submitted(store)
     store.client.hset(KEYS.job(job.id), "status", "killed")
