@@ -50,6 +50,10 @@ def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def large(server: Server, small_limit: None) -> JobStore:
     """A store with a job whose label and child's label are huge, as are members of its indexes."""
+    return fill(server)
+
+
+def fill(server: Server) -> JobStore:
     store = JobStore.from_url(server.url)
     store.create(["true"], label="plain")
     huge = store.create(["true"], job_id="the-huge-one")
@@ -126,21 +130,23 @@ def test_behind_a_huge_event_the_log_goes_on(large: JobStore, server: Server) ->
     assert [event.text for event in large.last_events(10)] == ["done"]
 
 
-def test_who_follows_the_log_hears_what_comes_behind_a_huge_event(large: JobStore, server: Server) -> None:
-    job, heard = large.get("the-huge-one"), queue.Queue[str]()
+@pytest.mark.usefixtures("small_limit")
+def test_who_follows_the_log_hears_what_comes_behind_a_huge_event(own_server: Server) -> None:
+    large, heard = fill(own_server), queue.Queue[str]()
+    job = large.get("the-huge-one")
 
     def follow(after: str | None) -> None:
         threading.Thread(
             target=lambda: [heard.put(event.text) for event in large.events.follow(after=after)], daemon=True
         ).start()
 
-    with server.client() as client:
+    with own_server.client() as client:
         follow(None)
-        wait_for(lambda: waiting_readers(server) == 1)
+        wait_for(lambda: waiting_readers(own_server) == 1)
         client.xadd(KEYS.events, {"kind": "evil", "text": HUGE})
         follow("0-1")
         follow(None)
-        wait_for(lambda: waiting_readers(server) == 3)
+        wait_for(lambda: waiting_readers(own_server) == 3)
     record_event(large.client, KEYS, "killed", job, text="killed")
     assert [heard.get(timeout=20) for _ in range(3)] == ["killed"] * 3
 
