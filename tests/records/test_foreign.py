@@ -115,6 +115,22 @@ def test_each_description_is_tried_on_a_server(server: Server) -> None:
     assert not survey(client, Keys("nobody")).is_understood
 
 
+def test_what_differs_in_very_many_ways_is_counted_together(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.records.survey._MOST_FORMS", 5)
+    client = server.client()
+    client.hset(
+        "cmd::j", mapping={"status": "running", **{f"{'x' * 300}{number}": "" for number in range(50)}}
+    )
+    for number in range(26):
+        client.set(f"cmd::j:{chr(97 + number)}:x", "")
+    found = survey(client, Keys("cmd"))
+    for counted in (found.fields, found.others):
+        assert len(counted) <= 6
+        assert max(map(len, counted)) <= 200
+
+
 def test_words_of_others_are_read_in_any_case_and_a_description_may_say_otherwise() -> None:
     layout = Layout(words={"parked": "pending", "done": "lost"})
     assert [layout.meaning(word) for word in ("Queued", "STARTED", "parked", "done", "Success")] == [

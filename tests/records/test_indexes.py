@@ -155,6 +155,15 @@ def test_users_are_counted_by_status_over_their_newest_jobs(store: JobStore) -> 
         assert {user.user: user.newest for user in store.users()}["agunn"] is None
 
 
+def test_of_very_many_users_those_with_the_newest_jobs_are_counted(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.records.indexes.MOST_USERS", 3)
+    for number in range(6):
+        store.create(["true"], user_id=f"user{number}")
+    assert [user.user for user in store.users()] == ["user5", "user4", "user3"]
+
+
 def test_how_long_jobs_of_a_type_usually_run(store: JobStore) -> None:
     def ended(seconds: float, **fields: Any) -> None:
         job = store.create(["true"], job_type=fields.pop("job_type", "qc"))

@@ -227,6 +227,7 @@ def _run(
 
 
 MOST_COUNTED: Final = 1000
+MOST_USERS: Final = 10_000
 UNKNOWN: Final = "unknown"
 
 
@@ -239,10 +240,8 @@ class UserSummary(NamedTuple):
 
 
 def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
-    """Count the newest 1000 jobs of every user who has any, the user with the newest job first."""
-    found: Any = []
-    with passing_over_other_types():
-        found = client.zrevrange(keys.users, 0, -1, withscores=True)
+    """Count the newest 1000 jobs of each of 10 000 users who have any, the user with the newest job first."""
+    found = _members(client, keys.users, "+inf", 0, MOST_USERS)
     named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
     counted = (
         UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_user(user)

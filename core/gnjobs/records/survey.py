@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 import redis
@@ -19,6 +19,7 @@ from gnjobs.records.statuses import STATUSES
 MOST_READ = 1000
 _MOST_EXAMPLES = 5
 _LONGEST_EXAMPLE = 60
+_MOST_FORMS, _LONGEST_FORM, _FURTHER = 1000, 200, "(others)"
 _CHANGING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+")
 _OF_GNJOBS = {"jobid": "its own id", "job_id": "its own id", "mirror-output": "gnjobs", "old-words": "gnjobs"}
 
@@ -74,7 +75,7 @@ def _take_key(client: redis.Redis, keys: Keys, found: Survey, name: str) -> None
         elif not name.startswith(
             (f"{keys.prefix}:users", f"{keys.prefix}:hosts", keys.jobs, keys.unfinished, keys.events)
         ):
-            found.others[_CHANGING.sub("*", name)[:200]] += 1
+            found.others[_form(found.others, _CHANGING.sub("*", name))] += 1
     elif parsed.kind == "record":
         found.records += 1
         if found.read < MOST_READ and (job := fetch_job(client, keys, parsed.job_id)) is not None:
@@ -98,10 +99,17 @@ def _take_job(keys: Keys, found: Survey, job: Job) -> None:
         ours.remove("error")
     in_place = {name for name, theirs in keys.layout.fields.items() if name == theirs}
     for name in {*job.raw, *(name for name in ours if name not in keys.layout.fields or name in in_place)}:
-        found.fields[name] = roles.get(name)
-        found.counts[f"field {name}"] += 1
+        form = _form(found.fields, name)
+        found.fields[form] = roles.get(form)
+        found.counts[f"field {form}"] += 1
     for name in job.unreadable:
         found.unreadable.setdefault(name, job.raw.get(name, "")[:_LONGEST_EXAMPLE])
+
+
+def _form(known: Collection[str], name: str) -> str:
+    """Under which name something is counted: what differs in very many ways is counted together."""
+    form = name[:_LONGEST_FORM]
+    return form if form in known or len(known) < _MOST_FORMS else _FURTHER
 
 
 def _meaning(job: Job) -> str | None:
