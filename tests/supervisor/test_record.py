@@ -115,3 +115,19 @@ def test_a_child_whose_kill_was_forgotten_half_way_is_killed_again(server: Serve
     watch.doubt()
     read_children(link, watch)
     assert client.hmget(key, "status", "stop-by", "signal") == [b"killed", b"tux", b"15"]
+
+
+def test_a_child_that_ended_after_its_hash_was_forgotten_may_fail_as_before(
+    server: Server, link: LossyLink
+) -> None:
+    """What it says of its end makes its hash anew, without what stood there when it was made."""
+    client, key = server.client(), KEYS.child("j", "c")
+    watch = ChildWatch(KEYS, "j")
+    client.hset(KEYS.job("j"), "child:c", KEYS.child_output("j", "c"))
+    client.hset(key, mapping={"status": "running", "label": "a", "may-fail": "1"})
+    read_children(link, watch)
+    client.delete(key)
+    client.hset(key, "status", "error")
+    read_children(link, watch)
+    assert watch.failure_note() is None
+    assert client.hmget(key, "status", "label", "may-fail") == [b"error", b"a", b"1"]

@@ -189,7 +189,7 @@ class ChildWatch:
         has_end = known.status in FINAL_STATUSES and found.status not in FINAL_STATUSES
         if has_end or (known.label is not None and found.label is None):
             self.forgotten[child_id] = known
-            return known if has_end else found._replace(label=known.label)
+            return known if has_end else found._replace(label=known.label, may_fail=known.may_fail)
         return found
 
     @property
