@@ -28,7 +28,7 @@ def notify(file: Path, failures: bool) -> int:
     """Tell people that a job has ended. It is for `on-end` in the configuration: the job comes on standard input.
 
     FILE is a configuration of the library apprise, one URL a line: `jsmith=mailto://user:password@example.org` is told
-    of jsmith's jobs, `always=json://localhost:8080/hook` of all. Needs pip install 'gnjobs[notify]'.
+    of jsmith's jobs, `always=json://127.0.0.1:8080/hook` of all. Needs pip install 'gnjobs[notify]'.
     """
     try:
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
@@ -74,7 +74,7 @@ def _apprise(file: Path) -> "Apprise":
         raise ConfigError(f"{file} can't be read: {error.strerror}") from error
     found = AppriseConfig(paths=str(file.absolute()))
     if not found.services():
-        raise ConfigError(f"{file} names nobody to tell: a line is like always=json://localhost:8080/hook")
+        raise ConfigError(f"{file} names nobody to tell: a line is like always=json://127.0.0.1:8080/hook")
     told = Apprise()
     told.add(found)
     return told
