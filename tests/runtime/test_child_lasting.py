@@ -65,6 +65,17 @@ def test_a_silent_child_whose_start_was_forgotten_is_running_again(forgetting: S
         wait_for(lambda: state(client).status == "running")
 
 
+def test_a_hash_that_was_forgotten_is_made_again_as_it_was_made(forgetting: Server) -> None:
+    with forgetting.client() as client:
+        client.hset(HASH, mapping={"label": "a file", "may-fail": "1"})
+        with ChildOutput(KEY, forgetting.url) as child:
+            wait_for(lambda: state(client).status == "running")
+            client.delete(HASH)
+            child.print("hello")
+        found = state(client)
+        assert (found.status, found.label, found.may_fail) == ("success", "a file", True)
+
+
 def test_an_end_that_a_dying_server_forgot_is_told_again(forgetting: Server) -> None:
     with forgetting.client() as client:
         with ChildOutput(KEY, forgetting.url) as child:

@@ -12,8 +12,9 @@ from gnjobs.processes.table import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import readable
+from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
-from gnjobs.records.lasting import Lasting, Statement, say
+from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.scripts import Value, make_hash, set_fields
 from gnjobs.records.statuses import ERROR, PENDING, RUNNING, STOPPING
 
@@ -130,12 +131,17 @@ class ChildState:
         self._backoff.succeeded()
 
     def _look(self, client: redis.Redis) -> int:
-        """How many faults an earlier process of this child counted; from now on its hash expires."""
+        """How many faults an earlier process of this child counted; from now on its hash expires.
+
+        What it was made with is remembered, for whoever makes it anew is the only one who knows that then.
+        """
         pipe = client.pipeline(transaction=False)
-        pipe.hget(self._statement.key, "faults")
+        pipe.hmget(self._statement.key, "faults", "label", MAY_FAIL_FIELD)
         make_hash(pipe, self._statement.key, MONTH, {})
         found, _ = map(readable, pipe.execute(raise_on_error=False))
-        return values.integer(found) or 0
+        faults, label, may_fail = found or (None, None, None)
+        self._statement.made = new_child(values.text(label), may_fail=may_fail is not None)
+        return values.integer(faults) or 0
 
     def _set(self, client: redis.Redis, news: Mapping[str, Value]) -> str:
         return "done" if not news or set_fields(client, self._statement.key, news) else "gone"
