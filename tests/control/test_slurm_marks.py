@@ -12,6 +12,7 @@ from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.processes.host import host_name, login_name
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
 from gnjobs.supervisor.slurm import submit_supervisor
@@ -27,6 +28,7 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     slurm = FakeSlurm(tmp_path)
     monkeypatch.setenv("PATH", slurm.path)
     monkeypatch.setattr(slurm_kill, "_LEAVING_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_kill, "_silence", Backoff(60.0, 60.0))
     monkeypatch.setattr("gnjobs.control.kill.LONGEST_RUN", 0.0)
     return slurm
 
@@ -199,3 +201,14 @@ def test_a_job_without_a_number_is_none_of_a_stranger_who_takes_its_name(
         queue.write("17", **{forged: "mallory"})
     SlurmRounds(store).go([store.get(job.id)], store.now())
     assert store.get(job.id).slurm_job == (None if forged else "17")
+
+
+def test_a_slurm_that_gave_no_answer_does_not_hold_up_each_of_many_kills(
+    queue: FakeSlurm, store: JobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_kill, "_DOUBTFUL_SECONDS", 0.5)
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\nexec sleep 5\n")
+    for _ in range(3):
+        job = store.create(["true"])
+        assert list(kill_job(store, job.id, actor=ADMIN))[-1].verified
+    assert (tmp_path / "asked").read_text() == "asked\n"

@@ -11,11 +11,13 @@ import psutil
 import pytest
 
 from gnjobs import JobStore, launch
+from gnjobs.control import slurm_kill
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
 from gnjobs.health.assess import assess
 from gnjobs.processes.slurm import Placed, look_up, look_up_names
 from gnjobs.records.actor import Actor
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.records.statuses import FINAL_STATUSES
 from tests.support.agents import agent_at_work
@@ -41,6 +43,7 @@ def _shared_cluster() -> Iterator[Cluster]:
 def cluster(_shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     for name, value in _shared_cluster.environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(slurm_kill, "_silence", Backoff())  # of a kill in a test before this one
     return _shared_cluster
 
 

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from typing import Final
 
 from gnjobs.processes.slurm import NoAnswer, Placed, SlurmError, cancel, look_up, look_up_names
+from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, step
@@ -15,6 +16,9 @@ from gnjobs.text import place_of
 CANCEL_SECONDS: Final = 120.0
 _LEAVING_SECONDS: Final = 3.0
 _DOUBTFUL_SECONDS: Final = 3.0
+# A Slurm that gave no answer is not asked by each of many kills, unless a record says that it has the job.
+_SILENT_SECONDS: Final = 60.0
+_silence = Backoff(_SILENT_SECONDS, _SILENT_SECONDS)
 _SHORTEST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 2.0
 _AT_ONCE: Final = 100
@@ -70,13 +74,18 @@ class SlurmKill:
 
         What is there after `patience` seconds is cancelled. Where nobody can ask Slurm here, the answer stands.
         """
+        if not self._is_in_slurm and time.monotonic() < _silence.retry_at:
+            return answered
         try:
             left = self._left_after(_LEAVING_SECONDS)
             if left and patience and not any(placed.waits for placed in left):
                 yield step("answered", f"{answered.text}; {_words(left)}, and has still to end")
                 left = self._left_after(patience)
         except SlurmError as problem:
-            if not (self._is_in_slurm and isinstance(problem, NoAnswer)):
+            if not isinstance(problem, NoAnswer):
+                return answered
+            if not self._is_in_slurm:
+                _silence.failed()
                 return answered
             return step(
                 "left", f"{answered.text}; yet whether Slurm runs it is not known: {problem}", final=True
