@@ -79,6 +79,16 @@ def test_an_agent_that_was_killed_is_followed_at_once(
     wait_for(lambda: holder(server).get("pid") == agents[1].pid)
 
 
+def test_an_agent_waits_for_a_redis_that_is_away_and_says_so(
+    own_server: Server, agents: list["subprocess.Popen[str]"]
+) -> None:
+    own_server.kill()
+    agents.append(start_agent(own_server.url))
+    assert "can't reach" in agents[0].stderr.readline()
+    own_server.start()
+    wait_for(lambda: holder(own_server).get("pid") == agents[0].pid)
+
+
 def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
     agent = Agent(store, every=0.1)
     assert agent.begin() is None

@@ -35,7 +35,7 @@ from gnjobs.processes.host import (
 from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
 from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
-from gnjobs.records.connection import patiently
+from gnjobs.records.connection import is_passing, patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
 from gnjobs.records.indexes import tidy
@@ -198,7 +198,13 @@ class Agent:
         self._stop_asked.set()
 
     def begin(self) -> Holder | None:
-        """Become the agent, waiting for a Redis that is away; returns who is it already."""
+        """Become the agent, waiting for a Redis that is away, and saying so; returns who is it already."""
+        try:
+            return self._lock.take()
+        except redis.RedisError as error:
+            if not is_passing(error):
+                raise
+            self._tell_of(error)
         return patiently(self._lock.take)
 
     def run(self) -> Holder | None:
