@@ -1,5 +1,8 @@
 """A job whose children fail: an error that names them, unless the job's code says that they may."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.support.servers import Server
@@ -39,6 +42,33 @@ def test_a_failed_child_makes_an_error_unless_it_may_fail(
         assert (done.status, done.exit_code) == (status, code)
         assert done.error == error
         assert (done.percent, done.message) == (50, "1 of 2 children done, 1 failed")
+
+
+FORGETTING = """
+import sys
+from gnjobs import current_job
+from gnjobs.records.connection import connect
+
+def work(item, child):
+    with connect(child.url) as client:
+        client.delete(child.key.removesuffix(":output"))
+    raise ValueError(item)
+
+if __name__ == "__main__":
+    with current_job() as job:
+        job.run_children(work, ["pheno.tsv"], kind=sys.argv[1], on_failure="ignore")
+"""
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_child_may_fail_although_the_server_forgot_that(server: Server, tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "job.py"
+    script.write_text(FORGETTING)
+    with supervised(server, [sys.executable, str(script), kind]) as job:
+        done = job.wait_for()
+        assert (done.status, done.error) == ("success", None)
+        child = job.child("pheno.tsv")
+        assert (child.status, child.may_fail) == ("error", True)
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,21 @@ class ChildOutput:
 
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
     job's environment says in `GNJOBS_REDIS_URL`. Of the output the newest `output_limit` bytes are kept (0: all of
-    it). The child is running from here on. As a context manager it ends as success, or as error with the traceback.
+    it). Whether it `may_fail` without its job the job has recorded, which the server may have forgotten. The child is
+    running from here on. As a context manager it ends as success, or as error with the traceback.
     Nothing that Redis does is raised; ending waits until it is stored. For a moment after it a thread sees that this
     lasts, and so does the process's end: a server that dies may forget its last second. In a dry run it prints
     instead, and keeps what was written in `writer.written`.
     """
 
-    def __init__(self, key: str, url: str | None = None, *, output_limit: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        key: str,
+        url: str | None = None,
+        *,
+        output_limit: int = MAX_BYTES,
+        may_fail: bool = False,
+    ) -> None:
         keys, self.job_id, self.id = child_id_of_output(key)
         self.key = key
         self.url = url or os.environ.get(ENV_URL, "")
@@ -55,7 +63,7 @@ class ChildOutput:
         if not self.url:
             raise NotInJob(f"no Redis URL for {key}: give `url`, or set {ENV_URL}")
         store_before_ending()
-        self._state = ChildState(keys, self.job_id, self.id)
+        self._state = ChildState(keys, self.job_id, self.id, may_fail=may_fail)
         self.writer = OutputWriter(
             self.url,
             key,

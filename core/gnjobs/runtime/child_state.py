@@ -32,12 +32,13 @@ class ChildState:
     stood for a while. Where the job was removed it gives up (`is_over`).
     """
 
-    def __init__(self, keys: Keys, job_id: str, child_id: str) -> None:
+    def __init__(self, keys: Keys, job_id: str, child_id: str, *, may_fail: bool = False) -> None:
         self.changed = Condition()
         self.is_over = False
         self.has_ended = False
         self.watch_until = 0.0
-        self._statement = Statement.of_child(keys, job_id, child_id, first_hand=True)
+        made = new_child(None, may_fail=may_fail)
+        self._statement = Statement.of_child(keys, job_id, child_id, made=made, first_hand=True)
         self._claim = self._statement.step((PENDING,), RUNNING, _this_process())
         self._lasting = Lasting(self._statement)
         self._end: tuple[str, Mapping[str, Value]] | None = None
@@ -140,7 +141,8 @@ class ChildState:
         make_hash(pipe, self._statement.key, MONTH, {})
         found, _ = map(readable, pipe.execute(raise_on_error=False))
         faults, label, may_fail = found or (None, None, None)
-        self._statement.made = new_child(values.text(label), may_fail=may_fail is not None)
+        found_as = new_child(values.text(label), may_fail=may_fail is not None)
+        self._statement.made = {**self._statement.made, **found_as}
         return values.integer(faults) or 0
 
     def _set(self, client: redis.Redis, news: Mapping[str, Value]) -> str:

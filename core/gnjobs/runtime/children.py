@@ -8,6 +8,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from multiprocessing import connection, resource_tracker
 from types import TracebackType
 from typing import Any, Literal
@@ -147,7 +148,7 @@ class ChildRun:
         if on_failure not in ("continue", "stop", "ignore"):
             raise ValueError(f'on_failure is "continue", "stop" or "ignore", not {on_failure!r:.100}')
         self._job = job
-        self._make_child = make_child
+        self._make_child = partial(make_child, may_fail=on_failure == "ignore")
         self._function = function
         self._items = items
         self._labels = labels

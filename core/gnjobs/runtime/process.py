@@ -21,7 +21,7 @@ from gnjobs.runtime.child import ChildOutput
 _TERMINATION_SECONDS = 10.0
 _KILL_SECONDS = 5.0
 BEGUN = "begun"
-MakeChild = Callable[[str], ChildOutput]
+MakeChild = Callable[..., ChildOutput]
 _marking = threading.Lock()
 _WAYS_OUT = (
     "children are started by spawn, so the function and its items must be picklable: use a function of a module, "
