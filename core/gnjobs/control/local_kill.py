@@ -1,5 +1,6 @@
 """A kill done on the job's own host by the asker or the agent, where no supervisor answers."""
 
+import time
 from collections.abc import Callable, Collection, Iterator
 
 from gnjobs.processes.end import end_processes, kill_child, until_verdict
@@ -14,7 +15,7 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.seen import Found
+from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
@@ -22,6 +23,9 @@ from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
 from gnjobs.records.statuses import KILLED, LOST
+
+_ENDING_SECONDS = 1.0
+_LOOK_SECONDS = 0.02
 
 
 class LocalKill:
@@ -62,12 +66,22 @@ class LocalKill:
 
         Whatever else that and the record say, the job's own code can write.
         """
-        alive = claimants(self._wanted, self._child.id if self._child is not None else None, self._store)
+        alive = self._claimants()
         if not alive:
             return answered
         pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
         text = f"{answered.text}; yet it runs here: {pid_list(pids)} of {', '.join(accounts)}"
         return step("left", text, pids, final=True)
+
+    def _claimants(self) -> tuple[SeenProcess, ...]:
+        """What bears such a mark; what has no command line any more, as a supervisor that is ending, is let end."""
+        child_id = self._child.id if self._child is not None else None
+        until = time.monotonic() + _ENDING_SECONDS
+        alive = claimants(self._wanted, child_id, self._store)
+        while any(not each.command for each in alive) and time.monotonic() < until:
+            time.sleep(_LOOK_SECONDS)
+            alive = claimants(self._wanted, child_id, self._store)
+        return alive
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""
