@@ -77,11 +77,11 @@ class LocalKill:
         """What bears such a mark; what has no command line any more, as a supervisor that is ending, is let end."""
         child_id = self._child.id if self._child is not None else None
         until = time.monotonic() + _ENDING_SECONDS
-        alive = claimants(self._wanted, child_id, self._store)
-        while any(not each.command for each in alive) and time.monotonic() < until:
-            time.sleep(_LOOK_SECONDS)
+        while True:
             alive = claimants(self._wanted, child_id, self._store)
-        return alive
+            if all(each.command for each in alive) or time.monotonic() > until:
+                return alive
+            time.sleep(_LOOK_SECONDS)
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""

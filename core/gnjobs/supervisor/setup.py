@@ -117,11 +117,10 @@ def read_until_ready(reports: RawIOBase) -> bytes:
         if not byte:
             break
         said += byte
-        if byte != b"\n":
-            continue
-        line, start = bytes(said[start:-1]), len(said)
-        if line.startswith(READY):
-            return bytes(line)
+        if byte == b"\n":
+            line, start = bytes(said[start:-1]), len(said)
+            if line.startswith(READY):
+                return line
     return bytes(said)
 
 
