@@ -12,6 +12,7 @@ from gnjobs.processes.host import host_name
 from gnjobs.records.actor import AgentStarts
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch, start_for_agent
+from gnjobs.supervisor.setup import digest_of
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.supervised import KEYS
@@ -33,30 +34,42 @@ def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) 
     """`python3 -m scripts.qc` runs whatever the directory holds."""
     job = store.create(["true"], cwd="/tmp")
     with pytest.raises(LaunchError, match="in this directory"):
-        start_for_agent(job, store, {"nobody": TRUE_HERE})
+        start_for_agent(job, store, {"nobody": TRUE_HERE}, digest_of(job))
 
 
 @pytest.mark.parametrize("user", ["a\0b", "a:b", "\ud800"])
 def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -> None:
     job = msgspec.structs.replace(store.create(["true"]), user=user)
     with pytest.raises(LaunchError, match="which is no user id"):
-        start_for_agent(job, store, {"nobody": TRUE_HERE})
+        start_for_agent(job, store, {"nobody": TRUE_HERE}, digest_of(job))
 
 
 def test_nothing_is_started_with_a_url_that_the_agent_may_not_read(store: JobStore) -> None:
+    job, starts = store.create(["true"]), {"nobody": msgspec.structs.replace(TRUE_HERE, url=None)}
     with pytest.raises(LaunchError, match=r"can't read the url-file of \[agent-starts\.nobody\]"):
-        start_for_agent(
-            store.create(["true"]), store, {"nobody": msgspec.structs.replace(TRUE_HERE, url=None)}
-        )
+        start_for_agent(job, store, starts, digest_of(job))
 
 
 def test_nothing_is_started_as_root_whatever_is_asked_and_allowed(store: JobStore) -> None:
     job = store.create(["true"])
     with pytest.raises(LaunchError, match="nothing is run as root"):
-        start_for_agent(job, store, {"root": TRUE_HERE})
+        start_for_agent(job, store, {"root": TRUE_HERE}, digest_of(job))
     with pytest.raises(LaunchError, match="there is no account"):
-        start_for_agent(job, store, {"no-such-account": TRUE_HERE})
+        start_for_agent(job, store, {"no-such-account": TRUE_HERE}, digest_of(job))
     assert store.get(job.id).status == "pending"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"command": "true more"}, {"cwd": os.getcwd()}, {"user-id": "mallory"}, {"job-type": "qc"}]
+)
+def test_nothing_is_started_that_its_record_says_only_since_it_was_asked_for(
+    store: JobStore, changed: dict[str, str]
+) -> None:
+    job = store.create(["true"], user_id="jane")
+    store.client.hset(KEYS.job(job.id), mapping=changed)
+    with agent_at_work(store), pytest.raises(LaunchError, match="says something else than what was asked"):
+        launch(job, via="agent", store=store)
+    assert store.get(job.id).launched is None
 
 
 AGENT = (

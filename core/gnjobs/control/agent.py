@@ -279,7 +279,8 @@ class Agent:
         """
         user, asker = user_asking(self._store.keys, request), asker_of(self._store.keys, request)
         if request.kind == "start" and request.job and user is None:
-            account = start_for_agent(self._store.get(request.job), self._store, self._starts)
+            job = self._store.get(request.job)
+            account = start_for_agent(job, self._store, self._starts, request.digest)
             return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
         if asking(self._store.keys, request) == APPLICATIONS:
             return [step("refused", f"{request.kind} is for admins and the job's owner to ask", final=True)]

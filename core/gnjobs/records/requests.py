@@ -71,7 +71,7 @@ _NO_MORE_IDS = "exhausted the last possible ID"
 class ControlRequest(msgspec.Struct, frozen=True):
     """Somebody asks for something; `grace` in seconds, `by` a claim of who it is, `origin` the asker's host.
 
-    `id` names the stream that it came on, too.
+    `id` names the stream that it came on, too; `digest` what the job was when it was asked for, see `digest_of`.
     """
 
     id: str
@@ -83,6 +83,7 @@ class ControlRequest(msgspec.Struct, frozen=True):
     grace: float = DEFAULT_GRACE
     force: bool = False
     origin: str | None = None
+    digest: str | None = None
 
 
 APPLICATIONS = "@applications"  # no user's id
@@ -120,6 +121,7 @@ def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> s
         "grace": f"{request.grace:g}",
         "force": "1" if request.force else None,
         "from": request.origin,
+        "digest": request.digest,
     }
     return _id_in(stream, _append(client, stream, {name: value for name, value in said.items() if value}))
 
@@ -175,6 +177,7 @@ def read_request(stream: str, entry_id: bytes, fields: dict[bytes, bytes]) -> Co
         grace=DEFAULT_GRACE if grace is None else grace,
         force=fields.get(b"force") == b"1",
         origin=_name(fields.get(b"from")),
+        digest=_name(fields.get(b"digest")),
     )
 
 

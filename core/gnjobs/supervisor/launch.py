@@ -36,6 +36,7 @@ from gnjobs.supervisor.setup import (
     READY,
     REPORT_FD,
     START_SECONDS,
+    digest_of,
     for_supervisor,
     holding_stop_signals,
     read_until_ready,
@@ -227,7 +228,7 @@ def launch(
         raise LaunchError("options are for via='slurm', and a host for via='agent'")
     url, prefix = _origin(job, store)
     if via == "agent":
-        _ask_agent(job.id, url, prefix, host or host_name())
+        _ask_agent(job, url, prefix, host or host_name())
         return
     if via == "slurm":
         _launch_in_slurm(job, url, prefix, options)
@@ -252,11 +253,14 @@ def _launch_in_slurm(job: "Job", url: str, prefix: str, options: Sequence[str]) 
         slurm.submit_supervisor(records, job, supervisor_command(), environment, options)
 
 
-def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts]) -> str:
+def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts], digest: str | None) -> str:
     """Start a job that somebody asked an agent to start; returns the account that it runs as.
 
-    `starts` says by account what may be started; nothing is started as root. Raises `LaunchError`.
+    `starts` says by account what may be started; nothing is started as root, nor what gives another `digest` than what
+    was asked for: whoever writes records may have changed it since. Raises `LaunchError`.
     """
+    if digest_of(job) != digest:
+        raise LaunchError("its record says something else than what was asked to be started")
     account = _account_for(job, starts)
     if (url := starts[account].url) is None:
         raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
@@ -366,17 +370,15 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
         raise LaunchError(f"systemd-run: {last_line(done.stderr) or f'exit code {done.returncode}'}")
 
 
-def _ask_agent(job_id: str, url: str, prefix: str, host: str) -> None:
+def _ask_agent(job: "Job", url: str, prefix: str, host: str) -> None:
     """Have the agent of a host start the supervisor; it says when it has."""
     keys = Keys(prefix)
-    stream = keys.host_starts(host)
+    asked = ControlRequest("", "start", job.id, by=login_name(), origin=host_name(), digest=digest_of(job))
     client = connect(url)
     try:
-        request_id = send_request(
-            client, stream, ControlRequest("", "start", job_id, by=login_name(), origin=host_name())
-        )
+        request_id = send_request(client, keys.host_starts(host), asked)
         limit = time.monotonic() + _AGENT_SECONDS
-        for said in read_answers(client, keys.answers(job_id), request_id, lambda: limit):
+        for said in read_answers(client, keys.answers(job.id), request_id, lambda: limit):
             if said is not None and said.final:
                 if said.kind == "refused":
                     raise LaunchError(f"the agent of {host} did not start the job: {said.text}")
