@@ -79,8 +79,9 @@ async def until(pilot: Pilot[None], look: Callable[[], Found], what: str = "", l
     deadline = time.monotonic() + limit
     while not (found := look()):
         if time.monotonic() > deadline:
+            said = "\n".join(f"said  {toast}" for toast in getattr(pilot.app, "toasts", []))
             raise AssertionError(
-                f"not within {limit} s: {what or look}; the screen shows\n{screen_text(pilot)}"
+                f"not within {limit} s: {what or look}; the screen shows\n{screen_text(pilot)}\n{said}"
             )
         await pilot.pause(0.02)
     return found

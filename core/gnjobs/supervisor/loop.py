@@ -43,6 +43,8 @@ from gnjobs.text import safe_line
 
 GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
+# How long a supervisor that has nothing else to do waits for its last answers to be sent.
+_ANSWERING_SECONDS = 2.0
 # How long the end of a killed child waits for a Redis that is away.
 _REPORTING_SECONDS = 600.0
 _SLURM_SECONDS = 2.0
@@ -79,7 +81,7 @@ class Answers(threading.Thread):
         super().__init__(name="answers", daemon=True)
         self._keys = keys
         self._listener = listener
-        self._queue: queue.SimpleQueue[tuple[ControlRequest, KillStep]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[ControlRequest, KillStep] | None] = queue.SimpleQueue()
         self._askers: list[ControlRequest] = []
 
     def send(self, request: ControlRequest, step: KillStep) -> None:
@@ -99,10 +101,16 @@ class Answers(threading.Thread):
         if step.final:
             self._askers = []
 
+    def finish(self, seconds: float) -> None:
+        """Have sent what was answered so far, as far as that takes no longer."""
+        if self.is_alive():
+            self._queue.put(None)
+            self.join(seconds)
+
     def run(self) -> None:
-        """Send answers as they come."""
-        while True:
-            self._listener.answer(*self._queue.get())
+        """Send answers as they come, until it is finished."""
+        while (answered := self._queue.get()) is not None:
+            self._listener.answer(*answered)
 
 
 class Supervision:
@@ -190,6 +198,7 @@ class Supervision:
         while not self._is_over:
             for event in self._wakeups.wait():
                 self._handle(event)
+        self._answers.finish(_ANSWERING_SECONDS)
         self._reports.ended(self._shell_code)
         return self._shell_code
 
