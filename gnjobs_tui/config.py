@@ -20,7 +20,7 @@ import platformdirs
 from gnjobs.errors import ConfigError, FilterError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
-from gnjobs.records.keys import DEFAULT_PREFIX, check_prefix, check_user
+from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
@@ -237,7 +237,7 @@ def _layout(prefix: str, table: object) -> Layout:
     if "expires-after" in given:
         given["expires-after"] = _length(f"layouts.{prefix}.expires-after", given["expires-after"])
     try:
-        return msgspec.convert(msgspec.to_builtins(layout_of(like)) | given, Layout)
+        return Keys(prefix, msgspec.convert(msgspec.to_builtins(layout_of(like)) | given, Layout)).layout
     except msgspec.ValidationError as error:
         raise ValueError(f"layouts.{prefix}: {error}") from error
 

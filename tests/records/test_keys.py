@@ -5,6 +5,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gnjobs.errors import InvalidName
+from gnjobs.records.acl import acl_rules
 from gnjobs.records.keys import (
     RESERVED_IDS,
     JobKey,
@@ -15,6 +16,7 @@ from gnjobs.records.keys import (
     is_id,
     new_job_id,
 )
+from gnjobs.records.layouts import Layout
 
 IDS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", fullmatch=True).filter(
     lambda text: text not in RESERVED_IDS
@@ -127,7 +129,45 @@ def test_prefixes() -> None:
             check_prefix(bad)
 
 
-def test_a_scan_pattern_escapes_nothing_that_matters() -> None:
+LAYOUTS_APART = ["<prefix>::<id>", "<prefix>/<id>", "P:job-records:<id>", "{P}-<id>", "Q:<id>"]
+LAYOUTS_WITHIN = [
+    "P:<id>",
+    "<prefix>:<id>",
+    "<prefix><id>",
+    "P:u<id>",
+    "P:users:jane:<id>",
+    "P:hosts:<id>",
+    "P:a<id>",
+]
+
+
+def laid_out(key: str, prefix: str = "P") -> Keys:
+    return Keys(prefix, Layout(key=key))
+
+
+@pytest.mark.parametrize("key", LAYOUTS_APART)
+def test_records_may_stand_beside_what_else_a_prefix_has(key: str) -> None:
+    assert acl_rules("writer", [laid_out(key), Keys("O")])
+
+
+@pytest.mark.parametrize("key", LAYOUTS_WITHIN)
+def test_records_never_stand_where_requests_do(key: str) -> None:
+    """Who may write any record might ask as an admin."""
+    with pytest.raises(InvalidName, match="'P' is refused with jobs as"):
+        laid_out(key)
+    with pytest.raises(InvalidName, match="'O' is refused with jobs as"):
+        acl_rules("writer", [laid_out(key.replace("<prefix>", "P"), "O"), Keys("P")])
+
+
+@pytest.mark.parametrize(
+    "key", ["<id>", "a<id>b", "a<id><id>", "*<id>", "m +@all ~* <id>", "a\n<id>", "a", "(<id>"]
+)
+def test_a_records_key_has_no_glob_and_no_blank(key: str) -> None:
+    with pytest.raises(ValueError, match="key must end with <id>"):
+        Layout(key=key)
+
+
+def test_a_scan_pattern_is_the_beginning_of_a_key() -> None:
     assert KEYS.scan_pattern() == "gn-uploader:jobs:*"
     assert KEYS.scan_pattern("j") == "gn-uploader:jobs:j:*"
 

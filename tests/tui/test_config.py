@@ -70,7 +70,8 @@ def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) 
     ["url = 5", "role = 'king'", "nonsense = 1", "not toml", "users = 1", "prefix = ['a*']", "url-file = 'none'",
      "[stuck-after]\nqc = 'soon'", "[stuck-after]\nqc = 0", "[stuck-after]\nqc = true", "[users]\njane = ['a:b']",
      "[users]\njane = {id = 'x'}", "trust-sudo-user = true", "prefix = []", "url = 'a'\nurl-file = 'b'",
-     "[roles]\nking = ['jane']", "theme = ['dark']", "\u202e"],
+     "[roles]\nking = ['jane']", "theme = ['dark']", "\u202e", "[layouts.mine]\nkey = 'mine:<id>'",
+     "[layouts.mine]\nkey = 'm* <id>'"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text: str) -> None:
     files[0].write_text(text)

@@ -4,6 +4,7 @@ A selector in brackets adds commands for some keys alone, so that who may write 
 Needs Redis 7 or Valkey, which know selectors and patterns for reading alone.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -83,8 +84,14 @@ class Grant(NamedTuple):
 
 
 def acl_rules(role: AclRole, keys: Iterable[Keys], user_ids: Iterable[str] = ()) -> str:
-    """The rules of a user in this role on these keys, without name and password; `user_ids` are a curator's own."""
-    first, *others = _grants(role, list(keys), list(user_ids))
+    """The rules of a user in this role on these keys, without name and password; `user_ids` are a curator's own.
+
+    Raises `InvalidName` where jobs of one prefix could be requests of another.
+    """
+    keys = list(keys)
+    for each, other in itertools.permutations(keys, 2):
+        each.check_apart(other)
+    first, *others = _grants(role, keys, list(user_ids))
     return " ".join(["resetchannels", first.rules(), *(f"({grant.rules()})" for grant in others)])
 
 

@@ -138,6 +138,15 @@ class Keys:
         self.ended_events = f"{self.events}:ended"
         self.admin_requests = f"{self.prefix}:admins:requests"
         self.jobs_namespace = self.layout.namespace(self.prefix)
+        self.check_apart(self)
+
+    def check_apart(self, other: "Keys") -> None:
+        """Raise `InvalidName` where who may write jobs here could ask in another's name, there or here."""
+        for name in (other.users, other.hosts, other.events, other.admin_requests):
+            if name.startswith(self.jobs_namespace) or self.jobs_namespace.startswith(f"{name}:"):
+                raise InvalidName(
+                    f"prefix {self.prefix!r} is refused with jobs as {self.layout.key!r}: they could be {name}, too"
+                )
 
     def pattern(self, part: KeyPart) -> str:
         """The glob for an ACL that matches every key of one sort."""
@@ -218,8 +227,7 @@ class Keys:
 
     def scan_pattern(self, job_id: str | None = None) -> str:
         """The glob that matches every key of every job, or every key inside one job."""
-        inside = self.jobs_namespace if job_id is None else self.inside(job_id)
-        return re.sub(r"([\[\]*?\\^])", r"\\\1", inside) + "*"
+        return f"{self.jobs_namespace if job_id is None else self.inside(job_id)}*"
 
     def parse(self, key: str) -> JobKey | None:
         """Say what a key names, or None for a key that belongs to no job of this prefix."""

@@ -4,6 +4,7 @@ A description says where a record stands and what its fields and words mean; `re
 gnjobs writes has the names of `records.keys` and `records.fields`; it is read under every prefix, beside the rest.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -14,6 +15,7 @@ from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STATU
 ID: Final = "<id>"
 PREFIX: Final = "<prefix>"
 OWN_KEY: Final = f"{PREFIX}:jobs:{ID}"
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9._:/@+{}-]+")  # no glob and no blank: rules of the server hold it
 
 # What other programs' words for where a job or child stands mean, unless a description says otherwise.
 WORDS: Final[Mapping[str, str]] = {
@@ -57,8 +59,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         """Refuse what could never be read; raises `ValueError`."""
-        if not self.key.endswith(ID) or self.key.count(ID) > 1 or self.key == ID:
-            raise ValueError(f"key must end with {ID}, behind something that no other key begins with")
+        if not self.key.endswith(ID) or not _NAMESPACE.fullmatch(self.namespace("P")):
+            raise ValueError(
+                f"key must end with {ID}, behind {PREFIX} or some of A-Z a-z 0-9 . _ : / @ + {{ }} -"
+            )
         strange = sorted({*self.words.values(), *self.writes} - STATUSES)
         if strange:
             raise ValueError(f"a status is one of {', '.join(sorted(STATUSES))}, not {strange[0]!r:.80}")
