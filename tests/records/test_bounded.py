@@ -21,7 +21,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.bounded import Slowness, TooLarge, TooSlow, newest_id
+from gnjobs.records.bounded import Slowness, TooLarge, TooSlow, newest_id, read_behind
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
@@ -173,6 +173,24 @@ def test_behind_a_huge_request_others_are_heard_and_answered(large: JobStore, se
     listener.answer(heard[0], requests.step("refused", "no", final=True))
     answers = requests.read_answers(large.client, KEYS.answers(job.id), asked, lambda: 1e12, last)
     assert next(answer for answer in answers if answer).text == "no"
+
+
+def test_many_long_entries_take_no_more_memory_than_one(large: JobStore) -> None:
+    """Whoever may write requests may write many that are just not too large."""
+    mine, other = KEYS.user_requests("jsmith"), KEYS.admin_requests
+    large.client.xadd(other, {"request": "kill"})
+    for stream in (mine, KEYS.events):
+        for _ in range(20):
+            large.client.xadd(stream, {"text": HUGE[:400_000]})
+        large.client.xadd(stream, {"text": "the last"})
+    assert [len(event.text) for event in large.events()] == [400_000, 400_000, 8]
+    assert [len(event.text) for event in large.last_events(2)] == [400_000, 8]
+    read = {
+        name.decode(): entries
+        for name, entries in read_behind(large.client, {mine: "0-0", other: "0-0"}, 100, 1)
+    }
+    assert [len(fields[b"text"]) for _, fields in read[mine]] == [400_000, 8]
+    assert len(read[other]) == 1
 
 
 def test_a_log_that_takes_no_more_keeps_no_job_from_its_end(server: Server) -> None:

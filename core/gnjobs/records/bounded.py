@@ -6,7 +6,7 @@ them again one by one, with the sizes of their fields first.
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import redis
@@ -143,20 +143,29 @@ def cut_record(listed: Sequence[bytes | None]) -> Sequence[bytes | None]:
 _MOST_ENTRIES: Final = 1000
 
 
-def newest_entries(client: redis.Redis, stream: str, after: str = "-") -> list[tuple[bytes, Any]]:
-    """The entries of a stream that come behind all that are too large to be read, at most a thousand, oldest first."""
+def newest_entries(
+    client: redis.Redis, stream: str, after: str = "-", room: int | None = None
+) -> list[tuple[bytes, Any]]:
+    """The newest entries of a stream, oldest first: at most a thousand, together no larger than what is read at once.
+
+    Where they have less `room` (bytes), that counts.
+    """
     found: list[tuple[bytes, Any]] = []
-    end = "+"
+    end, room = "+", LARGEST_REPLY if room is None else room
     while len(found) < _MOST_ENTRIES:
         try:
             newest: Any = client.xrevrange(stream, end, after, count=1)
         except TooLarge:
             break
-        if not newest:
+        if not newest or (room := room - _size(newest[0][1])) < 0:
             break
         found += newest
         end = f"({newest[0][0].decode()}"
     return found[::-1]
+
+
+def _size(fields: Mapping[bytes, bytes]) -> int:
+    return sum(len(name) + len(value) + 2 * _ELEMENT for name, value in fields.items())
 
 
 def newest_id(client: redis.Redis, stream: str) -> str:
@@ -177,13 +186,14 @@ def _id_of_now(client: redis.Redis) -> str:
 def read_behind(client: redis.Redis, last: dict[str, str], count: int, block: int) -> list[Any]:
     """What stands behind the `last` ids of streams, by XREAD, which waits for it (`block` in milliseconds).
 
-    Where an entry is too large to be read, it and those before it are left out, and `last` is set to now.
+    Where entries are too large to be read, they and those before them are left out, each stream's beyond its share of
+    the room, and `last` is set to now.
     """
     try:
         return client.xread(dict(last), count, block) or []  # type: ignore[arg-type,return-value]
     except TooLarge:
-        now = _id_of_now(client)
-        found = {stream: newest_entries(client, stream, f"({after}") for stream, after in last.items()}
+        now, share = _id_of_now(client), LARGEST_REPLY // len(last)
+        found = {stream: newest_entries(client, stream, f"({after}", share) for stream, after in last.items()}
         last.update(dict.fromkeys(last, now))
         return [(stream.encode(), entries) for stream, entries in found.items() if entries]
 
