@@ -26,7 +26,6 @@ from gnjobs.records.requests import ControlRequest, KillStep, step
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.odd_server import REPLIES, odd_server
-from tests.support.os_accounts import needs_accounts
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -230,28 +229,6 @@ def test_a_job_whose_supervisor_died_before_it_began_is_lost(store: JobStore) ->
     finally:
         supervisor.kill()
         supervisor.wait()
-
-
-@needs_accounts
-def test_only_a_process_of_who_launched_a_job_keeps_it_waiting(store: JobStore) -> None:
-    """Anybody can bear the mark of a job that waits for its supervisor."""
-    job = store.create(["true"])
-    where = {
-        "launch-host": host_name(),
-        "launch-namespace": pid_namespace(),
-        "launched": 1,
-        "account": "nobody",
-        "created": 1,
-    }
-    store.client.hset(KEYS.job(job.id), mapping=where)
-    intruder = subprocess.Popen(["sleep", "600"], env=os.environ | {"GNJOBS_JOB_ID": job.id})
-    try:
-        wait_for(lambda: (mark := read_mark(intruder.pid)) is not None and mark.job == job.id)
-        Agent(store).look_around()
-        assert store.get(job.id).status == "lost"
-    finally:
-        intruder.kill()
-        intruder.wait()
 
 
 def forge_orphan(store: JobStore, pid: int) -> str:

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.host import host_name, login_name
+from gnjobs.processes.host import host_name, login_name, pid_namespace
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.listener import ControlListener
@@ -220,6 +220,36 @@ def test_no_kill_is_verified_of_what_bears_the_token_and_says_that_it_is_elsewhe
             last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
             assert other.poll() is None
     assert (last.kind, last.verified, last.pids) == ("left", False, (other.pid,)), last
+
+
+FORGED = {
+    "account": {"account": "no-such"},
+    "mark": {"account": "nobody", "mark": "0" * 64},
+    "boot": {"account": "no-such", "boot-id": "another"},
+    "never begun": {"account": "no-such", "status": "pending", "launch-host": host_name(), "created": 1},
+}
+
+
+@pytest.mark.parametrize("record", FORGED)
+def test_whatever_its_record_says_what_bears_a_jobs_id_here_is_left_running(
+    server: Server, store: JobStore, record: str
+) -> None:
+    """Also without a mark: neither who asks for a kill nor an agent calls it gone."""
+    with supervised(server, ["sleep", "600"]) as job:
+        (process,) = wait_for(job.alive)
+        own = wait_for(lambda: process.environ().get("GNJOBS_MARK") and process.environ())
+        del own["GNJOBS_MARK"]
+        with running(["sleep", "600"], own) as other:
+            wait_for(lambda: other.name() == "sleep")
+            end_at_once(job)
+            fields = {**ENDED, "status": "running", "heartbeat": 1, "launch-namespace": pid_namespace()}
+            store.client.hset(KEYS.job(job.id), mapping=fields | FORGED[record])
+            Agent(store).look_around()
+            assert not job.read().is_final
+            last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
+            assert other.poll() is None
+    assert (last.kind, last.verified, last.pids) == ("left", False, (other.pid,)), last
+    assert f"of {login_name()} runs" in last.text
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(

@@ -11,10 +11,10 @@ from gnjobs.control.turns import Turns
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
-from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace, user_id
+from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence, SeenProcess
-from gnjobs.processes.table import ProcessView, Wanted, command_text, descendants, owners_of, read_command
+from gnjobs.processes.table import ProcessView, command_text, descendants, owners_of, read_command
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
 from gnjobs.records.connection import readable
@@ -269,10 +269,9 @@ class Rounds:
 
 
 def _may_be_launched(job: Job, view: ProcessView) -> bool:
-    """Whether a supervisor for a pending job may be there: it carries its mark, or something can't be inspected.
-
-    Anybody can bear that of a job that waits, but for the account.
-    """
-    wanted = Wanted(job.id, uid=None if job.account is None else user_id(job.account))
-    unreadable = (pid for pid, mark in view.marks.items() if mark is None and pid not in view.spared)
-    return bool(processes_of(wanted, view=view)) or any(read_command(pid) for pid in unreadable)
+    """Whether a supervisor for a pending job may be there: something says its id, or can't be inspected."""
+    return any(
+        read_command(pid) if mark is None else mark.job == job.id
+        for pid, mark in view.marks.items()
+        if pid not in view.spared
+    )

@@ -12,6 +12,7 @@ from gnjobs.processes.host import account_name, login_name, pids_count_here, use
 from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
 from gnjobs.processes.table import (
     ENDED_STATES,
+    Mark,
     ProcessView,
     TableEntry,
     Wanted,
@@ -69,24 +70,23 @@ def processes_of(
 
 
 def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
-    """What says with a token that it is of a job, or of one of its children alone; its supervisor is left out.
-
-    The job's token is enough wherever and of whatever job it says that it is, and at this server and prefix the id: a
-    job's own code chooses what its environment and its record say. It is nobody's to signal for that.
-    """
+    """What says that it is of a job, or of one of its children alone: it is nobody's to signal for that."""
     view = ProcessView()
-    here = Wanted(wanted.job, place=wanted.place)
-    claims = {
-        pid: mark.child
-        for pid, mark in view.marks.items()
-        if mark is not None and mark.token is not None and (mark.token == wanted.token or here.matches(mark))
-        if not (mark.token == wanted.token and SUPERVISOR_MODULE in read_command(pid))
-    }
+    claims = {pid: mark.child for pid, mark in _claims(wanted, view)}
     if child_id is not None:
         of_child = processes_of(Wanted(wanted.job), child_id, view=view, store=store).processes
         inherited = {each.pid for each in of_child}
         claims = {pid: child_id for pid, child in claims.items() if child == child_id or pid in inherited}
-    return describe(view, {pid: child for pid, child in claims.items() if pid not in view.spared}).processes
+    return describe(view, claims).processes
+
+
+def _claims(wanted: Wanted, view: ProcessView) -> Iterator[tuple[int, Mark]]:
+    """Yield what says that it is of the job, but for its supervisor, and for who looks."""
+    for pid, mark in view.marks.items():
+        if mark is None or pid in view.spared or not wanted.is_claimed_by(mark):
+            continue
+        if mark.token not in (None, wanted.token) or SUPERVISOR_MODULE not in read_command(pid):
+            yield pid, mark
 
 
 def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unreadable: bool = True) -> bool:
@@ -220,17 +220,12 @@ _WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its ma
 
 
 def traces_of(
-    job: Job,
-    view: ProcessView,
-    known: Collection[Identity] = (),
-    child: Child | None = None,
-    wanted: Wanted | None = None,
+    job: Job, view: ProcessView, known: Collection[Identity] = (), child: Child | None = None
 ) -> Iterator[Trace]:
     """Yield what may be the job's, or one child's, best known first; pids of the record must count here.
 
-    `known` are pids and starts that were seen as the job's earlier; `wanted` says what the marks of its own say.
+    `known` are pids and starts that were seen as the job's earlier.
     """
-    yield from _marked_elsewhere(wanted or wanted_of(job), view, child.id if child is not None else None)
     of_record = _of_record(job if child is None else child)
     for pid, started in (*of_record, *(known if child is None else ())):
         if view.has(pid, started) and not _is_others(pid, job, view):
@@ -243,15 +238,12 @@ def traces_of(
     yield from _concealed(job, view)
 
 
-def _marked_elsewhere(wanted: Wanted, view: ProcessView, child_id: str | None = None) -> Iterator[Trace]:
-    """Processes of a job of this id and claim on what is spelt as another server or prefix, or of another owner."""
-    for pid, mark in view.marks.items():
-        if mark is None or pid in view.spared or wanted.matches(mark):
-            continue
-        if child_id in (None, mark.child) and wanted.anywhere.covers(pid, mark):
-            is_here = wanted.place in (None, mark.place)
-            whose = f"for {mark.owner or 'nobody'}" if is_here else f"by way of {mark.place or 'no server'}"
-            yield Trace(pid, f"runs, which was launched {whose}", False)
+def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
+    """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
+    for pid, mark in _claims(wanted, view):
+        if child is None or mark.child == child.id:
+            whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
+            yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
 
 
 def _of_record(part: Job | Child) -> Iterable[Identity]:
@@ -312,11 +304,14 @@ def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
 
 def _trace(pid: int, view: ProcessView, why: str) -> Trace:
     """Describe whose process it is and why it may be the job's."""
-    owners = owners_of(pid)
-    account = account_name(owners[0]) if owners else "an account"
     is_readable = view.marks.get(pid) is not None
     reason = why if is_readable else "which can't be inspected"
-    return Trace(pid, f"of {account} runs, {reason}", is_readable)
+    return Trace(pid, f"of {_account_of(pid)} runs, {reason}", is_readable)
+
+
+def _account_of(pid: int) -> str:
+    owners = owners_of(pid)
+    return account_name(owners[0]) if owners else "an account"
 
 
 def _earliest(job: Job) -> int:

@@ -10,6 +10,7 @@ from gnjobs.processes.activity import read_state
 from gnjobs.processes.find import (
     Identity,
     Trace,
+    claims_of,
     is_supervisor,
     processes_of,
     traces_of,
@@ -47,9 +48,7 @@ def look(
         )
     if not _PROCESSES.exists():
         return Presence("elsewhere", "this system does not show its processes")
-    if restarted_since(job):
-        return Presence("restarted")
-    if job.boot_id is not None and not is_of_this_boot(job):
+    if job.boot_id is not None and not (is_of_this_boot(job) or restarted_since(job)):
         return Presence("elsewhere", f"it runs on another machine that is called {job.host}")
     return _look_here(job, view or ProcessView(), known, wanted or wanted_of(job))
 
@@ -95,10 +94,11 @@ def unseen(
 
     None where everything is seen.
     """
+    claimed = next(claims_of(wanted or wanted_of(job), view, child), None)
+    if claimed is not None or restarted_since(job):
+        return claimed
     if pids_count_here(job):
-        return next(traces_of(job, view, known, child, wanted), None)
-    if restarted_since(job):
-        return None
+        return next(traces_of(job, view, known, child), None)
     if job.boot_id is not None and not is_of_this_boot(job):
         return Trace(job.pid or 0, f"runs on another machine that is called {job.host}", False)
     if is_of_this_boot(job) and not _may_have_processes(job.pid_namespace, view):
@@ -119,7 +119,7 @@ def _look_here(job: Job, view: ProcessView, known: Collection[Identity], wanted:
         return Presence("running", f"supervisor {job.supervisor_pid} is there and does not report")
     hidden = unseen(job, view, known, wanted=wanted)
     if hidden is None:
-        return Presence("gone")
+        return Presence("restarted" if restarted_since(job) else "gone")
     if not pids_count_here(job):
         return Presence(
             "elsewhere", "its processes are in another pid namespace and cannot be seen from here"

@@ -105,10 +105,10 @@ class Wanted(NamedTuple):
             return self.token is None
         return owners_of(pid)[1:2] == (self.uid,)  # the real one: anybody can run what is setuid
 
-    @property
-    def anywhere(self) -> "Wanted":
-        """The same for whomever and on whatever server: what may be its own, and is nobody's to signal."""
-        return Wanted(self.job, self.token or None, uid=self.uid)
+    def is_claimed_by(self, mark: Mark) -> bool:
+        """Whether a mark says this job's token, or its id here: what else it and the record say, its code can write."""
+        is_here = self.place is not None and (mark.job, mark.place) == (self.job, self.place)
+        return is_here or (mark.token is not None and mark.token == self.token)
 
 
 def read_entry(pid: int) -> TableEntry | None:
