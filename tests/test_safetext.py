@@ -66,6 +66,9 @@ def test_making_safe_twice_changes_nothing(text: str) -> None:
         ("qc --db=mysql://u:p@ss/w:rd@db1/x 'mysql://v:q@db2'", "qc --db=mysql://u:***@db1/x 'mysql://v:***@db2'"),
         ("redis://:p#w[@no port:x", "redis://:***@no port:x"),
         ("https://example.org/a:b mail me@example.org", "https://example.org/a:b mail me@example.org"),
+        ("cut off: mysql://gn:hunt", "cut off: mysql://gn:***"),
+        ("mysql://gn:12hunt… by tux", "mysql://gn:*** by tux"),
+        ("http://db1:8080/x http://db1:80, http://[::1]:80 db1://x:", "http://db1:8080/x http://db1:80, http://[::1]:80 db1://x:"),
     ],
 )  # fmt: skip
 def test_passwords_of_urls_are_masked_also_where_they_do_not_parse(text: str, masked: str) -> None:

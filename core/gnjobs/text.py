@@ -131,6 +131,8 @@ _MASK = "***"
 # What may be a URL, and the user in it. A password may hold any sign but blanks and quotes, and the URL need not parse.
 _URL = re.compile(r"""://[^\s'"]+""")
 _USER = re.compile(r"://[^:/@]*:")
+# A user and the beginning of a password, where a text was cut; behind a host stands a port.
+_CUT_LOGIN = re.compile(r"://[^:/@\[]*:(?!\d+(?:[^\w%~!$&*+-]|$)|/|$)")
 _PASSWORD_OPTION = re.compile(r"""(?<=password=)[^&\s'"]+""")
 
 
@@ -195,10 +197,13 @@ def masked(value: Any) -> Any:
 
 
 def _without_password(found: re.Match[str]) -> str:
-    """Mask what stands between a user and the last `@`, in time that grows with the length alone."""
+    """Mask what stands between a user and the last `@`, or a cut text's end, in time that grows with its length."""
     url = found.group()
     end = url.rfind("@")
-    user = _USER.search(url, 0, max(0, end))
+    if end < 0:
+        login = _CUT_LOGIN.match(url)
+        return url if login is None else f"{login.group()}{_MASK}"
+    user = _USER.search(url, 0, end)
     return url if user is None or user.end() == end else f"{url[: user.end()]}{_MASK}{url[end:]}"
 
 

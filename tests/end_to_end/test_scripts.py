@@ -85,6 +85,7 @@ def test_the_worst_of_many_kills_is_the_exit_code(server: Server, store: JobStor
         (("log", "--after", "$"), "takes the id of an event"),
         (("metrics", "--listen", "here"), "is no address"),
         (("ls", "--redis-url", "redis://127.0.0.1/abc"), "the database is a number such as 0, not 'abc'"),
+        (("ls", "--redis-url", "redis://127.0.0.1:abc/0"), "the port is a number such as 6379"),
     ],
 )
 def test_wrong_use_is_refused_at_once_and_says_why(

@@ -215,6 +215,25 @@ def test_nobody_who_listens_on_ipv6_is_taken_for_the_server_on_localhost(
     assert (pinged.returncode == 0) == (scheme == "redis"), pinged.stderr
 
 
+@pytest.mark.parametrize("sign", "/?#")
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "unix", "redis+sentinel"])
+def test_a_password_that_ends_what_stands_before_the_host_is_not_told(scheme: str, sign: str) -> None:
+    for url in (
+        f"{scheme}://gn:hunter2{sign}SECRET@db1:6379/gn/0",
+        f"{scheme}://gn:12{sign}SECRET@/run/x.sock",
+    ):
+        with pytest.raises(ValueError, match="must be written as %2F, %3F and %23") as refused:
+            connect(url)
+        assert "hunter2" not in str(refused.value)
+        assert "SECRET" not in str(refused.value)
+
+
+def test_a_password_without_a_host_is_not_told() -> None:
+    for url in ("redis://gn:hunter2", "redis+sentinel://gn:hunter2/gn/0"):
+        with pytest.raises(ValueError, match=r"^the port is a number such as 6379, 65535 at most$"):
+            connect(url)
+
+
 def test_what_is_not_there_and_what_is_no_redis(tmp_path: Path) -> None:
     port = free_port()
     assert said(f"redis://127.0.0.1:{port}/0") == f"can't reach 127.0.0.1:{port}: connection refused"

@@ -112,6 +112,9 @@ def test_the_last_word_says_why_it_ended() -> None:
 
     assert says(status="killed", stop_by="tux", stop_reason="runaway", message="7 of 12") == "by tux: runaway"
     assert says(status="error", error="Traceback\n  line\nValueError: x\n", message="m") == "ValueError: x"
+    tail = says(status="error", error=f"Traceback\nno db at mysql://gn:SECRET@db1/gn {'t' * 4078}")
+    assert tail is not None
+    assert "ECRET" not in tail
     assert says(status="error", message="m") == "m"
     assert says(status="error", exit_code="3") == "exit code 3"
     assert says(status="killed", signal="9", exit_code="-9") == "signal 9"

@@ -43,9 +43,12 @@ class UnusableServer(redis.ConnectionError):
 def make_pool(url: str, **options: Any) -> ConnectionPool:
     """Make the pool of connections to what a URL names, none of them open yet; raises `ValueError` of one line."""
     parts = urlsplit(url)
+    _check_login(url, parts)
     if parts.scheme.endswith(_SENTINEL):
         return _sentinel_pool(url, options)
-    _check_database(parts.path if parts.scheme != "unix" else "")
+    if parts.scheme != "unix":
+        _port(parts, 0)
+        _check_database(parts.path)
     found = parse_url(url)
     _check_files(found)
     if parts.scheme == "unix":
@@ -72,6 +75,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     if not master or not hosts:
         raise ValueError("a Sentinel URL is redis+sentinel://host:26379,host:26379/master/db")
     _check_database(database)
+    addresses = [_sentinel_address(host) for host in hosts.split(",")]
     scheme = parts.scheme.removesuffix(_SENTINEL)
     found = parse_url(f"{scheme}://{login}{at}{hosts.partition(',')[0]}/{database}?{parts.query}")
     _check_files(found)
@@ -86,7 +90,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     if scheme == "rediss":
         tls["ssl"] = found["ssl"] = True
     manager = Sentinel(
-        [_sentinel_address(host) for host in hosts.split(",")],
+        addresses,
         sentinel_kwargs={
             "socket_timeout": _SENTINEL_SECONDS,
             "socket_connect_timeout": _SENTINEL_SECONDS,
@@ -116,7 +120,21 @@ def _greet_sentinel(connection: Any) -> None:
 
 def _sentinel_address(host: str) -> tuple[str, int]:
     parts = urlsplit(f"//{host}")
-    return parts.hostname or "localhost", parts.port or SENTINEL_PORT
+    return parts.hostname or "localhost", _port(parts, SENTINEL_PORT)
+
+
+def _check_login(url: str, parts: SplitResult) -> None:
+    """Refuse a password with a sign that ends what stands before the host, before any part of it is named."""
+    rest = url.partition("://")[2][len(parts.netloc) :]
+    if "@" in rest.partition("password=")[0] and (parts.netloc.count(":") or parts.scheme != "unix"):
+        raise ValueError("/, ? and # in the URL's user or password must be written as %2F, %3F and %23")
+
+
+def _port(parts: SplitResult, default: int) -> int:
+    try:
+        return parts.port or default
+    except ValueError:  # which quotes what may be a password whose host is missing
+        raise ValueError("the port is a number such as 6379, 65535 at most") from None
 
 
 def _check_database(path: str) -> None:

@@ -17,6 +17,7 @@ from gnjobs.health.verdict import OK
 from gnjobs.records.fields import ROW_FIELDS, Job, Listed
 from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, STOPPING, SUCCESS
 from gnjobs.records.summaries import ChildrenSummary
+from gnjobs.text import mask_secrets
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
@@ -108,7 +109,10 @@ def cut(text: str | None) -> str | None:
 
 
 def _last_line(text: str | None) -> str | None:
-    return next((line for line in reversed(text[-4096:].split("\n")) if line.strip()), None) if text else None
+    end = (
+        mask_secrets(text)[-4096:] if text else ""
+    )  # masked before the cut, which could leave a password's end
+    return next((line for line in reversed(end.split("\n")) if line.strip()), None)
 
 
 def last_word(
