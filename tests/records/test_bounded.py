@@ -21,7 +21,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.bounded import Slowness, TooLarge, TooSlow, newest_id, read_behind
+from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
@@ -29,6 +29,7 @@ from gnjobs.records.fields import Child, Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
+from gnjobs.records.streams import newest_id, read_behind
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.main import cli
 from tests.support.mirror import loaded_mirror
@@ -44,7 +45,8 @@ TOLD = "(3000000 bytes)"
 @pytest.fixture
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is read at once is little, so that huge values need not be."""
-    monkeypatch.setattr("gnjobs.records.bounded.LARGEST_REPLY", 2**20)
+    for module in ("bounded", "streams"):
+        monkeypatch.setattr(f"gnjobs.records.{module}.LARGEST_REPLY", 2**20)
 
 
 @pytest.fixture

@@ -61,6 +61,15 @@ def test_answers_go_on(store: JobStore, last_id: str) -> None:
     assert fields[b"answer"] == b"r/1-1"
 
 
+def test_answers_go_on_where_somebody_has_put_something_else(store: JobStore) -> None:
+    stream = KEYS.answers("of-other-answers")
+    store.client.set(stream, "x")
+    answers = requests.read_answers(store.client, stream, "r/1-1", lambda: 1e12)
+    assert next(answers) is None
+    requests.answer(store.client, stream, "r/1-1", step("gone", "1 gone"))
+    assert next(answer for answer in answers if answer).text == "1 gone"
+
+
 def test_the_agent_begins_the_log_anew_and_keeps_the_old_one(own_server: Server, last_id: str) -> None:
     guarded = Guarded(own_server)
     client, job = own_server.client(), Job(id="j")

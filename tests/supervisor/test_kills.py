@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import redis
 
 from gnjobs.control.kill import kill_job
 from gnjobs.records.actor import Actor
@@ -68,6 +69,34 @@ def test_a_willing_job_is_killed_and_says_by_whom(server: Server) -> None:
         assert done.started <= done.stop_requested <= done.finished
         assert not job.alive()
         assert not server.client().zcard(KEYS.unfinished)
+
+
+WITHOUT_ANSWERS = (
+    "import os, sys, time; from redis import Redis; print('ready', flush=True)\n"
+    "key = f'gn-uploader:jobs:{os.environ[\"GNJOBS_JOB_ID\"]}:answers'\n"
+    "while True: Redis.from_url(os.environ['GNJOBS_REDIS_URL'], protocol=2).set(key, 'x'); time.sleep(0.01)\n"
+)
+
+
+def test_a_job_whose_code_lets_nobody_answer_is_killed_all_the_same(server: Server) -> None:
+    with supervised(server, python(WITHOUT_ANSWERS)) as job:
+        job.wait_for_line("ready")
+        wait_for(lambda: job.client.type(KEYS.answers(job.id)) == b"string")
+        steps = kill(job, supervisor_timeout=0.5)
+        assert steps[-1].verified, steps
+        assert job.read().status == "killed"
+
+
+def test_what_fails_for_one_job_alone_is_how_its_kill_ends(
+    server: Server, sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or nobody could kill many at once of which somebody has spoilt one."""
+    errors: list[redis.RedisError] = [redis.ResponseError("ERR odd"), redis.ConnectionError("gone")]
+    monkeypatch.setattr("gnjobs.control.kill.newest_id", lambda *_: (_ for _ in ()).throw(errors.pop(0)))
+    (said,) = kill(sleeper)
+    assert (said.kind, said.text, said.final) == ("refused", "it failed: ResponseError: ERR odd", True)
+    with pytest.raises(redis.ConnectionError):
+        kill(sleeper)
 
 
 def test_a_job_that_hides_and_ignores_term_is_killed_whole(server: Server) -> None:

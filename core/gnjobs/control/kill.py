@@ -22,7 +22,7 @@ from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_c
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.records import events, requests
-from gnjobs.records.bounded import newest_id
+from gnjobs.records.connection import is_passing
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hooks import LONGEST_RUN
@@ -31,7 +31,9 @@ from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, failed, step
 from gnjobs.records.scripts import transition
+from gnjobs.records.servers import is_refusal
 from gnjobs.records.statuses import PENDING, RUNNING, STOPPING
+from gnjobs.records.streams import newest_id
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -63,15 +65,17 @@ def kill_job(
     """
     if not 0.0 <= grace <= LONGEST_GRACE:
         raise ValueError(f"grace must be 0 to {LONGEST_GRACE:.0f} seconds, not {grace}")
-    job = store.get(job_id)
-    child = store.child(job_id, child_id) if child_id is not None else None
-    _check(store, job, actor, reason)
-    kill = _Kill(store, job, child, actor, reason, 0.0 if force else grace, force, as_agent)
     try:
+        job = store.get(job_id)
+        child = store.child(job_id, child_id) if child_id is not None else None
+        _check(store, job, actor, reason)
+        kill = _Kill(store, job, child, actor, reason, 0.0 if force else grace, force, as_agent)
         yield from kill.steps(supervisor_timeout)
-    except (GnjobsError, RedisError, OSError):
+    except (GnjobsError, OSError):
         raise
-    except Exception as problem:  # noqa: BLE001 - what a record holds must keep nobody from killing others
+    except Exception as problem:
+        if isinstance(problem, RedisError) and (is_passing(problem) or is_refusal(problem)):
+            raise
         yield failed(problem)
 
 

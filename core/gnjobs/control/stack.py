@@ -12,11 +12,11 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.stack import NOT_ALLOWED
 from gnjobs.processes.table import Wanted
 from gnjobs.records import requests
-from gnjobs.records.bounded import newest_id
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hosts import agent_beats
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest
+from gnjobs.records.streams import newest_id
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor

@@ -6,12 +6,10 @@ them again one by one, with the sizes of their fields first.
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import redis
-
-from gnjobs.records import values
 
 LARGEST_REPLY: Final = 72 * 1024 * 1024
 LARGEST_FIELD: Final = 256 * 1024
@@ -19,7 +17,7 @@ LONGEST_RECORD: Final = 32 * 1024  # of which many are kept at once
 _LONGEST_OF_MANY: Final = 500
 # What each element of a reply takes in memory besides its own bytes. Those of the first megabyte can't take much: as
 # nearly every reply ends there, they are not counted.
-_ELEMENT: Final = 64
+ELEMENT: Final = 64
 _COUNTED_FROM: Final = 2**20
 _BEGINNINGS: Final = re.compile(rb"\r\n[-+:$*_#,(!=%~>|]")
 _SLOW_REPLY: Final = 1.0
@@ -89,7 +87,7 @@ class BoundedSocket:
         self._received += count
         if self._received > _COUNTED_FROM:
             self._elements += len(_BEGINNINGS.findall(data, 0, count)) + 1  # its first may begin in between
-        if self._received + self._elements * _ELEMENT > LARGEST_REPLY:
+        if self._received + self._elements * ELEMENT > LARGEST_REPLY:
             raise TooLarge(f"what stands there is larger than {LARGEST_REPLY // 2**20} MB, and is not read")
         return count
 
@@ -138,64 +136,6 @@ def cut_record(listed: Sequence[bytes | None]) -> Sequence[bytes | None]:
     if sum(map(len, filter(None, listed))) <= LONGEST_RECORD:
         return listed
     return [value and value[:_LONGEST_OF_MANY] for value in listed]
-
-
-_MOST_ENTRIES: Final = 1000
-
-
-def newest_entries(
-    client: redis.Redis, stream: str, after: str = "-", room: int | None = None
-) -> list[tuple[bytes, Any]]:
-    """The newest entries of a stream, oldest first: at most a thousand, together no larger than what is read at once.
-
-    Where they have less `room` (bytes), that counts.
-    """
-    found: list[tuple[bytes, Any]] = []
-    end, room = "+", LARGEST_REPLY if room is None else room
-    while len(found) < _MOST_ENTRIES:
-        try:
-            newest: Any = client.xrevrange(stream, end, after, count=1)
-        except TooLarge:
-            break
-        if not newest or (room := room - _size(newest[0][1])) < 0:
-            break
-        found += newest
-        end = f"({newest[0][0].decode()}"
-    return found[::-1]
-
-
-def _size(fields: Mapping[bytes, bytes]) -> int:
-    return sum(len(name) + len(value) + 2 * _ELEMENT for name, value in fields.items())
-
-
-def newest_id(client: redis.Redis, stream: str) -> str:
-    """The id of a stream's newest entry, behind which those to come will stand."""
-    try:
-        newest: Any = client.xrevrange(stream, count=1)
-    except TooLarge:
-        return _id_of_now(client)
-    return (values.text(newest[0][0]) if newest else None) or "0-0"
-
-
-def _id_of_now(client: redis.Redis) -> str:
-    """What stands before all entries to come, where those up to now can't be read."""
-    seconds, microseconds = client.time()
-    return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
-
-
-def read_behind(client: redis.Redis, last: dict[str, str], count: int, block: int) -> list[Any]:
-    """What stands behind the `last` ids of streams, by XREAD, which waits for it (`block` in milliseconds).
-
-    Where entries are too large to be read, they and those before them are left out, each stream's beyond its share of
-    the room, and `last` is set to now.
-    """
-    try:
-        return client.xread(dict(last), count, block) or []  # type: ignore[arg-type,return-value]
-    except TooLarge:
-        now, share = _id_of_now(client), LARGEST_REPLY // len(last)
-        found = {stream: newest_entries(client, stream, f"({after}", share) for stream, after in last.items()}
-        last.update(dict.fromkeys(last, now))
-        return [(stream.encode(), entries) for stream, entries in found.items() if entries]
 
 
 def told_size(size: int) -> bytes:

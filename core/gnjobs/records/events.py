@@ -14,10 +14,11 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.bounded import TooLarge, newest_entries, newest_id, read_behind
-from gnjobs.records.connection import connect, is_passing, is_wrong_type, passing_over_other_types
+from gnjobs.records.bounded import TooLarge
+from gnjobs.records.connection import connect, is_passing, passing_over_other_types
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
+from gnjobs.records.streams import newest_entries, newest_id, read_behind
 from gnjobs.records.values import encode_text
 from gnjobs.text import mask_secrets
 
@@ -140,7 +141,7 @@ def follow_events(
                 for keys in all_keys:
                     known = last.get(keys.events)
                     last[keys.events] = (
-                        _newest_id(client, keys) if known is None else _behind(client, keys, known)
+                        newest_id(client, keys.events) if known is None else _behind(client, keys, known)
                     )
                 found = read_behind(client, last, _CHUNK, int(_BLOCK_SECONDS * 1000))
                 backoff.succeeded()
@@ -183,18 +184,9 @@ def _has_entries(client: redis.Redis, keys: Keys, since: float) -> bool:
 def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
     """Where to go on: behind the `last` id, and in a log that was begun anew at its beginning."""
     is_anew = values.is_ahead(last, time.time()) and not values.is_ahead(
-        _newest_id(client, keys), time.time()
+        newest_id(client, keys.events), time.time()
     )
     return "0-0" if is_anew else last
-
-
-def _newest_id(client: redis.Redis, keys: Keys) -> str:
-    try:
-        return newest_id(client, keys.events)
-    except redis.ResponseError as error:
-        if is_wrong_type(error):
-            return "0-0"
-        raise
 
 
 def _milliseconds(at: float) -> int:

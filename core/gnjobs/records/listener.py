@@ -1,5 +1,6 @@
 """Hears requests, those of the last seconds and what follows: of admins all, of others as many as can be done."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +10,8 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.bounded import TooLarge, newest_id, read_behind
-from gnjobs.records.connection import connect
+from gnjobs.records.bounded import TooLarge
+from gnjobs.records.connection import connect, passing_over_other_types
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.requests import (
     ControlRequest,
@@ -22,6 +23,7 @@ from gnjobs.records.requests import (
     step,
 )
 from gnjobs.records.servers import is_refusal
+from gnjobs.records.streams import newest_id, read_behind
 from gnjobs.records.values import encode_text
 
 _BLOCK_SECONDS = 20.0
@@ -175,10 +177,9 @@ class ControlListener(threading.Thread):
         """Whether one that was here before us has answered for good."""
         if request.job is None or not is_id(request.job):
             return False
-        try:
-            newest: Any = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
-        except TooLarge:
-            return False
+        newest: Any = []
+        with contextlib.suppress(TooLarge), passing_over_other_types():
+            newest = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
         answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request.id))
         return any((said := read_step(fields.get(b"step"))) and said.final for fields in answers)
 

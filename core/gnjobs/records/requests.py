@@ -12,8 +12,9 @@ import msgspec
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.bounded import read_behind
+from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.keys import Keys
+from gnjobs.records.streams import read_behind
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import safe_line, safe_text
 
@@ -138,23 +139,21 @@ def answer(client: redis.Redis, stream: str, request_id: str, step: KillStep) ->
 def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
     encoded: Any = {name: encode_text(value) for name, value in fields.items()}
     added = _add(client, stream, encoded)
-    if (
-        added is None
-    ):  # an entry of the future stands there, behind which nothing is heeded: begin the stream anew
-        client.expire(stream, 0)  # which whoever may ask may do, unlike UNLINK
+    if added is None:  # begin it anew, by what whoever may ask may do, unlike UNLINK
+        client.expire(stream, 0)
         added = _add(client, stream, encoded)
     return added or ""
 
 
 def _add(client: redis.Redis, stream: str, fields: Any) -> str | None:
-    """Add an entry; returns its id, None where the stream's last one is so far in the future that it is no use."""
+    """Add an entry; returns its id, None where an entry of the future, behind which nothing counts, or no stream is."""
     pipe = client.pipeline(transaction=False)
     pipe.xadd(stream, fields, maxlen=_KEPT_ENTRIES, approximate=True)
     pipe.expire(stream, _LIFETIME)
     pipe.time()
     added, expired, now = pipe.execute(raise_on_error=False)
     for reply in (added, expired, now):
-        if isinstance(reply, Exception) and _NO_MORE_IDS not in str(reply):
+        if isinstance(reply, Exception) and _NO_MORE_IDS not in str(reply) and not is_wrong_type(reply):
             raise reply
     if isinstance(added, Exception) or values.is_ahead(values.text(added) or "0-0", float(now[0])):
         return None
@@ -197,7 +196,7 @@ def read_answers(
     told, behind = 0, {stream: last}
     while (left := until() - time.monotonic()) > 0:
         block = max(1, int(min(left, 0.25) * 1000))
-        found = read_behind(client, behind, _ANSWERS_AT_ONCE, block)
+        found = _hear(client, behind, block)
         if not found:
             yield None
             continue
@@ -210,6 +209,17 @@ def read_answers(
             told += 1
             if step.final or told <= _MOST_STEPS:
                 yield step
+
+
+def _hear(client: redis.Redis, behind: dict[str, str], block: int) -> list[Any]:
+    """What was answered by now, or comes soon; nothing where somebody has put no stream in its place."""
+    try:
+        return read_behind(client, behind, _ANSWERS_AT_ONCE, block)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+    time.sleep(block / 1000)
+    return []
 
 
 def read_step(stored: bytes | None) -> KillStep | None:

@@ -1,0 +1,69 @@
+"""What is newest in streams and what comes, whoever may write there: entries too large hide those before them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import redis
+
+from gnjobs.records import values
+from gnjobs.records.bounded import ELEMENT, LARGEST_REPLY, TooLarge
+from gnjobs.records.connection import passing_over_other_types
+
+_MOST_ENTRIES: Final = 1000
+
+
+def newest_entries(
+    client: redis.Redis, stream: str, after: str = "-", room: int | None = None
+) -> list[tuple[bytes, Any]]:
+    """The newest entries of a stream, oldest first: at most a thousand, together no larger than what is read at once.
+
+    Where they have less `room` (bytes), that counts.
+    """
+    found: list[tuple[bytes, Any]] = []
+    end, room = "+", LARGEST_REPLY if room is None else room
+    while len(found) < _MOST_ENTRIES:
+        try:
+            newest: Any = client.xrevrange(stream, end, after, count=1)
+        except TooLarge:
+            break
+        if not newest or (room := room - _size(newest[0][1])) < 0:
+            break
+        found += newest
+        end = f"({newest[0][0].decode()}"
+    return found[::-1]
+
+
+def _size(fields: Mapping[bytes, bytes]) -> int:
+    return sum(len(name) + len(value) + 2 * ELEMENT for name, value in fields.items())
+
+
+def newest_id(client: redis.Redis, stream: str) -> str:
+    """The id of a stream's newest entry, behind which those to come will stand."""
+    newest: Any = None
+    try:
+        with passing_over_other_types():
+            newest = client.xrevrange(stream, count=1)
+    except TooLarge:
+        return _id_of_now(client)
+    return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
+def _id_of_now(client: redis.Redis) -> str:
+    """What stands before all entries to come, where those up to now can't be read."""
+    seconds, microseconds = client.time()
+    return f"{int(seconds) * 1000 + int(microseconds) // 1000}-0"
+
+
+def read_behind(client: redis.Redis, last: dict[str, str], count: int, block: int) -> list[Any]:
+    """What stands behind the `last` ids of streams, by XREAD, which waits for it (`block` in milliseconds).
+
+    Where entries are too large to be read, they and those before them are left out, each stream's beyond its share of
+    the room, and `last` is set to now.
+    """
+    try:
+        return client.xread(dict(last), count, block) or []  # type: ignore[arg-type,return-value]
+    except TooLarge:
+        now, share = _id_of_now(client), LARGEST_REPLY // len(last)
+        found = {stream: newest_entries(client, stream, f"({after}", share) for stream, after in last.items()}
+        last.update(dict.fromkeys(last, now))
+        return [(stream.encode(), entries) for stream, entries in found.items() if entries]
