@@ -24,7 +24,7 @@ from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
 from gnjobs.records.statuses import KILLED, LOST
 
-_ENDING_SECONDS = 1.0
+_ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 
 
