@@ -8,7 +8,7 @@ import redis
 
 from gnjobs.outputs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
 from gnjobs.records import values
-from gnjobs.records.connection import readable
+from gnjobs.records.connection import replies_of
 from gnjobs.records.values import encode_text
 
 StoredEntry = tuple[bytes, Mapping[bytes, bytes]]
@@ -244,7 +244,7 @@ def read_short(client: redis.Redis, wanted: Sequence[tuple[str, int]]) -> list[l
     pipe = client.pipeline(transaction=False)
     for key, first in wanted:
         pipe.xrange(encode_text(key), f"{first}-0", "+", count=_ENTRIES_FIRST)
-    replies = map(readable, pipe.execute(raise_on_error=False))
+    replies = replies_of(pipe)
     return [_whole(reply, first) for reply, (_, first) in zip(replies, wanted, strict=True)]
 
 
@@ -255,7 +255,7 @@ def last_numbers(client: redis.Redis, keys: Sequence[str]) -> list[int | None]:
         pipe = client.pipeline(transaction=False)
         for key in keys[start : start + _KEYS_AT_ONCE]:
             pipe.xrevrange(encode_text(key), count=1)
-        numbers += (_last_number(readable(reply)) for reply in pipe.execute(raise_on_error=False))
+        numbers += map(_last_number, replies_of(pipe))
     return numbers
 
 

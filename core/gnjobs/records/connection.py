@@ -108,6 +108,21 @@ def readable(reply: Any) -> Any:
     return reply
 
 
+def replies_of(pipe: Any) -> list[Any]:
+    """Execute a pipeline: its replies, None for a key of another type; any other error in it is raised."""
+    return [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+
+
+@contextmanager
+def as_far_as_possible() -> Iterator[None]:
+    """Go on where something fails that would fail again, whatever somebody wrote there; what may pass is raised."""
+    try:
+        yield
+    except redis.RedisError as error:
+        if is_passing(error) or is_refusal(error):
+            raise
+
+
 Value = TypeVar("Value")
 
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.

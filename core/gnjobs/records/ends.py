@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 import redis
 
-from gnjobs.records.connection import patiently, readable
+from gnjobs.records.connection import patiently, replies_of
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import MAY_FAIL_FIELD, SLURM, Child, Job
 from gnjobs.records.hooks import run_on_end
@@ -103,7 +103,7 @@ def end_job(
     pipe = records.client.pipeline(transaction=False)
     pipe.zrem(records.keys.unfinished, job.id)
     pipe.unlink(records.keys.processes(job.id))
-    pipe.execute()
+    replies_of(pipe)
     if is_own or job.supervisor_pid is not None or not job.is_foreign:
         expire_ended(records.client, records.keys, job)  # what others wrote keeps the end that they gave it
     if outcome == "done" and not is_repeated:
@@ -133,8 +133,7 @@ def end_children(records: Records, job_id: str, status: str, fields: Mapping[str
         pipe = records.client.pipeline(transaction=False)
         for key in [records.keys.child(job_id, child.id) for child in chunk if not child.is_final]:
             add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
-        for reply in pipe.execute(raise_on_error=False):
-            readable(reply)
+        replies_of(pipe)
 
 
 # What a record says of one run: nothing of it is true of a job that waits again.

@@ -12,7 +12,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, cut_record
-from gnjobs.records.connection import readable
+from gnjobs.records.connection import replies_of
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, LIST_FIELDS, TOKEN_FIELD, Child, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS, RESERVED_IDS, Keys
@@ -253,7 +253,7 @@ def read_parts(
             pipe.llen(encode_text(part_key(keys, job.id, Part(section, kind, name))))
         for kind in state_kinds:
             pipe.hgetall(encode_text(part_key(keys, job.id, Part(section, kind, name))))
-    replies = iter([readable(reply) for reply in pipe.execute(raise_on_error=False)])
+    replies = iter(replies_of(pipe))
     for section, name in sorted(states):
         counts = [next(replies) for _ in fault_kinds]
         fields = {name: value for _ in state_kinds for name, value in (next(replies) or {}).items()}
@@ -325,7 +325,7 @@ def dated(client: redis.Redis, keys: Keys, jobs: Sequence[Job]) -> list[Job]:
     pipe.time()
     for job_id in unknown:
         pipe.pttl(keys.job(job_id))
-    (seconds, microseconds), *left = map(readable, pipe.execute(raise_on_error=False))
+    (seconds, microseconds), *left = replies_of(pipe)
     now = seconds + microseconds / 1e6
     starts = {
         job_id: now - lifetime + milliseconds / 1000

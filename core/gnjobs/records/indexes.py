@@ -11,7 +11,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, read_hashes
-from gnjobs.records.connection import passing_over_other_types, readable
+from gnjobs.records.connection import passing_over_other_types, readable, replies_of
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, ids_among, is_id, is_user
 from gnjobs.records.pipeline import Pipeline, scan_ahead
@@ -254,7 +254,7 @@ def _count(client: redis.Redis, keys: Keys, user: str) -> dict[str, int]:
     for entry in read_index(client, keys.user_jobs(user), None, MOST_COUNTED):
         pipe.exists(keys.job(entry.job_id))
         pipe.hmget(keys.job(entry.job_id), (OWN_STATUS, "status"))
-    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    replies = replies_of(pipe)
     listed = zip(replies[::2], replies[1::2], strict=True)
     words = (next(filter(None, found or ()), None) for exists, found in listed if exists)
     return dict(Counter(values.text(status) or UNKNOWN for status in words))
@@ -290,7 +290,7 @@ def _some(
     pipe = client.pipeline(transaction=False)
     pipe.zrange(index, 0, oldest - 1)
     pipe.zrandmember(index, random)
-    replies = [readable(reply) or () for reply in pipe.execute(raise_on_error=False)]
+    replies = [reply or () for reply in replies_of(pipe)]
     return dict.fromkeys(member for reply in replies for member in reply)
 
 
@@ -302,7 +302,7 @@ def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[byt
     for job_id in named.values():
         pipe.exists(keys.job(job_id))
         pipe.hget(keys.job(job_id), "status")
-    replies = [readable(reply) for reply in pipe.execute(raise_on_error=False)]
+    replies = replies_of(pipe)
     kept = {
         member
         for member, exists, status in zip(named, replies[::2], replies[1::2], strict=True)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.connection import readable
+from gnjobs.records.connection import readable, replies_of
 from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
@@ -165,8 +165,7 @@ def _make(client: redis.Redis, statements: Iterable[Statement]) -> None:
     for statement in statements:
         whole = statement.fields if statement.key == statement.record else {}
         make_hash(pipe, statement.key, MONTH, {"status": PENDING, **whole, **statement.made})
-    for reply in pipe.execute(raise_on_error=False):
-        readable(reply)
+    replies_of(pipe)
 
 
 def _set_fields(client: redis.Redis, fields: Mapping[Statement, Mapping[str, Value]]) -> None:

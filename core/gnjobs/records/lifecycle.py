@@ -17,7 +17,7 @@ import redis
 
 from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists, LaunchError
 from gnjobs.records import values
-from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.connection import is_wrong_type, replies_of
 from gnjobs.records.fields import JOB_FIELDS, TOKEN_FIELD, Job, read_job
 from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
 from gnjobs.records.keys import (
@@ -65,7 +65,7 @@ def expire_keys(
     for start in range(0, len(names), _KEYS_PER_PIPELINE):
         pipe = client.pipeline(transaction=False)
         for name in names[start : start + _KEYS_PER_PIPELINE]:
-            pipe.expire(name, seconds)
+            pipe.expire(encode_text(name), seconds)
         pipe.execute()
 
 
@@ -167,7 +167,7 @@ def index(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Put a job into the indexes, and remove some of what is gone from them."""
     pipe = client.pipeline(transaction=False)
     add_to_indexes(pipe, keys, job)
-    pipe.execute()
+    replies_of(pipe)
     tidy(client, keys, job.user)
 
 
@@ -205,7 +205,7 @@ def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     _unlink(client, hashes)  # again, for a child that has just ended may have seen to it that its hash lasts
     pipe = client.pipeline(transaction=False)
     remove_from_indexes(pipe, keys, job)
-    pipe.execute()
+    replies_of(pipe)
 
 
 def _unlink(client: redis.Redis, names: Iterable[str]) -> None:

@@ -31,7 +31,10 @@ local words = redis.call('HGET', KEYS[1], 'old-words')
 local is_read, told = pcall(cjson.decode, words or 'null')
 if words and is_read and type(told) == 'table' then
   redis.call('HSET', KEYS[1], 'own-status', ARGV[2], 'transition-token', ARGV[3])
-  for name, value in pairs(told[ARGV[2]] or {}) do redis.call('HSET', KEYS[1], name, value) end
+  local said = told[ARGV[2]]
+  for name, value in pairs(type(said) == 'table' and said or {}) do
+    if type(value) == 'string' then redis.call('HSET', KEYS[1], name, value) end
+  end
 else
   redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
 end
@@ -141,7 +144,7 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
 
     May run at any time and again after a lost reply. Returns how many were added, -1 without a record.
     """
-    pairs = [(f"{CHILD_FIELD}{child_id}", output_key) for child_id, output_key in output_keys.items()]
+    pairs = [(f"{CHILD_FIELD}{child_id}", values.encode_text(key)) for child_id, key in output_keys.items()]
     added = 0
     for start in range(0, len(pairs), _CHILDREN_PER_CALL):
         chunk = [part for pair in pairs[start : start + _CHILDREN_PER_CALL] for part in pair]

@@ -11,7 +11,7 @@ import redis
 from gnjobs.processes.table import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
-from gnjobs.records.connection import readable
+from gnjobs.records.connection import replies_of
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
@@ -139,7 +139,7 @@ class ChildState:
         pipe = client.pipeline(transaction=False)
         pipe.hmget(self._statement.key, "faults", "label", MAY_FAIL_FIELD)
         make_hash(pipe, self._statement.key, MONTH, {})
-        found, _ = map(readable, pipe.execute(raise_on_error=False))
+        found, _ = replies_of(pipe)
         faults, label, may_fail = found or (None, None, None)
         found_as = new_child(values.text(label), may_fail=may_fail is not None)
         self._statement.made = {**self._statement.made, **found_as}

@@ -3,13 +3,13 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
-from gnjobs.outputs.lines import Hole, entry_number
+from gnjobs.outputs.lines import Hole
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.window import LONGEST_LINE
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records import values
+from gnjobs.records.connection import as_far_as_possible, connect
 from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job
 from gnjobs.records.fields import SLURM
 from gnjobs.records.keys import MIRROR_FIELD
@@ -60,12 +60,13 @@ def mirror_output(link: RecordLink) -> None:
     if not names:
         return
     kept = {kind: _Kept() for kind in _STREAMS}
-    for line in OutputReader(link.client, link.keys.output(link.job_id)).iterate():
-        if isinstance(line, Hole):
-            for each in kept.values():
-                each.cut += line.last - line.first + 1
-        elif line.kind in kept:
-            kept[line.kind].add(line.text)
+    with connect(link.records.url) as client:  # of its own: what is too large ends it
+        for line in OutputReader(client, link.keys.output(link.job_id)).iterate():
+            if isinstance(line, Hole):
+                for each in kept.values():
+                    each.cut += line.last - line.first + 1
+            elif line.kind in kept:
+                kept[line.kind].add(line.text)
     fields = names if len(names) == len(_STREAMS) else ("stdout", "stderr")
     set_fields(
         link.client,
@@ -111,14 +112,16 @@ class Finishing:
 
     def __call__(self) -> bool:
         """Report; returns whether that is to last: a job that waits again is ours no more. Raises redis-py's errors."""
-        self._complete_output()
+        with as_far_as_possible():
+            self._complete_output()
         settle_children(self._link, self._watch, self._outcome, self._exits)
         if self._outcome.requeued is not None:
             requeue_job(self._link.records, self._link.job, self._outcome.requeued, move=self._link.move)
             self._on_reported(True)
             return False
         self._name_who_asked_slurm()
-        mirror_output(self._link)
+        with as_far_as_possible():
+            mirror_output(self._link)
         status, fields = self._final()
         error, faults = _as_text(fields.get("error", "")), fields.get("faults", 0)
         end = JobEnd(status, fields, self._event_text(status, error, int(faults)), *self._asker())
@@ -155,9 +158,8 @@ class Finishing:
             self._outcome = self._outcome._replace(output_trouble=str(self._output.error))
 
     def _has_all_lines(self) -> bool:
-        newest: Any = self._link.client.xrevrange(self._output.key, count=1)
-        number = entry_number(newest[0][0]) if newest else 0
-        return (number or 0) >= self._output.lines
+        last = self._output.lines
+        return last == 0 or bool(self._link.client.xrange(self._output.key, f"{last}-0", count=1))
 
     def _final(self) -> tuple[str, dict[str, Value]]:
         status, fields = self._outcome.final(self._watch.failure_note())

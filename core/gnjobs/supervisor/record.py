@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from gnjobs.records import values
 from gnjobs.records.bounded import LARGEST_FIELD, TooLarge
-from gnjobs.records.connection import CountedConnection
+from gnjobs.records.connection import CountedConnection, replies_of
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
 from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
@@ -164,7 +164,7 @@ class RecordLink:
         add_to_indexes(pipe, self.keys, self.job)
         if self.statement.is_final:
             pipe.zrem(self.keys.unfinished, self.job_id)
-        pipe.execute()
+        replies_of(pipe)
 
     @property
     def keep(self) -> int:
