@@ -14,7 +14,8 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Orphan
 from gnjobs.control.stack import find_here
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
-from gnjobs.processes.table import ProcessView, process_start, read_command
+from gnjobs.processes.proc import process_start, read_command
+from gnjobs.processes.table import ProcessView
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.environment import ENV_CHILD

@@ -12,7 +12,7 @@ import pytest
 
 from gnjobs.control.agent import Agent
 from gnjobs.processes.host import host_name
-from gnjobs.processes.table import ENDED_STATES, read_entry
+from gnjobs.processes.proc import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from gnjobs.health.glances import Glances, Suspect
-from gnjobs.processes.table import process_start
+from gnjobs.processes.proc import process_start
 from tests.support.waiting import wait_for
 
 SECONDS = 0.6

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gnjobs.health.sampling import StackSamples
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.stack import Frame, python_frames
-from gnjobs.processes.table import process_start
 from gnjobs.store import JobStore
 from tests.support.servers import Server
 from tests.support.supervised import supervised

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from gnjobs.processes import presence, table
+from gnjobs.processes import presence, proc, table
 from gnjobs.processes.activity import read_state
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
-from gnjobs.processes.table import Mark, Wanted, process_start, read_mark
+from gnjobs.processes.proc import process_start
+from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
 from gnjobs.records.environment import ENV_JOB, digest_of_mark
 from gnjobs.records.fields import Job
 from tests.support.waiting import wait_for
@@ -71,18 +72,36 @@ def test_a_process_with_another_claims_token_is_of_another_job(monkeypatch: pyte
 
 def test_millions_of_empty_variables_are_read_at_the_pace_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     block = b"GNJOBS_JOB_ID=j\0X=\0GNJOBS_URL=no" + bytes(8_000_000) + b"GNJOBS_MARK=t\0XGNJOBS_CHILD_ID=c\0"
-    monkeypatch.setattr(table, "_read_of_process", lambda *_: block)
+    monkeypatch.setattr(table, "read_environment", lambda *_: block)
     began = time.thread_time()
     assert read_mark(1) == Mark("j", None, digest_of_mark("t"))
     assert time.thread_time() - began < 1.0  # a split takes seconds
-    monkeypatch.setattr(table, "_read_of_process", lambda *_: b"A=GNJOBS_JOB_ID=x\0GNJOBS_CHILD_ID=c")
+    monkeypatch.setattr(table, "read_environment", lambda *_: b"A=GNJOBS_JOB_ID=x\0GNJOBS_CHILD_ID=c")
     assert read_mark(1) == Mark(None, "c")
+
+
+BLANK: dict[str, tuple[Callable[[str], bytes], bool]] = {
+    "about to run another program": (lambda _: b"", True),
+    "without an environment": (lambda path: b"sleep" if path.endswith("cmdline") else b"", False),
+    "with a huge environment": (lambda _: bytes(proc._LONGEST_ENVIRONMENT), True),
+}
+
+
+@pytest.mark.parametrize("kind", BLANK)
+def test_what_lives_and_shows_nothing_may_be_any_jobs(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    shown, is_unread = BLANK[kind]
+    monkeypatch.setattr(proc, "_read_or_nothing", shown)
+    mark = read_mark(os.getpid())
+    assert mark is not None
+    assert (mark == UNREAD) == is_unread == Wanted("j").is_claimed_by(mark)
+    monkeypatch.undo()
+    assert read_mark(2**22 + 1) == Mark(None, None)  # what is gone shows nothing either
 
 
 def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Any account can have as many processes with one as it likes."""
     block = b"GNJOBS_JOB_ID=" + "\U0001f600".encode() * 2_000_000
-    monkeypatch.setattr(table, "_read_of_process", lambda *_: block)
+    monkeypatch.setattr(table, "read_environment", lambda *_: block)
     mark = read_mark(1)
     assert mark is not None
     assert len(mark.job or "") == 1024

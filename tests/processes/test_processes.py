@@ -17,7 +17,8 @@ from gnjobs.control.kill import kill_job
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import host_name, user_id
 from gnjobs.processes.presence import look
-from gnjobs.processes.table import Wanted, read_entry
+from gnjobs.processes.proc import read_entry
+from gnjobs.processes.table import Wanted
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
@@ -90,6 +91,28 @@ def test_a_process_whose_first_thread_has_ended_is_found_and_killed(server: Serv
         assert steps[-1].verified, steps
         entry = read_entry(pid)
         assert entry is None or entry.state in "ZX"
+
+
+def test_what_only_has_threads_that_end_at_once_is_not_called_gone(
+    server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has ended before it can be looked at, and whose the process is stands only in what they show."""
+    with supervised(server, python(FIRST_THREAD_ENDS)) as job:
+        job.wait_for_line("ready")
+        pid = wait_for(lambda: job.read().pid)
+        wait_for(lambda: psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        end_supervisor(job)
+        store.client.hset(KEYS.job(job.id), mapping={"account": "nobody", "pid": "", "process-started": ""})
+        with monkeypatch.context() as patched:
+            patched.setattr("gnjobs.processes.proc._living_threads", lambda _: iter(()))
+            patched.setattr("gnjobs.control.local_kill._ENDING_SECONDS", 0.1)
+            left = kill(store, job.id, grace=0.1)[-1]
+            assert (left.verified, "can't be inspected" in left.text, left.pids) == (False, True, (pid,)), (
+                left
+            )
+            store.client.hset(KEYS.job(job.id), "status", "killed")
+            assert "it may run here" in kill(store, job.id)[-1].text
+        assert kill(store, job.id)[-1].verified
 
 
 def test_a_job_without_a_mark_is_not_gone_and_not_called_killed(

@@ -14,7 +14,7 @@ import redis
 
 from gnjobs.errors import InvalidName, NotInJob
 from gnjobs.outputs.adapters import OutputFile, OutputHandler
-from gnjobs.processes.table import process_start
+from gnjobs.processes.proc import process_start
 from gnjobs.records.environment import ENV_URL
 from gnjobs.runtime.child import ChildOutput
 from tests.support.one_child import HASH, KEY, lines, prepare, state

@@ -10,8 +10,8 @@ import pytest
 
 from gnjobs.health.glances import Glances, Seen
 from gnjobs.health.idleness import Idleness
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess, read_snapshot
-from gnjobs.processes.table import process_start
 from gnjobs.supervisor.measure import MOST_POINTS, Amount, HistoryKeeper, Measuring
 from tests.support.waiting import wait_for
 

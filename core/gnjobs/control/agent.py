@@ -32,7 +32,7 @@ from gnjobs.processes.host import (
     login_name,
     pid_namespace,
 )
-from gnjobs.processes.table import ENDED_STATES, process_start, read_entry
+from gnjobs.processes.proc import ENDED_STATES, process_start, read_entry
 from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import is_passing, patiently

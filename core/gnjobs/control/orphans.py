@@ -13,8 +13,9 @@ from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
+from gnjobs.processes.proc import command_text, owners_of, read_command
 from gnjobs.processes.seen import Presence, SeenProcess
-from gnjobs.processes.table import ProcessView, command_text, descendants, owners_of, read_command
+from gnjobs.processes.table import UNREAD, ProcessView, descendants
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
 from gnjobs.records.connection import readable
@@ -271,7 +272,7 @@ class Rounds:
 def _may_be_launched(job: Job, view: ProcessView) -> bool:
     """Whether a supervisor for a pending job may be there: something says its id, or can't be inspected."""
     return any(
-        read_command(pid) if mark is None else mark.job == job.id
+        read_command(pid) if mark is None else mark.job == job.id or mark == UNREAD
         for pid, mark in view.marks.items()
         if pid not in view.spared
     )

@@ -18,8 +18,9 @@ import redis
 
 from gnjobs.processes.find import why_not_alone
 from gnjobs.processes.host import account_name
+from gnjobs.processes.proc import owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
-from gnjobs.processes.table import Mark, owners_of, process_start, read_mark
+from gnjobs.processes.table import Mark, read_mark
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records

@@ -9,21 +9,17 @@ import msgspec
 from redis.exceptions import RedisError
 
 from gnjobs.processes.host import account_name, login_name, pids_count_here, user_id
-from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
-from gnjobs.processes.table import (
+from gnjobs.processes.proc import (
     ENDED_STATES,
-    Mark,
-    ProcessView,
     TableEntry,
-    Wanted,
     command_text,
-    descendants,
     inner_pid,
     owners_of,
     read_command,
     read_entry,
-    read_mark,
 )
+from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
+from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted, descendants, read_mark
 from gnjobs.records import values
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Child, Job
@@ -69,19 +65,27 @@ def processes_of(
     return found if child_id is not None else msgspec.structs.replace(found, hidden=tuple(search.doubted))
 
 
-def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
+def claimants(wanted: Wanted, child_id: str | None, store: Records) -> Found:
     """What says that it is of a job, or of one of its children alone: it is nobody's to signal for that."""
     view = ProcessView()
-    claims = {pid: mark.child for pid, mark in _claims(wanted, view)}
-    if child_id is not None:
-        of_child = processes_of(Wanted(wanted.job), child_id, view=view, store=store).processes
-        inherited = {each.pid for each in of_child}
-        claims = {pid: child_id for pid, child in claims.items() if child == child_id or pid in inherited}
-    return describe(view, claims).processes
+    found = (
+        Found() if child_id is None else processes_of(Wanted(wanted.job), child_id, view=view, store=store)
+    )
+    inherited = {each.pid for each in found.processes}
+    claims = {
+        pid: child_id or mark.child
+        for pid, mark in _claims(wanted, view)
+        if pid in inherited or _may_be_of(child_id, mark)
+    }
+    return describe(view, claims)
+
+
+def _may_be_of(child_id: str | None, mark: Mark) -> bool:
+    return child_id in (None, mark.child) or mark == UNREAD
 
 
 def _claims(wanted: Wanted, view: ProcessView) -> Iterator[tuple[int, Mark]]:
-    """Yield what says that it is of the job, but for its supervisor, and for who looks."""
+    """Yield what says that it is of the job, or may: but for its supervisor, and for who looks."""
     for pid, mark in view.marks.items():
         if mark is None or pid in view.spared or not wanted.is_claimed_by(mark):
             continue
@@ -241,9 +245,10 @@ def traces_of(
 def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
     """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
     for pid, mark in _claims(wanted, view):
-        if child is None or mark.child == child.id:
-            whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
-            yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
+        if _may_be_of(child.id if child is not None else None, mark):
+            whose = f"launched for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
+            why = "can't be inspected" if mark == UNREAD else f"says that it was {whose}"
+            yield Trace(pid, f"of {_account_of(pid)} runs, which {why}", False)
 
 
 def _of_record(part: Job | Child) -> Iterable[Identity]:

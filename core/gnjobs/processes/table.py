@@ -1,13 +1,21 @@
-"""The processes of this machine at one moment, as `/proc` tells them."""
+"""The processes of this machine at one moment, and what the mark of each says of where it belongs."""
 
-import errno
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from gnjobs.processes.proc import (
+    ENDED_STATES,
+    TableEntry,
+    folder_of_memory,
+    list_pids,
+    owners_of,
+    read_entry,
+    read_environment,
+)
 from gnjobs.records.environment import (
     ENV_CHILD,
     ENV_JOB,
@@ -17,22 +25,8 @@ from gnjobs.records.environment import (
     ENV_URL,
     digest_of_mark,
 )
-from gnjobs.text import mask_secrets, place_of, socket_path
+from gnjobs.text import place_of, socket_path
 
-
-def process_start(pid: int) -> int | None:
-    """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such process.
-
-    A pid and this number together name a process for as long as the machine runs: a reused pid has another one.
-    """
-    fields = _read_stat(f"/proc/{pid}/stat")
-    return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
-
-
-_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-ENDED_STATES: Final = frozenset("ZX")
-_LONGEST_COMMAND = 400
-_LONGEST_ENVIRONMENT = 2 * 1024 * 1024  # what a system gives a new program by default
 _LONGEST_VALUE = 4096
 # Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
 _LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100
@@ -46,16 +40,6 @@ _MARKS = (
 )
 
 
-class TableEntry(NamedTuple):
-    """One process: `started` in ticks since boot, `session` the pid of its session's leader."""
-
-    pid: int
-    parent: int
-    session: int
-    started: int
-    state: str
-
-
 class Mark(NamedTuple):
     """What a process's environment says of where it belongs.
 
@@ -67,6 +51,10 @@ class Mark(NamedTuple):
     token: str | None = None
     owner: str | None = None
     place: str | None = None
+
+
+# Of what lives and shows no environment, or more of it than is read: it may say anything.
+UNREAD: Final = Mark(None, None, place="unread")
 
 
 class Wanted(NamedTuple):
@@ -106,55 +94,9 @@ class Wanted(NamedTuple):
         return owners_of(pid)[1:2] == (self.uid,)  # the real one: anybody can run what is setuid
 
     def is_claimed_by(self, mark: Mark) -> bool:
-        """Whether a mark says this job's token, or its id here: what else it and the record say, its code can write."""
+        """Whether a mark says this job's token, or its id here, or may: the rest is what its code chooses."""
         is_here = self.place is not None and (mark.job, mark.place) == (self.job, self.place)
-        return is_here or (mark.token is not None and mark.token == self.token)
-
-
-def read_entry(pid: int) -> TableEntry | None:
-    """Read `/proc/<pid>/stat`; None where there is no such process.
-
-    A process whose first thread has ended looks like a zombie there while its other threads run: its state is theirs.
-    """
-    fields = _read_stat(f"/proc/{pid}/stat")
-    if len(fields) < 20:
-        return None
-    state = fields[0].decode()
-    if state in ENDED_STATES and int(fields[17]) > 1:
-        state = next(_living_threads(pid), ("", state))[1]
-    return TableEntry(pid, int(fields[1]), int(fields[3]), int(fields[19]), state)
-
-
-def _read_stat(path: str) -> list[bytes]:
-    try:
-        with open(path, "rb") as file:
-            return file.read().rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
-    except OSError as error:
-        return _nothing_of(error)
-
-
-def _nothing_of(error: OSError) -> list[Any]:
-    """Nothing, of a process that is gone or not shown; where we have no room to look, that is no answer."""
-    if error.errno in _NO_ROOM:
-        raise error
-    return []
-
-
-def _living_threads(pid: int) -> Iterator[tuple[str, str]]:
-    """Folder and state of each thread that has not ended."""
-    try:
-        threads = os.listdir(f"/proc/{pid}/task")
-    except OSError:
-        return
-    for thread in threads:
-        fields = _read_stat(f"/proc/{pid}/task/{thread}/stat")
-        if fields and (state := fields[0].decode()) not in ENDED_STATES:
-            yield f"/proc/{pid}/task/{thread}", state
-
-
-def list_pids() -> list[int]:
-    """The pid of every process, as far as it is shown to us."""
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return mark == UNREAD or is_here or (mark.token is not None and mark.token == self.token)
 
 
 # Device, root and place of each mount, by mount namespace and root directory, as one look has seen them.
@@ -167,9 +109,11 @@ def read_mark(pid: int, mounts: Mounts | None = None) -> Mark | None:
     `mounts` are those that one look has read so far.
     """
     try:
-        environ = _read_of_process(pid, "environ")
+        environ = read_environment(pid)
     except OSError:
         return None
+    if environ is None:
+        return UNREAD
     if b"GNJOBS_" not in environ:
         return Mark(None, None)
     said = ((name, _variable(environ, variable)) for variable, name in _MARKS)
@@ -189,9 +133,7 @@ def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
     The kernel's tables say so: a look at the files that another process sees may hang for ever. What we may not
     inspect, and so not signal either, is thought to have the same.
     """
-    folder, path = f"/proc/{pid}", socket_path(url)
-    if _read_stat(f"{folder}/stat")[:1] == [b"Z"]:
-        folder = next((thread for thread, _ in _living_threads(pid)), folder)
+    folder, path = folder_of_memory(pid) or f"/proc/{pid}", socket_path(url)
     names = ("ns/net",) if path is None else ("ns/mnt", "root")
     try:
         if all(os.readlink(f"{folder}/{name}") == os.readlink(f"/proc/self/{name}") for name in names):
@@ -237,64 +179,6 @@ def _variable(environ: bytes, name: str) -> str | None:
     else:
         return None
     return environ[start : start + _LONGEST_VALUE].partition(b"\0")[0].decode("utf-8", "replace")
-
-
-def _read_of_process(pid: int, name: str) -> bytes:
-    """Read a file about a process's memory, through another thread where the first has ended; empty when it is gone."""
-    content = _read_or_nothing(f"/proc/{pid}/{name}")
-    if content or _read_stat(f"/proc/{pid}/stat")[:1] != [b"Z"]:
-        return content
-    folder = next(_living_threads(pid), None)
-    return b"" if folder is None else _read_or_nothing(f"{folder[0]}/{name}")
-
-
-def _read_or_nothing(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_LONGEST_ENVIRONMENT)
-    except (ProcessLookupError, FileNotFoundError):
-        return b""
-
-
-def read_command(pid: int) -> list[str]:
-    """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
-    try:
-        words = _read_of_process(pid, "cmdline")[:65536].rstrip(b"\0").split(b"\0")
-    except OSError:
-        return []
-    return [word.decode("utf-8", "replace") for word in words if word]
-
-
-def command_text(pid: int) -> str:
-    """A process's command line without passwords, cut to a readable length."""
-    return mask_secrets(" ".join(read_command(pid)))[:_LONGEST_COMMAND]
-
-
-def owners_of(pid: int) -> tuple[int, ...]:
-    """The user ids of a process: effective, real, saved, of the file system; empty when it is gone.
-
-    The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
-    """
-    numbers = _status_numbers(pid, b"Uid:")
-    if not numbers:
-        return ()
-    real, effective, *others = numbers
-    return effective, real, *others
-
-
-def inner_pid(pid: int) -> int | None:
-    """The pid of a process in its own pid namespace, where that is another one than ours."""
-    numbers = _status_numbers(pid, b"NSpid:")
-    return numbers[-1] if len(numbers) > 1 else None
-
-
-def _status_numbers(pid: int, name: bytes) -> list[int]:
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            line = next((line for line in file if line.startswith(name)), b"")
-    except OSError as error:
-        return _nothing_of(error)
-    return [int(word) for word in line.split()[1:]]
 
 
 def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -8,8 +8,9 @@ from typing import Final
 import msgspec
 
 from gnjobs.processes.find import describe
+from gnjobs.processes.proc import read_command
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView, descendants, names_the_same, read_command
+from gnjobs.processes.table import ProcessView, descendants, names_the_same
 from gnjobs.records import values
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys

@@ -8,7 +8,7 @@ from typing import Final
 
 import redis
 
-from gnjobs.processes.table import process_start
+from gnjobs.processes.proc import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import replies_of

@@ -10,7 +10,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from gnjobs.health.assess import BEAT_SECONDS, BeatClock, beat_overdue_after
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
-from gnjobs.processes.table import process_start
+from gnjobs.processes.proc import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.ends import JobEnd, StopRequest, end_job, requeue_job

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, NamedTuple
 
 from gnjobs.outputs.writer import OutputWriter
-from gnjobs.processes.table import process_start
+from gnjobs.processes.proc import process_start
 from gnjobs.records import values
 from gnjobs.records.environment import ENV_LINES_FD, ENV_LINES_PIPE, pipe_identity
 from gnjobs.records.fields import Job

@@ -15,8 +15,9 @@ from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import allow_many_descriptors, login_name
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView, Wanted, process_start
+from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.environment import digest_of_mark

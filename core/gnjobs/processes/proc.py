@@ -1,0 +1,158 @@
+"""What `/proc` tells of one process."""
+
+import errno
+import os
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+from gnjobs.text import mask_secrets
+
+_NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+ENDED_STATES: Final = frozenset("ZX")
+_LONGEST_COMMAND = 400
+_LONGEST_ENVIRONMENT = 8 * 1024 * 1024  # a new program is given less, whatever its limits are
+
+
+def process_start(pid: int) -> int | None:
+    """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such process.
+
+    A pid and this number together name a process for as long as the machine runs: a reused pid has another one.
+    """
+    fields = _read_stat(f"/proc/{pid}/stat")
+    return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
+
+
+class TableEntry(NamedTuple):
+    """One process: `started` in ticks since boot, `session` the pid of its session's leader."""
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    state: str
+
+
+def read_entry(pid: int) -> TableEntry | None:
+    """Read `/proc/<pid>/stat`; None where there is no such process.
+
+    A process whose first thread has ended looks like a zombie there while its other threads run: its state is theirs.
+    """
+    fields = _read_stat(f"/proc/{pid}/stat")
+    if len(fields) < 20:
+        return None
+    state = fields[0].decode()
+    if state in ENDED_STATES and int(fields[17]) > 1:
+        state = next(_living_threads(pid), ("", "R"))[1]
+    return TableEntry(pid, int(fields[1]), int(fields[3]), int(fields[19]), state)
+
+
+def _read_stat(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b")")[2].split()  # the name before it may hold spaces and brackets
+    except OSError as error:
+        return _nothing_of(error)
+
+
+def _nothing_of(error: OSError) -> list[Any]:
+    """Nothing, of a process that is gone or not shown; where we have no room to look, that is no answer."""
+    if error.errno in _NO_ROOM:
+        raise error
+    return []
+
+
+def _living_threads(pid: int) -> Iterator[tuple[str, str]]:
+    """Folder and state of each thread that has not ended."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for thread in reversed(threads):  # what was started last ends last
+        fields = _read_stat(f"/proc/{pid}/task/{thread}/stat")
+        if fields and (state := fields[0].decode()) not in ENDED_STATES:
+            yield f"/proc/{pid}/task/{thread}", state
+
+
+def list_pids() -> list[int]:
+    """The pid of every process, as far as it is shown to us."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def read_environment(pid: int) -> bytes | None:
+    """A process's environment; None where it is longer than what is read, or not shown, and neither is its command.
+
+    Nothing is shown of what is about to run another program, or starts one thread after the other and ends each.
+    """
+    environ = _read_or_nothing(f"/proc/{pid}/environ")
+    if not environ:
+        folder = folder_of_memory(pid)
+        if folder is None:
+            return b""
+        command = _read_or_nothing(f"{folder}/cmdline")
+        environ = _read_or_nothing(f"{folder}/environ")
+        if not (command or environ):
+            return None
+    return environ if len(environ) < _LONGEST_ENVIRONMENT else None
+
+
+def folder_of_memory(pid: int) -> str | None:
+    """Where the memory of a process is shown: by another thread where the first has ended; None where it has none."""
+    fields = _read_stat(f"/proc/{pid}/stat")
+    if len(fields) < 21:
+        return None
+    if fields[0].decode() not in ENDED_STATES:
+        return None if fields[20] == b"0" else f"/proc/{pid}"
+    folder, _ = next(_living_threads(pid), (f"/proc/{pid}", ""))
+    return folder if int(fields[17]) > 1 else None
+
+
+def _read_or_nothing(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(_LONGEST_ENVIRONMENT)
+    except (ProcessLookupError, FileNotFoundError):
+        return b""
+
+
+def read_command(pid: int) -> list[str]:
+    """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
+    try:
+        line = _read_or_nothing(f"/proc/{pid}/cmdline")
+        if not line and (folder := folder_of_memory(pid)):
+            line = _read_or_nothing(f"{folder}/cmdline")
+    except OSError:
+        return []
+    words = line[:65536].rstrip(b"\0").split(b"\0")
+    return [word.decode("utf-8", "replace") for word in words if word]
+
+
+def command_text(pid: int) -> str:
+    """A process's command line without passwords, cut to a readable length."""
+    return mask_secrets(" ".join(read_command(pid)))[:_LONGEST_COMMAND]
+
+
+def owners_of(pid: int) -> tuple[int, ...]:
+    """The user ids of a process: effective, real, saved, of the file system; empty when it is gone.
+
+    The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
+    """
+    numbers = _status_numbers(pid, b"Uid:")
+    if not numbers:
+        return ()
+    real, effective, *others = numbers
+    return effective, real, *others
+
+
+def inner_pid(pid: int) -> int | None:
+    """The pid of a process in its own pid namespace, where that is another one than ours."""
+    numbers = _status_numbers(pid, b"NSpid:")
+    return numbers[-1] if len(numbers) > 1 else None
+
+
+def _status_numbers(pid: int, name: bytes) -> list[int]:
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            line = next((line for line in file if line.startswith(name)), b"")
+    except OSError as error:
+        return _nothing_of(error)
+    return [int(word) for word in line.split()[1:]]
