@@ -77,7 +77,7 @@ def by_nobody(*command: str) -> list[str]:
 
 
 @needs_accounts
-@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("fault", [pytest.param(signal.SIGSTOP, marks=pytest.mark.faults), signal.SIGKILL])
 def test_another_account_whose_supervisor_does_not_answer_is_left_to_the_agent(
     server: Server, fault: signal.Signals
 ) -> None:
@@ -166,7 +166,7 @@ def test_where_proc_conceals_processes_the_supervisor_is_asked_and_orphans_are_n
 
 
 @needs_hosts
-@pytest.mark.parametrize("fault", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("fault", [pytest.param(signal.SIGSTOP, marks=pytest.mark.faults), signal.SIGKILL])
 def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals) -> None:
     with running(server, SLEEP) as job, agent_at_work(JobStore.from_url(server.url)):
         job.processes[0].send_signal(fault)

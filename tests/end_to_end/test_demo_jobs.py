@@ -7,6 +7,8 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import pytest
+
 from gnjobs import Job, JobStore, Line
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
@@ -41,6 +43,7 @@ def plain_check(path: Path) -> set[tuple[str, int, int, str]]:
     return found
 
 
+@pytest.mark.faults
 def test_the_quality_check_finds_every_fault_and_no_other(server: Server, tmp_path: Path) -> None:
     paths = [tmp_path / name for name in NAMES]
     for seed, path in enumerate(paths):
@@ -115,6 +118,7 @@ def test_the_chatty_job_prints_a_lot(store: JobStore) -> None:
     assert store.output(job.id).extent().last == LINES_A_SECOND + 1
 
 
+@pytest.mark.faults
 def test_the_workload_runs_for_several_users_and_its_stubborn_job_needs_force(
     store: JobStore, tmp_path: Path
 ) -> None:

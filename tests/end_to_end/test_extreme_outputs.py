@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from gnjobs import JobStore
 from gnjobs.records.keys import Keys
 from tests.support.command import environment, run
@@ -61,6 +63,7 @@ def see_parts(terminal: Terminal, label: str, parts: int) -> None:
     see(terminal, "\x1b", "1 all 2", gone=f"/{label}")
 
 
+@pytest.mark.faults
 def test_lines_of_10_mb_are_shown_cut(server: Server) -> None:
     write_long(server)
     with Terminal(gnjobs(), 100, 24, environment(server.url)) as terminal:
@@ -74,6 +77,7 @@ def test_lines_of_10_mb_are_shown_cut(server: Server) -> None:
         assert len(terminal.raw) < 1_000_000
 
 
+@pytest.mark.faults
 def test_a_line_of_10_mb_by_our_writer(server: Server) -> None:
     code = f"print('x' * {len(LONG)}); print('second')"
     job_id = run(server.url, "run", "--", sys.executable, "-c", code).stdout.split()[0]

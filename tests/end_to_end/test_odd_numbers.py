@@ -100,6 +100,7 @@ def see_job(terminal: Terminal) -> str:
     return name
 
 
+@pytest.mark.faults
 def test_every_screen_shows_them(odd: Server) -> None:
     with Terminal(gnjobs(), 120, 24, environment(odd.url)) as terminal:
         see(terminal, "", f"1 all {2 * len(ODD)}")

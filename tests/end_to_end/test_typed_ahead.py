@@ -35,7 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             yield server
 
 
-@pytest.mark.parametrize("delay", [0.0, pytest.param(0.3, marks=pytest.mark.faults)])
+@pytest.mark.faults
+@pytest.mark.parametrize("delay", [0.0, 0.3])
 async def test_a_packet_of_keys_acts_as_the_keys_typed_slowly(server: Server, delay: float) -> None:
     with running_proxy(server.port) as proxy:
         async with opened(server, proxy) as typist:

@@ -8,6 +8,7 @@ from tests.health.corpus.services import web_server
 from tests.support.servers import Server
 
 
+@pytest.mark.faults
 def test_kinds_of_processes_are_judged_right(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with web_server() as told:
         for name, value in told.items():

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import pytest
+
 from gnjobs.supervisor.measure import LastSign
 from gnjobs.watch.rows import FeedState
 from tests.support.fleet import START, Dashboard, Host, SimulatedJob
@@ -47,6 +49,7 @@ def feed(age: float) -> FeedState:
     return REFUSING if 40 * MINUTE + 5 <= age < 50 * MINUTE else LIVE
 
 
+@pytest.mark.faults
 def test_who_is_healthy_is_never_accused() -> None:
     jobs = healthy_jobs()
     assert len(jobs) == 9 * EACH

@@ -37,6 +37,7 @@ def test_a_page_has_no_more_jobs_than_were_asked_for_whatever_is_gone(store: Job
     assert seen == ids[::-1]
 
 
+@pytest.mark.faults
 def test_many_entries_without_records_are_passed_over_in_large_steps(store: JobStore) -> None:
     oldest = store.create(["true"])
     add_stale(store, KEYS.jobs, 5000, first=store.now() + 1)

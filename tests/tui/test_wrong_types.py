@@ -50,7 +50,13 @@ def refusals(pilot: Pilot[None]) -> list[str]:
     return [text for text in said if any(word in text for word in REFUSALS)]
 
 
-@pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
+@pytest.mark.parametrize(
+    "key_names",
+    [
+        pytest.param(names, id=group, marks=() if group == "foreign" else pytest.mark.faults)
+        for group, names in GROUPS.items()
+    ],
+)
 async def test_jobs_with_keys_of_other_types(server: Server, key_names: list[str]) -> None:
     for shift in range(len(TYPES)):
         job_with_all(server.client(), f"job-{shift}", shifted_types(key_names, shift))
