@@ -4,7 +4,9 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,23 @@ def test_what_lives_and_shows_nothing_may_be_any_jobs(monkeypatch: pytest.Monkey
     assert (mark == UNREAD) == is_unread == Wanted("j").is_claimed_by(mark)
     monkeypatch.undo()
     assert read_mark(2**22 + 1) == Mark(None, None)  # what is gone shows nothing either
+
+
+def test_what_shows_nothing_for_a_moment_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a program that is just beginning, of which there is always one on a busy host."""
+    said: defaultdict[int, Iterator[Mark]] = defaultdict(lambda: iter((UNREAD, Mark("j", None))))
+    monkeypatch.setattr(table, "read_mark", lambda pid, _: next(said[pid]))
+    assert set(table.ProcessView().marks.values()) == {Mark("j", None)}
+
+
+def test_a_look_ends_however_quickly_processes_come_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids = count(2**22 + 1)
+    monkeypatch.setattr(table, "list_pids", lambda: [next(pids) for _ in range(10)])
+    monkeypatch.setattr(table, "read_entry", lambda _: time.sleep(0.02))
+    monkeypatch.setattr(table, "ancestors_and_self", frozenset)
+    began = time.monotonic()
+    table.ProcessView()
+    assert time.monotonic() - began < 5.0  # fifty rounds would take 10 s
 
 
 def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatch) -> None:

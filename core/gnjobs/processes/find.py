@@ -245,10 +245,16 @@ def traces_of(
 def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
     """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
     for pid, mark in _claims(wanted, view):
-        if _may_be_of(child.id if child is not None else None, mark):
-            whose = f"launched for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
-            why = "can't be inspected" if mark == UNREAD else f"says that it was {whose}"
-            yield Trace(pid, f"of {_account_of(pid)} runs, which {why}", False)
+        if mark != UNREAD and (child is None or child.id == mark.child):
+            whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
+            yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
+
+
+def unread_of(view: ProcessView) -> Iterator[Trace]:
+    """Yield what may be any job's: it lives, and shows nothing of what it says."""
+    for pid, mark in view.marks.items():
+        if mark == UNREAD and pid not in view.spared:
+            yield Trace(pid, f"of {_account_of(pid)} runs, which can't be inspected", False)
 
 
 def _of_record(part: Job | Child) -> Iterable[Identity]:

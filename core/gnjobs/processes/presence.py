@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from gnjobs.processes.find import (
     is_supervisor,
     processes_of,
     traces_of,
+    unread_of,
     wanted_of,
 )
 from gnjobs.processes.host import (
@@ -94,11 +96,11 @@ def unseen(
 
     None where everything is seen.
     """
-    claimed = next(claims_of(wanted or wanted_of(job), view, child), None)
-    if claimed is not None or restarted_since(job):
-        return claimed
-    if pids_count_here(job):
-        return next(traces_of(job, view, known, child), None)
+    traces = traces_of(job, view, known, child) if pids_count_here(job) else ()
+    claims = claims_of(wanted or wanted_of(job), view, child)
+    found = next(chain(claims, traces, unread_of(view)), None)
+    if found is not None or pids_count_here(job) or restarted_since(job):
+        return found
     if job.boot_id is not None and not is_of_this_boot(job):
         return Trace(job.pid or 0, f"runs on another machine that is called {job.host}", False)
     if is_of_this_boot(job) and not _may_have_processes(job.pid_namespace, view):

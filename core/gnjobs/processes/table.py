@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -208,6 +209,8 @@ def ancestors_and_self() -> frozenset[int]:
 
 
 _MOST_PASSES: Final = 50
+_MOST_SECONDS: Final = 1.0
+_MOMENT: Final = 0.01
 
 
 class ProcessView:
@@ -227,27 +230,36 @@ class ProcessView:
         self._earlier = None
 
     def _read(self) -> None:
-        """Read until no new process has appeared meanwhile: one that forks and ends at once must not slip through."""
+        """Read until no new process has appeared meanwhile: one that forks and ends at once must not slip through.
+
+        What showed nothing is read once more, a moment later: most programs that begin do so within it.
+        """
         seen: set[int] = set()
+        until = time.monotonic() + _MOST_SECONDS
         for _ in range(_MOST_PASSES):
             new = [pid for pid in list_pids() if pid not in seen]
-            if not new:
-                return
+            self._read_all(new)
             seen.update(new)
-            for pid in new:
-                self._read_one(pid)
+            if not new or time.monotonic() > until:
+                break
+        if unread := [pid for pid, mark in self.marks.items() if mark == UNREAD]:
+            time.sleep(_MOMENT)
+            self._read_all(unread)
 
-    def _read_one(self, pid: int) -> None:
-        known = self._earlier.table.get(pid) if self._earlier is not None else None
-        mark = read_mark(pid, self._mounts) if known is None else None
-        entry = read_entry(pid)
-        if entry is None or entry.state in ENDED_STATES:
-            return
-        if known is not None and self._earlier is not None:
-            is_same = known.started == entry.started
-            mark = self._earlier.marks[pid] if is_same else read_mark(pid, self._mounts)
-        self.table[pid] = entry
-        self.marks[pid] = mark
+    def _read_all(self, pids: Iterable[int]) -> None:
+        for pid in pids:
+            self.table.pop(pid, None)
+            self.marks.pop(pid, None)
+            entry = read_entry(pid)
+            if entry is not None and entry.state not in ENDED_STATES:
+                self.marks[pid] = self._mark_of(entry)
+                self.table[pid] = entry
+
+    def _mark_of(self, entry: TableEntry) -> Mark | None:
+        known = self._earlier
+        if known is not None and known.has(entry.pid, entry.started) and known.marks[entry.pid] != UNREAD:
+            return known.marks[entry.pid]
+        return read_mark(entry.pid, self._mounts)
 
     def has(self, pid: int | None, started: int | None) -> bool:
         """Whether this very process is there: a start in one boot and namespace is that of no other."""
