@@ -103,9 +103,9 @@ class JobStore(Records):
 
     def processes(self, job_id: str) -> "ProcessSnapshot | None":
         """Read the job's processes as its supervisor last saw them."""
-        from gnjobs.processes.find import read_processes
+        from gnjobs.processes.stored import read_processes
 
-        return read_processes(self, job_id)
+        return read_processes(self.client, self.keys, job_id)
 
     def status(
         self, job_id: str, processor: "Processing | None" = None, limits: "Limits | None" = None

@@ -1,7 +1,7 @@
 """The jobs that a filter, or a user's name, selects, each with the verdict on it: what `ls` lists and others act on."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -48,15 +48,15 @@ def matching_jobs(
     now = session.store.now()
     unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
     matches = None if query is None else _matcher(query, now)
-    look, limits = _looker(session.stores), session.config.limits
+    look, limits = _looker(), session.config.limits
     for store, job in chain(found, unindexed):
         if own is None or session.actor.may("see", job):
-            health = assess(job, now=now, limits=limits, look=look)
+            health = assess(job, now=now, limits=limits, look=partial(look, store))
             if matches is None or matches(job, health):
                 yield store, job, health
 
 
-def _looker(stores: "Iterable[JobStore]") -> "Callable[[Job], Presence]":
+def _looker() -> "Callable[[JobStore, Job], Presence]":
     """Looks for processes, with what that takes imported only once a job's verdict needs it."""
 
     @cache
@@ -65,10 +65,10 @@ def _looker(stores: "Iterable[JobStore]") -> "Callable[[Job], Presence]":
 
         return Looks()
 
-    def look(job: "Job") -> "Presence":
+    def look(store: "JobStore", job: "Job") -> "Presence":
         from gnjobs.processes.presence import look_well
 
-        return look_well(job, looks(), lambda: (store.processes(job.id) for store in stores))
+        return look_well(job, looks(), partial(store.processes, job.id))
 
     return look
 

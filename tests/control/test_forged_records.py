@@ -14,13 +14,17 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Orphan
 from gnjobs.control.stack import find_here
 from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.presence import Looks
 from gnjobs.processes.proc import process_start, read_command
 from gnjobs.processes.table import ProcessView
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.environment import ENV_CHILD
+from gnjobs.records.keys import Keys
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
+from tests.support.command import run
+from tests.support.mirror import loaded_mirror
 from tests.support.os_accounts import AS_NOBODY, can_change_account
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, supervised
@@ -175,6 +179,30 @@ def test_the_agent_looks_into_no_process_that_only_a_record_names(store: JobStor
         finally:
             bystander.kill()
             parent.kill()
+
+
+OTHER = Keys("another")
+PREFIXES = (KEYS.prefix, OTHER.prefix)
+
+
+@pytest.mark.parametrize("whose", ["its own, 80 MB", "another prefix's"])
+def test_what_is_stored_of_processes_hides_no_job_and_tells_of_one_alone(
+    store: JobStore, bystander: Process, whose: str
+) -> None:
+    gone = {"pid": 2**22, "process-started": 1, "supervisor-pid": 2**22 + 1, "supervisor-started": 1}
+    job_id = forged(store, identity(bystander.pid) | gone)
+    if whose == "another prefix's":
+        seen = [{"pid": bystander.pid, "started": process_start(bystander.pid)}]
+        store.client.set(OTHER.processes(job_id), json.dumps({"at": 1, "processes": seen}))
+    else:
+        store.client.set(KEYS.processes(job_id), b"x" * (80 << 20))
+    options = (part for prefix in PREFIXES for part in ("--prefix", prefix))
+    listed = [json.loads(line) for line in run(store.url, "ls", "--json", *options).stdout.splitlines()]
+    assert [each["health"] for each in listed if each["id"] == job_id] == ["dead"]
+    with loaded_mirror(store.url, prefixes=PREFIXES, look=Looks()) as seen_here:
+        (key,) = [row.key for row in seen_here.rows().values() if row.id == job_id]
+        wait_for(lambda: (row := seen_here.row(key)) and row.state == "DEAD")
+        assert "away" not in {state.kind for state in seen_here.states}
 
 
 def test_a_child_that_only_its_record_calls_ended_is_named_as_left(server: Server, store: JobStore) -> None:

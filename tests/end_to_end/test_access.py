@@ -152,7 +152,9 @@ def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled:
     look_at_everything(url, filled)
     see_the_dashboard(url)
     check_nothing_was_refused(guarded)
-    check_no_less_would_do(guarded, "viewer", but={"ping", "xread"})  # for what is idle, and what runs
+    check_no_less_would_do(
+        guarded, "viewer", but={"ping", "xread", "get"}
+    )  # for what is idle, what runs, and agents
     said = run(url, "kill", filled["pending"])
     assert said.returncode == 1
     assert "Redis did not take the status: " in said.stdout
@@ -183,7 +185,7 @@ def test_a_writer_runs_jobs_with_children(
         job.supervise().wait(60)
         # Of an output that grew long, a record that was removed, requests, and what Slurm starts again; of lists
         # that the job's code fills.
-        rare = {"memory|usage", "del", "xread", "hdel", "llen", "dbsize", "scan"}
+        rare = {"memory|usage", "del", "xread", "xrevrange", "hdel", "llen", "dbsize", "scan"}
         check_no_less_would_do(guarded, "writer", but=rare)
         assert job.read().status == "error"  # two of its children failed
         assert '"label":"parent"' in (tmp_path / "told").read_text()

@@ -7,7 +7,6 @@ from gnjobs.processes.end import end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
     Identity,
     claimants,
-    known_identities,
     processes_of,
     supervisor_here,
     supervisor_process,
@@ -16,6 +15,7 @@ from gnjobs.processes.find import (
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.seen import Found
+from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import UNREAD, ProcessView
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill

@@ -10,11 +10,12 @@ import redis
 from gnjobs.control.turns import Turns
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
-from gnjobs.processes.find import is_supervisor, known_identities, processes_of, read_processes, wanted_of
+from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.proc import command_text, owners_of, read_command
 from gnjobs.processes.seen import Presence, SeenProcess
+from gnjobs.processes.stored import known_identities, read_processes
 from gnjobs.processes.table import UNREAD, ProcessView, descendants
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
@@ -49,7 +50,7 @@ class Orphan:
         self._id, self._written = job.id, job.written or 0  # the rest may be as long as somebody likes
         self._wanted = wanted_of(job, store)
         self._view: ProcessView | None = None
-        snapshot = read_processes(store, job.id)
+        snapshot = read_processes(store.client, store.keys, job.id)
         known = snapshot.processes if snapshot is not None else ()
         self._known = {each.pid: each for each in known if view.has(each.pid, each.started)}
         self._signs = JobSigns(

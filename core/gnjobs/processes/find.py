@@ -18,7 +18,7 @@ from gnjobs.processes.proc import (
     read_command,
     read_entry,
 )
-from gnjobs.processes.seen import Found, ProcessSnapshot, SeenProcess, read_snapshot
+from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted, descendants, read_mark
 from gnjobs.records import values
 from gnjobs.records.environment import digest_of_mark
@@ -381,18 +381,3 @@ def why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | No
     if child.pid in starts and not is_elsewhere:
         return f"it is a thread of pid {child.pid}, which can't be killed alone; kill the whole job"
     return None
-
-
-def read_processes(records: Records, job_id: str) -> ProcessSnapshot | None:
-    """Read the job's processes as its supervisor last saw them."""
-    return read_snapshot(records.read(records.client.get, records.keys.processes(job_id)))
-
-
-def known_identities(records: Records, job_id: str) -> set[tuple[int, int]]:
-    """Pids and starts of the job's processes as its supervisor saw them last, and as its children told them."""
-    snapshot = read_processes(records, job_id)
-    seen = {(each.pid, each.started) for each in snapshot.processes} if snapshot is not None else set()
-    children = (
-        (child.pid, child.process_started) for child in records.children(job_id) if not child.is_final
-    )
-    return seen | {(pid, started) for pid, started in children if pid is not None and started is not None}

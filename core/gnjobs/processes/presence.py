@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -56,16 +56,17 @@ def look(
 
 
 def look_well(
-    job: Job, look_first: Callable[[Job], Presence], stored: Callable[[], Iterable[ProcessSnapshot | None]]
+    job: Job, look_first: Callable[[Job], Presence], stored: Callable[[], ProcessSnapshot | None]
 ) -> Presence:
-    """Look as `look_first` does; what that calls gone is looked for among the processes that a supervisor stored, too.
+    """Look as `look_first` does; what that calls gone is looked for among what its supervisor stored, too.
 
     A process that has lost its mark and its parent is known by nothing else.
     """
     presence = look_first(job)
     if presence.kind != "gone":
         return presence
-    known = {(each.pid, each.started) for found in stored() if found is not None for each in found.processes}
+    found = stored()
+    known = {(each.pid, each.started) for each in found.processes} if found is not None else set()
     again = look(job, known=known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 

@@ -9,7 +9,7 @@ from gnjobs.processes.table import Mark
 from gnjobs.records import values
 
 IDLE_CPU: Final = 1.0
-_LONGEST_SNAPSHOT: Final = 4 * 1024 * 1024  # of some 15 000 processes; a job's code can write any
+LONGEST_SNAPSHOT: Final = 4 * 1024 * 1024  # of some 15 000 processes; a job's code can write any
 
 
 def computes(cpu: float | None) -> bool:
@@ -78,7 +78,7 @@ class ProcessSnapshot(msgspec.Struct, frozen=True):
 
 def read_snapshot(stored: bytes | None) -> ProcessSnapshot | None:
     """Read what a supervisor stored; None where there is nothing that can be read, or too much."""
-    is_too_long = stored is not None and len(stored) > _LONGEST_SNAPSHOT
+    is_too_long = stored is not None and len(stored) > LONGEST_SNAPSHOT
     return None if is_too_long else values.json(stored, ProcessSnapshot)
 
 

@@ -11,8 +11,8 @@ from gnjobs.health.verdict import Health, Limits
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.outputs.reader import OutputReader, open_output
 from gnjobs.outputs.streams import read_short
-from gnjobs.processes.find import read_processes
 from gnjobs.processes.seen import Presence
+from gnjobs.processes.stored import read_processes
 from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import Processing, Source
 from gnjobs.processing.registry import start_processing
@@ -107,7 +107,7 @@ class JobView:
         from gnjobs.processes.presence import look_well
 
         now = self.store.now()
-        snapshot = None if job.is_final else read_processes(self.store, self.job_id)
+        snapshot = None if job.is_final else read_processes(self.store.client, self.store.keys, self.job_id)
         return assess(
             job,
             now=now,
@@ -115,7 +115,7 @@ class JobView:
             children=children,
             snapshot=snapshot,
             limits=self._limits,
-            look=lambda silent: look_well(silent, look or look_here, lambda: (snapshot,)),
+            look=lambda silent: look_well(silent, look or look_here, lambda: snapshot),
             usual_run=self._usual(job, now),
         )
 

@@ -51,7 +51,7 @@ _RUN = (
 )
 _CREATE = ("type", "zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
-    *("time", "eval", "exists", "expire", "unlink", "get", "set", "del"),
+    *("time", "eval", "exists", "expire", "unlink", "get", "getrange", "set", "del"),
     *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel", "hsetnx"),
     *(
         "zadd",

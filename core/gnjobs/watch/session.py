@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from typing import Any
 
 import redis
 
 from gnjobs.processes.presence import look_well
-from gnjobs.processes.seen import ProcessSnapshot, read_snapshot
+from gnjobs.processes.stored import read_processes
 from gnjobs.records import values
-from gnjobs.records.connection import readable
 from gnjobs.records.feed import ChangeFeed, TrackingRefused
 from gnjobs.records.keys import is_id
 from gnjobs.watch.loader import Loader
@@ -201,15 +201,9 @@ class WatchSession:
         wanted = self._requests.take_unlooked() if self._look is not None else None
         if wanted is not None and self._look is not None:
             key, job = wanted
-            presence = look_well(job, self._look, lambda: self._stored_processes(job.id))
-            self._deliver(Change(presences={key: presence}))
-
-    def _stored_processes(self, job_id: str) -> Iterator[ProcessSnapshot | None]:
-        """What supervisors stored of the processes of a job, under whatever prefix it is."""
-        for source in self._sources:
-            pipe = source.client.pipeline(transaction=False)
-            pipe.get(source.keys.processes(job_id))
-            yield read_snapshot(readable(pipe.execute(raise_on_error=False)[0]))
+            source = next(each for each in self._sources if each.id_of(key) is not None)
+            stored = partial(read_processes, source.client, source.keys, job.id)
+            self._deliver(Change(presences={key: look_well(job, self._look, stored)}))
 
     def _poll_once(self) -> None:
         if self._poll is None or self._steps is not None or self._poll.due_in() > 0:

@@ -1,0 +1,26 @@
+"""What a job's supervisor stored of its processes, and its children told of theirs, whoever may have written it."""
+
+import redis
+
+from gnjobs.processes.seen import LONGEST_SNAPSHOT, ProcessSnapshot, read_snapshot
+from gnjobs.records.connection import passing_over_other_types
+from gnjobs.records.keys import Keys
+from gnjobs.records.reading import Records
+
+
+def read_processes(client: redis.Redis, keys: Keys, job_id: str) -> ProcessSnapshot | None:
+    """Read the job's processes as its supervisor last saw them; of what is too long only as much as tells that."""
+    stored: bytes | None = None
+    with passing_over_other_types():
+        stored = client.getrange(keys.processes(job_id), 0, LONGEST_SNAPSHOT)  # type: ignore[assignment]
+    return read_snapshot(stored)
+
+
+def known_identities(records: Records, job_id: str) -> set[tuple[int, int]]:
+    """Pids and starts of the job's processes as its supervisor saw them last, and as its children told them."""
+    snapshot = read_processes(records.client, records.keys, job_id)
+    seen = {(each.pid, each.started) for each in snapshot.processes} if snapshot is not None else set()
+    children = (
+        (child.pid, child.process_started) for child in records.children(job_id) if not child.is_final
+    )
+    return seen | {(pid, started) for pid, started in children if pid is not None and started is not None}
