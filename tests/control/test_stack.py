@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gnjobs.processes.files import LOOKS
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stack import stacks_of
 from gnjobs.records import requests
@@ -63,9 +65,20 @@ def test_another_accounts_process_says_why_not() -> None:
     code = (
         "import os; from gnjobs.processes.stack import stacks_of\n"
         "from gnjobs.processes.seen import Found, SeenProcess\n"
-        "os.setuid(65534); print(stacks_of(Found((SeenProcess(1, 0, account='root'),))))"
+        "from gnjobs.processes.proc import process_start\n"
+        "init = SeenProcess(1, process_start(1), account='root')\n"
+        "os.setuid(65534); print(stacks_of(Found((init,))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/")
     assert "it belongs to root, and nobody may not look into it" in done.stdout
     gone = Found((SeenProcess(2**22, 0, command="gone"),))
-    assert stacks_of(gone).startswith("pid 4194304: gone")
+    assert stacks_of(gone) == "pid 4194304: it is gone"
+
+
+def test_nothing_is_told_of_another_process_that_has_the_pid_by_now() -> None:
+    mine = process_start(os.getpid())
+    assert mine is not None
+    for started, is_told in ((mine, True), (mine - 1, False)):
+        found = Found((SeenProcess(os.getpid(), started, command="x"),))
+        for look in LOOKS.values():
+            assert (look(found) != f"pid {os.getpid()}: it is gone") == is_told

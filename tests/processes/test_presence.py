@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gnjobs.processes import presence, proc, table
@@ -173,6 +174,18 @@ def test_another_host_boot_or_namespace() -> None:
 def test_a_system_that_shows_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "_PROCESSES", Path("/nowhere"))
     assert look(job_here()) == ("elsewhere", "this system does not show its processes")
+
+
+def test_nothing_descends_from_what_had_the_pid_of_its_parent_before() -> None:
+    """A process may end, and another one get its pid and have children, while a look reads the rest."""
+    with subprocess.Popen(["sh", "-c", "sleep 1000; true"]) as parent:
+        (child,) = wait_for(psutil.Process(parent.pid).children)
+        seen = table.ProcessView().table
+        before = seen[parent.pid]._replace(started=seen[parent.pid].started - 1)
+        assert list(table.descendants(seen, [parent.pid])) == [(child.pid, parent.pid)]
+        assert list(table.descendants(seen | {parent.pid: before}, [parent.pid])) == []
+        child.kill()
+        parent.kill()
 
 
 def test_what_cannot_be_inspected_counts_as_running(

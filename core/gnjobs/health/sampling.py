@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gnjobs.processes.find import Identity
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import SeenProcess, computes
 from gnjobs.processes.stack import Frame, python_frames
 from gnjobs.text import duration_words
@@ -82,7 +83,7 @@ class StackSamples:
     def _take_all(self, identities: Iterable[Identity]) -> None:
         for identity in identities:
             stacks, at = self._take(identity[0]), time.monotonic()
-            if not stacks:
+            if not stacks or process_start(identity[0]) != identity[1]:
                 self._failures[identity] = self._failures.get(identity, 0) + 1
                 continue
             before = self._stays.get(identity, {})

@@ -13,6 +13,7 @@ import msgspec
 
 from gnjobs.processes.activity import read_wait, thread_ids
 from gnjobs.processes.host import login_name
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
 from gnjobs.records.environment import ENV_JOB
@@ -101,8 +102,10 @@ def told_of(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
 
 
 def _told(process: SeenProcess, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
+    """What is said of a process, unless another one has had its pid before that was said."""
     heading = f"pid {process.pid}: {safe_line(process.command) or 'no command line'}"
-    return "\n".join((heading, *(f"  {line}" for line in tell(process))))
+    said = "\n".join((heading, *(f"  {line}" for line in tell(process))))
+    return said if process_start(process.pid) == process.started else f"pid {process.pid}: it is gone"
 
 
 def _stack(process: SeenProcess) -> Sequence[str]:

@@ -14,6 +14,7 @@ from gnjobs.processes.proc import (
     folder_of_memory,
     list_pids,
     owners_of,
+    process_start,
     read_entry,
     read_environment,
 )
@@ -183,18 +184,24 @@ def _variable(environ: bytes, name: str) -> str | None:
 
 
 def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Pairs of a descendant and the root that it descends from, parents before children."""
+    """Pairs of a descendant and the root that it descends from, parents before children.
+
+    What has ended since it was read is nobody's parent: another process may have had its pid when the others were read.
+    """
     children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in table.values():
         children[entry.parent].append(entry.pid)
     seen = set(roots)
-    waiting = [(child, root) for root in seen for child in children[root]]
+    waiting = [(root, root) for root in seen]
     while waiting:
-        pid, root = waiting.pop()
-        if pid not in seen:
-            seen.add(pid)
-            yield pid, root
-            waiting += [(child, root) for child in children[pid]]
+        parent, root = waiting.pop()
+        if not children[parent] or process_start(parent) != table[parent].started:
+            continue
+        for pid in children[parent]:
+            if pid not in seen:
+                seen.add(pid)
+                waiting.append((pid, root))
+                yield pid, root
 
 
 def ancestors_and_self() -> frozenset[int]:
