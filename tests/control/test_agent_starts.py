@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name
 from gnjobs.records.actor import AgentStarts
 from gnjobs.store import JobStore
+from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, start_for_agent
 from gnjobs.supervisor.setup import digest_of
 from tests.support.agents import agent_at_work
@@ -80,9 +82,47 @@ AGENT = (
 )
 
 
+SESSION = """
+import ctypes, os, subprocess
+from gnjobs.records.environment import as_account
+keyctl, add_key = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
+call = ctypes.CDLL(None).syscall
+assert call(keyctl, 1, b"of-a-login") > 0, "a session's keyring, as a login has it"
+assert call(add_key, b"user", b"of-root", b"secret", 6, ctypes.c_int(-3)) > 0
+for options in (lambda: {"user": 65534}), (lambda: as_account("nobody")):
+    look = ["grep", "-c", "of-root", "/proc/keys"]
+    print(subprocess.run(look, capture_output=True, text=True, cwd="/", **options()).stdout.strip())
+"""
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or os.uname().machine not in ("x86_64", "aarch64") or not Path("/proc/keys").exists(),
+    reason="needs root and a kernel that keeps keys",
+)
+def test_who_is_started_as_another_account_has_none_of_roots_keys() -> None:
+    done = subprocess.run([sys.executable, "-c", SESSION], capture_output=True, text=True)
+    if "AssertionError" in done.stderr:
+        pytest.skip("this container may keep no keys")
+    assert done.stdout.split() == ["1", "0"], done.stderr
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")
+def test_a_directory_is_entered_by_the_account_alone(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its place may stand a link by now, to where the account may not go, and an agent that is root may."""
+    monkeypatch.setattr(
+        launching, "supervisor_command", lambda: ["sh", "-c", "echo $PWD $GNJOBS_DIRECTORY >&2"]
+    )
+    job = store.create(["true"])
+    starts = {"nobody": AgentStarts(directories=("/root/of-root",), commands=("true",), url=store.url)}
+    with pytest.raises(LaunchError, match=r"could not be started: / /root/of-root$"):
+        start_for_agent(job, store, starts, digest_of(job))
+
+
 @needs_accounts
 def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) -> None:
-    job = store.create(["sh", "-c", "id -un; echo $GNJOBS_REDIS_URL"])
+    job = store.create(["sh", "-c", "id -un; echo $GNJOBS_REDIS_URL; pwd"])
     with subprocess.Popen([*AS_NOBODY, sys.executable, "-c", AGENT, store.url]) as process:
         try:
             wait_for(lambda: store.client.zscore(KEYS.hosts, host_name()))
@@ -93,5 +133,6 @@ def test_an_allowed_job_is_started_as_the_agents_own_account(store: JobStore) ->
     assert [line.text for line in store.output(job.id).read(1, 10)] == [
         "nobody",
         f"{store.url}?socket_timeout=4",
+        os.getcwd(),
     ]
     assert store.get(job.id).account == "nobody"

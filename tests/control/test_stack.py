@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from gnjobs.control.stack import streams_of_who_answers
 from gnjobs.processes.files import LOOKS
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stack import stacks_of
 from gnjobs.records import requests
+from gnjobs.records.actor import Actor
 from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
+from tests.support.agents import agent_at_work
 from tests.support.deadlock import DEADLOCK
 from tests.support.servers import Server
+from tests.support.stored_records import write_running
 from tests.support.supervised import KEYS, supervised
 from tests.support.terminal import gnjobs
 from tests.support.waiting import wait_for
@@ -82,3 +87,13 @@ def test_nothing_is_told_of_another_process_that_has_the_pid_by_now() -> None:
         found = Found((SeenProcess(os.getpid(), started, command="x"),))
         for look in LOOKS.values():
             assert (look(found) != f"pid {os.getpid()}: it is gone") == is_told
+
+
+def test_who_can_answer_is_asked_where_it_hears_who_asks(store: JobStore, server: Server) -> None:
+    here = {"host": host_name(), "boot_id": boot_id(), "pid_namespace": pid_namespace()}
+    write_running(server, "job-1", user_id="jsmith", supervisor_pid=2**22, supervisor_started=1, **here)
+    job, jane, tux = store.get("job-1"), Actor("jane", "curator", ("jsmith",)), Actor.admin("tux")
+    assert [streams_of_who_answers(store, job, actor) for actor in (jane, tux)] == [[], []]
+    with agent_at_work(store):
+        assert streams_of_who_answers(store, job, jane) == [KEYS.user_requests("jsmith")]
+        assert streams_of_who_answers(store, job, tux) == [KEYS.host_control(host_name())]

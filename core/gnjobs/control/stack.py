@@ -58,21 +58,27 @@ def find_here(store: Records, job: Job, child_id: str | None, owner: str | None 
 
 def _find_told(whole: Found, child: Child) -> Found:
     """The process in which a child runs that has no mark of its own, as a thread or in a Pool: that of its pid."""
-    return Found(tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid)))
+    of_child = tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid))
+    return Found(of_child, marks=whole.marks)
+
+
+def streams_of_who_answers(store: Records, job: Job, actor: "Actor") -> list[str]:
+    """Where the actor may ask a job's supervisor, and its host's agent, as far as they are there."""
+    is_gone = pids_count_here(job) and not is_supervisor(
+        job.supervisor_pid, job.supervisor_started, Wanted(job.id)
+    )
+    has_agent = agent_beats(store.client, store.keys, job.host)
+    is_curator = actor.role == "curator"  # whose own stream agents heed, too
+    streams = [request_stream(store.keys, actor, job)] if not is_gone or (is_curator and has_agent) else []
+    if has_agent and not is_curator:
+        streams.append(store.keys.host_control(job.host or ""))
+    return streams
 
 
 def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor", kind: str) -> str | None:
     """What supervisor or agent answers; None where nobody does, or it may not be asked."""
-    if pids_count_here(job) and not is_supervisor(job.supervisor_pid, job.supervisor_started, Wanted(job.id)):
-        streams = []
-    else:
-        streams = [request_stream(store.keys, actor, job)]
-    if (
-        agent_beats(store.client, store.keys, job.host) and actor.role != "curator"
-    ):  # whose own stream agents heed, too
-        streams.append(store.keys.host_control(job.host or ""))
     request = ControlRequest(id="", kind=kind, job=job.id, child=child_id, by=actor.name, origin=host_name())
-    for stream in streams:
+    for stream in streams_of_who_answers(store, job, actor):
         answers = store.keys.answers(job.id)
         last = newest_id(store.client, answers)
         request_id = requests.send_request(store.client, stream, request)

@@ -1,9 +1,11 @@
 """The variables by which a process knows its job, and by which it is known to belong to it."""
 
+import errno
 import hashlib
 import os
 import pwd
 import stat
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,6 +16,7 @@ ENV_CHILD: Final = "GNJOBS_CHILD_ID"
 ENV_MARK: Final = "GNJOBS_MARK"
 ENV_OWNER: Final = "GNJOBS_OWNER"  # whom the job was launched for, whatever its record says by now
 ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
+ENV_DIRECTORY: Final = "GNJOBS_DIRECTORY"  # where a job begins whose record names no directory
 ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
 ENV_IN_SLURM: Final = (
     "GNJOBS_IN_SLURM"  # of a supervisor that is itself a job of Slurm's, not only inside one
@@ -57,7 +60,8 @@ _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 def as_account(name: str | None) -> dict[str, Any]:
     """The options with which `subprocess.Popen` starts a process as another account: its groups, a clean environment.
 
-    Raises `ValueError` for root, an unknown account, and one whose name is not known.
+    What this thread starts has none of our keys from here on. Raises `ValueError` for root, an unknown account, and one
+    whose name is not known.
     """
     if name is None:
         raise ValueError("the job's account is not known, and nothing is run as root for it")
@@ -67,9 +71,32 @@ def as_account(name: str | None) -> dict[str, Any]:
         raise ValueError(f"there is no account {name!r:.80} here") from None
     if entry.pw_uid == _SUPER_USER:
         raise ValueError("nothing is run as root for somebody else")
+    _leave_keys()
     return {
         "user": entry.pw_uid,
         "group": entry.pw_gid,
         "extra_groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
         "env": {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name},
     }
+
+
+_KEYCTL: Final = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
+_JOIN_SESSION_KEYRING: Final = 1
+
+
+def _leave_keys() -> None:
+    """Join a session keyring without any keys: children keep that of their starter, whatever account they become.
+
+    Whoever possesses a key may read it, and a login's session has those of its user.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None or not sys.platform.startswith("linux"):
+        return
+    import ctypes  # only an agent needs it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(number, _JOIN_SESSION_KEYRING, None) < 0 and ctypes.get_errno() not in _NO_KEYS:
+        raise ValueError("the keys of this login's session can't be left behind")
+
+
+_NO_KEYS: Final = (errno.ENOSYS, errno.EPERM)  # this kernel has none, or this container may not touch any

@@ -131,7 +131,7 @@ class RunningCommand:
         words = values.command_words(job.command)
         environment = for_command(os.environ, settings, job)
         stdin = 0 if settings.is_foreground else subprocess.DEVNULL
-        started = start_command(words, job.cwd, environment, stdin)
+        started = start_command(words, job.cwd or settings.directory, environment, stdin)
         if settings.is_foreground:
             silence(0)
         echo_out, echo_err = (1, 2) if settings.echo else (None, None)

@@ -25,7 +25,7 @@ from gnjobs.processes.host import host_name, login_name, pid_namespace
 from gnjobs.records import values
 from gnjobs.records.actor import AgentStarts
 from gnjobs.records.connection import connect
-from gnjobs.records.environment import ENV_PREFIX, ENV_URL, as_account
+from gnjobs.records.environment import ENV_DIRECTORY, ENV_PREFIX, ENV_URL, as_account
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys, is_user
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
@@ -270,9 +270,12 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
     except ValueError as refused:
         raise LaunchError(f"this agent starts no such job: {refused}") from None
     outer = options.pop("env", os.environ)
-    options["cwd"] = starts[account].directories[0]  # for a job that names none
+    options["cwd"] = (
+        "/"  # what stands in a directory's place by now is for the account to enter, and not for us
+    )
     _note_launch(job.id, store.url, store.keys.prefix, {"account": account})
     environment = for_supervisor(outer, url, store.keys.prefix, job)
+    environment[ENV_DIRECTORY] = starts[account].directories[0]
     spawn(environment, account=options).reports.close()
     return account
 

@@ -18,6 +18,7 @@ from gnjobs.records import values
 from gnjobs.records.environment import (
     ENV_ASKED,
     ENV_CHILD,
+    ENV_DIRECTORY,
     ENV_IN_SLURM,
     ENV_JOB,
     ENV_LINES_FD,
@@ -167,12 +168,16 @@ class ReportPipe:
 ECHO = "GNJOBS_ECHO"
 
 _NOT_INHERITED = frozenset(
-    {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_MARK, ENV_OWNER, ENV_ASKED, ENV_IN_SLURM}
+    {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_DIRECTORY, ENV_MARK, ENV_OWNER, ENV_ASKED}
+    | {ENV_IN_SLURM}
 )
 
 
 class Settings(NamedTuple):
-    """What a supervisor is told by its environment; `slurm_job` is the job of Slurm's that it is, if it is one."""
+    """What a supervisor is told by its environment; `slurm_job` is the job of Slurm's that it is, if it is one.
+
+    `directory` is where a job begins whose record names none, if not where the supervisor does.
+    """
 
     url: str
     prefix: str
@@ -182,6 +187,7 @@ class Settings(NamedTuple):
     mark: str = ""
     asked: str = ""
     slurm_job: str | None = None
+    directory: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings(prefix={self.prefix!r}, job_id={self.job_id!r})"
@@ -198,6 +204,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
         asked=environment.get(ENV_ASKED, ""),
         slurm_job=environment.get(ENV_SLURM_JOB) if environment.get(ENV_IN_SLURM) else None,
+        directory=environment.get(ENV_DIRECTORY),
     )
 
 
