@@ -26,11 +26,15 @@ from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
 from gnjobs.records.fields import Child, Job
+from gnjobs.records.foreign import Part, part_key
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
 from gnjobs.records.streams import newest_id, read_behind
 from gnjobs.store import JobStore
+from gnjobs.supervisor.listed_faults import ListedFaults
+from gnjobs.supervisor.record import RecordLink
+from gnjobs.watch.uncounted import UncountedFaults
 from gnjobs_tui.cli.main import cli
 from tests.support.mirror import loaded_mirror
 from tests.support.servers import BINARIES, Server, running_server, waiting_readers
@@ -193,6 +197,33 @@ def test_many_long_entries_take_no_more_memory_than_one(large: JobStore) -> None
     }
     assert [len(fields[b"text"]) for _, fields in read[mine]] == [400_000, 8]
     assert len(read[other]) == 1
+
+
+def test_names_of_parts_that_come_and_go_are_kept_up_to_a_bound(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.watch.uncounted._MOST_BYTES", 10_000)
+    names = [f"{KEYS.inside('j')}s:errors:{number}".encode() for number in range(100)]
+    uncounted = UncountedFaults(store.client, KEYS)
+    uncounted.note_all(names[:10] * 100)
+    uncounted.note_all([KEYS.inside("j").encode() + b"s:errors:" + b"x" * 2000])
+    assert len(uncounted._parts["j"]) == 10
+    uncounted.note_all(names)
+    assert len(uncounted._parts["j"]) < 50
+
+
+def test_a_supervisor_that_is_told_of_too_many_parts_counts_them_at_the_end(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.supervisor.listed_faults.MOST_CHILDREN", 10)
+    job = store.create(["true"])
+    link = RecordLink(store.url, KEYS, job.id)
+    link.read()
+    listed = ListedFaults(store.url, link)
+    for number in range(20):
+        assert listed.count() == (number if number <= 10 else None)
+        store.client.rpush(part_key(KEYS, job.id, Part("s", "errors", str(number))), "{}")
+    assert (len(listed._found), listed.count_at_end()) == (0, 20)
 
 
 def test_a_log_that_takes_no_more_keeps_no_job_from_its_end(server: Server) -> None:

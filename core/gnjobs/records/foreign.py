@@ -146,6 +146,7 @@ MOST_CHILDREN: Final = 10_000
 SHORTEST_REST: Final = 10.0
 REST_FACTOR: Final = 20
 _SEPARATOR: Final = "/"
+_LONGEST_PART: Final = 1000  # no file has a longer name, and many are remembered
 STDERR_CHILD: Final = "field/stderr"
 
 
@@ -180,7 +181,7 @@ def part_of(keys: Keys, child_id: str) -> Part | None:
 
 
 def _part(keys: Keys, text: str, separator: str) -> Part | None:
-    match text.split(separator, 2):
+    match text.split(separator, 2) if len(text) <= _LONGEST_PART else ():
         case [section, kind, name] if (
             name and kind in keys.layout.parts and section not in RESERVED_IDS | {""}
         ):

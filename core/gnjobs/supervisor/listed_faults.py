@@ -8,7 +8,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.connection import connect
 from gnjobs.records.feed import ChangeFeed, TrackingRefused
-from gnjobs.records.foreign import Part, PartFinder, count_left, parse_part
+from gnjobs.records.foreign import MOST_CHILDREN, Part, PartFinder, count_left, parse_part
 from gnjobs.records.keys import MIRROR_FIELD
 from gnjobs.records.scripts import Value
 from gnjobs.supervisor.record import RecordLink
@@ -19,8 +19,8 @@ MOST_SEARCHED_AT_ONCE = 200_000  # keys
 class ListedFaults:
     """Hears of every key that changes below a job, and counts what those hold that its prefix's description names.
 
-    After it was deaf for a while it searches the server for them, at once if there are few keys, else at the job's end;
-    until then nothing is known. Methods raise redis-py's errors of the link alone.
+    After it was deaf for a while it searches the server for them, at once if there are few keys, else at the job's end,
+    as for more than 10 000; until then nothing is known. Methods raise redis-py's errors of the link alone.
     """
 
     def __init__(self, url: str, link: RecordLink, most_searched: int = MOST_SEARCHED_AT_ONCE) -> None:
@@ -94,12 +94,16 @@ class ListedFaults:
         for part in parts:
             self._found.add(part)
             self._has_news = True
+        if len(self._found) > MOST_CHILDREN:  # whoever makes and removes keys could make any number
+            self._found.clear()
+            self._is_told, self._has_missed = False, True
+            self.close()
 
     def _search(self) -> None:
         with contextlib.suppress(redis.ResponseError):
             if self._link.client.dbsize() <= self._most_searched:
-                self._add(PartFinder(self._link.client, self._link.keys, self._link.job_id).parts())
                 self._has_missed = False
+                self._add(PartFinder(self._link.client, self._link.keys, self._link.job_id).parts())
 
     def close(self) -> None:
         """Let the connection go."""

@@ -12,7 +12,8 @@ from gnjobs.records.fields import Job
 from gnjobs.records.foreign import Part, count_left, parse_part
 from gnjobs.records.keys import Keys
 
-MOST_PARTS: Final = 500_000
+_MOST_BYTES: Final = 150_000_000  # of half a million parts
+_PART_BYTES: Final = 200  # of each besides its name
 
 
 class _Parts(set[Part]):
@@ -50,15 +51,16 @@ class UncountedFaults:
 
     def note(self, name: bytes) -> str | None:
         """Take the name of a key; of a part of a job that nobody else counts, say which job that is."""
-        if self._telling is None or self._telling.search(name) is None or self._noted > MOST_PARTS:
+        if self._telling is None or self._telling.search(name) is None or self._noted > _MOST_BYTES:
             return None
         key = values.text(name) or ""
         parsed = self._keys.parse(key)
         part = parse_part(self._keys, parsed.job_id, key) if parsed and parsed.kind == "foreign" else None
         if parsed is None or part is None:
             return None
-        self._noted += 1
-        self._parts.setdefault(parsed.job_id, _Parts()).add(part)
+        parts = self._parts.setdefault(parsed.job_id, _Parts())
+        self._noted += 0 if part in parts else len(name) + _PART_BYTES
+        parts.add(part)
         return parsed.job_id if parsed.job_id in self.jobs else None
 
     def count(self, jobs: Sequence[Job]) -> list[Job]:
@@ -71,7 +73,7 @@ class UncountedFaults:
 
     def _counted(self, job: Job) -> Job:
         self.jobs.add(job.id)
-        if not self.has_all or self._noted > MOST_PARTS or job.heartbeat is not None:
+        if not self.has_all or self._noted > _MOST_BYTES or job.heartbeat is not None:
             return job  # a supervisor of ours knows of further faults
         parts = self._parts.get(job.id, _Parts())
         faults = count_left(self._client, self._keys, job, parts) if parts else 0
