@@ -71,6 +71,37 @@ def test_a_willing_job_is_killed_and_says_by_whom(server: Server) -> None:
         assert not server.client().zcard(KEYS.unfinished)
 
 
+FORKS = (
+    "import os, signal, time\n"
+    "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    "for _ in range(100):\n"
+    "    try:\n"
+    "        os.fork() or time.sleep(600)\n"
+    "    except BlockingIOError:\n"
+    "        print('ready', flush=True)\n"
+    "        time.sleep(600)\n"
+)
+OTHER = 50_000 + os.getpid() % 10_000  # an account of this test alone
+
+
+@needs_accounts
+def test_a_job_that_uses_up_its_accounts_processes_is_killed_by_its_supervisor(server: Server) -> None:
+    account = ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", *AS_NOBODY[3:]]
+    job = SupervisedJob(server, python(FORKS))
+    command = ["prlimit", "--nproc=50", *account, sys.executable, "-P", "-m", "gnjobs.supervisor"]
+    try:
+        job.processes.append(subprocess.Popen(command, env=job.environment, stderr=subprocess.PIPE))
+        job.wait_for_line("ready")
+        request = ControlRequest("", "kill", job.id, by="tux", grace=0.5)
+        asked = send_request(job.client, KEYS.admin_requests, request)
+        answers = read_answers(job.client, KEYS.answers(job.id), asked, lambda: float("inf"))
+        last = next(each for each in answers if each is not None and each.final)
+        assert last.verified, last
+        assert job.alive() == []
+    finally:
+        job.end()
+
+
 WITHOUT_ANSWERS = (
     "import os, sys, time; from redis import Redis; print('ready', flush=True)\n"
     "key = f'gn-uploader:jobs:{os.environ[\"GNJOBS_JOB_ID\"]}:answers'\n"

@@ -135,25 +135,26 @@ class _Ending:
 
 
 def end_processes(
-    find: Callable[[], Found], *, grace: float, hurry: threading.Event | None = None
+    find: Callable[[], Found], *, grace: float, until: Callable[[], float] = lambda: math.inf
 ) -> Iterator[KillStep]:
     """End everything that `find` finds, now and on looking again; yields each step.
 
-    TERM to every process, KILL to what is left after `grace` seconds or when `hurry` is set. The last step is
+    TERM to every process, KILL to what is left after `grace` seconds, and by `until` (monotonic). The last step is
     `verified` (two looks found nothing), with the pids that are gone, or `left`, which names what would not end and
     what can't be seen.
     """
     ending = _Ending(find)
     try:
-        yield from _terminate(ending, time.monotonic() + grace, hurry or threading.Event())
+        latest = time.monotonic() + grace
+        yield from _terminate(ending, lambda: min(latest, until()))
         yield from _kill(ending)
         yield _verdict(ending)
     finally:
         ending.close()
 
 
-def _terminate(ending: _Ending, deadline: float, hurry: threading.Event) -> Iterator[KillStep]:
-    while (left := deadline - time.monotonic()) > 0 and not hurry.is_set():
+def _terminate(ending: _Ending, until: Callable[[], float]) -> Iterator[KillStep]:
+    while (left := until() - time.monotonic()) > 0:
         if new := ending.look():
             ending.send(new, signal.SIGTERM)
             pids = [target.process.pid for target in new]
@@ -246,24 +247,16 @@ class EndingThread(threading.Thread):
         self._conclude = conclude
         self._on_step = on_step
         self._on_ended = on_ended
-        self._hurry = threading.Event()
         self._until = math.inf
         self._seen: dict[int, SeenProcess] = {}
 
     def hurry(self, grace: float = 0.0) -> None:
         """Cut the grace time short where it is longer: send KILL after these seconds, by default now."""
-        until = time.monotonic() + grace
-        if until >= self._until:
-            return
-        self._until = until
-        timer = threading.Timer(grace, self._hurry.set)
-        timer.daemon = True
-        timer.start()
+        self._until = min(self._until, time.monotonic() + grace)
 
     def run(self) -> None:
         """End the processes and report it, whatever goes wrong."""
         begun = time.monotonic()
-        self._until = min(self._until, begun + self._grace)
         try:
             last = self._end()
         except Exception as error:  # noqa: BLE001 - a job whose supervisor waits for its end for ever has none
@@ -273,7 +266,7 @@ class EndingThread(threading.Thread):
 
     def _end(self) -> KillStep:
         self._prepare()
-        for each in end_processes(self._look, grace=self._grace, hurry=self._hurry):
+        for each in end_processes(self._look, grace=self._grace, until=lambda: self._until):
             if each.kind in ("verified", "left"):
                 break
             self._on_step(each)

@@ -251,7 +251,12 @@ class Supervision:
                 on_step=self._answers.tell,
                 on_ended=self._wakeups.post,
             )
-            self._ending.start()
+            try:
+                self._ending.start()
+            except (
+                RuntimeError
+            ):  # there is room for no thread: its account's processes are used up by the job itself
+                self._ending.run()
 
     def _before_ending(self) -> None:
         if self._has_left:
