@@ -1,6 +1,7 @@
 """The columns of a table: which of them fit a width, and how a row is drawn in them."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from rich.segment import Segment
@@ -112,12 +113,27 @@ class TableDrawing:
         runs = _Runs(signs(is_cursor, is_marked))
         for number, placed in enumerate(self.placed):
             cell = cells.get(placed.column.id, BLANK)
+            if not cell.text:
+                continue
             runs.add(" " * (placed.x - runs.width), placed.x - runs.width)
             token = "plain" if is_cursor and number else cell.token
-            style = self._palette.style(token, is_cursor=is_cursor) if cell.text else None
-            runs.add(fit(safe(cell.text), placed.width, placed.column.align), placed.width, style)
+            style = self._palette.style(token, is_cursor=is_cursor)
+            runs.add(_shown(cell.text, placed.width, placed.column.align), placed.width, style)
         runs.add(" " * (self._width - runs.width), self._width - runs.width)
         return Strip(runs.segments()).adjust_cell_length(self._width)
+
+
+def _shown(text: str, width: int, align: str) -> str:
+    """A cell's text as it is drawn; most cells of a page are short, and say what others do."""
+    return _shown_once(text, width, align) if len(text) <= _SHORT else fit(safe(text), width, align)
+
+
+_SHORT = 40
+
+
+@lru_cache(4096)
+def _shown_once(text: str, width: int, align: str) -> str:
+    return fit(safe(text), width, align)
 
 
 class _Runs:
