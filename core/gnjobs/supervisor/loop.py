@@ -39,7 +39,7 @@ from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
 from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
 from gnjobs.supervisor.slurm import SlurmEnd
-from gnjobs.supervisor.wakeups import Exit, Reaper, Wakeups
+from gnjobs.supervisor.wakeups import MOST_COLLECTED, Exit, Reaper, Wakeups
 from gnjobs.text import safe_line
 
 GRACE_SECONDS = 10.0
@@ -235,8 +235,10 @@ class Supervision:
                 self._is_over = True
 
     def _reap(self) -> None:
-        pid = self._command.pid
-        if pid in self._reaper.collect() and pid is not None:
+        pid, ended = self._command.pid, self._reaper.collect()
+        if len(ended) == MOST_COLLECTED:  # there may be more, after what else has happened
+            self._wakeups.post(signal.SIGCHLD)
+        if pid in ended and pid is not None:
             self._command.ended(self._reaper.exits[pid])
             self._begin_ending()
 

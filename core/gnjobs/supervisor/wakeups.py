@@ -49,6 +49,7 @@ class Wakeups:
 
 
 _MOST_REMEMBERED = 10_000
+MOST_COLLECTED = 500
 
 
 class Exit(NamedTuple):
@@ -91,9 +92,9 @@ class Reaper:
         self.exits: dict[int, Exit] = {}
 
     def collect(self) -> list[int]:
-        """Wait for every process that has ended by now; return their pids. Never blocks."""
+        """Wait for every process that has ended by now, or for 500 of them; return their pids. Never blocks."""
         ended: list[int] = []
-        while True:
+        while len(ended) < MOST_COLLECTED:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -102,6 +103,7 @@ class Reaper:
                 return ended
             self._remember(pid, read_wait_status(status))
             ended.append(pid)
+        return ended
 
     def _remember(self, pid: int, how: Exit) -> None:
         self.exits.pop(pid, None)
