@@ -31,7 +31,7 @@ from gnjobs.text import place_of, socket_path
 
 _LONGEST_VALUE = 4096
 # Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
-_LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100
+_LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100  # of an account
 _MARKS = (
     (ENV_JOB, "job"),
     (ENV_CHILD, "child"),
@@ -101,8 +101,8 @@ class Wanted(NamedTuple):
         return mark == UNREAD or is_here or (mark.token is not None and mark.token == self.token)
 
 
-# Device, root and place of each mount, by mount namespace and root directory, as one look has seen them.
-Mounts = dict[tuple[str, str], list[list[bytes]]]
+# Device, root and place of each mount, by account, mount namespace and root directory, as one look has seen them.
+Mounts = dict[tuple[int, str, str], list[list[bytes]]]
 
 
 def read_mark(pid: int, mounts: Mounts | None = None) -> Mark | None:
@@ -153,9 +153,11 @@ def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
 
 def _mounts_above(path: str, folder: str, known: Mounts) -> list[list[bytes]]:
     """Device, root and place of each mount on the way to a path, as a process sees them; none of too many."""
-    spaces = os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
+    account = os.stat(folder).st_uid
+    spaces = account, os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
     if spaces not in known:
-        known[spaces] = _read_mounts(folder) if len(known) < _MOST_NAMESPACES else []
+        is_too_many = sum(each[0] == account for each in known) >= _MOST_NAMESPACES
+        known[spaces] = [] if is_too_many else _read_mounts(folder)
     way = {_escaped(each) for each in (path, *map(str, Path(path).parents))}
     return [mount for mount in known[spaces] if mount[-1] in way]
 
