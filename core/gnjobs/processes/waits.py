@@ -3,8 +3,11 @@
 import os
 import re
 import struct
+import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -17,6 +20,8 @@ INPUT: Final = 1  # POLLIN and EPOLLIN
 _IDLE_SECONDS: Final = 5.0
 _MOST_THREADS: Final = 32
 _MOST_FILES: Final = 64
+_MOST_HELD: Final = 20_000  # by all processes of a job
+_TELLING_SECONDS: Final = 1.0
 _READS: Final = frozenset(("read", "readv", "pread64", "recvfrom", "recvmsg"))
 _WRITES: Final = frozenset(
     ("write", "writev", "pwrite64", "sendto", "sendmsg", "sendfile", "fsync", "fdatasync")
@@ -49,10 +54,13 @@ class Waits:
     def told(self, now: float) -> list[SeenProcess]:
         """The processes, with what those wait for that have idled for some seconds `now` (unix seconds).
 
-        What was told of one before stays.
+        What was told of one before stays. There is a second for the others, or the next time.
         """
+        until = time.monotonic() + _TELLING_SECONDS
         return [
-            self._told(process) if process.waits is None and _is_idle(process, now) else process
+            self._told(process)
+            if process.waits is None and _is_idle(process, now) and time.monotonic() < until
+            else process
             for process in self._processes
         ]
 
@@ -143,15 +151,12 @@ class Waits:
         if inode not in self._peers:
             return "a socket"
         peer = f"socket:[{self._peers[inode]}]"
-        is_own = any(target == peer for _, target in self._files.get(pid, ()))
+        is_own = any(each == pid for each, _ in self._holders.get(peer, ()))
         return _OWN_SOCKET if is_own else "a local socket"
 
     def _ends(self, pipe: str, mode: str | None) -> Iterator[int]:
         """The pids that hold an end of a pipe which is open for reading or writing."""
-        for pid, files in self._files.items():
-            for number, target in files:
-                if target == pipe and _is_open_for(pid, number, mode):
-                    yield pid
+        return (pid for pid, number in self._holders.get(pipe, ()) if _is_open_for(pid, number, mode))
 
     def _holder(self, pid: int) -> str:
         """Who holds the lock that a process waits for."""
@@ -161,8 +166,14 @@ class Waits:
         return f", held by pid {holder}" if holder and holder != "-1" else ""
 
     @cached_property
-    def _files(self) -> Mapping[int, Sequence[tuple[int, str]]]:
-        return {process.pid: tuple(open_files(process.pid)) for process in self._processes}
+    def _holders(self) -> Mapping[str, Sequence[tuple[int, int]]]:
+        """Which processes hold each pipe and socket, and under which numbers, as far as they are not too many."""
+        found = defaultdict(list)
+        files = ((each.pid, *file) for each in self._processes for file in open_files(each.pid))
+        for pid, number, target in islice(files, _MOST_HELD):
+            if target.startswith(("pipe:", "socket:")):
+                found[target].append((pid, number))
+        return found
 
     @cached_property
     def _locks(self) -> Sequence[Sequence[str]]:
