@@ -19,6 +19,7 @@ from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.deadlock import DEADLOCK
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.servers import Server
 from tests.support.stored_records import write_running
 from tests.support.supervised import KEYS, supervised
@@ -78,6 +79,34 @@ def test_another_accounts_process_says_why_not() -> None:
     assert "it belongs to root, and nobody may not look into it" in done.stdout
     gone = Found((SeenProcess(2**22, 0, command="gone"),))
     assert stacks_of(gone) == "pid 4194304: it is gone"
+
+
+SPY = """#!/bin/sh
+id -u; id -g; id -G; grep CapEff /proc/self/status; echo ${GNJOBS_REDIS_URL:-no URL}
+"""
+
+
+@needs_accounts
+def test_root_looks_with_the_rights_of_the_account_whose_process_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process chooses what stands at the paths that it names."""
+    monkeypatch.setenv("GNJOBS_REDIS_URL", "redis://with-a-password")
+    spy = tmp_path / "py-spy"
+    spy.write_text(SPY)
+    spy.chmod(0o755)
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr("gnjobs.processes.stack._py_spy", lambda: str(spy))
+    with subprocess.Popen(
+        [*AS_NOBODY, sys.executable, "-c", "print(flush=True); input()"], stdin=-1, stdout=-1
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found = Found((SeenProcess(process.pid, process_start(process.pid) or 0, command="x"),))
+        own = [str(number) for number in (65534, os.stat(f"/proc/{process.pid}").st_gid)]
+        said = [line.strip() for line in stacks_of(found).splitlines()[1:]]
+        process.kill()
+    assert said == [*own, own[1], "CapEff:\t0000000000080000", "no URL"]
 
 
 def test_nothing_is_told_of_another_process_that_has_the_pid_by_now() -> None:

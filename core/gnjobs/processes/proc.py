@@ -136,11 +136,16 @@ def owners_of(pid: int) -> tuple[int, ...]:
 
     The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
     """
-    numbers = _status_numbers(pid, b"Uid:")
-    if not numbers:
-        return ()
-    real, effective, *others = numbers
-    return effective, real, *others
+    return _effective_first(_status_numbers(pid, b"Uid:"))
+
+
+def groups_of(pid: int) -> tuple[int, ...]:
+    """The group ids of a process, in the order of `owners_of`, without its supplementary ones."""
+    return _effective_first(_status_numbers(pid, b"Gid:"))
+
+
+def _effective_first(numbers: list[int]) -> tuple[int, ...]:
+    return (numbers[1], numbers[0], *numbers[2:]) if numbers else ()
 
 
 def inner_pid(pid: int) -> int | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from gnjobs.processes.activity import read_wait, thread_ids
 from gnjobs.processes.host import login_name
-from gnjobs.processes.proc import process_start
+from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
 from gnjobs.records.environment import ENV_JOB
@@ -27,6 +27,8 @@ _MOST_THREADS: Final = 64
 _NO_PYTHON: Final = ("find python version", "python interpreter")
 _LONGEST_NAME: Final = 80
 _OF_NO_JOB: Final = "-"
+_SUPER_USER: Final = 0
+_ONLY_LOOKING: Final = "-all,+sys_ptrace"
 
 
 class Frame(NamedTuple):
@@ -77,11 +79,25 @@ def python_frames(pid: int) -> Mapping[int, tuple[Frame, ...]]:
 
 def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedProcess[bytes]":
     """Run py-spy on a process, marked so that it counts as no job's process though a supervisor starts it."""
-    command = [program, "dump", "--nonblocking", *options, "--pid", str(pid)]
-    environment = {**os.environ, ENV_JOB: _OF_NO_JOB}
-    return subprocess.run(
-        command, capture_output=True, timeout=_SECONDS, stdin=subprocess.DEVNULL, env=environment
-    )
+    with open(program, "rb") as file:  # its path may lead through what only we may enter
+        command = [f"/proc/self/fd/{file.fileno()}", "dump", "--nonblocking", *options, "--pid", str(pid)]
+        return subprocess.run(
+            [*_as_account_of(pid), *command],
+            capture_output=True,
+            timeout=_SECONDS,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath), ENV_JOB: _OF_NO_JOB},
+            pass_fds=(file.fileno(),),
+        )
+
+
+def _as_account_of(pid: int) -> list[str]:
+    """What runs a program for root with the rights of a process's account: it opens whatever that has put in a path."""
+    users, groups = owners_of(pid), groups_of(pid)
+    if os.geteuid() != _SUPER_USER or not users or not groups or users[1] == _SUPER_USER:
+        return []
+    account = [f"--reuid={users[1]}", f"--regid={groups[1]}", "--clear-groups"]
+    return ["setpriv", *account, f"--inh-caps={_ONLY_LOOKING}", f"--ambient-caps={_ONLY_LOOKING}"]
 
 
 def stacks_of(found: Found) -> str:
