@@ -1,5 +1,8 @@
 """Streams to which somebody wrote an entry of the future, up to the largest id that there is: they go on anew."""
 
+import threading
+import time
+
 import pytest
 import redis
 
@@ -11,7 +14,7 @@ from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, send_request, step
 from gnjobs.store import JobStore
 from tests.support.access import Guarded
-from tests.support.servers import Server
+from tests.support.servers import Server, waiting_readers
 from tests.support.supervised import KEYS
 from tests.support.waiting import wait_for
 
@@ -40,6 +43,43 @@ def test_requests_are_heard_again_by_whoever_listened(store: JobStore, last_id: 
     wait_for(lambda: store.client.xlen(KEYS.answers("forged")))
     send_request(store.client, stream, ControlRequest("", "kill", "after"))
     wait_for(lambda: heard == ["before", "after"])
+
+
+@pytest.fixture(params=[-100.0, 100.0])
+def _other_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = time.time
+    monkeypatch.setattr("time.time", lambda: here() + request.param)
+
+
+def in_the_past(client: redis.Redis) -> str:
+    return f"{(client.time()[0] - 80) * 1000}-0"
+
+
+@pytest.mark.usefixtures("_other_clock")
+def test_no_request_is_heard_that_came_before_whatever_clock_the_host_has(own_server: Server) -> None:
+    """One for an earlier job of the same id would kill the next."""
+    client, heard = own_server.client(), list[str | None]()
+    client.xadd(KEYS.admin_requests, {"request": "kill", "job": "before"}, id=in_the_past(client))
+    since = float(client.time()[0])
+    ControlListener(
+        own_server.url, KEYS, [KEYS.admin_requests], lambda request: heard.append(request.job), since=since
+    ).start()
+    wait_for(lambda: waiting_readers(own_server) == 1)
+    send_request(client, KEYS.admin_requests, ControlRequest("", "kill", "after"))
+    wait_for(lambda: "after" in heard)
+    assert heard == ["after"]
+
+
+@pytest.mark.usefixtures("_other_clock")
+def test_a_log_is_followed_from_where_it_was_asked_whatever_clock_the_host_has(own_server: Server) -> None:
+    client, heard = own_server.client(), list[str]()
+    client.xadd(KEYS.events, {"kind": "killed", "text": "before"}, id=in_the_past(client))
+    follower = follow_events(own_server.url, [KEYS], since=float(client.time()[0]))
+    threading.Thread(target=lambda: heard.extend(event.text for event in follower), daemon=True).start()
+    wait_for(lambda: waiting_readers(own_server) == 1)
+    record_event(client, KEYS, "killed", Job(id="j"), text="after")
+    wait_for(lambda: "after" in heard)
+    assert heard == ["after"]
 
 
 def test_who_may_only_ask_begins_the_own_stream_anew(own_server: Server) -> None:

@@ -183,9 +183,8 @@ def _has_entries(client: redis.Redis, keys: Keys, since: float) -> bool:
 
 def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
     """Where to go on: behind the `last` id, and in a log that was begun anew at its beginning."""
-    is_anew = values.is_ahead(last, time.time()) and not values.is_ahead(
-        newest_id(client, keys.events), time.time()
-    )
+    now = float(client.time()[0])
+    is_anew = values.is_ahead(last, now) and not values.is_ahead(newest_id(client, keys.events), now)
     return "0-0" if is_anew else last
 
 

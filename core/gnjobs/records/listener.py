@@ -90,6 +90,7 @@ class ControlListener(threading.Thread):
         self.streams: Mapping[str, object] = dict.fromkeys(streams)
         self._heard: Mapping[str, object] = {}
         self._last: dict[str, str] = {}
+        self._ended: set[str] = set()  # in which an entry of the future was read
         self._begun: dict[str, float] = {}
         self._budgets: dict[str, _Budget] = {}
         self._answers = connect(url)
@@ -129,7 +130,7 @@ class ControlListener(threading.Thread):
         for name, entries in found:
             stream = values.text(name) or ""
             for entry_id, fields in entries:
-                self._last[stream] = values.text(entry_id) or self._last[stream]
+                self._note_last(stream, values.text(entry_id) or self._last[stream], now)
                 request = read_request(stream, entry_id, fields)
                 if request is None or not self._is_for_us(request):
                     continue
@@ -139,14 +140,18 @@ class ControlListener(threading.Thread):
                 at = int(entry_id.partition(b"-")[0]) / 1000
                 self._take(request, now - at, is_earlier=at <= self._begun[stream])
 
+    def _note_last(self, stream: str, entry_id: str, now: float) -> None:
+        self._last[stream] = entry_id
+        if values.is_ahead(entry_id, now):
+            self._ended.add(stream)
+
     def _note_renewed(self) -> None:
         """Hear from their beginning streams that ended in the future and were begun anew."""
-        for stream in self._ahead():
-            if not values.is_ahead(newest_id(self._client, stream), time.time()):
+        self._ended &= self._last.keys()
+        for stream in list(self._ended):
+            if not values.is_ahead(newest_id(self._client, stream), self._now()):
                 self._last[stream] = "0-0"
-
-    def _ahead(self) -> list[str]:
-        return [stream for stream, last in self._last.items() if values.is_ahead(last, time.time())]
+                self._ended.remove(stream)
 
     def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
         if asking(self._keys, request) is None:
@@ -160,7 +165,7 @@ class ControlListener(threading.Thread):
 
     def _read(self) -> Any:
         """Wait for entries."""
-        block = _SOON_SECONDS if self._ahead() else self._block_seconds
+        block = _SOON_SECONDS if self._ended else self._block_seconds
         return read_behind(self._client, self._last, _AT_A_TIME, int(block * 1000))
 
     def _take(self, request: ControlRequest, age: float, *, is_earlier: bool) -> None:
