@@ -213,6 +213,26 @@ def test_an_application_keeps_no_admin_waiting_and_has_nothing_killed(store: Job
     assert store.get(job.id).status == "pending"
 
 
+@pytest.mark.parametrize("kind", ["kill", "start"])
+def test_who_begins_to_listen_hears_nothing_that_was_asked_of_an_earlier_job_of_the_same_id(
+    store: JobStore, kind: str
+) -> None:
+    stream, heard = KEYS.host_control("of-another-host"), list[str | None]()
+    store.client.delete(stream)
+    for job_id in (f"{kind}-again", f"{kind}-asked"):
+        store.create(["true"], job_id=job_id)
+        send_request(store.client, stream, ControlRequest("", kind, job_id))
+    store.client.delete(KEYS.job(f"{kind}-again"))
+    asked = store.now()
+    wait_for(lambda: store.now() > asked + 0.01)
+    store.create(["true"], job_id=f"{kind}-again")
+    ControlListener(
+        store.url, KEYS, [stream], lambda request: heard.append(request.job), last_seconds=30.0
+    ).start()
+    wait_for(lambda: heard)
+    assert heard == [f"{kind}-asked"]
+
+
 def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:
     told: list[KillStep] = []
 
