@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -106,6 +108,18 @@ def test_what_shows_nothing_for_a_moment_is_read_again(monkeypatch: pytest.Monke
     said: defaultdict[int, Iterator[Mark]] = defaultdict(lambda: iter((UNREAD, Mark("j", None))))
     monkeypatch.setattr(table, "read_mark", lambda pid, _: next(said[pid]))
     assert set(table.ProcessView().marks.values()) == {Mark("j", None)}
+
+
+def test_the_newest_process_is_read_though_no_list_shows_it_any_more(
+    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that forks and ends at once has another pid before the list that named it has been read."""
+    monkeypatch.setattr(table, "list_pids", list)
+    monkeypatch.setattr(table, "newest_pid", lambda: process.pid)
+    assert table.ProcessView().marks == {process.pid: Mark(JOB, None)}
+    with ThreadPoolExecutor() as pool:
+        monkeypatch.setattr(table, "newest_pid", lambda: pool.submit(threading.get_native_id).result())
+        assert table.ProcessView().marks == {}
 
 
 def test_a_look_ends_however_quickly_processes_come_and_end(monkeypatch: pytest.MonkeyPatch) -> None:

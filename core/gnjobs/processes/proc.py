@@ -78,6 +78,20 @@ def list_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def newest_pid() -> int:
+    """The pid, or the id of a thread, that was given last; 0 where that is not told."""
+    try:
+        with open("/proc/loadavg", "rb") as file:
+            return int(file.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def is_thread(pid: int) -> bool:
+    """Whether this is the id of a thread that lives, and not that of its process."""
+    return _status_numbers(pid, b"Tgid:") not in ([], [pid])
+
+
 def read_environment(pid: int) -> bytes | None:
     """A process's environment; None where it is longer than what is read, or not shown, and neither is its command.
 

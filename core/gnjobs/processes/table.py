@@ -12,7 +12,9 @@ from gnjobs.processes.proc import (
     ENDED_STATES,
     TableEntry,
     folder_of_memory,
+    is_thread,
     list_pids,
+    newest_pid,
     owners_of,
     process_start,
     read_entry,
@@ -218,6 +220,7 @@ def ancestors_and_self() -> frozenset[int]:
 
 
 _MOST_PASSES: Final = 50
+_NOTHING_NEW: Final = 10
 _MOST_SECONDS: Final = 1.0
 _MOMENT: Final = 0.01
 
@@ -251,9 +254,24 @@ class ProcessView:
             seen.update(new)
             if not new or time.monotonic() > until:
                 break
+        self._read_newest(seen)
         if unread := [pid for pid, mark in self.marks.items() if mark == UNREAD]:
             time.sleep(_MOMENT)
             self._read_all(unread)
+
+    def _read_newest(self, seen: set[int]) -> None:
+        """Read the newest process for as long as it is another one each time: it has ended before any list is read."""
+        known = 0
+        for _ in range(_MOST_PASSES):
+            pid = newest_pid()
+            known = known + 1 if pid in seen else 0
+            if known == _NOTHING_NEW:
+                return
+            if not known:
+                seen.add(pid)
+                self._read_all([pid])
+                if pid in self.table and is_thread(pid):
+                    del self.table[pid], self.marks[pid]
 
     def _read_all(self, pids: Iterable[int]) -> None:
         for pid in pids:
