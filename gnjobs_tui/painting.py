@@ -73,32 +73,47 @@ class Painter:
         return Changes(runs, erases=self._erases) if runs else None
 
     def _apply(self, update: ChopsUpdate, y: int) -> tuple[Strip, Strip]:
-        before = row = self._shown[y]
-        for x, strip in update.chops[y].items():
+        before, parts, end = self._shown[y], list[Strip](), 0
+        for x, strip in sorted(update.chops[y].items()):
             if strip is not None:
-                row = Strip.join([row.crop(0, x), strip, row.crop(x + strip.cell_length)])
-        self._shown[y] = row
+                parts += [before.crop(end, x), strip] if x > end else [strip]
+                end = x + strip.cell_length
+        if end < before.cell_length:
+            parts.append(before.crop(end))
+        self._shown[y] = row = Strip.join(parts)
         return before, row
 
 
 def cells_of(strip: Strip) -> list[Cell]:
     """Each cell of a line; a wide character is in its first, and what joins a character is with it."""
     cells: list[Cell] = []
-    for text, given, _ in strip:
-        # Textual notes in the style where a piece of text begins: that is no difference to be seen.
-        style = Style.null() if given is None else given.clear_meta_and_links()
-        blank = _of_blank(style)
-        if text.isascii() and text.isprintable():
-            cells += [(character, blank if character == " " else style) for character in text]
-            continue
-        for character in text:
-            width = get_character_cell_size(character)
-            if width:
-                cells.append((character, blank if character == " " else style))
-                cells += [("", style)] * (width - 1)
-            elif cells:
-                cells[-1] = (cells[-1][0] + character, style)
+    for text, style, _ in strip:
+        joining, own = _cells(text, style)
+        if joining and cells:
+            cells[-1] = (cells[-1][0] + joining, cells[-1][1])
+        cells += own
     return cells
+
+
+@lru_cache(maxsize=1024)
+def _cells(text: str, given: Style | None) -> tuple[str, Sequence[Cell]]:
+    """The cells of a piece of a line, which is drawn more than once; and with what it joins the cell before it."""
+    # Textual notes in the style where a piece of text begins: that is no difference to be seen.
+    style = Style.null() if given is None else given.clear_meta_and_links()
+    blank = _of_blank(style)
+    if text.isascii() and text.isprintable():
+        return "", [(character, blank if character == " " else style) for character in text]
+    joining, cells = "", list[Cell]()
+    for character in text:
+        width = get_character_cell_size(character)
+        if width:
+            cells.append((character, blank if character == " " else style))
+            cells += [("", style)] * (width - 1)
+        elif cells:
+            cells[-1] = (cells[-1][0] + character, style)
+        else:
+            joining += character
+    return joining, cells
 
 
 @lru_cache(maxsize=1024)
