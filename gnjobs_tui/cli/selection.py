@@ -66,6 +66,7 @@ def select(
         complain(f"no job that has {'' if ended else 'not '}ended matches {query}")
     elif verb is not None and not yes:
         _confirm(found, verb)
+        found = _still_the_same(found)
     return [(store, job.id) for store, job, _ in found]
 
 
@@ -103,6 +104,18 @@ def _confirm(found: "list[Found]", verb: str) -> None:
     said = click.prompt(question, default="", show_default=False, err=True)
     if said.strip() != str(count):
         raise Declined(f"nothing was {verb}")
+
+
+def _still_the_same(found: "list[Found]") -> "list[Found]":
+    """Leave out where another job has the id by now: whoever was asked may have thought for long."""
+    made: dict[tuple[JobStore, str], float | None] = {}
+    for store in {each[0] for each in found}:
+        jobs = store.many([job.id for other, job, _ in found if other is store])
+        made |= {(store, job.id): job.created for job in jobs if job is not None}
+    changed = {(s, job.id) for s, job, _ in found if made.get((s, job.id), job.created) != job.created}
+    for _, job_id in changed:
+        complain(f"{job_id} is another job by now, and is left out")
+    return [each for each in found if (each[0], each[1].id) not in changed]
 
 
 def _jobs(count: int) -> str:

@@ -33,6 +33,7 @@ class Target(NamedTuple):
     percent: float | None = None
     silence: float | None = None
     state: str | None = None
+    created: float = 0.0
 
     @property
     def name(self) -> str:
@@ -52,6 +53,7 @@ def target_of_row(row: JobRow, prefix: str) -> Target:
         percent=percent_done(row),
         silence=row.silence,
         state=row.state,
+        created=row.created,
     )
 
 
@@ -106,6 +108,11 @@ class KillRun:
             return
         try:
             store = self._store_of(target)
+            if (made := store.get(target.job_id).created) is not None and target.created not in (0.0, made):
+                self._add(
+                    place, step("refused", "another job has this id by now; look again", final=True), tell
+                )
+                return
             for each in kill_job(
                 store,
                 target.job_id,

@@ -111,6 +111,19 @@ def test_on_a_terminal_the_number_is_asked_for(server: Server, store: JobStore) 
     assert [store.get(job_id).status for job_id in ids] == ["killed", "killed"]
 
 
+def test_a_job_that_got_the_id_of_one_that_was_shown_is_left_out(server: Server, store: JobStore) -> None:
+    for job_id in ("nightly", "other"):
+        store.create(["true"], job_id=job_id, label="geno")
+    with on_terminal(server, "kill", "--filter", "geno") as terminal:
+        terminal.wait_for("Type 2")
+        store.client.delete(KEYS.job("nightly"))
+        store.create(["true"], job_id="nightly", label="another")
+        terminal.send("2\r")
+        terminal.wait_for("nightly is another job by now, and is left out")
+        terminal.wait_closed()
+    assert [store.get(job_id).status for job_id in ("nightly", "other")] == ["pending", "killed"]
+
+
 def test_rm_by_a_filter_removes_what_has_ended_and_goes_on_behind_a_refusal(
     server: Server, store: JobStore
 ) -> None:

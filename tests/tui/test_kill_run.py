@@ -5,6 +5,7 @@ from textual.pilot import Pilot
 
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
+from gnjobs.store import JobStore
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
 from gnjobs_tui.screens.log import LogScreen
@@ -119,6 +120,15 @@ def test_what_killed_is_the_result_whatever_a_hurried_request_was_told() -> None
     assert run_with([failed, gone]).succeeded
     assert not run_with([failed]).succeeded
     assert "2 of 2 gone" in run_with([gone]).text()
+
+
+@pytest.mark.parametrize("since", [0.0, 60.0])
+def test_a_job_that_got_the_id_of_one_that_was_shown_is_not_killed(store: JobStore, since: float) -> None:
+    job = store.create(["true"])
+    shown = Target(store.keys.prefix, job.id, "label", created=(job.created or 0.0) - since)
+    run = KillRun([shown], Actor.admin("tux"), "", lambda _: store)
+    run.run(lambda: None)
+    assert (run.succeeded, store.get(job.id).status) == ((False, "pending") if since else (True, "killed"))
 
 
 def test_what_has_ended_is_not_hurried() -> None:
