@@ -250,13 +250,6 @@ def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> 
             yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
 
 
-def unread_of(view: ProcessView) -> Iterator[Trace]:
-    """Yield what may be any job's: it lives, and shows nothing of what it says."""
-    for pid, mark in view.marks.items():
-        if mark == UNREAD and pid not in view.spared:
-            yield Trace(pid, f"of {_account_of(pid)} runs, which can't be inspected", False)
-
-
 def _of_record(part: Job | Child) -> Iterable[Identity]:
     if part.pid is not None and part.process_started is not None:
         yield part.pid, part.process_started
@@ -307,15 +300,16 @@ def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Processes no older than the job's supervisor, of an account that its processes may have, unreadable to us."""
     for pid, mark in view.marks.items():
         entry = view.table[pid]
-        if mark is None and entry.started >= _earliest(job) and not _is_others(pid, job, view):
+        is_unread = mark == UNREAD
+        if (mark is None or is_unread) and entry.started >= _earliest(job) and not _is_others(pid, job, view):
             owners = owners_of(pid)
-            if owners and _may_have(owners, job.account) and not _is_of_the_kernel(entry):
+            if owners and _may_have(owners, job.account) and (is_unread or not _is_of_the_kernel(entry)):
                 yield _trace(pid, view, "")
 
 
 def _trace(pid: int, view: ProcessView, why: str) -> Trace:
     """Describe whose process it is and why it may be the job's."""
-    is_readable = view.marks.get(pid) is not None
+    is_readable = view.marks.get(pid) not in (None, UNREAD)
     reason = why if is_readable else "which can't be inspected"
     return Trace(pid, f"of {_account_of(pid)} runs, {reason}", is_readable)
 

@@ -15,7 +15,6 @@ from gnjobs.processes.find import (
     is_supervisor,
     processes_of,
     traces_of,
-    unread_of,
     wanted_of,
 )
 from gnjobs.processes.host import (
@@ -99,7 +98,7 @@ def unseen(
     """
     traces = traces_of(job, view, known, child) if pids_count_here(job) else ()
     claims = claims_of(wanted or wanted_of(job), view, child)
-    found = next(chain(claims, traces, unread_of(view)), None)
+    found = next(chain(claims, traces), None)
     if found is not None or pids_count_here(job) or restarted_since(job):
         return found
     if job.boot_id is not None and not is_of_this_boot(job):
