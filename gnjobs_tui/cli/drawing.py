@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from rich.box import SIMPLE_HEAD, Box
@@ -45,6 +46,7 @@ _NUMBERS = frozenset(
 )
 _GROWING = frozenset({"Label", "What", "Child", "Says"})  # what gives way on a narrow terminal
 _WIDEST = {"Job": 24}
+_MOST_DRAWN = 1000
 _LINE_STYLES = {"err": "red", "fault": "yellow", "log": "", "out": "", "record": "dim", "result": "green"}
 
 _IS_ASCII = glyphs_of_terminal().is_ascii
@@ -251,7 +253,7 @@ def _draw_children(
     children: "Sequence[Child]", verdicts: Sequence[str], lines: Sequence[int | None], now: float
 ) -> None:
     table = _table("State", "Child", "%", "Run", "Faults", "Lines", "Says")
-    for child, verdict, count in zip(children, verdicts, lines, strict=True):
+    for child, verdict, count in islice(zip(children, verdicts, lines, strict=True), _MOST_DRAWN):
         table.add_row(
             _state_text(child_state(child, verdict)),
             _text(child.label or child.id),
@@ -263,3 +265,5 @@ def _draw_children(
         )
     _console.print(Text())
     _console.print(table)
+    if (more := len(children) - _MOST_DRAWN) > 0:
+        _console.print(f"and {more} more, which --json tells")

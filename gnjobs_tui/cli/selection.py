@@ -1,5 +1,6 @@
 """Which jobs a command acts on: those whose ids it is given, or with `--filter` all that match, once confirmed."""
 
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -86,9 +87,12 @@ def _confirm(found: "list[Found]", verb: str) -> None:
     count = len(found)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(f"{count} {_jobs(count)} would be {verb}: add --yes where nobody can be asked")
+    from rich.cells import set_cell_size
+
     from gnjobs.health.states import display_state
     from gnjobs.text import safe_line
 
+    width = shutil.get_terminal_size().columns  # what wraps would look like one more job
     for _, job, health in found[:_MOST_SHOWN]:
         words = (
             job.id[:8],
@@ -97,7 +101,7 @@ def _confirm(found: "list[Found]", verb: str) -> None:
             job.host or "",
             job.name,
         )
-        click.echo("  " + safe_line("  ".join(words)), err=True)
+        click.echo(set_cell_size(safe_line("  ".join(["", *words])), width).rstrip(), err=True)
     if count > _MOST_SHOWN:
         click.echo(f"  and {count - _MOST_SHOWN} more", err=True)
     question = f"Type {count} to have {'it' if count == 1 else f'all {count}'} {verb}"

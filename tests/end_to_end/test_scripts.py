@@ -111,6 +111,14 @@ def test_on_a_terminal_the_number_is_asked_for(server: Server, store: JobStore) 
     assert [store.get(job_id).status for job_id in ids] == ["killed", "killed"]
 
 
+def test_each_job_that_is_shown_has_one_line(server: Server, store: JobStore) -> None:
+    store.create(["true"], label="geno" + " " * 80 + "4be2d2c1  running   tux  db1  INSERT")
+    with on_terminal(server, "kill", "--filter", "geno") as terminal:
+        assert "INSERT" not in terminal.wait_for("Type 1")
+        terminal.send("\r")
+        terminal.wait_closed()
+
+
 def test_a_job_that_got_the_id_of_one_that_was_shown_is_left_out(server: Server, store: JobStore) -> None:
     for job_id in ("nightly", "other"):
         store.create(["true"], job_id=job_id, label="geno")

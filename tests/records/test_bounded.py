@@ -36,6 +36,7 @@ from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.watch.uncounted import UncountedFaults
 from gnjobs_tui.cli.main import cli
+from tests.support.command import run
 from tests.support.mirror import loaded_mirror
 from tests.support.servers import BINARIES, Server, running_server, waiting_readers
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -224,6 +225,17 @@ def test_a_supervisor_that_is_told_of_too_many_parts_counts_them_at_the_end(
         assert listed.count() == (number if number <= 10 else None)
         store.client.rpush(part_key(KEYS, job.id, Part("s", "errors", str(number))), "{}")
     assert (len(listed._found), listed.count_at_end()) == (0, 20)
+
+
+def test_children_are_believed_up_to_a_bound_and_drawn_up_to_another(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(["true"])
+    listed = {f"child:c{number}": KEYS.child_output(job.id, f"c{number}") for number in range(2000)}
+    store.client.hset(KEYS.job(job.id), mapping=listed)
+    monkeypatch.setattr("gnjobs.records.reading._MOST_RECORDED", 1200)
+    assert len(store.all_children(job.id)) == 1200
+    assert run(store.url, "show", job.id).stdout.splitlines()[-1] == "and 200 more, which --json tells"
 
 
 def test_a_log_that_takes_no_more_keeps_no_job_from_its_end(server: Server) -> None:

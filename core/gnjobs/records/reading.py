@@ -41,6 +41,7 @@ from gnjobs.records.pipeline import RecordPipeline
 
 MOST_FIELDS: Final = 5000
 _CHUNK: Final = 500
+_MOST_RECORDED: Final = 100_000
 SHORTEST_BEGINNING: Final = 4
 _NEVER_SHORTENED: Final = 32
 _MOST_CANDIDATES: Final = 1000
@@ -130,7 +131,7 @@ def fetch_children(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[Chi
 
 
 def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[str, str]]:
-    """The recorded children's output keys by child id, in chunks; each child once, none for a key that is no hash."""
+    """The output keys of 100 000 recorded children by id, in chunks; each once, none for a key that is no hash."""
     seen: set[str] = set()
     chunk: dict[str, str] = {}
     with (
@@ -145,6 +146,8 @@ def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[s
             if len(chunk) >= _CHUNK:
                 yield chunk
                 chunk = {}
+            if len(seen) >= _MOST_RECORDED:
+                break
     if chunk:
         yield chunk
 
