@@ -227,6 +227,34 @@ def test_a_supervisor_that_is_told_of_too_many_parts_counts_them_at_the_end(
     assert (len(listed._found), listed.count_at_end()) == (0, 20)
 
 
+@pytest.mark.parametrize("form", [{"at": "1700000000000", "kind": "out"}, {}])
+def test_a_job_of_whose_outputs_lines_are_huge_is_shown(large: JobStore, form: dict[str, str]) -> None:
+    job = large.create(["true"], label="shown")
+    child = KEYS.child_output(job.id, "c")
+    large.client.hset(KEYS.job(job.id), "child:c", child)
+    for key in (KEYS.output(job.id), child):
+        for number in range(1, 9):
+            large.client.xadd(key, {**form, "data": HUGE[:300_000]}, id=f"{number}-0")
+        large.client.xadd(key, {**form, "data": HUGE}, id="9-0")
+    for options in ((), ("--json",)):
+        done = run(large.url, "show", job.id, *options)
+        assert (done.returncode, "larger than" in done.stdout, "shown" in done.stdout) == (0, True, True), (
+            done
+        )
+
+
+def test_numbered_lines_are_read_up_to_what_is_read_at_once(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnjobs.outputs.streams.LARGEST_REPLY", 2**20)
+    job = store.create(["true"])
+    for number in range(1, 21):
+        entry = {"at": "1700000000000", "kind": "out", "data": HUGE[:300_000]}
+        store.client.xadd(KEYS.output(job.id), entry, id=f"{number}-0")
+    assert len(store.output(job.id).read(1, 20)) < 8
+    assert len(list(store.output(job.id).iterate())) == 20
+
+
 def test_children_are_believed_up_to_a_bound_and_drawn_up_to_another(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

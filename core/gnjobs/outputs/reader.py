@@ -18,6 +18,7 @@ from gnjobs.outputs.streams import (
     last_numbers,
 )
 from gnjobs.outputs.texts import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Child
 from gnjobs.records.foreign import STDERR_CHILD
@@ -209,13 +210,16 @@ class OutputReader:
 
 
 def line_counts(records: Records, job_id: str, children: Sequence[Child]) -> list[int | None]:
-    """The number of the last line of each child's output; None where it lies outside of the job."""
+    """The number of the last line of each child's output; None where it lies outside of the job, or is too large."""
     owned = {
         child.id: child.output_key
         for child in children
         if child.output_key and records.keys.owns(job_id, child.output_key)
     }
-    counted = dict(zip(owned, last_numbers(records.client, list(owned.values())), strict=True))
+    try:
+        counted = dict(zip(owned, last_numbers(records.client, list(owned.values())), strict=True))
+    except TooLarge:
+        return [None] * len(children)
     return [
         _last_line(records, job_id, child) if (last := counted.get(child.id)) is None else last
         for child in children
@@ -226,7 +230,7 @@ def _last_line(records: Records, job_id: str, child: Child) -> int | None:
     """The last line as its own reader finds it, for an output that is not a numbered stream."""
     try:
         return open_output(records, job_id, child.id).extent().last
-    except NoSuchChild:
+    except (NoSuchChild, TooLarge):
         return None
 
 

@@ -8,6 +8,7 @@ import redis
 
 from gnjobs.outputs.lines import NUMBERS_END, Entry, Extent, Hole, Line, encode_json, entry_number, read_entry
 from gnjobs.records import values
+from gnjobs.records.bounded import LARGEST_REPLY
 from gnjobs.records.connection import replies_of
 from gnjobs.records.values import encode_text
 
@@ -66,8 +67,8 @@ class NumberedStream:
         return self._entry(*newest[0]).last if newest else self._last_number_given()
 
     def read(self, first: int, count: int) -> list[Line | Hole]:
-        """Read at most `count` lines from `first` on; what is missing before a line is a hole."""
-        return self._read(first, count, _any, None)[0]
+        """Read at most `count` lines from `first` on, fewer of many MB; what is missing before a line is a hole."""
+        return self._read(first, count, _any, LARGEST_REPLY)[0]
 
     def skim(self, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
         """Read only entries for which `may_hold` is true; also returns the number to continue from.
@@ -77,7 +78,7 @@ class NumberedStream:
         return self._read(first, count, may_hold, _BYTES_AT_ONCE)
 
     def _read(
-        self, first: int, count: int, may_hold: MayHold, most_bytes: int | None
+        self, first: int, count: int, may_hold: MayHold, most_bytes: int
     ) -> tuple[list[Line | Hole], int]:
         found: list[Line | Hole] = []
         cursor, wanted, ask = max(first, 1), count, _ENTRIES_FIRST
@@ -85,7 +86,7 @@ class NumberedStream:
             stored = _entries(self._client.xrange(self._key, f"{cursor}-0", "+", count=ask))
             entries = [self._entry(*entry) for entry in stored]
             cursor, wanted = _take(entries, cursor, wanted, found, may_hold)
-            if len(entries) < ask or (most_bytes is not None and _size(found) >= most_bytes):
+            if len(entries) < ask or _size(found) >= most_bytes:
                 break
             ask = _how_many(entries, wanted)
         return found, cursor

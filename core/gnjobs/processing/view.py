@@ -16,8 +16,9 @@ from gnjobs.processes.stored import read_processes
 from gnjobs.processing.isolated import IsolatedProcessor
 from gnjobs.processing.processor import Processing, Source
 from gnjobs.processing.registry import start_processing
-from gnjobs.processing.report import Report
+from gnjobs.processing.report import Report, failed_report
 from gnjobs.processing.running import Portion, RunningProcessor
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.foreign import PartFinder, counted
 from gnjobs.records.indexes import usual_run
@@ -139,6 +140,8 @@ class JobView:
             self._running = None
             self._cursors, self._readers, self._settled = {}, {}, {}
             self._feed_all(job, children)
+        except TooLarge as problem:
+            return failed_report(str(problem))
         assert self._running is not None
         self._report = self._running.report(job, children)
         return self._report
