@@ -14,9 +14,9 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.seen import Found
+from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stored import known_identities
-from gnjobs.processes.table import UNREAD, ProcessView
+from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
@@ -62,29 +62,22 @@ class LocalKill:
         return bool(found.processes or (self._job.left_running and found.hidden))
 
     def unless_seen(self, answered: KillStep) -> KillStep:
-        """That all is gone, or what is left: what says that it is of the job, or may, whatever the record says."""
-        found = self._claimants()
-        if not found:
+        """That all is gone, or what is left: what says that it is of the job, whatever the record says."""
+        alive = self._claimants()
+        if not alive:
             return answered
-        pids = [each.pid for each in found.processes]
-        accounts = ", ".join(sorted({each.account or "?" for each in found.processes}))
-        may = (
-            "may run here, where these can't be inspected"
-            if set(found.marks.values()) == {UNREAD}
-            else "runs here"
-        )
-        return step(
-            "left", f"{answered.text}; yet it {may}: {pid_list(pids)} of {accounts}", pids, final=True
-        )
+        pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
+        text = f"{answered.text}; yet it runs here: {pid_list(pids)} of {', '.join(accounts)}"
+        return step("left", text, pids, final=True)
 
-    def _claimants(self) -> Found:
+    def _claimants(self) -> tuple[SeenProcess, ...]:
         """What bears such a mark; what has no command line any more, as a supervisor that is ending, is let end."""
         child_id = self._child.id if self._child is not None else None
         until = time.monotonic() + _ENDING_SECONDS
         while True:
-            found = claimants(self._wanted, child_id, self._store)
-            if all(each.command for each in found.processes) or time.monotonic() > until:
-                return found
+            alive = claimants(self._wanted, child_id, self._store)
+            if all(each.command for each in alive) or time.monotonic() > until:
+                return alive
             time.sleep(_LOOK_SECONDS)
 
     def steps(self) -> Iterator[KillStep]:

@@ -65,7 +65,7 @@ def processes_of(
     return found if child_id is not None else msgspec.structs.replace(found, hidden=tuple(search.doubted))
 
 
-def claimants(wanted: Wanted, child_id: str | None, store: Records) -> Found:
+def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
     """What says that it is of a job, or of one of its children alone: it is nobody's to signal for that."""
     view = ProcessView()
     found = (
@@ -75,17 +75,13 @@ def claimants(wanted: Wanted, child_id: str | None, store: Records) -> Found:
     claims = {
         pid: child_id or mark.child
         for pid, mark in _claims(wanted, view)
-        if pid in inherited or _may_be_of(child_id, mark)
+        if pid in inherited or child_id in (None, mark.child)
     }
-    return describe(view, claims)
-
-
-def _may_be_of(child_id: str | None, mark: Mark) -> bool:
-    return child_id in (None, mark.child) or mark == UNREAD
+    return describe(view, claims).processes
 
 
 def _claims(wanted: Wanted, view: ProcessView) -> Iterator[tuple[int, Mark]]:
-    """Yield what says that it is of the job, or may: but for its supervisor, and for who looks."""
+    """Yield what says that it is of the job, but for its supervisor, and for who looks."""
     for pid, mark in view.marks.items():
         if mark is None or pid in view.spared or not wanted.is_claimed_by(mark):
             continue
@@ -245,7 +241,7 @@ def traces_of(
 def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
     """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
     for pid, mark in _claims(wanted, view):
-        if mark != UNREAD and (child is None or child.id == mark.child):
+        if child is None or child.id == mark.child:
             whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
             yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
 

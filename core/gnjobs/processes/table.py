@@ -98,9 +98,9 @@ class Wanted(NamedTuple):
         return owners_of(pid)[1:2] == (self.uid,)  # the real one: anybody can run what is setuid
 
     def is_claimed_by(self, mark: Mark) -> bool:
-        """Whether a mark says this job's token, or its id here, or may: the rest is what its code chooses."""
+        """Whether a mark says this job's token, or its id here: the rest is what its code chooses."""
         is_here = self.place is not None and (mark.job, mark.place) == (self.job, self.place)
-        return mark == UNREAD or is_here or (mark.token is not None and mark.token == self.token)
+        return is_here or (mark.token is not None and mark.token == self.token)
 
 
 # Device, root and place of each mount, by account, mount namespace and root directory, as one look has seen them.
