@@ -33,7 +33,9 @@ def _print(line: str) -> None:
     # Not to `sys.stderr`, which a child may have pointed at its own output.
     if sys.__stderr__ is not None:
         with _printing:
-            print(line, file=sys.__stderr__, flush=True)
+            # At once, since children print there, too: where nothing is buffered, `print` writes the newline by itself.
+            sys.__stderr__.write(f"{line}\n")
+            sys.__stderr__.flush()
 
 
 def _show(name: str, text: str) -> None:
