@@ -31,6 +31,7 @@ def screen(server: Server) -> Iterator[Screen]:
         yield Screen(terminal, client, server.url)
 
 
+@pytest.mark.faults
 def test_a_changed_row_costs_few_bytes_and_one_out_of_sight_none(screen: Screen) -> None:
     ids = ordered_ids(screen.client, JOBS)
     sizes = screen.bytes_each(lambda number: screen.client.hset(KEYS.job(ids[0]), "percent", number + 10), 5)
@@ -65,6 +66,7 @@ DIALOGS = {
 }
 
 
+@pytest.mark.faults
 def test_a_dialog_costs_little_to_open_and_to_close(screen: Screen) -> None:
     for key, sign in DIALOGS.items():
         for pressed, is_open in ((key, True), ("\x1b", False)):

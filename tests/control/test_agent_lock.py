@@ -109,6 +109,7 @@ def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: py
     assert AgentLock(store.client, key, seconds=3.0).take() is None
 
 
+@pytest.mark.faults
 def test_an_agent_whose_reply_was_lost_does_not_take_itself_for_another(
     server: Server, proxy: Proxy, client: redis.Redis
 ) -> None:

@@ -203,15 +203,8 @@ def test_nothing_is_left_of_a_demo_that_was_quit(demo: tuple[Terminal, Path]) ->
     assert_nothing_left(directory)
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        signal.SIGKILL,
-        pytest.param(signal.SIGHUP, marks=pytest.mark.faults),
-        pytest.param(signal.SIGTERM, marks=pytest.mark.faults),
-        pytest.param(signal.SIGINT, marks=pytest.mark.faults),
-    ],
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
 def test_nothing_is_left_however_the_demo_ends(directory: Path, end: signal.Signals) -> None:
     with open_demo(directory) as terminal:
         terminal.wait_for("1 all", START)

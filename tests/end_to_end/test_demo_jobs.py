@@ -105,6 +105,7 @@ def test_the_failing_job_leaves_its_traceback(store: JobStore) -> None:
     assert lines[-1] == "KeyError: 'axolotl'"
 
 
+@pytest.mark.faults
 def test_the_crashing_job_has_one_child_that_a_signal_ended(store: JobStore) -> None:
     job = run_job(store, "crashing")
     assert job.status == "error"

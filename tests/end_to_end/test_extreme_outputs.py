@@ -89,6 +89,7 @@ def test_a_line_of_10_mb_by_our_writer(server: Server) -> None:
         see(terminal, "g", f"line 1 of {last}", "1> xxxx")
 
 
+@pytest.mark.faults
 def test_a_bar_of_a_million_returns_is_one_line_that_changes(server: Server, tmp_path: Path) -> None:
     go_on = tmp_path / "go on"
     command = gnjobs("run", "--label", "bar", "--", sys.executable, "-c", BAR, str(go_on))

@@ -71,6 +71,7 @@ async def test_it_is_opened_from_the_job_and_opens_outputs(server: Server, size:
         assert pilot.app.screen.target.child == "early.tsv"
 
 
+@pytest.mark.faults
 async def test_ten_thousand_children(server: Server) -> None:
     now = time.time()
     write_running(server, JOB, label="many", started=now - 10_000)
