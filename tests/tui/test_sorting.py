@@ -143,7 +143,7 @@ async def test_clicks_on_a_title_sort_and_the_dialog_does_too(
             await pilot.press(key)
         await is_sorted(title, *usual.split())
         if keys == "enter":  # what was found moves the table when it comes, and what is said the columns
-            await shows(pilot, "3 faults", "about 7 min left")
+            await shows(pilot, "3 faults", 'found "x"', "about 7 min left")
         await click(pilot, title)
         await is_sorted(titled, *rows)
         await click(pilot, title)

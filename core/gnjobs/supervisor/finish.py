@@ -176,11 +176,18 @@ class Finishing:
             "rss": 0,
             "partial-line": "",
         }
+        if self._output.last_write:
+            fields["last-output"] = self._last_output(self._finished)
         if "left-running" in self._link.said:
             fields.setdefault("left-running", "")
         if self._watch.children:
             fields["children-summary"] = encode_summary(self._watch)
         return status, fields
+
+    def _last_output(self, finished: float) -> float:
+        """When a line last came, of the job's own or a child's: since the last beat, or before the first one, too."""
+        own = min(finished, self._link.now() - (time.time() - self._output.last_write))
+        return round(max(own, float(self._link.said.get("last-output", 0.0))), 3)
 
     def _faults(self) -> int | None:
         """How many faults are known, those included that the job's code stored as another program's; None: unknown."""
