@@ -58,8 +58,7 @@ def find_here(store: Records, job: Job, child_id: str | None, owner: str | None 
 
 def _find_told(whole: Found, child: Child) -> Found:
     """The process in which a child runs that has no mark of its own, as a thread or in a Pool: that of its pid."""
-    of_child = tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid))
-    return Found(of_child, marks=whole.marks)
+    return Found(tuple(each for each in whole.processes if child.pid in (each.pid, each.inner_pid)))
 
 
 def streams_of_who_answers(store: Records, job: Job, actor: "Actor") -> list[str]:
