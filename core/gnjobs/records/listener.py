@@ -63,9 +63,9 @@ class ControlListener(threading.Thread):
 
     `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
     refused, and what somebody has answered for good, or before we began was asked of an earlier job of the same id, is
-    left out. `streams` names the streams, each with a reason to
-    hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds on. Of what
-    others than admins ask, a hundred at once and then 20 a second are heard, and the rest is dropped.
+    left out. `streams` names the streams, each with a reason to hear it, and may be replaced at any time: one whose
+    reason changes is heard again from the last seconds on. Of what others than admins ask, a hundred at once and then
+    20 a second are heard, and the rest is dropped.
     """
 
     def __init__(

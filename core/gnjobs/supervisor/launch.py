@@ -270,9 +270,8 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
     except ValueError as refused:
         raise LaunchError(f"this agent starts no such job: {refused}") from None
     outer = options.pop("env", os.environ)
-    options["cwd"] = (
-        "/"  # what stands in a directory's place by now is for the account to enter, and not for us
-    )
+    # What stands in a directory's place by now is for the account to enter, and not for us.
+    options["cwd"] = "/"
     _note_launch(job.id, store.url, store.keys.prefix, {"account": account})
     environment = for_supervisor(outer, url, store.keys.prefix, job)
     environment[ENV_DIRECTORY] = starts[account].directories[0]

@@ -255,9 +255,7 @@ class Supervision:
             )
             try:
                 self._ending.start()
-            except (
-                RuntimeError
-            ):  # there is room for no thread: its account's processes are used up by the job itself
+            except RuntimeError:  # no room for a thread: the job has used up its account's processes
                 self._ending.run()
 
     def _before_ending(self) -> None:
