@@ -3,7 +3,7 @@
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.proc import process_start
@@ -19,15 +19,6 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 
 
-class StartedCommand(NamedTuple):
-    """A command that runs, and the read ends of its three pipes."""
-
-    process: "subprocess.Popen[bytes]"
-    out: int
-    err: int
-    structured: int
-
-
 class FailedStart(NamedTuple):
     """Why a command did not start, with the exit code that a shell would give."""
 
@@ -35,49 +26,36 @@ class FailedStart(NamedTuple):
     error: str
 
 
+class Pipes(NamedTuple):
+    """The ends of a command's three pipes: those that it writes to, or those that are read."""
+
+    out: int
+    err: int
+    structured: int
+
+
 def start_command(
-    words: Sequence[str], cwd: str | None, environment: Mapping[str, str], stdin: int
-) -> StartedCommand | FailedStart:
+    words: Sequence[str], cwd: str | None, environment: Mapping[str, str], stdin: int, pipes: Pipes
+) -> "subprocess.Popen[bytes] | FailedStart":
     """Start the command; `environment` is complete but for the descriptor of its structured lines."""
     if not words:
         return FailedStart(NOT_FOUND, "the job has no command")
     if cwd is not None and not os.path.isdir(cwd):
         return FailedStart(NOT_EXECUTABLE, f"the working directory {cwd} is not there")
-    read_end, write_end = os.pipe()
-    lines = {ENV_LINES_FD: str(write_end), ENV_LINES_PIPE: pipe_identity(write_end)}
+    lines = {ENV_LINES_FD: str(pipes.structured), ENV_LINES_PIPE: pipe_identity(pipes.structured)}
     try:
-        process = _start(words, cwd, {**environment, **lines}, stdin, write_end)
+        return subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**environment, **lines},
+            stdin=stdin,
+            stdout=pipes.out,
+            stderr=pipes.err,
+            pass_fds=(pipes.structured,),
+            start_new_session=True,
+        )
     except (OSError, ValueError) as problem:
-        os.close(read_end)
         return _explain(words[0], problem)
-    finally:
-        os.close(write_end)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    return StartedCommand(process, _take(process.stdout), _take(process.stderr), read_end)
-
-
-def _start(
-    words: Sequence[str], cwd: str | None, environment: Mapping[str, str], stdin: int, inherited: int
-) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
-        words,
-        bufsize=0,
-        cwd=cwd,
-        env=environment,
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=(inherited,),
-        start_new_session=True,
-    )
-
-
-def _take(stream: IO[bytes]) -> int:
-    """Take over a stream's descriptor, so that closing it is ours alone."""
-    descriptor = os.dup(stream.fileno())
-    stream.close()
-    return descriptor
 
 
 def _explain(command: str, problem: OSError | ValueError) -> FailedStart:
@@ -131,22 +109,30 @@ class RunningCommand:
         words = values.command_words(job.command)
         environment = for_command(os.environ, settings, job)
         stdin = 0 if settings.is_foreground else subprocess.DEVNULL
-        started = start_command(words, job.cwd or settings.directory, environment, stdin)
-        if settings.is_foreground:
-            silence(0)
-        echo_out, echo_err = (1, 2) if settings.echo else (None, None)
-        self._err = TextFeed(self._output, "err", echo_err)
+        pipes = self._open_pipes(settings.echo)
+        started = start_command(words, job.cwd or settings.directory, environment, stdin, pipes)
         if isinstance(started, FailedStart):
             self.failure = started
             self.exit = Exit(exit_code=started.exit_code)
-            self._err.feed(encode_text(started.error) + b"\n")
-            return
-        self._process = started.process
+            os.write(pipes.err, encode_text(started.error) + b"\n")
+        else:
+            self._process = started
+        for descriptor in pipes:
+            os.close(descriptor)
+        if settings.is_foreground:
+            silence(0)
+        if self.failure is not None:
+            self.finish_pipes()
+
+    def _open_pipes(self, echo: bool) -> Pipes:
+        """Read three pipes from now on, which the command is to write to."""
+        read, write = (Pipes(*ends) for ends in zip(*(os.pipe() for _ in Pipes._fields), strict=True))
+        echo_out, echo_err = (1, 2) if echo else (None, None)
         self._out = TextFeed(self._output, "out", echo_out)
-        self._pump = PipePump(
-            {started.out: self._out, started.err: self._err, started.structured: self._structured}
-        )
+        self._err = TextFeed(self._output, "err", echo_err)
+        self._pump = PipePump({read.out: self._out, read.err: self._err, read.structured: self._structured})
         self._pump.start()
+        return write
 
     def ended(self, how: Exit) -> None:
         """Take how the main process ended."""

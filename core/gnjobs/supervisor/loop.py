@@ -182,18 +182,12 @@ class Supervision:
     def run(self) -> int:
         """Run the job; returns its command's exit code as a shell says it."""
         self._listed.open()
+        self._start_threads()
         self._command.start(self._job, self._settings)
         allow_many_descriptors()  # not before: the command has the limit that it was given
         os.chdir("/")
         self._reporter.say(self._command.fields)
-        self._reporter.start()
-        if self._settings.slurm_job is not None:
-            self._asks_slurm = threading.Thread(target=self._say_limits, name="slurm", daemon=True)
-            self._asks_slurm.start()
-        if self._command.failure is None:
-            self._listener.start()
-            self._answers.start()
-        else:
+        if self._command.failure is not None:
             self._report_end(Ended())
         release_memory()
         while not self._is_over:
@@ -202,6 +196,15 @@ class Supervision:
         self._answers.finish(_ANSWERING_SECONDS)
         self._reports.ended(self._shell_code)
         return self._shell_code
+
+    def _start_threads(self) -> None:
+        """Start what must run whatever the command does: it may leave its account no room for a thread."""
+        self._reporter.start()
+        self._listener.start()
+        self._answers.start()
+        if self._settings.slurm_job is not None:
+            self._asks_slurm = threading.Thread(target=self._say_limits, name="slurm", daemon=True)
+            self._asks_slurm.start()
 
     def _say_limits(self) -> None:
         self._reporter.say(slurm.limits_of(self._settings.slurm_job or ""))
