@@ -144,9 +144,8 @@ class _Kill:
             yield from self._end_here()
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
-        elif (
-            self.as_agent and self.actor.role != "admin"
-        ):  # who has asked the supervisor, as far as that is theirs
+        elif self.as_agent and self.actor.role != "admin":
+            # Who asks has asked the supervisor, too, as far as the job is theirs.
             yield from self._unanswered()
         else:
             stream = request_stream(self.store.keys, self.actor, self.job)
@@ -345,11 +344,10 @@ class _Kill:
             yield from self._refused()
             return
         yield step("answered", f"asking the agent of {host}")
-        stream = request_stream(self.store.keys, self.actor, self.job)
-        if (
-            self.actor.role != "curator"
-        ):  # in whose own stream the agent hears what concerns a silent supervisor
-            stream = self.store.keys.host_control(host or "")
+        # In a curator's own stream the agent hears what concerns a silent supervisor.
+        is_curators = self.actor.role == "curator"
+        keys = self.store.keys
+        stream = request_stream(keys, self.actor, self.job) if is_curators else keys.host_control(host or "")
         yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
 
     def _may_still_run(self) -> bool:

@@ -134,10 +134,8 @@ def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[s
     """The output keys of 100 000 recorded children by id, in chunks; each once, none for a key that is no hash."""
     seen: set[str] = set()
     chunk: dict[str, str] = {}
-    with (
-        contextlib.suppress(TooLarge),
-        passing_over_other_types(),
-    ):  # what was found before is all that can be told
+    # What was found before is all that can be told.
+    with contextlib.suppress(TooLarge), passing_over_other_types():
         for field, value in client.hscan_iter(keys.job(job_id), match=f"{CHILD_FIELD}*", count=_CHUNK):
             child_id = (values.text(field) or "").removeprefix(CHILD_FIELD)
             if is_id(child_id) and child_id not in seen:

@@ -360,9 +360,8 @@ class Supervision:
         if by_slurm is not None:
             since = self._stop.at if self._stop is not None else self._link.now()
             self._stop = StopRequest(SLURM, by_slurm.why, since)
-        elif (
-            self._stop is not None and self._stop.by == SLURM
-        ):  # Slurm says nothing of it: somebody here did it
+        elif self._stop is not None and self._stop.by == SLURM:
+            # Slurm says nothing of it: somebody here did it.
             self._stop = self._stop._replace(by=login_name())
         outcome = Outcome(
             exit=self._command.exit or Exit(),

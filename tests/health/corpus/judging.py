@@ -190,9 +190,8 @@ def _untruths_of_process(job: SupervisedJob, pid: int, rest: str) -> Iterator[st
         status = process.status()
         for words, states in _STATES.items():
             is_said = re.search(rf"\W{words}(?! by)", rest)
-            if (
-                is_said and status not in states and status != psutil.STATUS_RUNNING
-            ):  # it may wake for a moment
+            is_awake = status == psutil.STATUS_RUNNING  # which it may be for a moment
+            if is_said and status not in states and not is_awake:
                 yield f"{pid} is {status}"
         return
     yield f"{pid} is gone"
