@@ -198,8 +198,19 @@ def test_nothing_descends_from_what_had_the_pid_of_its_parent_before() -> None:
         before = seen[parent.pid]._replace(started=seen[parent.pid].started - 1)
         assert list(table.descendants(seen, [parent.pid])) == [(child.pid, parent.pid)]
         assert list(table.descendants(seen | {parent.pid: before}, [parent.pid])) == []
+        earlier = seen | {child.pid: seen[child.pid]._replace(parent=os.getpid())}
+        assert list(table.descendants(earlier, [os.getpid()])) == [(parent.pid, os.getpid())]
         child.kill()
         parent.kill()
+
+
+def test_nobody_has_the_mark_of_a_younger_process() -> None:
+    """That has the pid of the parent that was read before."""
+    view = table.ProcessView()
+    own, above = view.table[os.getpid()], view.table[os.getppid()]
+    assert list(view.lineage(own.pid))[:2] == [own.pid, above.pid]
+    view.table[above.pid] = above._replace(started=own.started + 1)
+    assert list(view.lineage(own.pid)) == [own.pid]
 
 
 def test_what_cannot_be_inspected_counts_as_running(

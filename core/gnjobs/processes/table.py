@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -191,6 +192,7 @@ def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[
     """Pairs of a descendant and the root that it descends from, parents before children.
 
     What has ended since it was read is nobody's parent: another process may have had its pid when the others were read.
+    Nor is what has the pid of a parent that had ended before it was read: whoever descends has it as parent still.
     """
     children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in table.values():
@@ -202,10 +204,16 @@ def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[
         if not children[parent] or process_start(parent) != table[parent].started:
             continue
         for pid in children[parent]:
-            if pid not in seen:
+            if pid not in seen and _is_still(table[pid]):
                 seen.add(pid)
                 waiting.append((pid, root))
                 yield pid, root
+
+
+def _is_still(entry: TableEntry) -> bool:
+    """Whether this very process is there, below the same parent."""
+    now = read_entry(entry.pid)
+    return now is not None and (now.started, now.parent) == (entry.started, entry.parent)
 
 
 def ancestors_and_self() -> frozenset[int]:
@@ -299,9 +307,11 @@ class ProcessView:
         return next((mark for mark in marks if mark is not None and mark.job is not None), None)
 
     def lineage(self, pid: int) -> Iterator[int]:
-        """Yield a process and its ancestors, the nearest first."""
+        """Yield a process and its ancestors, the nearest first; none that is younger, and so has a pid of before."""
+        below = sys.maxsize
         for _ in self.table:  # pids are read one after the other: what they say may go round in a circle
-            if pid not in self.table:
+            entry = self.table.get(pid)
+            if entry is None or entry.started > below:
                 return
             yield pid
-            pid = self.table[pid].parent
+            pid, below = entry.parent, entry.started
