@@ -252,6 +252,7 @@ def test_an_admin_kills_what_nobody_answers_for(
     guarded.used()
     assert run(url, "kill", sleeper.id, "--grace", "1").returncode == 0
     assert run(url, "kill", filled["pending"]).returncode == 0
+    assert "it is marked as killed" in run(url, "kill", filled["uploaded"]).stdout
     assert run(url, "rm", filled["parent"]).returncode == 0
     check_nothing_was_refused(guarded)
 

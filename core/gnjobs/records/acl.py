@@ -23,7 +23,7 @@ _WATCH = (
     *("xrange", "xrevrange", "xread", "xinfo|stream"),
 )
 _ASK = ("xadd", "expire")
-_KILL = ("eval", "hset", "zrem", "expire", "unlink")
+_KILL = ("eval", "hset", "hsetnx", "zrem", "expire", "unlink")
 _RUN = (
     *(
         "ping",
