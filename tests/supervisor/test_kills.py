@@ -1,5 +1,6 @@
 """Kills that a supervisor does: asked for, answered, verified, and written down."""
 
+import json
 import os
 import shutil
 import signal
@@ -43,6 +44,14 @@ def kill(job: SupervisedJob, child: str | None = None, **options: object) -> lis
     """Kill and return all steps."""
     store = JobStore.from_url(job.server.url)
     return list(kill_job(store, job.id, child, actor=Actor.admin("tux"), reason="runaway", **options))
+
+
+def answer_of_supervisor(job: SupervisedJob) -> KillStep:
+    """Ask the supervisor, and nobody in its place; returns the last step."""
+    request = ControlRequest("", "kill", job.id, by="tux", grace=0.5)
+    asked = send_request(job.client, KEYS.admin_requests, request)
+    answers = read_answers(job.client, KEYS.answers(job.id), asked, lambda: float("inf"))
+    return next(each for each in answers if each is not None and each.final)
 
 
 def sleepers(seconds: str) -> list[psutil.Process]:
@@ -92,10 +101,7 @@ def test_a_job_that_uses_up_its_accounts_processes_is_killed_by_its_supervisor(s
     try:
         job.processes.append(subprocess.Popen(command, env=job.environment, stderr=subprocess.PIPE))
         job.wait_for_line("ready")
-        request = ControlRequest("", "kill", job.id, by="tux", grace=0.5)
-        asked = send_request(job.client, KEYS.admin_requests, request)
-        answers = read_answers(job.client, KEYS.answers(job.id), asked, lambda: float("inf"))
-        last = next(each for each in answers if each is not None and each.final)
+        last = answer_of_supervisor(job)
         assert last.verified, last
         assert job.alive() == []
     finally:
@@ -116,6 +122,47 @@ def test_a_job_whose_code_lets_nobody_answer_is_killed_all_the_same(server: Serv
         steps = kill(job, supervisor_timeout=0.5)
         assert steps[-1].verified, steps
         assert job.read().status == "killed"
+
+
+# Answers whatever is asked, in the place of its supervisor, which it may have stopped before.
+ANSWERS = """
+import json, os, signal, sys, time
+from redis import Redis
+supervisor, forged, status = os.getppid(), json.loads(sys.argv[2]), sys.argv[3]
+key = f"gn-uploader:jobs:{os.environ['GNJOBS_JOB_ID']}"
+def end(*_):
+    print("last words", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, end)
+client = Redis.from_url(os.environ["GNJOBS_REDIS_URL"], protocol=2)
+print("ready", flush=True)
+time.sleep(1)
+os.kill(supervisor, getattr(signal, sys.argv[1]))
+client.set("stopped", 1)
+((stream, ((entry, _),)),) = client.xread({"gn-uploader:admins:requests": "0"}, block=60_000)
+client.hset(key, "status", status)
+client.xadd(f"{key}:answers", {"answer": stream + b"/" + entry, "step": json.dumps(forged)})
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("status", ["running", "killed"])
+@pytest.mark.parametrize("verified", [False, True])
+@pytest.mark.parametrize("number", ["SIGSTOP", "SIGCONT"])
+def test_an_answer_of_the_jobs_own_code_is_not_the_last_word(
+    server: Server, monkeypatch: pytest.MonkeyPatch, number: str, verified: bool, status: str
+) -> None:
+    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 0.5)
+    forged = json.dumps({"at": 0, "kind": "left", "text": "forged", "verified": verified, "final": True})
+    with supervised(server, python(ANSWERS, number, forged, status)) as job:
+        wait_for(lambda: job.client.get("stopped"))
+        steps = kill(job, grace=1.0)
+        assert number == "SIGCONT" or any("forged" in each.text for each in steps[:-1])
+        assert (steps[-1].final, steps[-1].verified) == (True, True), steps
+        assert job.alive() == []
+        assert job.read().status == "killed"
+        if number == "SIGCONT":  # the supervisor is there, and writes the end
+            job.wait_for_line("last words")
 
 
 def test_what_fails_for_one_job_alone_is_how_its_kill_ends(
@@ -290,8 +337,11 @@ def test_a_kill_waits_for_no_reader_of_the_output(server: Server, tmp_path: Path
 
 
 @needs_accounts
-def test_a_kill_is_not_over_while_something_of_the_job_lives(server: Server, tmp_path: Path) -> None:
-    """Its supervisor is nobody's, and may not signal what became root's."""
+@pytest.mark.parametrize("is_asker_root", [False, True])
+def test_a_kill_is_not_over_while_something_of_the_job_lives(
+    server: Server, tmp_path: Path, is_asker_root: bool
+) -> None:
+    """Its supervisor is nobody's, and may not signal what became root's; root may, who asks on its host."""
     setpriv = tmp_path / "setpriv"
     shutil.copy(str(shutil.which("setpriv")), setpriv)
     tmp_path.chmod(0o755)
@@ -303,11 +353,14 @@ def test_a_kill_is_not_over_while_something_of_the_job_lives(server: Server, tmp
     try:
         job.wait_for_line("ready")
         roots = wait_for(lambda: [each for each in job.alive() if each.name() == "sleep"])
-        last = kill(job, grace=0.1)[-1]
+        last = answer_of_supervisor(job)
         assert (last.kind, last.verified) == ("left", False), last
         assert wait_for(lambda: job.read().left_running) == str(roots[0].pid)
         assert job.read().status == "stopping"
-        roots[0].kill()
+        if is_asker_root:
+            assert kill(job, grace=0.1)[-1].verified
+        else:
+            roots[0].kill()
         done = job.wait_for("killed")
         assert (done.stop_by, done.left_running) == ("tux", "")
         assert job.processes[0].wait(60) != 0

@@ -1,7 +1,7 @@
 """Killing a job or one of its children, asked by a person and verified.
 
-The supervisor is asked; where it is gone or does not answer, the asker does the same on the same host, and from
-another host the agent there is asked.
+The supervisor is asked; where it is gone or does not answer, or what it ended runs on, the asker does the same on the
+same host, and from another host the agent there is asked.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
 from redis.exceptions import NoPermissionError, RedisError
 
 from gnjobs.control.local_kill import LocalKill
@@ -172,7 +173,7 @@ class _Kill:
         """Nothing is to be done for what has ended, unless something of it runs all the same."""
         if self.child is None and self.job.supervisor_pid is not None:
             if is_on_this_host(self.job):
-                if self._local.outlived_its_end():
+                if self._local.runs_on():
                     yield step("answered", f"it has ended ({target.status}), yet something of it runs")
                     yield from self._end_here()
                     return
@@ -236,19 +237,30 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield asked
-        until, is_heard, has_gone = time.monotonic() + timeout, False, False
+        began = time.monotonic()
+        until, is_heard, has_gone = began + timeout, False, False
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:
                 if not is_heard:  # the rest may take its time, and no answers make it longer
                     is_heard, until = True, time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
-                yield self._confirmed(answered) if answered.final else answered
                 if answered.final:
+                    yield from self._unless_it_runs(self._confirmed(answered), began)
                     return
+                yield answered
             elif has_gone:
                 break
             else:
                 has_gone = not may_answer()  # what it said last is read once more
         yield from unanswered()
+
+    def _unless_it_runs(self, answered: KillStep, began: float) -> Iterator[KillStep]:
+        """Take it for the last word, which anybody may have written who writes records, unless we see it run."""
+        if is_on_this_host(self.job) and self._may_act() and self._local.runs_on():
+            yield msgspec.structs.replace(answered, verified=False, final=False)
+            self.grace = max(0.0, self.grace - (time.monotonic() - began))
+            yield from self._answer_for_supervisor("has not ended it")
+        else:
+            yield answered
 
     def _confirmed(self, answered: KillStep) -> KillStep:
         """Believe an answer that all is gone only where the record says so, too, or has gone with it."""

@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 
+from redis.exceptions import RedisError
+
+from gnjobs.errors import NoSuchJob
 from gnjobs.processes.end import end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
     Identity,
@@ -14,6 +17,7 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name
 from gnjobs.processes.presence import unseen
+from gnjobs.processes.proc import STOPPED_STATES, read_entry
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import ProcessView
@@ -56,8 +60,8 @@ class LocalKill:
         """Whether anything of it runs here, or may."""
         return bool(self._find())
 
-    def outlived_its_end(self) -> bool:
-        """Whether something of a job that is said to have ended runs all the same."""
+    def runs_on(self) -> bool:
+        """Whether something of what is said to have ended runs all the same."""
         found = self._find()
         return bool(found.processes or (self._job.left_running and found.hidden))
 
@@ -100,13 +104,30 @@ class LocalKill:
 
     def _end_job(self, find: Callable[[], Found]) -> Iterator[KillStep]:
         verdict = yield from until_verdict(end_processes(find, grace=self._grace))
-        if self._supervisor is not None:
+        if self._supervisor is not None and not self._goes_on(self._supervisor[0], verdict):
             yield from self._end_supervisor(self._supervisor)
         # Where nothing was left to be killed, only a kill that was asked for earlier can have been its end.
         earlier = StopRequest.of(self._job)
         status = KILLED if verdict.pids or earlier else LOST
         stop = self._stop if verdict.pids else earlier or self._stop
         yield conclude_kill(self._store, self._job, None, stop, verdict, status=status)
+
+    def _goes_on(self, supervisor: int, verdict: KillStep) -> bool:
+        """Whether its supervisor, unless that is stopped, has more to end, or soon writes the end itself."""
+        until = time.monotonic() + _ENDING_SECONDS
+        while (entry := read_entry(supervisor)) is not None and entry.state not in STOPPED_STATES:
+            if not verdict.verified or self._has_end():
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return entry is None
+
+    def _has_end(self) -> bool:
+        try:
+            return self._store.get(self._job.id).is_final
+        except (NoSuchJob, RedisError):
+            return False
 
     def _find(self, known: Collection[Identity] = ()) -> Found:
         """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""

@@ -9,6 +9,7 @@ from gnjobs.text import mask_secrets
 
 _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENDED_STATES: Final = frozenset("ZX")
+STOPPED_STATES: Final = frozenset("Tt")
 _LONGEST_COMMAND = 400
 _LONGEST_ENVIRONMENT = 8 * 1024 * 1024  # a new program is given less, whatever its limits are
 
