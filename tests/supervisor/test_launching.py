@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -230,20 +231,45 @@ def test_the_last_line_of_a_traceback_is_its_error() -> None:
     assert launching.last_line(b"") == ""
 
 
+StartInstead = Callable[[str], list["subprocess.Popen[bytes]"]]
+
+
+@pytest.fixture
+def start_instead(monkeypatch: pytest.MonkeyPatch) -> StartInstead:
+    """Has something else started where a supervisor is; gives what was started."""
+    started = list[subprocess.Popen[bytes]]()
+    start = launching._start
+
+    def note(*options: Any) -> "subprocess.Popen[bytes]":
+        started.append(start(*options))
+        return started[-1]
+
+    def instead(script: str) -> list["subprocess.Popen[bytes]"]:
+        monkeypatch.setattr(launching, "_start", note)
+        monkeypatch.setattr(launching, "supervisor_command", lambda: ["sh", "-c", script])
+        return started
+
+    return instead
+
+
 @pytest.mark.parametrize(
     "command", ["yes >&2", "sleep 100"], ids=["says too much", "never says that it runs"]
 )
 def test_whoever_holds_a_new_supervisors_reports_keeps_nobody(
-    monkeypatch: pytest.MonkeyPatch, command: str
+    start_instead: StartInstead, command: str
 ) -> None:
     """As a process of its account can, also where an agent starts it."""
-    started = list[subprocess.Popen[bytes]]()
-    start = launching._start
-    monkeypatch.setattr(
-        launching, "_start", lambda *options: (started.append(start(*options)), started[0])[1]
-    )
-    monkeypatch.setattr(launching, "supervisor_command", lambda: ["sh", "-c", f"exec {command}"])
-    monkeypatch.setattr("gnjobs.supervisor.setup.START_SECONDS", 0.2)
+    started = start_instead(f"exec {command}")
     with pytest.raises(LaunchError, match="could not be started"):
-        launching.spawn(os.environ)
+        launching.spawn(os.environ, within=0.2)
     assert started[0].poll() == -signal.SIGKILL
+
+
+def test_a_supervisor_that_is_stopped_when_it_runs_keeps_nobody(start_instead: StartInstead) -> None:
+    """Each keeps one of the few places of an agent until it is done."""
+    started = start_instead("echo ready $$ >&2; exec sleep 1000")
+    spawned = launching.spawn(os.environ, within=0.5)
+    spawned.reports.close()
+    assert started[0].poll() is None
+    started[0].kill()
+    started[0].wait()

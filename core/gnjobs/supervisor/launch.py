@@ -108,13 +108,15 @@ def spawn(
     foreground: bool = False,
     echo: bool = False,
     account: Mapping[str, Any] | None = None,
+    within: float = START_SECONDS,
 ) -> Spawned:
     """Start a supervisor that detaches itself (a double fork), and return when it has.
 
     `account` has the options of `Popen` that make it another account's. In the `foreground` it keeps our standard
     streams, copies the job's output to them (`echo`), and reports the job's end; otherwise it has no streams and
-    reports nothing more. Raises `LaunchError`.
+    reports nothing more. Raises `LaunchError`, also where it takes longer than `within` seconds.
     """
+    until = time.monotonic() + within
     read_end, write_end = os.pipe()
     reports = os.fdopen(read_end, "rb", buffering=0)
     try:
@@ -125,11 +127,11 @@ def spawn(
         raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem
     finally:
         os.close(write_end)
-    said = read_until_ready(reports)
+    said = read_until_ready(reports, until)
     if not said.startswith(READY):
         process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):  # others of its account can stop it
-        process.wait(START_SECONDS)
+        process.wait(max(1.0, until - time.monotonic()))
     if not said.startswith(READY):
         reports.close()
         raise LaunchError(f"the supervisor could not be started: {last_line(said) or 'it ended at once'}")
@@ -275,7 +277,7 @@ def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts
     _note_launch(job.id, store.url, store.keys.prefix, {"account": account})
     environment = for_supervisor(outer, url, store.keys.prefix, job)
     environment[ENV_DIRECTORY] = starts[account].directories[0]
-    spawn(environment, account=options).reports.close()
+    spawn(environment, account=options, within=_AGENT_SECONDS - 2).reports.close()
     return account
 
 

@@ -105,12 +105,12 @@ _MOST_SAID = 64 * 1024
 _STDERR = 2
 
 
-def read_until_ready(reports: RawIOBase) -> bytes:
+def read_until_ready(reports: RawIOBase, until: float) -> bytes:
     """Read what a new supervisor says up to its word that it runs, or all of it where that never comes.
 
-    No more than 64 kB in a minute: others of its account can write there, too.
+    No more than 64 kB, and not beyond `until` (monotonic): others of its account can write there, too.
     """
-    said, start, until = bytearray(), 0, time.monotonic() + START_SECONDS
+    said, start = bytearray(), 0
     poll = select.poll()
     poll.register(reports, select.POLLIN)
     while len(said) < _MOST_SAID and poll.poll(max(0.0, until - time.monotonic()) * 1000):
