@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from itertools import count
 
+import msgspec
 import pytest
 
 from gnjobs.processes import waits
@@ -27,6 +28,11 @@ def test_the_other_end_of_a_pipe_is_named(reader: SeenProcess) -> None:
     told = Waits((SeenProcess(os.getpid(), 0, state="R"), reader)).told(100.0)
     assert told[1].waits == f"waits for data from a pipe to pid {os.getpid()}"
     assert told[1].waits_for == os.getpid()
+
+
+def test_nothing_is_told_of_another_process_that_has_the_pid_by_now(reader: SeenProcess) -> None:
+    before = msgspec.structs.replace(reader, started=reader.started - 1)
+    assert Waits((before, reader)).told(100.0)[0].waits is None
 
 
 def test_files_without_end_are_not_all_looked_at(

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from gnjobs.processes.activity import Wait, read_wait, thread_ids
+from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.sockets import TcpSocket, local_peers, open_files, tcp_sockets
 
@@ -86,10 +87,11 @@ class Waits:
         return not target.startswith("pipe:") or set(self._ends(target, _WRITERS)) != {pid}
 
     def _told(self, process: SeenProcess) -> SeenProcess:
+        """A process with what it waits for, unless another one has had its pid before that was read."""
         wait = self._telling_wait(process.pid)
-        if wait is None:
+        words = (self._wait_words(process.pid, wait) or "") if wait is not None else ""
+        if wait is None or process_start(process.pid) != process.started:
             return process
-        words = self._wait_words(process.pid, wait) or ""
         pipe = _PIPE_END.search(words)
         waits_for = (
             self._child_of.get(process.pid) if wait.call in _CHILD_ENDS else pipe and int(pipe.group(1))
