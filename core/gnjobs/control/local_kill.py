@@ -15,19 +15,20 @@ from gnjobs.processes.find import (
     supervisor_process,
     wanted_of,
 )
-from gnjobs.processes.host import host_name
+from gnjobs.processes.host import host_name, is_on_this_host
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.proc import STOPPED_STATES, read_entry
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import ProcessView
-from gnjobs.processes.workers import worker_processes_of
+from gnjobs.processes.workers import is_shared, worker_processes_of
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
 from gnjobs.records.statuses import KILLED, LOST
 
+_ELSEWHERE = "its record does not say that it ran here, and no other host can be looked at"
 _ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 
@@ -55,6 +56,7 @@ class LocalKill:
         self._as_agent = as_agent
         self._wanted = wanted_of(job, store, owner)
         self._supervisor = supervisor_here(job, self._wanted)
+        self._is_shared = False
 
     def is_there(self) -> bool:
         """Whether anything of it runs here, or may."""
@@ -150,16 +152,21 @@ class LocalKill:
         return bool(self._find_worker())
 
     def _find_worker(self) -> Found:
-        found = worker_processes_of(self._job, self._store, with_names=self._as_agent)
+        found = worker_processes_of(
+            self._job, self._store, with_names=self._as_agent, is_shared=self._is_shared
+        )
         return found or processes_of(self._wanted, store=self._store)
 
     def _end_foreign_job(self) -> Iterator[KillStep]:
-        """End what another program started; this host is all that can be looked at."""
+        """End what another program started; this host is all that can be looked at, whatever runs elsewhere."""
         if self._owner is not None:
             text = "another program runs it, and nothing shows for whom: only an admin can have it killed"
             yield step("refused", text, final=True)
         elif self.has_worker():
-            yield from self._end_job(self._find_worker)
+            self._is_shared = is_shared(self._job, self._store)
+            for each in self._end_job(self._find_worker):
+                is_all = not each.verified or is_on_this_host(self._job)
+                yield each if is_all else step("left", f"{each.text}; {_ELSEWHERE}", each.pids, final=True)
         else:
             text = (
                 f"no process of it was found on {host_name()}, and its record names no supervisor and no host"

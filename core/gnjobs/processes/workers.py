@@ -13,25 +13,29 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants, names_the_same
 from gnjobs.records import values
 from gnjobs.records.fields import Job
+from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
 from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import ID, PREFIX
-from gnjobs.records.reading import Records
-from gnjobs.records.statuses import PENDING
+from gnjobs.records.reading import Records, fetch_listed
+from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.text import place_of
 
 _ABOVE: Final = " > "
 _COMMAND: Final = "<command>"
 _JOBS: Final = ":jobs"
+_RUNS_NOTHING: Final = FINAL_STATUSES | {PENDING}
 _SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
 
 
-def worker_processes_of(job: Job, store: Records, *, with_names: bool = False) -> Found:
+def worker_processes_of(
+    job: Job, store: Records, *, with_names: bool = False, is_shared: bool = False
+) -> Found:
     """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
 
     The prefix's description has patterns of them. A word stands for itself, `*` for any one, `...` for any number of
     words, `<id>`, `<prefix>` and `<command>` for the job's; ` > ` stands between a parent and the worker that it
-    started. A pattern without the id fits the processes of equal jobs alike: where it fits several, none is touched.
-    It counts for nothing where the job waits: what it fits then runs another one.
+    started. A pattern without the id fits the processes of equal jobs alike: where it fits several, or there are such
+    jobs (`is_shared`), none is touched. It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
     a container to which our server's URL names another. For whoever
     acts for others, a pattern must hold prefix and id (`with_names`): the rest is what a record says.
@@ -52,14 +56,27 @@ def worker_processes_of(job: Job, store: Records, *, with_names: bool = False) -
             and _fits(pattern, pid, view, job, keys, here)
             and names_the_same(pid, store.url)
         ]
-        if len(roots) > 1 and ID not in pattern:
+        if (len(roots) > 1 or is_shared) and ID not in pattern:
             doubted += roots
         else:
             found |= dict.fromkeys(roots)
     found |= {pid: None for pid, _ in descendants(view.table, list(found)) if pid not in view.spared}
-    why = "runs the command of this job, as other processes do: whose it is can't be told"
+    why = "runs the command of this job, and of others: whose it is can't be told"
     hidden = tuple((pid, why) for pid in doubted if pid not in found)
     return msgspec.structs.replace(describe(view, found), hidden=hidden)
+
+
+def is_shared(job: Job, store: Records) -> bool:
+    """Whether another record of the prefix says that it runs the same command, and no id tells their workers apart."""
+    keys = store.keys
+    if all(ID in pattern for pattern in keys.layout.workers):
+        return False
+    for names in scan_steps(store.client, keys.scan_pattern(), MOST_KEYS_SCANNED):
+        ids = [job_id for job_id in keys.records(names) if job_id != job.id]
+        others = (each for each in fetch_listed(store.client, keys, ids) if each is not None)
+        if any(each.command == job.command and each.status not in _RUNS_NOTHING for each in others):
+            return True
+    return False
 
 
 def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
