@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from gnjobs import CurrentJob, JobStore, current_job
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes import end, find, table
-from gnjobs.processes.table import Mark, Mounts, read_mark
+from gnjobs.processes.table import LookSoFar, Mark, read_mark
 from gnjobs.records.environment import ENV_LASTING
 from tests.support.outputs import KEY
 from tests.support.proxy import Proxy, running_proxy
@@ -112,8 +112,8 @@ def conceal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Make processes unreadable, as those of another account are."""
 
     def conceal_pids(*pids: int) -> None:
-        def unreadable(pid: int, mounts: Mounts | None = None) -> Mark | None:
-            return None if pid in pids else read_mark(pid, mounts)
+        def unreadable(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
+            return None if pid in pids else read_mark(pid, so_far)
 
         for module in (table, find, end):
             monkeypatch.setattr(module, "read_mark", unreadable)

@@ -17,7 +17,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
-from gnjobs.processes.table import Mark, Mounts, Wanted, names_the_same, read_mark
+from gnjobs.processes.table import LookSoFar, Mark, Wanted, names_the_same, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -230,12 +230,13 @@ def test_what_a_namespace_has_mounted_is_read_once_a_look_however_many_live_ther
     with psutil.Popen(many, env=own) as leader:
         try:
             wait_for(lambda: len([each for each in leader.children() if each.name() == "sleep"]) == 5)
-            mounts: Mounts = {}
-            marks = [read_mark(each.pid, mounts) for each in leader.children()]
-            assert len(mounts) == 2  # theirs and ours
+            so_far = LookSoFar()
+            marks = [read_mark(each.pid, so_far) for each in leader.children()]
+            assert len(so_far.mounts) == 2  # theirs and ours
             assert {mark and mark.place for mark in marks} == {place_of(own["GNJOBS_REDIS_URL"], "p")}
             for account in (os.getuid(), os.getuid() + 1):  # what another account has counts for that alone
-                full: Mounts = {(account, str(number), "/"): [] for number in range(100)}
+                full = LookSoFar()
+                full.mounts |= {(account, str(number), "/"): [] for number in range(100)}
                 mark = read_mark(leader.children()[0].pid, full)
                 assert mark is not None
                 is_unread = (mark.place or "").startswith("another namespace's")

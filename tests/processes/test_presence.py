@@ -86,9 +86,9 @@ def test_millions_of_empty_variables_are_read_at_the_pace_of_memory(monkeypatch:
 
 
 BLANK: dict[str, tuple[Callable[[str], bytes], bool]] = {
-    "about to run another program": (lambda _: b"", True),
-    "without an environment": (lambda path: b"sleep" if path.endswith("cmdline") else b"", False),
-    "with a huge environment": (lambda _: bytes(proc._LONGEST_ENVIRONMENT), True),
+    "about to run another program": (lambda *_: b"", True),
+    "without an environment": (lambda path, _: b"sleep" if path.endswith("cmdline") else b"", False),
+    "with a huge environment": (lambda *_: bytes(table._LONGEST_ENVIRONMENT), True),
 }
 
 
@@ -139,6 +139,28 @@ def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatc
     mark = read_mark(1)
     assert mark is not None
     assert len(mark.job or "") == 1024
+
+
+def test_of_one_accounts_long_environments_no_more_is_read_than_there_is_room_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Processes may share one, so that it costs nobody but who looks."""
+    long = {ENV_JOB: "long"} | {f"X{number}": 100_000 * "x" for number in range(10)}
+    many = ["sh", "-c", "for n in 1 2 3 4 5; do sleep 600 & done; wait"]
+    with psutil.Popen(many, env=os.environ | long) as leader:
+        try:
+            wait_for(lambda: len([each for each in leader.children() if each.name() == "sleep"]) == 5)
+            pids = [each.pid for each in leader.children()]
+            so_far = table.LookSoFar()
+            assert {read_mark(pid, so_far) for pid in pids} == {Mark("long", None)}
+            monkeypatch.setattr(table, "_MOST_LONG", 3_000_000)
+            so_far = table.LookSoFar()
+            marks = [read_mark(pid, so_far) for pid in pids]
+            assert marks == 3 * [Mark("long", None)] + 2 * [UNREAD]
+            assert read_mark(os.getpid(), so_far) == read_mark(os.getpid())
+        finally:
+            for each in (*leader.children(), leader):
+                each.kill()
 
 
 def test_a_supervisor_that_is_runnable_and_does_not_report_is_late() -> None:

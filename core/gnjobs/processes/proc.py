@@ -11,7 +11,7 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENDED_STATES: Final = frozenset("ZX")
 STOPPED_STATES: Final = frozenset("Tt")
 _LONGEST_COMMAND = 400
-_LONGEST_ENVIRONMENT = 8 * 1024 * 1024  # a new program is given less, whatever its limits are
+_LONGEST_LINE = 65536
 
 
 def process_start(pid: int) -> int | None:
@@ -93,21 +93,21 @@ def is_thread(pid: int) -> bool:
     return _status_numbers(pid, b"Tgid:") not in ([], [pid])
 
 
-def read_environment(pid: int) -> bytes | None:
-    """A process's environment; None where it is longer than what is read, or not shown, and neither is its command.
+def read_environment(pid: int, most: int) -> bytes | None:
+    """The first bytes of a process's environment, `most` at most; None where neither it is shown nor its command.
 
     Nothing is shown of what is about to run another program, or starts one thread after the other and ends each.
     """
-    environ = _read_or_nothing(f"/proc/{pid}/environ")
+    environ = _read_or_nothing(f"/proc/{pid}/environ", most)
     if not environ:
         folder = folder_of_memory(pid)
         if folder is None:
             return b""
-        command = _read_or_nothing(f"{folder}/cmdline")
-        environ = _read_or_nothing(f"{folder}/environ")
+        command = _read_or_nothing(f"{folder}/cmdline", _LONGEST_LINE)
+        environ = _read_or_nothing(f"{folder}/environ", most)
         if not (command or environ):
             return None
-    return environ if len(environ) < _LONGEST_ENVIRONMENT else None
+    return environ
 
 
 def folder_of_memory(pid: int) -> str | None:
@@ -121,10 +121,10 @@ def folder_of_memory(pid: int) -> str | None:
     return folder if int(fields[17]) > 1 else None
 
 
-def _read_or_nothing(path: str) -> bytes:
+def _read_or_nothing(path: str, most: int) -> bytes:
     try:
         with open(path, "rb") as file:
-            return file.read(_LONGEST_ENVIRONMENT)
+            return file.read(most)
     except (ProcessLookupError, FileNotFoundError):
         return b""
 
@@ -132,12 +132,12 @@ def _read_or_nothing(path: str) -> bytes:
 def read_command(pid: int) -> list[str]:
     """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
     try:
-        line = _read_or_nothing(f"/proc/{pid}/cmdline")
+        line = _read_or_nothing(f"/proc/{pid}/cmdline", _LONGEST_LINE)
         if not line and (folder := folder_of_memory(pid)):
-            line = _read_or_nothing(f"{folder}/cmdline")
+            line = _read_or_nothing(f"{folder}/cmdline", _LONGEST_LINE)
     except OSError:
         return []
-    words = line[:65536].rstrip(b"\0").split(b"\0")
+    words = line.rstrip(b"\0").split(b"\0")
     return [word.decode("utf-8", "replace") for word in words if word]
 
 

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,6 +33,11 @@ from gnjobs.records.environment import (
 from gnjobs.text import place_of, socket_path
 
 _LONGEST_VALUE = 4096
+_LONG_ENVIRONMENT, _LONGEST_ENVIRONMENT = (
+    64 * 1024,
+    8 * 1024 * 1024,
+)  # a new program is given less than the second
+_MOST_LONG = 64 * 1024 * 1024  # bytes of long environments, of an account
 # Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
 _LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100  # of an account
 _MARKS = (
@@ -104,17 +109,34 @@ class Wanted(NamedTuple):
         return is_here or (mark.token is not None and mark.token == self.token)
 
 
-# Device, root and place of each mount, by account, mount namespace and root directory, as one look has seen them.
-Mounts = dict[tuple[int, str, str], list[list[bytes]]]
+class LookSoFar:
+    """What one look has read of what any account can make long: each account's is bounded by itself.
 
-
-def read_mark(pid: int, mounts: Mounts | None = None) -> Mark | None:
-    """The marks in a process's environment; None where it can't be inspected.
-
-    `mounts` are those that one look has read so far.
+    `mounts`: device, root and place of each, by account, mount namespace and root directory.
     """
+
+    def __init__(self) -> None:
+        self.mounts: dict[tuple[int, str, str], list[list[bytes]]] = {}
+        self._long: Counter[tuple[int, ...]] = Counter()
+
+    def environment(self, pid: int) -> bytes | None:
+        """A process's environment; None where it is not shown, or longer than what is read."""
+        environ = read_environment(pid, _LONG_ENVIRONMENT)
+        if environ is None or len(environ) < _LONG_ENVIRONMENT:
+            return environ
+        account = owners_of(pid)[1:2]  # the real one, as anybody can run what is setuid
+        if self._long[account] >= _MOST_LONG:
+            return None
+        environ = read_environment(pid, _LONGEST_ENVIRONMENT)
+        self._long[account] += len(environ or b"")
+        return environ if environ is not None and len(environ) < _LONGEST_ENVIRONMENT else None
+
+
+def read_mark(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
+    """The marks in a process's environment; None where it can't be inspected."""
+    so_far = so_far or LookSoFar()
     try:
-        environ = read_environment(pid)
+        environ = so_far.environment(pid)
     except OSError:
         return None
     if environ is None:
@@ -127,12 +149,12 @@ def read_mark(pid: int, mounts: Mounts | None = None) -> Mark | None:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
-    if url is not None and place is not None and not names_the_same(pid, url, mounts):
+    if url is not None and place is not None and not names_the_same(pid, url, so_far):
         place = f"another namespace's {place}"
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
 
 
-def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
+def names_the_same(pid: int, url: str, so_far: LookSoFar | None = None) -> bool:
     """Whether a server's URL names the same to a process as to us: a port in one network, a socket below equal mounts.
 
     The kernel's tables say so: a look at the files that another process sees may hang for ever. What we may not
@@ -145,7 +167,7 @@ def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
             return True
         if path is None:
             return False
-        known = {} if mounts is None else mounts
+        known = so_far or LookSoFar()
         above = _mounts_above(path, folder, known)
         return above != [] and above == _mounts_above(path, "/proc/self", known)
     except PermissionError:
@@ -154,9 +176,9 @@ def names_the_same(pid: int, url: str, mounts: Mounts | None = None) -> bool:
         return False
 
 
-def _mounts_above(path: str, folder: str, known: Mounts) -> list[list[bytes]]:
+def _mounts_above(path: str, folder: str, so_far: LookSoFar) -> list[list[bytes]]:
     """Device, root and place of each mount on the way to a path, as a process sees them; none of too many."""
-    account = os.stat(folder).st_uid
+    account, known = os.stat(folder).st_uid, so_far.mounts
     spaces = account, os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
     if spaces not in known:
         is_too_many = sum(each[0] == account for each in known) >= _MOST_NAMESPACES
@@ -245,7 +267,7 @@ class ProcessView:
         self.table: dict[int, TableEntry] = {}
         self.marks: dict[int, Mark | None] = {}
         self.spared = ancestors_and_self()
-        self._mounts: Mounts = {}
+        self._so_far = LookSoFar()
         self._read()
         self._earlier = None
 
@@ -294,7 +316,7 @@ class ProcessView:
         known = self._earlier
         if known is not None and known.has(entry.pid, entry.started) and known.marks[entry.pid] != UNREAD:
             return known.marks[entry.pid]
-        return read_mark(entry.pid, self._mounts)
+        return read_mark(entry.pid, self._so_far)
 
     def has(self, pid: int | None, started: int | None) -> bool:
         """Whether this very process is there: a start in one boot and namespace is that of no other."""
