@@ -1,6 +1,7 @@
 """Where a process that computes without a word is in its code: what many samples have in common is said."""
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def script_at_work(directory: Path) -> Iterator["subprocess.Popen[bytes]"]:
         process.wait()
 
 
-def busy(pid: int = 7, cpu: float = 99.0) -> SeenProcess:
+def busy(pid: int = os.getpid(), cpu: float = 99.0) -> SeenProcess:
     return SeenProcess(pid, process_start(pid) or 1, None, "R", cpu)
 
 
