@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MOST_UNFINISHED: Final = 20_000
 _MOST_LABELS: Final = 50
+_LONGEST_LABEL: Final = 200
 _MOST_EVENTS: Final = 2000
 _OTHER: Final = "other"
 _LOOPBACK: Final = "127.0.0.1"
@@ -53,13 +54,13 @@ class Values:
         self._found[name][labels] = value
 
     def families(self) -> "Iterator[GaugeMetricFamily]":
-        """All that is told, as the library writes it; labels are other people's text."""
+        """All that is told, as the library writes it."""
         from prometheus_client.core import GaugeMetricFamily
 
         for name, (labels, about) in METRICS.items():
             family = GaugeMetricFamily(name, about, labels=labels)
             for values, number in sorted(self._found[name].items()):
-                family.add_metric([safe_line(value)[:200] for value in values], number)
+                family.add_metric(values, number)
             if family.samples:
                 yield family
 
@@ -138,15 +139,20 @@ def _agents(values: Values, store: "JobStore", now: float) -> None:
         lambda: store.client.zrevrange(store.keys.hosts, 0, _MOST_LABELS, withscores=True)
     )
     for host, beat in found or ():
-        name = host.decode("utf-8", "surrogateescape")
+        name = _label(host.decode("utf-8", "surrogateescape"))
         values.put("gnjobs_agent_heartbeat_age_seconds", max(0.0, now - beat), store.keys.prefix, name)
 
 
+def _label(text: str) -> str:
+    """Other people's text as a label; what looks the same then is counted as the same."""
+    return safe_line(text)[:_LONGEST_LABEL]
+
+
 def _names(found: Iterator[str]) -> dict[str, str]:
-    """What each name is called: itself, or `other` for the rarest of many."""
+    """The label of each name, or `other` for the rarest of many."""
     counted = Counter(found)
     common = {name for name, _ in counted.most_common(_MOST_LABELS)}
-    return {name: name if name in common else _OTHER for name in counted}
+    return {name: _label(name) if name in common else _OTHER for name in counted}
 
 
 def _few(counts: Counter[str]) -> Counter[str]:

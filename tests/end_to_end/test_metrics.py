@@ -67,6 +67,20 @@ def test_the_numbers_are_those_of_the_jobs(server: Server, told: None) -> None:
     assert found["gnjobs_events_last_hour", prefix, "failed"] == 1
 
 
+def test_what_looks_the_same_as_a_label_is_told_once(server: Server, store: JobStore) -> None:
+    """Prometheus refuses a series that comes twice, and with it all others."""
+    for secret in "ab":
+        text = f"redis://u:{secret}@db"
+        job = store.create(["true"], job_type=text)
+        store.client.hset(KEYS.job(job.id), mapping={"host": text, "status": "running", "cpu": 50})
+        record_event(store.client, KEYS, "x" * 200 + secret, job, text="")
+        store.client.zadd(KEYS.hosts, {text: 1})
+    said = run(server.url, "metrics").stdout
+    named = [line.rpartition(" ")[0] for line in said.splitlines() if line[0] != "#"]
+    assert len(named) == len(set(named))
+    assert samples(said)["gnjobs_cpu_cores", "gn-uploader", "redis://u:***@db"] == 1
+
+
 def test_a_file_for_node_exporter_is_replaced_in_one_step(server: Server, told: None, tmp_path: Path) -> None:
     file = tmp_path / "gnjobs.prom"
     assert run(server.url, "metrics", "--output", str(file)).returncode == 0
