@@ -12,6 +12,7 @@ from gnjobs.records.events import follow_events, read_events, record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, send_request, step
+from gnjobs.records.values import is_ahead
 from gnjobs.store import JobStore
 from tests.support.access import Guarded
 from tests.support.servers import Server, waiting_readers
@@ -43,6 +44,32 @@ def test_requests_are_heard_again_by_whoever_listened(store: JobStore, last_id: 
     wait_for(lambda: store.client.xlen(KEYS.answers("forged")))
     send_request(store.client, stream, ControlRequest("", "kill", "after"))
     wait_for(lambda: heard == ["before", "after"])
+
+
+@pytest.mark.parametrize("last_seconds", [0.0, 30.0], ids=["a supervisor", "an agent"])
+def test_who_began_by_a_clock_that_was_ahead_hears_once_it_was_set_back(
+    own_server: Server, monkeypatch: pytest.MonkeyPatch, last_seconds: float
+) -> None:
+    client, heard, ahead = own_server.client(), list[str | None](), [3600.0]
+    right = ControlListener._now
+    monkeypatch.setattr(ControlListener, "_now", lambda self: right(self) + ahead[0])
+    since = None if last_seconds else float(client.time()[0]) + ahead[0]
+    client.hset(KEYS.job("made-then"), "created", client.time()[0] + 3600)
+    listener = ControlListener(
+        own_server.url,
+        KEYS,
+        [KEYS.admin_requests],
+        lambda request: heard.append(request.job),
+        since=since,
+        last_seconds=last_seconds,
+        block_seconds=0.2,
+    )
+    listener.start()
+    wait_for(lambda: waiting_readers(own_server) == 1)
+    ahead[0] = 0.0
+    wait_for(lambda: not is_ahead(listener._last[KEYS.admin_requests], listener._now()))
+    send_request(client, KEYS.admin_requests, ControlRequest("", "kill", "made-then"))
+    wait_for(lambda: heard == ["made-then"])
 
 
 @pytest.fixture(params=[-100.0, 100.0])

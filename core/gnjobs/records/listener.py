@@ -58,6 +58,10 @@ def _numbers(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(sequence)
 
 
+def _id_at(seconds: float) -> str:
+    return f"{max(0, int(seconds * 1000))}-0"
+
+
 class ControlListener(threading.Thread):
     """Hears the requests on some streams through outages: those of the last seconds, and what follows.
 
@@ -91,7 +95,7 @@ class ControlListener(threading.Thread):
         self.streams: Mapping[str, object] = dict.fromkeys(streams)
         self._heard: Mapping[str, object] = {}
         self._last: dict[str, str] = {}
-        self._ended: set[str] = set()  # in which an entry of the future was read
+        self._ended: set[str] = set()  # whose last entry is one of the future
         self._begun: dict[str, float] = {}
         self._budgets: dict[str, _Budget] = {}
         self._answers = connect(url)
@@ -118,7 +122,7 @@ class ControlListener(threading.Thread):
     def _hear(self) -> None:
         if (streams := self.streams) != self._heard:
             since = self._now() - self._last_seconds if self._since is None else self._since
-            start = f"{max(0, int(since * 1000))}-0"
+            start = _id_at(since)
             kept = {stream for stream in streams if self._heard.get(stream, start) == streams[stream]}
             # Where a stream was read to stays, so that no loss of the connection skips a request.
             self._last = {stream: self._last[stream] if stream in kept else start for stream in streams}
@@ -131,7 +135,7 @@ class ControlListener(threading.Thread):
         for name, entries in found:
             stream = values.text(name) or ""
             for entry_id, fields in entries:
-                self._note_last(stream, values.text(entry_id) or self._last[stream], now)
+                self._last[stream] = values.text(entry_id) or self._last[stream]
                 request = read_request(stream, entry_id, fields)
                 if request is None or not self._is_for_us(request):
                     continue
@@ -141,17 +145,14 @@ class ControlListener(threading.Thread):
                 at = int(entry_id.partition(b"-")[0]) / 1000
                 self._take(request, now - at, is_earlier=at <= self._begun[stream])
 
-    def _note_last(self, stream: str, entry_id: str, now: float) -> None:
-        self._last[stream] = entry_id
-        if values.is_ahead(entry_id, now):
-            self._ended.add(stream)
-
     def _note_renewed(self) -> None:
-        """Hear from their beginning streams that ended in the future and were begun anew."""
-        self._ended &= self._last.keys()
+        """Hear again what ended in the future and was begun anew, and all where the server's clock was set back."""
+        now = self._now()
+        self._ended = {stream for stream, last in self._last.items() if values.is_ahead(last, now)}
         for stream in list(self._ended):
-            if not values.is_ahead(newest_id(self._client, stream), self._now()):
-                self._last[stream] = "0-0"
+            if not values.is_ahead(newest_id(self._client, stream), now):
+                self._last[stream] = _id_at(now - VALID_SECONDS)
+                self._begun[stream] = min(self._begun[stream], now)
                 self._ended.remove(stream)
 
     def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
@@ -161,7 +162,7 @@ class ControlListener(threading.Thread):
 
     def _skip(self, stream: str, now: float) -> None:
         """Hear nothing of a stream on which too much is asked that was asked up to now, and wait a moment."""
-        self._last[stream] = max(self._last[stream], f"{int(now * 1000)}-0", key=_numbers)
+        self._last[stream] = max(self._last[stream], _id_at(now), key=_numbers)
         time.sleep(_PAUSE_SECONDS)
 
     def _read(self) -> Any:
