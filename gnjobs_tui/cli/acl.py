@@ -32,7 +32,7 @@ def acl(
 
     A viewer reads everything. A curator may also request kills of her own jobs (--user), an admin of any job. A
     writer is for supervisors and the code of jobs, web for an application that creates and starts jobs, and agent
-    for a host's agent. A database other than 0 may be used where the URL names it.
+    for a host's agent. A database other than 0 may be used where the URL names it, and 0 always.
 
     Pipe the rule into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
     """
