@@ -187,7 +187,7 @@ class Agent:
             is_for_us=self._is_for_us,
             block_seconds=_LISTENING_SECONDS,
         )
-        self._pool = RequestPool(self._steps, self._listener.answer, store.keys)
+        self._pool = RequestPool(self._do, self._listener.answer, store.keys)
         self._rounds = Rounds(store, self._finish_kill)
         self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
@@ -271,6 +271,14 @@ class Agent:
         """Whether it was asked of this host's agent, or by a user for her job here whose supervisor can't hear it."""
         user = user_asking(self._store.keys, request)
         return user is None or self._rounds.overdue.get(request.job or "", (None,))[0] == user
+
+    def _do(self, request: ControlRequest) -> Iterable[KillStep]:
+        """Do what is asked, unless it was asked of an earlier job of this id: it may have waited for long, or we."""
+        if request.id and request.job:
+            made = self._store.get(request.job).created or 0.0
+            if request.asked_ms < int(made * 1000):
+                return [step("refused", "it was asked of an earlier job of this id", final=True)]
+        return self._steps(request)
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
         """Do what is asked; what a user asks reaches only processes that were launched for that user.

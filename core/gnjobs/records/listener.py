@@ -66,10 +66,9 @@ class ControlListener(threading.Thread):
     """Hears the requests on some streams through outages: those of the last seconds, and what follows.
 
     `on_request` is called from this thread with those that `is_for_us` picks. What is older than five minutes is
-    refused, and what somebody has answered for good, or before we began was asked of an earlier job of the same id, is
-    left out. `streams` names the streams, each with a reason to hear it, and may be replaced at any time: one whose
-    reason changes is heard again from the last seconds on. Of what others than admins ask, a hundred at once and then
-    20 a second are heard, and the rest is dropped.
+    refused, and what somebody has answered for good before we began is left out. `streams` names the streams, each with
+    a reason to hear it, and may be replaced at any time: one whose reason changes is heard again from the last seconds
+    on. Of what others than admins ask, a hundred at once and then 20 a second are heard, and the rest is dropped.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class ControlListener(threading.Thread):
                 if not self._may_be_heard(stream, request):
                     self._skip(stream, now)
                     break
-                at = int(entry_id.partition(b"-")[0]) / 1000
+                at = request.asked_ms / 1000
                 self._take(request, now - at, is_earlier=at <= self._begun[stream])
 
     def _note_renewed(self) -> None:
@@ -177,24 +176,17 @@ class ControlListener(threading.Thread):
         elif age < -values.MOST_AHEAD:
             text = f"its time is {-age:.0f} s ahead of the server's"
             self.answer(request, step("refused", text, final=True))
-        elif not is_earlier or not self._last_seconds or not self._is_done_with(request):
+        elif not is_earlier or not self._last_seconds or not self._is_answered(request):
             self._on_request(request)
 
-    def _is_done_with(self, request: ControlRequest) -> bool:
-        """Whether one that was here before us has answered for good, or it was asked of an earlier job of this id."""
+    def _is_answered(self, request: ControlRequest) -> bool:
+        """Whether one that was here before us has answered for good."""
         if request.job is None or not is_id(request.job):
             return False
-        made: Any = None
-        with passing_over_other_types():
-            made = self._client.hget(self._keys.job(request.job), "created")
-        asked = int(request.id.rpartition("/")[2].partition("-")[0])
-        return asked < int((values.seconds(made) or 0.0) * 1000) or self._is_answered(request.job, request.id)
-
-    def _is_answered(self, job_id: str, request_id: str) -> bool:
         newest: Any = []
         with contextlib.suppress(TooLarge), passing_over_other_types():
-            newest = self._client.xrevrange(self._keys.answers(job_id), count=_ANSWERS_LOOKED_AT)
-        answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request_id))
+            newest = self._client.xrevrange(self._keys.answers(request.job), count=_ANSWERS_LOOKED_AT)
+        answers = (fields for _, fields in newest if fields.get(b"answer") == encode_text(request.id))
         return any((said := read_step(fields.get(b"step"))) and said.final for fields in answers)
 
     def _now(self) -> float:

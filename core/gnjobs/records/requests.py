@@ -86,6 +86,11 @@ class ControlRequest(msgspec.Struct, frozen=True):
     origin: str | None = None
     digest: str | None = None
 
+    @property
+    def asked_ms(self) -> int:
+        """When it was asked, by the server's clock (unix milliseconds)."""
+        return int(self.id.rpartition("/")[2].partition("-")[0])
+
 
 APPLICATIONS = "@applications"  # no user's id
 
