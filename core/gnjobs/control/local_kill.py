@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterator
 
+import msgspec
 from redis.exceptions import RedisError
 
 from gnjobs.errors import NoSuchJob
@@ -28,7 +29,6 @@ from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
 from gnjobs.records.statuses import KILLED, LOST
 
-_ELSEWHERE = "its record does not say that it ran here, and no other host can be looked at"
 _ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 
@@ -157,6 +157,15 @@ class LocalKill:
         )
         return found or processes_of(self._wanted, store=self._store)
 
+    def _of_this_host(self, gone: KillStep) -> KillStep:
+        """Any account can start what looks like a worker: say that no other host was looked at."""
+        if is_on_this_host(self._job):
+            return gone
+        if self._job.host is None:
+            text = f"{gone.text}; its record names no host: {host_name()} alone was looked at"
+            return msgspec.structs.replace(gone, text=text)
+        return step("left", f"{gone.text}; its record says that it runs on {self._job.host}", final=True)
+
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at, whatever runs elsewhere."""
         if self._owner is not None:
@@ -165,8 +174,7 @@ class LocalKill:
         elif self.has_worker():
             self._is_shared = is_shared(self._job, self._store)
             for each in self._end_job(self._find_worker):
-                is_all = not each.verified or is_on_this_host(self._job)
-                yield each if is_all else step("left", f"{each.text}; {_ELSEWHERE}", each.pids, final=True)
+                yield self._of_this_host(each) if each.verified else each
         else:
             text = (
                 f"no process of it was found on {host_name()}, and its record names no supervisor and no host"
