@@ -12,6 +12,7 @@
       ├ ConfigError        a configuration file that can't be used
       ├ FilterError        a filter that can't be understood
       ├ LaunchError        a supervisor that did not start
+      ├ NoProcesses        the system does not show the processes that are to be found
       ├ AnotherWriter      somebody else writes to this output
       ├ OutputRemoved      the output's key was removed under its writer
       ├ OutputRestarted    an output that now ends before what was read of it
@@ -76,6 +77,10 @@ class FilterError(GnjobsError, ValueError):
 
 class LaunchError(GnjobsError):
     """The supervisor of a job could not be started."""
+
+
+class NoProcesses(GnjobsError):
+    """The system does not show its processes, or shows others under our pids."""
 
 
 class AnotherWriter(GnjobsError):

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,6 +22,7 @@ from gnjobs.processes.proc import process_start
 from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
 from gnjobs.records.environment import ENV_JOB, digest_of_mark
 from gnjobs.records.fields import Job
+from tests.support.os_accounts import needs_hosts
 from tests.support.waiting import wait_for
 
 JOB = f"presence-job-{os.getpid()}"  # tests run in several processes at once
@@ -208,8 +208,26 @@ def test_another_host_boot_or_namespace() -> None:
 
 
 def test_a_system_that_shows_no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "_PROCESSES", Path("/nowhere"))
+    monkeypatch.setattr(presence, "shows_our_processes", lambda: False)
     assert look(job_here()) == ("elsewhere", "this system does not show its processes")
+
+
+@needs_hosts
+@pytest.mark.parametrize("code", ["ProcessView()", "run_agent(JobStore.from_url('unix:///nowhere'))"])
+def test_where_proc_shows_others_under_our_pids_nothing_is_looked_for(code: str) -> None:
+    """They would be taken for the job's, and what has these pids here be signalled."""
+    imports = (
+        "from gnjobs.processes.table import ProcessView\nfrom gnjobs.store import JobStore\n"
+        "from gnjobs.control.agent import run_agent\n"
+    )
+    elsewhere = ["unshare", "--pid", "--fork", sys.executable, "-P"]
+    done = subprocess.run([*elsewhere, "-c", imports + code], capture_output=True, text=True)
+    assert "NoProcesses: /proc does not show the processes of this pid namespace" in done.stderr
+    done = subprocess.run([*elsewhere, "-m", "gnjobs.supervisor"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "/proc shows another pid namespace than ours, and kills would strike others\n",
+    )
 
 
 def test_nothing_descends_from_what_had_the_pid_of_its_parent_before() -> None:

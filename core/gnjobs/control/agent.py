@@ -33,6 +33,7 @@ from gnjobs.processes.host import (
     pid_namespace,
 )
 from gnjobs.processes.proc import ENDED_STATES, process_start, read_entry
+from gnjobs.processes.table import require_our_processes
 from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import is_passing, patiently
@@ -145,8 +146,9 @@ def run_agent(
 ) -> int:
     """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work.
 
-    It starts the jobs that `starts` allows (by account), by default none.
+    It starts the jobs that `starts` allows (by account), by default none. Raises `NoProcesses`.
     """
+    require_our_processes()
     allow_many_descriptors()
     agent = Agent(store, every, starts)
     holder = agent.begin()

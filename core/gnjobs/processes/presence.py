@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Collection
 from itertools import chain
-from pathlib import Path
 from typing import Final
 
 from gnjobs.processes.activity import read_state
@@ -24,12 +23,12 @@ from gnjobs.processes.host import (
     restarted_since,
     sees_all_namespaces,
 )
+from gnjobs.processes.proc import shows_our_processes
 from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5
-_PROCESSES: Final = Path("/proc/self/stat")
 
 
 def look(
@@ -47,7 +46,7 @@ def look(
         return Presence(
             "elsewhere", f"its processes on {job.host or 'another host'} cannot be seen from here"
         )
-    if not _PROCESSES.exists():
+    if not shows_our_processes():
         return Presence("elsewhere", "this system does not show its processes")
     if job.boot_id is not None and not (is_of_this_boot(job) or restarted_since(job)):
         return Presence("elsewhere", f"it runs on another machine that is called {job.host}")

@@ -14,6 +14,14 @@ _LONGEST_COMMAND = 400
 _LONGEST_LINE = 65536
 
 
+def shows_our_processes() -> bool:
+    """Whether `/proc` counts processes as we do: there may be none, or that of another pid namespace."""
+    try:
+        return os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        return False
+
+
 def process_start(pid: int) -> int | None:
     """Read field 22 of `/proc/<pid>/stat`, ticks since the machine started; None where there is no such process.
 

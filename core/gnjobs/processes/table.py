@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gnjobs.errors import NoProcesses
 from gnjobs.processes.proc import (
     ENDED_STATES,
     TableEntry,
@@ -20,6 +21,7 @@ from gnjobs.processes.proc import (
     process_start,
     read_entry,
     read_environment,
+    shows_our_processes,
 )
 from gnjobs.records.environment import (
     ENV_CHILD,
@@ -255,14 +257,22 @@ _MOST_SECONDS: Final = 1.0
 _MOMENT: Final = 0.01
 
 
+def require_our_processes() -> None:
+    """Raise `NoProcesses` where pids in `/proc` are not ours: what has them here would be signalled."""
+    if not shows_our_processes():
+        raise NoProcesses("/proc does not show the processes of this pid namespace: mount it anew")
+
+
 class ProcessView:
     """The processes that have not ended: `table` and `marks` by pid (None: it can't be inspected).
 
     `spared` are this process and its ancestors, which are nobody's to end. The marks of those that an `earlier` view
-    knows are taken from there, which is quicker and may miss that a process now runs another program.
+    knows are taken from there, which is quicker and may miss that a process now runs another program. Raises
+    `NoProcesses`.
     """
 
     def __init__(self, earlier: "ProcessView | None" = None) -> None:
+        require_our_processes()
         self._earlier = earlier
         self.table: dict[int, TableEntry] = {}
         self.marks: dict[int, Mark | None] = {}

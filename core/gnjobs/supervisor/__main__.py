@@ -6,12 +6,16 @@ Little is imported here before the process has detached itself: whoever launches
 import os
 import sys
 
+from gnjobs.processes.proc import shows_our_processes
 from gnjobs.supervisor.setup import ReportPipe, become_subreaper, reset_signals
 
 
 def main() -> int:
     """Detach if told so, then supervise the job to its end; returns the command's exit code."""
     reset_signals()
+    if os.path.exists("/proc/self") and not shows_our_processes():
+        print("/proc shows another pid namespace than ours, and kills would strike others", file=sys.stderr)  # noqa: T201
+        return 1
     reports = ReportPipe.from_environment(os.environ)
     reports.detach()
     become_subreaper()
