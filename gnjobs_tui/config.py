@@ -10,7 +10,7 @@ taste. The user's own file can only lower her role.
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
+_MOST_LINKS: Final = 40  # as many as the kernel follows
 _PLACE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -336,12 +337,25 @@ def _expiring(layouts: Mapping[str, Layout], expiries: Mapping[str, float]) -> d
 
 
 def _is_roots(path: Path) -> bool:
-    """Whether nobody but root can have written a file, or put it in its place."""
-    target = path.resolve()
+    """Whether nobody but root can have written a file, or put it or a link on the way to it in its place."""
     try:
-        return all(_only_root_writes(each) for each in {path, *path.parents, target, *target.parents})
+        return all(_only_root_writes(each) for each in _way_to(path))
     except OSError:
         return False
+
+
+def _way_to(path: Path) -> Iterator[Path]:
+    """Every directory and link that one goes through on the way to a file, and the file."""
+    here, ahead, links = Path("/"), [*reversed(path.absolute().parts)], 0
+    while ahead:
+        part = ahead.pop()
+        each = here.parent if part == ".." else here / part  # which "/" begins anew
+        yield each
+        if each.is_symlink() and links < _MOST_LINKS:
+            ahead += reversed(Path(os.readlink(each)).parts)
+            links += 1
+        else:
+            here = each
 
 
 def _only_root_writes(path: Path) -> bool:

@@ -82,7 +82,18 @@ def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text:
 
 
 @needs_accounts
-@pytest.mark.parametrize("whose", ["root's", "the link", "its directory", "the file", "the file's directory"])
+@pytest.mark.parametrize(
+    "whose",
+    [
+        "root's",
+        "the link",
+        "its directory",
+        "a link on the way",
+        "its directory on the way",
+        "the file",
+        "the file's directory",
+    ],
+)
 def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
     files: tuple[Path, Path], tmp_path: Path, whose: str
 ) -> None:
@@ -93,10 +104,15 @@ def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
         "url = 'redis://writer/0'\ndirectories = ['/srv']\ncommands = ['qc']\n"
     )
     target.chmod(0o600)
-    files[0].symlink_to(target)
+    way = tmp_path / "application"
+    way.mkdir()
+    (way / "current").symlink_to("../elsewhere")
+    files[0].symlink_to(way / "current" / "config.toml")
     others = {
         "the link": files[0],
         "its directory": tmp_path,
+        "a link on the way": way / "current",
+        "its directory on the way": way,
         "the file": target,
         "the file's directory": target.parent,
     }
