@@ -229,6 +229,27 @@ def test_nothing_that_was_asked_of_a_job_is_done_to_a_later_one_of_its_id(store:
     assert store.get("nightly").status == "pending"
 
 
+def test_a_kill_that_an_agent_finishes_is_of_the_job_that_it_saw(store: JobStore) -> None:
+    store.create(["true"], job_id="seen")
+    store.client.hset(KEYS.job("seen"), mapping={"supervisor-pid": 1, "stop-requested": store.now()})
+    seen = store.get("seen")
+    store.client.delete(KEYS.job("seen"))
+    agent, made = Agent(store), store.now()
+    wait_for(lambda: store.now() > made + 0.01)
+    store.create(["true"], job_id="seen")
+    agent._finish_kill(seen)
+    agent._pool.join(30)
+    assert store.get("seen").status == "pending"
+
+
+def test_a_job_of_a_clock_that_is_ahead_is_killed_all_the_same(store: JobStore) -> None:
+    job, asked = store.create(["true"]), int(store.now() * 1000)
+    store.client.hset(KEYS.job(job.id), "created", store.now() + 3600)
+    request = ControlRequest(f"{KEYS.host_control(host_name())}/{asked}-0", "kill", job.id)
+    assert list(Agent(store)._do(request))[-1].verified
+    assert store.get(job.id).status == "killed"
+
+
 def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:
     told: list[KillStep] = []
 

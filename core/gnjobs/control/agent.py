@@ -275,10 +275,13 @@ class Agent:
         return user is None or self._rounds.overdue.get(request.job or "", (None,))[0] == user
 
     def _do(self, request: ControlRequest) -> Iterable[KillStep]:
-        """Do what is asked, unless it was asked of an earlier job of this id: it may have waited for long, or we."""
-        if request.id and request.job:
+        """Do what is asked, unless it was asked of an earlier job of this id: it may have waited for long, or we.
+
+        A job of the future was made by another clock, or one that was set back since, and may be the one.
+        """
+        if request.job:
             made = self._store.get(request.job).created or 0.0
-            if request.asked_ms < int(made * 1000):
+            if request.asked_ms < int(made * 1000) and made <= self._store.now():
                 return [step("refused", "it was asked of an earlier job of this id", final=True)]
         return self._steps(request)
 
@@ -338,7 +341,10 @@ class Agent:
             return
         self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
         self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
-        request = ControlRequest("", "kill", job.id, by=job.stop_by or "agent", reason=job.stop_reason or "")
+        asked = f"/{int((job.stop_requested or self._store.now()) * 1000)}-0"
+        request = ControlRequest(
+            asked, "kill", job.id, by=job.stop_by or "agent", reason=job.stop_reason or ""
+        )
         self._pool.take(request)
 
 
