@@ -262,6 +262,17 @@ def test_a_supervisor_may_have_many_files_open_and_its_command_as_many_as_before
     assert limits == [min(hard, 8192), 600]
 
 
+@pytest.mark.parametrize("files", range(11, 20, 2))
+def test_a_supervisor_without_room_for_its_files_ends_its_job(make: Start, files: int) -> None:
+    job = make(["true"])
+    command = ["prlimit", f"--nofile={files}", sys.executable, "-P", "-m", "gnjobs.supervisor"]
+    done = subprocess.run(command, env=job.environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    ended = job.read()
+    assert (ended.status, done.returncode != 0) == ("error", True)
+    assert (ended.error or "").endswith("Too many open files")
+    assert b"Traceback" not in done.stderr
+
+
 def test_the_supervisor_leaves_no_zombie_of_what_it_adopted(start: Start, tmp_path: Path) -> None:
     told = tmp_path / "pid"
     start(["sh", "-c", '(sh -c \'echo $$ > "$0"\' "$0" &) ; sleep 600', str(told)])

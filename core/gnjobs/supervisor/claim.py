@@ -118,10 +118,9 @@ def _claim_once(link: RecordLink, fields: dict[str, Value], asked: str, token: s
     if job is None:
         raise GivenUp(f"there is no job {link.job_id}", NO_SUCH_JOB)
     if asked and digest_of(job) != asked:
-        error = "its record was changed after it was launched, so it was not started"
-        end = JobEnd(ERROR, {"finished": round(link.now(), 3), "error": error}, f"failed: {error}")
-        end_job(link.records, job, end, allowed={PENDING}, token=token, is_own=True)
-        raise GivenUp(f"job {link.job_id}: {error}", NOT_OURS)
+        raise _failed(
+            link, job, "its record was changed after it was launched, so it was not started", PENDING, token
+        )
     fields["started"] = fields["heartbeat"] = round(link.now(), 3)
     outcome, status = link.claim(fields)
     if outcome == "done":
@@ -130,6 +129,13 @@ def _claim_once(link: RecordLink, fields: dict[str, Value], asked: str, token: s
         raise GivenUp(f"job {link.job_id} has ended already: {status}", NOT_OURS)
     by = f" by pid {job.supervisor_pid} on {job.host}" if job.supervisor_pid and job.host else ""
     raise GivenUp(f"job {link.job_id} is supervised already{by}: {status or 'gone'}", NOT_OURS)
+
+
+def _failed(link: RecordLink, job: Job, error: str, status: str, token: str) -> GivenUp:
+    """Close a job of this status whose command was not started; returns what there is to say."""
+    end = JobEnd(ERROR, {"finished": round(link.now(), 3), "error": error}, f"failed: {error}")
+    end_job(link.records, job, end, allowed={status}, token=token, is_own=True)
+    return GivenUp(f"job {link.job_id}: {error}", NOT_OURS)
 
 
 def _kill_unclaimed(link: RecordLink, number: signal.Signals, token: str) -> None:
@@ -154,12 +160,25 @@ def supervise_from_environment(reports: ReportPipe) -> int:
         fields = {**identity(), "mark": digest_of_mark(settings.mark)}
         fields |= {"slurm-job": settings.slurm_job} if settings.slurm_job else {}
         job = claim(link, wakeups, fields, settings.asked)
+        since = float(fields["started"]) - _ROUNDED_SECONDS
+        supervision = _begin(link, job, settings, wakeups, reports, since)
     except GivenUp as given_up:
         print(f"gnjobs: {safe_line(str(given_up))}", file=sys.stderr, flush=True)  # noqa: T201
         reports.ended(given_up.exit_code)
         return given_up.exit_code
-    since = float(fields["started"]) - _ROUNDED_SECONDS
-    return Supervision(link, job, settings, wakeups, reports, since).run()
+    return supervision.run()
+
+
+def _begin(
+    link: RecordLink, job: Job, settings: Settings, wakeups: Wakeups, reports: ReportPipe, since: float
+) -> Supervision:
+    try:
+        supervision = Supervision(link, job, settings, wakeups, reports, since)
+        supervision.begin()
+    except (OSError, RuntimeError) as problem:  # no room for a descriptor or a thread
+        error = f"its supervisor could not begin: {problem}"
+        raise _failed(link, job, error, RUNNING, uuid.uuid4().hex) from problem
+    return supervision
 
 
 def _open() -> tuple[Settings, RecordLink]:

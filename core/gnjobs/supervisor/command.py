@@ -77,6 +77,7 @@ class RunningCommand:
         self._out: TextFeed | None = None
         self._err: TextFeed | None = None
         self._pump: PipePump | None = None
+        self._pipes: Pipes | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.exit: Exit | None = None
         self.failure: FailedStart | None = None
@@ -104,12 +105,22 @@ class RunningCommand:
         """The last line on its standard error that says something."""
         return "" if self._err is None else self._err.last_words.decode("utf-8", "replace").strip()
 
+    def begin(self, echo: bool) -> None:
+        """Read three pipes from now on, which the command is to write to; `echo` copies what it prints."""
+        read, self._pipes = (Pipes(*ends) for ends in zip(*(os.pipe() for _ in Pipes._fields), strict=True))
+        echo_out, echo_err = (1, 2) if echo else (None, None)
+        self._out = TextFeed(self._output, "out", echo_out)
+        self._err = TextFeed(self._output, "err", echo_err)
+        self._pump = PipePump({read.out: self._out, read.err: self._err, read.structured: self._structured})
+        self._pump.start()
+
     def start(self, job: Job, settings: Settings) -> None:
-        """Start it; a command that can't be started has `failure` and `exit` at once."""
+        """Start it, after `begin`; a command that can't be started has `failure` and `exit` at once."""
         words = values.command_words(job.command)
         environment = for_command(os.environ, settings, job)
         stdin = 0 if settings.is_foreground else subprocess.DEVNULL
-        pipes = self._open_pipes(settings.echo)
+        pipes, self._pipes = self._pipes, None
+        assert pipes is not None, "begin comes first"
         started = start_command(words, job.cwd or settings.directory, environment, stdin, pipes)
         if isinstance(started, FailedStart):
             self.failure = started
@@ -123,16 +134,6 @@ class RunningCommand:
             silence(0)
         if self.failure is not None:
             self.finish_pipes()
-
-    def _open_pipes(self, echo: bool) -> Pipes:
-        """Read three pipes from now on, which the command is to write to."""
-        read, write = (Pipes(*ends) for ends in zip(*(os.pipe() for _ in Pipes._fields), strict=True))
-        echo_out, echo_err = (1, 2) if echo else (None, None)
-        self._out = TextFeed(self._output, "out", echo_out)
-        self._err = TextFeed(self._output, "err", echo_err)
-        self._pump = PipePump({read.out: self._out, read.err: self._err, read.structured: self._structured})
-        self._pump.start()
-        return write
 
     def ended(self, how: Exit) -> None:
         """Take how the main process ended."""

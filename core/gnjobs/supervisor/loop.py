@@ -180,9 +180,7 @@ class Supervision:
         )
 
     def run(self) -> int:
-        """Run the job; returns its command's exit code as a shell says it."""
-        self._listed.open()
-        self._start_threads()
+        """Run the job, after `begin`; returns its command's exit code as a shell says it."""
         self._command.start(self._job, self._settings)
         allow_many_descriptors()  # not before: the command has the limit that it was given
         os.chdir("/")
@@ -197,8 +195,13 @@ class Supervision:
         self._reports.ended(self._shell_code)
         return self._shell_code
 
-    def _start_threads(self) -> None:
-        """Start what must run whatever the command does: it may leave its account no room for a thread."""
+    def begin(self) -> None:
+        """Start what must run whatever the command does, which may leave its account no room for a thread.
+
+        Raises `OSError` or `RuntimeError` where there is none already.
+        """
+        self._listed.open()
+        self._command.begin(self._settings.echo)
         self._reporter.start()
         self._listener.start()
         self._answers.start()
