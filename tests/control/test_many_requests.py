@@ -16,7 +16,7 @@ from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.requests import ControlRequest, KillStep, read_answers, send_request, step
 from gnjobs.store import JobStore
-from gnjobs.supervisor.loop import Answers
+from gnjobs.supervisor.answers import Answers
 from tests.support.agents import agent_at_work
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, supervised

@@ -1,7 +1,6 @@
 """The supervisor's main loop: starts the command, answers requests, and ends the job, whatever happens first."""
 
 import os
-import queue
 import signal
 import sys
 import threading
@@ -24,11 +23,12 @@ from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import MONTH, Keys, is_id, is_user
 from gnjobs.records.listener import ControlListener
-from gnjobs.records.pool import MOST_ASKERS, RequestPool
+from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, KillStep, asker_of, asking, step
 from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
 from gnjobs.supervisor import slurm
+from gnjobs.supervisor.answers import Answers
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.command import RunningCommand
 from gnjobs.supervisor.finish import Finishing
@@ -70,48 +70,6 @@ def _streams_heeded(keys: Keys, job: Job) -> list[str]:
     """Where somebody may ask for something: the admins' stream, and that of the owner whom the job was launched for."""
     own = [keys.user_requests(job.user)] if job.user is not None and is_user(job.user) else []
     return [keys.admin_requests, *own]
-
-
-class Answers(threading.Thread):
-    """Sends steps to whoever asked; what can't be sent is lost, what it tells of is done all the same.
-
-    Everybody who asks for the job to be killed is told each step of the same kill.
-    """
-
-    def __init__(self, listener: ControlListener, keys: Keys) -> None:
-        super().__init__(name="answers", daemon=True)
-        self._keys = keys
-        self._listener = listener
-        self._queue: queue.SimpleQueue[tuple[ControlRequest, KillStep] | None] = queue.SimpleQueue()
-        self._askers: list[ControlRequest] = []
-
-    def send(self, request: ControlRequest, step: KillStep) -> None:
-        """Answer one request."""
-        self._queue.put((request, step))
-
-    def add_asker(self, request: ControlRequest) -> None:
-        """Send the steps of the kill to this asker, too, from now on, unless many of the same stream are told them."""
-        asker = asking(self._keys, request)
-        if sum(asking(self._keys, other) == asker for other in self._askers) < MOST_ASKERS:
-            self._askers.append(request)
-
-    def tell(self, step: KillStep) -> None:
-        """Send a step to everybody who asked for the kill; after a final one, forget them."""
-        for request in self._askers:
-            self.send(request, step)
-        if step.final:
-            self._askers = []
-
-    def finish(self, seconds: float) -> None:
-        """Have sent what was answered so far, as far as that takes no longer."""
-        if self.is_alive():
-            self._queue.put(None)
-            self.join(seconds)
-
-    def run(self) -> None:
-        """Send answers as they come, until it is finished."""
-        while (answered := self._queue.get()) is not None:
-            self._listener.answer(*answered)
 
 
 class Supervision:
