@@ -5,9 +5,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
+import psutil
 import pytest
 
 from gnjobs.control import orphans
@@ -26,6 +27,7 @@ from gnjobs.records.requests import ControlRequest, KillStep, step
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.odd_server import REPLIES, odd_server
+from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.proxy import Proxy
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, supervised
@@ -277,6 +279,21 @@ def test_forged_orphans_share_one_view_of_the_processes_and_what_is_new_is_looke
     finally:
         other.kill()
         other.wait()
+
+
+@needs_accounts
+@pytest.mark.parametrize(("account", "status"), [("daemon", "lost"), ("nobody", "pending")])
+def test_a_launched_job_waits_for_nothing_of_another_account_that_cannot_be_inspected(
+    store: JobStore, conceal: Callable[..., None], account: str, status: str
+) -> None:
+    job_id, then = store.create(["true"]).id, store.now() - 100
+    where = {"launch-host": host_name(), "launch-namespace": pid_namespace(), "account": account}
+    store.client.hset(KEYS.job(job_id), mapping={"launched": then, "created": then, **where})
+    with subprocess.Popen([*AS_NOBODY, "sleep", "600"]) as process:
+        wait_for(lambda: psutil.Process(process.pid).name() == "sleep")
+        conceal(process.pid)
+        look_until(store, job_id, status)
+        process.kill()
 
 
 def test_a_thread_of_the_kernel_is_nothing_that_a_job_has_left(

@@ -10,7 +10,7 @@ import redis
 from gnjobs.control.turns import Turns
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
-from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
+from gnjobs.processes.find import is_supervisor, may_be_of, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.proc import command_text, owners_of, read_command
@@ -271,9 +271,11 @@ class Rounds:
 
 
 def _may_be_launched(job: Job, view: ProcessView) -> bool:
-    """Whether a supervisor for a pending job may be there: something says its id, or can't be inspected."""
+    """Whether a supervisor for a pending job may be there: something says its id, or is its account's, unread."""
+    others = ((pid, mark) for pid, mark in view.marks.items() if pid not in view.spared)
     return any(
-        read_command(pid) if mark is None else mark.job == job.id or mark == UNREAD
-        for pid, mark in view.marks.items()
-        if pid not in view.spared
+        mark.job == job.id
+        if mark is not None and mark != UNREAD
+        else may_be_of(pid, job.account) and (mark == UNREAD or bool(read_command(pid)))
+        for pid, mark in others
     )

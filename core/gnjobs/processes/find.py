@@ -296,11 +296,11 @@ def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Processes no older than the job's supervisor, of an account that its processes may have, unreadable to us."""
     for pid, mark in view.marks.items():
         entry = view.table[pid]
-        is_unread = mark == UNREAD
-        if (mark is None or is_unread) and entry.started >= _earliest(job) and not _is_others(pid, job, view):
-            owners = owners_of(pid)
-            if owners and _may_have(owners, job.account) and (is_unread or not _is_of_the_kernel(entry)):
-                yield _trace(pid, view, "")
+        is_inspected = mark is not None and mark != UNREAD
+        if is_inspected or entry.started < _earliest(job) or _is_others(pid, job, view):
+            continue
+        if may_be_of(pid, job.account) and (mark == UNREAD or not _is_of_the_kernel(entry)):
+            yield _trace(pid, view, "")
 
 
 def _trace(pid: int, view: ProcessView, why: str) -> Trace:
@@ -319,10 +319,10 @@ def _earliest(job: Job) -> int:
     return job.supervisor_started or job.process_started or 0
 
 
-def _may_have(owners: tuple[int, ...], account: str | None) -> bool:
-    """Whether a process of these user ids may be of a job that this account started: root may become anybody."""
-    uid = None if account is None else user_id(account)
-    return uid in (None, _SUPER_USER) or uid in owners
+def may_be_of(pid: int, account: str | None) -> bool:
+    """Whether a process that is there may be of a job that this account started: root may become anybody."""
+    uid, owners = None if account is None else user_id(account), owners_of(pid)
+    return bool(owners) and (uid in (None, _SUPER_USER) or uid in owners)
 
 
 def _is_of_the_kernel(entry: TableEntry) -> bool:
