@@ -196,9 +196,13 @@ def test_what_is_stored_of_processes_hides_no_job_and_tells_of_one_alone(
         store.client.set(OTHER.processes(job_id), json.dumps({"at": 1, "processes": seen}))
     else:
         store.client.set(KEYS.processes(job_id), b"x" * (80 << 20))
-    options = (part for prefix in PREFIXES for part in ("--prefix", prefix))
-    listed = [json.loads(line) for line in run(store.url, "ls", "--json", *options).stdout.splitlines()]
-    assert [each["health"] for each in listed if each["id"] == job_id] == ["dead"]
+    options = [part for prefix in PREFIXES for part in ("--prefix", prefix)]
+
+    def is_dead() -> bool:  # what just begins somewhere may be anybody's for a moment
+        listed = map(json.loads, run(store.url, "ls", "--json", *options).stdout.splitlines())
+        return [each["health"] for each in listed if each["id"] == job_id] == ["dead"]
+
+    wait_for(is_dead)
     with loaded_mirror(store.url, prefixes=PREFIXES, look=Looks()) as seen_here:
         (key,) = [row.key for row in seen_here.rows().values() if row.id == job_id]
         wait_for(lambda: (row := seen_here.row(key)) and row.state == "DEAD")
