@@ -122,3 +122,15 @@ def test_an_agent_whose_reply_was_lost_does_not_take_itself_for_another(
         assert AgentLock(through_proxy, key).take() is None
         assert client.get(key)
         through_proxy.close()
+
+
+def test_what_no_agent_has_written_is_no_lock(server: Server) -> None:
+    client, key = server.client(), KEYS.host_agent("spoilt")
+    client.hset(key, "a", "hash")
+    lock = AgentLock(client, key)
+    assert lock.take() is None
+    client.delete(key)
+    client.sadd(key, "a set")
+    assert lock.renew() is None
+    lock.release()
+    assert not client.exists(key)

@@ -1,6 +1,6 @@
 """The page of hosts under Pilot: agents that answer and are silent, hosts without one, their jobs."""
 
-from gnjobs.records.hosts import HostLoad, agent_beats, write_beat
+from gnjobs.records.hosts import HostLoad, agent_beats, read_beats, write_beat
 from tests.support.dashboard import dashboard, shows
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_running
@@ -42,3 +42,19 @@ async def test_what_an_agents_key_holds_harms_nobody(server: Server) -> None:
         text = await shows(pilot, "db1", "db2")
         assert not {"a:b", "past", "ahead", "nought"} & set(text.split())
     assert not agent_beats(client, KEYS, "ahead")
+
+
+async def test_agents_are_asked_where_their_list_is_spoilt_and_make_it_whole(server: Server) -> None:
+    client = server.client()
+    client.set(KEYS.hosts, "x")
+    assert agent_beats(client, KEYS, "db1")
+    async with dashboard(server) as pilot:
+        await pilot.press("h")
+        await shows(pilot, "no agent")
+    beat(server, "db1")
+    client.set(KEYS.host_load("db2"), b"x" * 5000)
+    beat(server, "db2")
+    assert {(each.host, each.load is not None) for each in read_beats(client, KEYS)} == {
+        ("db1", True),
+        ("db2", True),
+    }

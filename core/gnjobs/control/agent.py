@@ -4,6 +4,7 @@ One runs on each host. It kills and starts jobs for those who ask from elsewhere
 of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -36,7 +37,8 @@ from gnjobs.processes.proc import ENDED_STATES, process_start, read_entry
 from gnjobs.processes.table import require_our_processes
 from gnjobs.records import events, values
 from gnjobs.records.actor import Actor, AgentStarts
-from gnjobs.records.connection import is_passing, patiently
+from gnjobs.records.bounded import TooLarge
+from gnjobs.records.connection import is_passing, passing_over_other_types, patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
 from gnjobs.records.indexes import tidy
@@ -125,8 +127,12 @@ class AgentLock:
             self._client.delete(self._key)
 
     def _read(self) -> bytes:
-        found: Any = self._client.get(self._key)
-        return found or b""
+        """What stands there; what no agent can have written is removed."""
+        with contextlib.suppress(TooLarge), passing_over_other_types():
+            found: Any = self._client.get(self._key)
+            return found or b""
+        self._client.unlink(self._key)
+        return b""
 
 
 def _read_holder(stored: bytes) -> Holder | None:

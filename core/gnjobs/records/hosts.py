@@ -1,16 +1,20 @@
 """What agents say of their hosts: that they are there, and how busy the host is."""
 
+import contextlib
 from typing import Any, Final
 
 import msgspec
 import redis
 
 from gnjobs.records import values
+from gnjobs.records.bounded import TooLarge
+from gnjobs.records.connection import is_wrong_type, passing_over_other_types
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.values import Seconds
 
 _KEPT_SECONDS: Final = 30 * 86400
 _MOST_HOSTS: Final = 10_000
+_LONGEST_LOAD: Final = 4096
 AGENT_BEAT_SECONDS: Final = 30.0
 
 
@@ -35,16 +39,27 @@ class AgentBeat(msgspec.Struct, frozen=True):
 
 
 def write_beat(client: redis.Redis, keys: Keys, host: str, now: float, load: HostLoad) -> None:
-    """Say that a host's agent is there, and how busy the host is."""
-    pipe = client.pipeline(transaction=False)
-    pipe.zadd(keys.hosts, {host: now})
-    pipe.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
-    pipe.execute()
+    """Say that a host's agent is there, and how busy the host is; what is no list of hosts is removed for it."""
+    try:
+        client.zadd(keys.hosts, {host: now})
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        client.unlink(keys.hosts)
+        client.zadd(keys.hosts, {host: now})
+    client.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
 
 
 def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
-    """Whether a host has an agent that has beaten lately."""
-    beat = client.zscore(keys.hosts, host) if host is not None and is_id(host) else None
+    """Whether a host has an agent that has beaten lately, or may have where nobody can tell."""
+    if host is None or not is_id(host):
+        return False
+    try:
+        beat: Any = client.zscore(keys.hosts, host)
+    except redis.ResponseError as error:
+        if not is_wrong_type(error):
+            raise
+        return True
     age = float("inf") if beat is None else float(client.time()[0]) - float(beat)
     return -values.MOST_AHEAD < age < AGENT_BEAT_SECONDS
 
@@ -52,12 +67,14 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:
     """Every host that an agent has beaten for and not left in order, the last one first."""
     latest = client.time()[0] + values.MOST_AHEAD
-    found: Any = client.zrevrangebyscore(keys.hosts, latest, 0, 0, _MOST_HOSTS, withscores=True)
+    found: Any = []
+    with contextlib.suppress(TooLarge), passing_over_other_types():
+        found = client.zrevrangebyscore(keys.hosts, latest, 0, 0, _MOST_HOSTS, withscores=True)
     hosts = [(values.text(name) or "", float(at)) for name, at in found]
     known = [(host, at) for host, at in hosts if is_id(host)]
     pipe = client.pipeline(transaction=False)
     for host, _ in known:
-        pipe.get(keys.host_load(host))
+        pipe.getrange(keys.host_load(host), 0, _LONGEST_LOAD)
     loads = pipe.execute(raise_on_error=False)
     return [AgentBeat(host, at, _read(load)) for (host, at), load in zip(known, loads, strict=True)]
 
