@@ -42,6 +42,30 @@ def submitted(store: JobStore, *options: str) -> Job:
     return store.get(job.id)
 
 
+@pytest.mark.parametrize("shown", ["its number", "its account", "that it runs"])
+def test_what_others_have_wait_under_its_name_comes_after_the_job_itself(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, shown: str
+) -> None:
+    """They may be more than can be cancelled in time."""
+    job = submitted(store)
+    for number in ("11", "12"):
+        queue.write(
+            number, name=queue.read("17", "name"), comment=queue.read("17", "comment"), state="PENDING"
+        )
+        queue.write(number, account="jane")
+    if shown != "its number":
+        store.client.hset(KEYS.job(job.id), "slurm-job", "99")
+    store.client.hset(KEYS.job(job.id), "account", login_name() if shown == "its account" else "elsewhere")
+    monkeypatch.setattr(slurm_kill, "_AT_ONCE", 1)
+    monkeypatch.setattr(slurm_kill, "CANCEL_SECONDS", 0.0)
+    assert not SlurmKill(store, store.get(job.id)).cancel_and_wait().verified
+    assert [queue.read(number, "state") for number in ("11", "12", "17")] == [
+        "PENDING",
+        "PENDING",
+        "CANCELLED",
+    ]
+
+
 @pytest.mark.parametrize("owner", [None, "alice"])
 def test_a_job_is_cancelled_by_its_mark_beside_the_users_own_comment(
     queue: FakeSlurm, store: JobStore, owner: str | None

@@ -35,6 +35,7 @@ class SlurmKill:
         self._mark, self._mark_for_owner = slurm_mark(job.id, place), slurm_mark(job.id, place, owner)
         self._whom = f" for {owner}" if owner is not None else ""
         self._is_in_slurm = job.is_in_slurm
+        self._account = job.account
 
     def leave_queue(self) -> KillStep:
         """Have Slurm forget a waiting job, which nobody would run any more."""
@@ -58,7 +59,7 @@ class SlurmKill:
             raise SlurmError(self._why_not(found[-1]) if found else unknown)
         until, pause, refusals = time.monotonic() + CANCEL_SECONDS, _SHORTEST_PAUSE, dict[str, str]()
         while left := _running(found):
-            new = [placed for placed in left if placed.id not in refusals][:_AT_ONCE]
+            new = sorted((placed for placed in left if placed.id not in refusals), key=self._turn)[:_AT_ONCE]
             refusals |= {placed.id: self._cancel(placed) for placed in new}
             if all(refusals.get(placed.id) for placed in left) and not new:
                 raise SlurmError(refusals[left[0].id])
@@ -122,6 +123,10 @@ class SlurmKill:
         if self._number and self._number not in {placed.id for placed in found}:
             found += filter(None, look_up([self._number]).values())
         return found
+
+    def _turn(self, placed: Placed) -> tuple[bool, ...]:
+        """First what is the job itself, as far as is known: anybody may have thousands wait under its name."""
+        return placed.id != self._number, placed.account != self._account, placed.waits
 
     def _why_not(self, placed: Placed) -> str:
         """Why this is not to be cancelled: a record may name any number, and any id as its own."""
