@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
 import psutil
 import pytest
 
@@ -179,6 +180,25 @@ def test_the_agent_looks_into_no_process_that_only_a_record_names(store: JobStor
         finally:
             bystander.kill()
             parent.kill()
+
+
+def test_of_what_only_redis_calls_a_jobs_the_agent_tells_nothing_but_numbers(
+    server: Server, store: JobStore
+) -> None:
+    """Whoever writes records may add any process of the job's account."""
+    with supervised(server, ["sleep", "1000"]) as job, subprocess.Popen(["sleep", "1000"]) as bystander:
+        (own,) = wait_for(job.alive)
+        job.processes[0].kill()
+        job.processes[0].wait()
+        seen = [{"pid": bystander.pid, "started": process_start(bystander.pid)}]
+        store.client.set(KEYS.processes(job.id), json.dumps({"at": 1, "processes": seen}))
+        view = ProcessView()
+        orphan = Orphan(store, job.read(), view)
+        found = [msgspec.structs.replace(each, idle_since=0.0) for each in orphan._find(view)]
+        measuring = orphan._signs._measure
+        told = {each.pid: each.waits for each in measuring._tell(found, 1e9, lambda _: 0.0, is_due=True)}
+        bystander.kill()
+    assert told == {own.pid: "waits for its own timer", bystander.pid: None}
 
 
 OTHER = Keys("another")

@@ -53,11 +53,17 @@ class Orphan:
         snapshot = read_processes(store.client, store.keys, job.id)
         known = snapshot.processes if snapshot is not None else ()
         self._known = {each.pid: each for each in known if view.has(each.pid, each.started)}
+        self._named = set[int]()
         self._signs = JobSigns(
             store.keys,
             job.id,
             ChildWatch(store.keys, job.id),
-            Measuring(self._find, Limits().quiet(job), lambda _: self._view or ProcessView()),
+            Measuring(
+                self._find,
+                Limits().quiet(job),
+                lambda _: self._view or ProcessView(),
+                may_not_look_into=lambda process: process.pid in self._named,
+            ),
             job.last_output or job.started or 0.0,
         )
 
@@ -77,7 +83,12 @@ class Orphan:
         self._signs.watch.discover(client, self._signs.take([readable(replies[0]), *replies[1:reads]]))
 
     def _find(self, view: ProcessView) -> Iterator[SeenProcess]:
-        """Its processes, and those without a mark that its supervisor knew by descent, with what these have started."""
+        """Its processes, and those without a mark that its supervisor knew by descent, with what these have started.
+
+        Of these nothing shows whose they are but what Redis holds, which may have been written to have root look into
+        another's: they are `_named`.
+        """
+        self._named.clear()
         found = {each.pid: each for each in processes_of(self._wanted, view=view).processes}
         yield from found.values()
         # Whoever writes records may have named any as known: none of another account than the marked ones counts.
@@ -87,9 +98,11 @@ class Orphan:
             for p in self._known.values()
             if view.has(p.pid, p.started) and p.pid not in found and self._may_be_its(p.pid, view, accounts)
         }
+        self._named.update(known)
         yield from known.values()
         for pid, _ in descendants(view.table, known):
             if pid not in found and pid not in known and self._may_be_its(pid, view, accounts):
+                self._named.add(pid)
                 yield SeenProcess(pid, view.table[pid].started, command=command_text(pid))
 
     def _may_be_its(self, pid: int, view: ProcessView, accounts: Collection[tuple[int, ...]]) -> bool:

@@ -148,7 +148,7 @@ class Measuring:
 
     `find` finds them in a view of all processes, in which marks are read anew only for a snapshot. Of those that
     compute and belong to what has been silent for `quiet_after` seconds, the stacks are sampled. `look` makes a view,
-    from an earlier one.
+    from an earlier one. Of what we `may_not_look_into` nothing is told but numbers.
     """
 
     def __init__(
@@ -156,8 +156,10 @@ class Measuring:
         find: Callable[[ProcessView], Iterable[SeenProcess]],
         quiet_after: float = Limits().quiet_after,
         look: Callable[[ProcessView | None], ProcessView] = ProcessView,
+        may_not_look_into: Callable[[SeenProcess], bool] = lambda _: False,
     ) -> None:
         self._find = find
+        self._may_not_look_into = may_not_look_into
         self._look = look
         self._quiet_after = quiet_after
         self._idleness = Idleness(close_after=quiet_after / _CLOSE_SHARE)
@@ -176,10 +178,7 @@ class Measuring:
         """
         is_due = time.monotonic() >= self._snapshot_after
         self._view = self._look(None if is_due else self._view)
-        seen = self._samples.tell(self._idleness.look(self._find(self._view), now))
-        silent = [process for process in seen if silence(process) >= self._quiet_after]
-        self._samples.sample(silent, every=self._quiet_after / SAMPLES_UNTIL_QUIET)
-        seen = Waits(seen if is_due else [self._as_last_told(process) for process in seen]).told(now)
+        seen = self._tell(self._idleness.look(self._find(self._view), now), now, silence, is_due=is_due)
         self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
         snapshot = None
         if is_due:
@@ -187,6 +186,19 @@ class Measuring:
             history = self._history.add(*_usage(seen), amount, now)
             snapshot = msgspec.json.encode(ProcessSnapshot(at=now, processes=tuple(seen), history=history))
         return Measured(self._fields(seen), Family(seen), snapshot)
+
+    def _tell(
+        self, found: Iterable[SeenProcess], now: float, silence: Silence, *, is_due: bool
+    ) -> list[SeenProcess]:
+        """The processes, with where in their code they are and what they wait for."""
+        kept, opened = list[SeenProcess](), list[SeenProcess]()
+        for process in found:
+            (kept if self._may_not_look_into(process) else opened).append(process)
+        opened = self._samples.tell(opened)
+        silent = [process for process in opened if silence(process) >= self._quiet_after]
+        self._samples.sample(silent, every=self._quiet_after / SAMPLES_UNTIL_QUIET)
+        told = Waits(opened if is_due else [self._as_last_told(process) for process in opened]).told(now)
+        return told + kept
 
     def _as_last_told(self, process: SeenProcess) -> SeenProcess:
         """A process with what it was seen to wait for, where it idles since; every 10 s that is looked for anew."""
