@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
@@ -248,6 +249,33 @@ def test_a_job_of_a_clock_that_is_ahead_is_killed_all_the_same(store: JobStore) 
     request = ControlRequest(f"{KEYS.host_control(host_name())}/{asked}-0", "kill", job.id)
     assert list(Agent(store)._do(request))[-1].verified
     assert store.get(job.id).status == "killed"
+
+
+def test_what_names_a_run_is_done_to_that_whatever_its_record_says_of_its_age(
+    server: Server, store: JobStore
+) -> None:
+    """Whoever writes records may keep a job as young as the moment."""
+    with supervised(server, ["sleep", "600"]) as job:
+        wait_for(job.alive)
+        job.processes[0].kill()
+        job.processes[0].wait()
+        request = ControlRequest("", "kill", job.id, by="tux", grace=0.5, digest=job.read().mark)
+        asked = send_request(store.client, KEYS.host_control(host_name()), request)
+        wait_for(lambda: store.now() * 1000 > replace(request, id=asked).asked_ms + 10)
+        store.client.hset(KEYS.job(job.id), "created", store.now())
+        with agent_at_work(store):
+            answers = read_answers(store.client, KEYS.answers(job.id), asked, lambda: float("inf"))
+            last = next(each for each in answers if each is not None and each.final)
+        assert last.verified, last
+
+
+def test_a_request_is_of_the_run_that_it_names_or_of_one_that_had_begun() -> None:
+    """However the server's clock was set meanwhile."""
+    asked = ControlRequest("s/5000-0", "kill", "nightly", digest="the first")
+    assert asked.is_before(6.0, "the second")
+    assert not asked.is_before(6.0, "the first")
+    assert not asked.is_before(4.0, "the second")  # a record may say another mark by now
+    assert replace(asked, digest=None).is_before(6.0, None)
 
 
 def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:

@@ -25,6 +25,7 @@ from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
+from gnjobs.processes.find import wanted_of
 from gnjobs.processes.host import (
     allow_many_descriptors,
     boot_id,
@@ -286,8 +287,9 @@ class Agent:
         A job of the future was made by another clock, or one that was set back since, and may be the one.
         """
         if request.job:
-            made = self._store.get(request.job).created or 0.0
-            if request.asked_ms < int(made * 1000) and made <= self._store.now():
+            job = self._store.get(request.job)
+            made, is_named = job.created or 0.0, request.digest is not None
+            if request.is_before(made, wanted_of(job).token) and (is_named or made <= self._store.now()):
                 return [step("refused", "it was asked of an earlier job of this id", final=True)]
         return self._steps(request)
 
@@ -348,9 +350,8 @@ class Agent:
         self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
         self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS
         asked = f"/{int((job.stop_requested or self._store.now()) * 1000)}-0"
-        request = ControlRequest(
-            asked, "kill", job.id, by=job.stop_by or "agent", reason=job.stop_reason or ""
-        )
+        by, reason, mark = job.stop_by or "agent", job.stop_reason or "", wanted_of(job).token
+        request = ControlRequest(asked, "kill", job.id, by=by, reason=reason, digest=mark)
         self._pool.take(request)
 
 

@@ -18,7 +18,7 @@ from gnjobs.control.local_kill import LocalKill
 from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
-from gnjobs.processes.find import is_concealed, is_supervisor
+from gnjobs.processes.find import is_concealed, is_supervisor, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
@@ -228,6 +228,7 @@ class _Kill:
             grace=self.grace,
             force=self.force,
             origin=host_name(),
+            digest=wanted_of(self.job).token,
         )
         client, answers = self.store.client, self.store.keys.answers(self.job.id)
         last, asked = newest_id(client, answers), step("asked", f"asked as {self.by}")

@@ -76,7 +76,8 @@ def streams_of_who_answers(store: Records, job: Job, actor: "Actor") -> list[str
 
 def _asked(store: Records, job: Job, child_id: str | None, actor: "Actor", kind: str) -> str | None:
     """What supervisor or agent answers; None where nobody does, or it may not be asked."""
-    request = ControlRequest(id="", kind=kind, job=job.id, child=child_id, by=actor.name, origin=host_name())
+    mark = wanted_of(job).token
+    request = ControlRequest("", kind, job.id, child_id, by=actor.name, origin=host_name(), digest=mark)
     for stream in streams_of_who_answers(store, job, actor):
         answers = store.keys.answers(job.id)
         last = newest_id(store.client, answers)

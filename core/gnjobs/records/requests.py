@@ -72,7 +72,8 @@ _NO_MORE_IDS = "exhausted the last possible ID"
 class ControlRequest(msgspec.Struct, frozen=True):
     """Somebody asks for something; `grace` in seconds, `by` a claim of who it is, `origin` the asker's host.
 
-    `id` names the stream that it came on, too; `digest` what the job was when it was asked for, see `digest_of`.
+    `id` names the stream that it came on, too; `digest` what the job was when it was asked for: of a start see
+    `digest_of`, of all else it is that of the run's mark.
     """
 
     id: str
@@ -90,6 +91,13 @@ class ControlRequest(msgspec.Struct, frozen=True):
     def asked_ms(self) -> int:
         """When it was asked, by the server's clock (unix milliseconds)."""
         return int(self.id.rpartition("/")[2].partition("-")[0])
+
+    def is_before(self, since: float, mark: str | None) -> bool:
+        """Whether it was asked of an earlier job of its id than that which began then (unix seconds) with this mark.
+
+        What names the mark's digest is of that run, though the server's clock was set back meanwhile.
+        """
+        return self.asked_ms < int(since * 1000) and (mark is None or self.digest != mark)
 
 
 APPLICATIONS = "@applications"  # no user's id
