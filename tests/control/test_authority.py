@@ -149,6 +149,38 @@ def end_at_once(job: SupervisedJob) -> None:
     psutil.wait_procs(below)
 
 
+SPOILT: dict[str, dict[str, str] | None] = {
+    "a string": None,
+    "nothing but its status": {"status": "running"},
+    "waiting": {"status": "pending"},
+    "elsewhere": {"host": "elsewhere"},
+}
+
+
+@pytest.mark.parametrize("is_alive", [True, False], ids=["supervisor alive", "supervisor dead"])
+@pytest.mark.parametrize("record", SPOILT)
+def test_what_runs_here_is_ended_or_named_whatever_stands_in_place_of_its_record(
+    store: JobStore, job: SupervisedJob, monkeypatch: pytest.MonkeyPatch, record: str, is_alive: bool
+) -> None:
+    monkeypatch.setattr("gnjobs.control.kill._WRITING_SECONDS", 2.0)
+    if not is_alive:
+        job.processes[0].kill()
+        job.processes[0].wait()
+    key, fields = KEYS.job(job.id), SPOILT[record]
+    if record in ("a string", "nothing but its status"):
+        store.client.unlink(key)
+    elif record == "waiting":
+        store.client.hdel(key, "supervisor-pid")
+    if fields is None:
+        store.client.set(key, "x")
+    else:
+        store.client.hset(key, mapping=fields)
+    last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.0))[-1]
+    is_ended = is_alive or record in ("waiting", "elsewhere")
+    assert (job.alive() == []) == is_ended, last
+    assert is_ended or f"yet it runs here: {job.alive()[0].pid}" in last.text
+
+
 ELSEWHERE = {
     "host": {"host": "elsewhere"},
     "namespace": {"pid-namespace": "pid:[1]", "boot-id": "another"},
@@ -167,7 +199,7 @@ def test_what_runs_here_is_not_called_gone_wherever_a_record_places_it(
     with forged_answers(store, job, {"status": "killed"}):
         last = list(kill_job(store, job.id, actor=Actor.admin("tux"), supervisor_timeout=5.0))[-1]
     assert (last.kind, last.verified) == ("left", False), last
-    is_ended = place == "namespace"
+    is_ended = place in ("host", "namespace")
     assert ("runs on another machine" if is_ended else f"yet it runs here: {job.alive()[0].pid}") in last.text
 
 

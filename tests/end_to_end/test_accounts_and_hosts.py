@@ -173,11 +173,16 @@ def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals
         check_the_agent_kills(job, on_other_host)
 
 
+def among_other_processes(*command: str) -> list[str]:
+    """On another host, which has processes of its own."""
+    return ["unshare", "--pid", "--fork", "--mount-proc", *on_other_host(*command)]
+
+
 @needs_hosts
 def test_from_another_host_without_an_agent_the_answer_says_what_to_do(server: Server) -> None:
     with running(server, SLEEP) as job:
         job.processes[0].send_signal(signal.SIGSTOP)
-        code, said = kill(job, on_other_host)
+        code, said = kill(job, among_other_processes)
         assert code == 1, said
         assert f"nobody answers on {host_name()}" in said
         assert f"gnjobs kill {job.id}" in said

@@ -9,6 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,7 +29,7 @@ from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats
-from gnjobs.records.keys import Keys, is_id
+from gnjobs.records.keys import is_id
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE, ControlRequest, KillStep, failed, step
 from gnjobs.records.scripts import transition
@@ -88,13 +89,6 @@ def _check(store: Records, job: Job, actor: "Actor", reason: str) -> None:
         raise
 
 
-def request_stream(keys: Keys, actor: "Actor", job: Job) -> str:
-    """Where the actor may ask: a curator in her own stream, which the supervisors of her jobs heed."""
-    if actor.role == "curator" and job.user is not None and job.user in actor.user_ids:
-        return keys.user_requests(job.user)
-    return keys.admin_requests
-
-
 class _Kill:
     """One request to kill, on its way from the supervisor to whoever can do it."""
 
@@ -118,16 +112,26 @@ class _Kill:
         self.grace = grace
         self.force = force
         self.as_agent = as_agent
+        self._has_asked = False
         # Whom they were checked against, whatever the record says later: an agent ends for others only what is theirs.
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         """Everything that happens, in order; that all is gone only where neither this host nor Slurm denies it."""
-        for each in self._steps(supervisor_timeout):
+        for each in self._asking_at_last(supervisor_timeout):
             said = each
             if each.final and each.verified and self.child is None:
                 said = yield from self._slurm.confirm(each, 0.0 if self.as_agent else LONGEST_RUN)
-            yield self._local.unless_seen(said) if said.final and said.verified else said
+            yield self._local.unless_seen(said) if said.final else said
+
+    def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
+        """The steps; of what says here that it is the job, its supervisor is asked, whatever the record says."""
+        for each in self._steps(timeout):
+            is_last = each.final and self.child is None and self.owner is None and not self._has_asked
+            if is_last and self._local.is_claimed():
+                yield from self._ask(self._stream, timeout, partial(self._unless_it_runs, each))
+            else:
+                yield each
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
@@ -149,13 +153,16 @@ class _Kill:
             # Who asks has asked the supervisor, too, as far as the job is theirs.
             yield from self._unanswered()
         else:
-            stream = request_stream(self.store.keys, self.actor, self.job)
-            yield from self._ask(stream, supervisor_timeout, self._unanswered, self._may_answer)
+            yield from self._ask(self._stream, supervisor_timeout, self._unanswered, self._may_answer)
 
     def _supervisor_lives(self) -> bool:
         """Whether it is there; one that is not shown to us is asked, too."""
         pid = self.job.supervisor_pid
         return is_supervisor(pid, self.job.supervisor_started, Wanted(self.job.id)) or is_concealed(pid)
+
+    @property
+    def _stream(self) -> str:
+        return requests.stream_of_asker(self.store.keys, self.actor, self.job)
 
     @property
     def _local(self) -> "LocalKill":
@@ -171,13 +178,12 @@ class _Kill:
 
     def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
         """Nothing is to be done for what has ended, unless something of it runs all the same."""
-        if self.child is None and self.job.supervisor_pid is not None:
-            if is_on_this_host(self.job):
-                if self._local.runs_on():
-                    yield step("answered", f"it has ended ({target.status}), yet something of it runs")
-                    yield from self._end_here()
-                    return
-            elif self.job.left_running:
+        if self.child is None:
+            if self._local.runs_on():
+                yield step("answered", f"it has ended ({target.status}), yet something of it runs")
+                yield from self._end_here()
+                return
+            if self.job.left_running and not is_on_this_host(self.job):
                 yield step("answered", f"it has ended ({target.status}), leaving {self.job.left_running}")
                 yield from self._ask_agent()
                 return
@@ -238,6 +244,7 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield asked
+        self._has_asked = True
         began = time.monotonic()
         until, is_heard, has_gone = began + timeout, False, False
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
@@ -245,7 +252,8 @@ class _Kill:
                 if not is_heard:  # the rest may take its time, and no answers make it longer
                     is_heard, until = True, time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
                 if answered.final:
-                    yield from self._unless_it_runs(self._confirmed(answered), began)
+                    said = self._confirmed(answered)
+                    yield from self._unless_it_runs(said, time.monotonic() - began)
                     return
                 yield answered
             elif has_gone:
@@ -254,14 +262,14 @@ class _Kill:
                 has_gone = not may_answer()  # what it said last is read once more
         yield from unanswered()
 
-    def _unless_it_runs(self, answered: KillStep, began: float) -> Iterator[KillStep]:
-        """Take it for the last word, which anybody may have written who writes records, unless we see it run."""
-        if is_on_this_host(self.job) and self._may_act() and self._local.runs_on():
-            yield msgspec.structs.replace(answered, verified=False, final=False)
-            self.grace = max(0.0, self.grace - (time.monotonic() - began))
+    def _unless_it_runs(self, said: KillStep, spent: float = 0.0) -> Iterator[KillStep]:
+        """Take it for the last word, which may be of whoever writes records, unless we see it run."""
+        if self._may_act() and self._local.runs_on():
+            yield msgspec.structs.replace(said, verified=False, final=False)
+            self.grace = max(0.0, self.grace - spent)
             yield from self._answer_for_supervisor("has not ended it")
         else:
-            yield answered
+            yield said
 
     def _confirmed(self, answered: KillStep) -> KillStep:
         """Believe an answer that all is gone only where the record says so, too, or has gone with it."""
@@ -290,9 +298,8 @@ class _Kill:
         if self.job.is_final:
             yield from self._already_ended(self.job)
         elif is_on_this_host(self.job):
-            yield from self._answer_for_supervisor(
-                "does not answer" if self._supervisor_lives() else "is gone"
-            )
+            lives = self._supervisor_lives()
+            yield from self._answer_for_supervisor("does not answer" if lives else "is gone")
         elif self.job.slurm_job is not None:
             yield from self._end_in_slurm(self.job.slurm_job)
         else:
@@ -324,7 +331,8 @@ class _Kill:
 
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
         """Do on the job's host what its supervisor should; the agent does it for who may not."""
-        supervisor = f"supervisor {self.job.supervisor_pid} {state}"
+        pid = self.job.supervisor_pid
+        supervisor = f"its supervisor {state}" if pid is None else f"supervisor {pid} {state}"
         if (
             not self._may_act()
             and not self.as_agent
@@ -360,7 +368,7 @@ class _Kill:
         # In a curator's own stream the agent hears what concerns a silent supervisor.
         is_curators = self.actor.role == "curator"
         keys = self.store.keys
-        stream = request_stream(keys, self.actor, self.job) if is_curators else keys.host_control(host or "")
+        stream = self._stream if is_curators else keys.host_control(host or "")
         yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
 
     def _may_still_run(self) -> bool:
@@ -375,12 +383,11 @@ class _Kill:
 
     def _refused(self) -> Iterator[KillStep]:
         child = f" --child {self.child.id}" if self.child else ""
-        yield step(
-            "refused",
-            f"nobody answers on {self.job.host or 'its host'}, and no agent runs there; run there: "
-            f"gnjobs kill {self.job.id}{child}",
-            final=True,
+        where = self.job.host or "its host"
+        text = (
+            f"nobody answers on {where}, and no agent runs there; run there: gnjobs kill {self.job.id}{child}"
         )
+        yield from self._unless_it_runs(step("refused", text, final=True))
 
     @property
     def _stop(self) -> StopRequest:

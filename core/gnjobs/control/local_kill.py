@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from gnjobs.errors import NoSuchJob
 from gnjobs.processes.end import end_processes, kill_child, until_verdict
 from gnjobs.processes.find import (
+    SUPERVISOR_MODULE,
     Identity,
     claimants,
     processes_of,
@@ -18,7 +19,7 @@ from gnjobs.processes.find import (
 )
 from gnjobs.processes.host import host_name, is_on_this_host
 from gnjobs.processes.presence import unseen
-from gnjobs.processes.proc import STOPPED_STATES, read_entry
+from gnjobs.processes.proc import STOPPED_STATES, read_command, read_entry
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import ProcessView
@@ -31,6 +32,10 @@ from gnjobs.records.statuses import KILLED, LOST
 
 _ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
+
+
+def _may_be_ending(process: SeenProcess) -> bool:
+    return not (words := read_command(process.pid)) or SUPERVISOR_MODULE in words
 
 
 class LocalKill:
@@ -63,13 +68,20 @@ class LocalKill:
         return bool(self._find())
 
     def runs_on(self) -> bool:
-        """Whether something of what is said to have ended runs all the same."""
+        """Whether something of what is said to have ended, or to be elsewhere, runs here all the same."""
         found = self._find()
-        return bool(found.processes or (self._job.left_running and found.hidden))
+        is_left = bool(self._job.left_running) and is_on_this_host(self._job)
+        others = any(SUPERVISOR_MODULE not in read_command(each.pid) for each in found.processes)
+        return others or bool(is_left and found.hidden)
+
+    def is_claimed(self) -> bool:
+        """Whether anything here says that it is of the job, whatever the record says."""
+        return bool(self._claimants())
 
     def unless_seen(self, answered: KillStep) -> KillStep:
-        """That all is gone, or what is left: what says that it is of the job, whatever the record says."""
-        alive = self._claimants()
+        """The last step, or what is left: what says that it is of the job, whatever the record says."""
+        is_blind = answered.kind == "refused" and self._child is None
+        alive = self._claimants() if answered.verified or is_blind else ()
         if not alive:
             return answered
         pids, accounts = [each.pid for each in alive], sorted({each.account or "?" for each in alive})
@@ -77,12 +89,12 @@ class LocalKill:
         return step("left", text, pids, final=True)
 
     def _claimants(self) -> tuple[SeenProcess, ...]:
-        """What bears such a mark; what has no command line any more, as a supervisor that is ending, is let end."""
+        """What bears such a mark; what may be a supervisor, or has no command line any more, is given time to end."""
         child_id = self._child.id if self._child is not None else None
         until = time.monotonic() + _ENDING_SECONDS
         while True:
             alive = claimants(self._wanted, child_id, self._store)
-            if all(each.command for each in alive) or time.monotonic() > until:
+            if not any(map(_may_be_ending, alive)) or time.monotonic() > until:
                 return alive
             time.sleep(_LOOK_SECONDS)
 

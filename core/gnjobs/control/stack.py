@@ -4,7 +4,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from gnjobs.control.kill import request_stream
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import is_supervisor, processes_of, supervisor_here, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pids_count_here
@@ -15,7 +14,7 @@ from gnjobs.records import requests
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hosts import agent_beats
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlRequest
+from gnjobs.records.requests import ControlRequest, stream_of_asker
 from gnjobs.records.streams import newest_id
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def streams_of_who_answers(store: Records, job: Job, actor: "Actor") -> list[str
     )
     has_agent = agent_beats(store.client, store.keys, job.host)
     is_curator = actor.role == "curator"  # whose own stream agents heed, too
-    streams = [request_stream(store.keys, actor, job)] if not is_gone or (is_curator and has_agent) else []
+    streams = [stream_of_asker(store.keys, actor, job)] if not is_gone or (is_curator and has_agent) else []
     if has_agent and not is_curator:
         streams.append(store.keys.host_control(job.host or ""))
     return streams

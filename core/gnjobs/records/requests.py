@@ -6,17 +6,21 @@ access rules, and not what a request says, prove who asks. Answers stand in a st
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import redis
 
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.streams import read_behind
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import safe_line, safe_text
+
+if TYPE_CHECKING:
+    from gnjobs.records.actor import Actor
 
 StepKind = Literal[
     "asked", "answered", "signalled", "gone", "killing", "verified", "left", "refused", "skipped", "written"
@@ -98,6 +102,13 @@ class ControlRequest(msgspec.Struct, frozen=True):
         What names the mark's digest is of that run, though the server's clock was set back meanwhile.
         """
         return self.asked_ms < int(since * 1000) and (mark is None or self.digest != mark)
+
+
+def stream_of_asker(keys: Keys, actor: "Actor", job: Job) -> str:
+    """Where somebody may ask: a curator in her own stream, which the supervisors of her jobs heed."""
+    if actor.role == "curator" and job.user is not None and job.user in actor.user_ids:
+        return keys.user_requests(job.user)
+    return keys.admin_requests
 
 
 APPLICATIONS = "@applications"  # no user's id
