@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import msgspec
 import psutil
 import pytest
 
+from gnjobs.health import traffic
 from gnjobs.health.glances import Glances, Seen
 from gnjobs.health.idleness import Idleness
 from gnjobs.processes.proc import process_start
@@ -82,6 +84,26 @@ def test_what_has_ended_is_not_measured(echo: "subprocess.Popen[bytes]", tracker
     echo.kill()
     echo.wait()
     assert tracker.look([process], 2.0) == []
+
+
+def test_what_there_is_no_time_to_look_at_is_not_called_idle(
+    tracker: Idleness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that wake may hold more files than can be read in a beat."""
+    code = "import time; print(flush=True)\nwhile True: time.sleep(0.01)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+
+        def is_at_work() -> bool:
+            now = round(time.monotonic(), 2)
+            (found,) = tracker.look([seen(process)], now)
+            return found.idle_since == now
+
+        wait_for(lambda: not is_at_work())
+        monkeypatch.setattr(traffic, "_LOOKING_SECONDS", -1.0)
+        wait_for(is_at_work)
+        process.kill()
 
 
 def test_two_looks_at_once_are_one(echo: "subprocess.Popen[bytes]") -> None:

@@ -149,7 +149,7 @@ class Idleness:
         if any(_was_runnable(sample.runs[thread], before.runs.get(thread), seconds) for thread in ran):
             return True
         waits = [wait for thread in ran if (wait := read_wait(pid, thread)) is not None]
-        if any(wait.is_event for wait in waits):
+        if any(wait.is_event for wait in waits) or self._traffic.is_over():
             return True
         inodes = socket_inodes(pid)
         if self._traffic.has_moved(pid, inodes, [other for other, _ in self._samples]):

@@ -1,8 +1,12 @@
 """What went through the sockets of processes between two looks, as far as the kernel counts it."""
 
+import time
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from gnjobs.processes.sockets import local_peers, shares_network, socket_inodes, tcp_sockets, udp_sockets
+
+_LOOKING_SECONDS: Final = 1.0
 
 
 class Traffic:
@@ -17,10 +21,16 @@ class Traffic:
         self._counts: Mapping[int, int] | None = None
         self._peers: Mapping[int, int] = {}
         self._udp: Collection[int] = ()
+        self._until = 0.0
 
     def begin(self) -> None:
         """Begin a new look."""
         self._counts = None
+        self._until = time.monotonic() + _LOOKING_SECONDS
+
+    def is_over(self) -> bool:
+        """Whether a look at sockets has taken too long: processes may hold any number of files."""
+        return time.monotonic() > self._until
 
     def has_moved(self, pid: int, inodes: Collection[int], others: Collection[int]) -> bool:
         """Whether a process that holds these sockets has sent or received anything, or may have where nobody counts it.
@@ -45,7 +55,9 @@ class Traffic:
         peer = self._peers.get(inode)
         if peer is None:
             return False
-        return peer not in own or any(peer in socket_inodes(other) for other in others if other != pid)
+        return peer not in own or any(
+            self.is_over() or peer in socket_inodes(other) for other in others if other != pid
+        )
 
     def forget(self, alive: Collection[int]) -> None:
         """Drop what is known of processes that have ended."""

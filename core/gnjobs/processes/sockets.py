@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Final, NamedTuple
 
 _NETLINK_SOCK_DIAG: Final = 4
@@ -21,6 +22,7 @@ _INET_HEAD: Final = 72
 _UNIX_HEAD: Final = 16
 _BYTES_AT: Final = 120  # tcpi_bytes_acked and tcpi_bytes_received in struct tcp_info
 _REPLY_BYTES: Final = 1 << 17
+_MOST_FILES: Final = 20_000
 
 
 class TcpSocket(NamedTuple):
@@ -42,10 +44,11 @@ def socket_inode(link: str) -> int | None:
 
 
 def open_files(pid: int) -> Iterator[tuple[int, str]]:
-    """Number and target of each open file of a process, as far as we may see them."""
+    """Number and target of each open file of a process, of very many the first, as far as we may see them."""
     folder = f"/proc/{pid}/fd"
     try:
-        names = os.listdir(folder)
+        with os.scandir(folder) as files:
+            names = [file.name for file in islice(files, _MOST_FILES)]
     except OSError:
         return
     for name in names:
