@@ -49,11 +49,21 @@ def matching_jobs(
     unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
     matches = None if query is None else _matcher(query, now)
     look, limits = _looker(), session.config.limits
-    for store, job in chain(found, unindexed):
+    listed = chain(found, unindexed)
+    for store, job in _each_once(listed) if unfinished else listed:
         if own is None or session.actor.may("see", job):
             health = assess(job, now=now, limits=limits, look=partial(look, store))
             if matches is None or matches(job, health):
                 yield store, job, health
+
+
+def _each_once(listed: "Iterable[Listed]") -> "Iterator[Listed]":
+    """Leave out what the index of all jobs lacks, and that of the unfinished has."""
+    told: set[tuple[JobStore, str]] = set()
+    for store, job in listed:
+        if (store, job.id) not in told:
+            told.add((store, job.id))
+            yield store, job
 
 
 def _looker() -> "Callable[[JobStore, Job], Presence]":

@@ -269,6 +269,15 @@ def test_what_names_a_run_is_done_to_that_whatever_its_record_says_of_its_age(
         assert last.verified, last
 
 
+def test_no_job_is_started_whose_launcher_waits_no_longer(store: JobStore) -> None:
+    """It was told that nobody answered, and may have made another one."""
+    job_id = store.create(["true"]).id
+    store.client.hset(KEYS.job(job_id), "created", store.now() - 60)
+    asked = f"{KEYS.host_starts(host_name())}/{int((store.now() - 11) * 1000)}-0"
+    (said,) = Agent(store)._do(ControlRequest(asked, "start", job_id))
+    assert said.text == "whoever asked for the start waits no longer"
+
+
 def test_a_request_is_of_the_run_that_it_names_or_of_one_that_had_begun() -> None:
     """However the server's clock was set meanwhile."""
     asked = ControlRequest("s/5000-0", "kill", "nightly", digest="the first")

@@ -48,6 +48,7 @@ def test_a_filter_kills_what_matches_and_says_what_became_of_each(
 ) -> None:
     store.client.hset(KEYS.job(sleeper.id), "label", "pheno at work")
     first, second, other = waiting_jobs(store, "pheno one", "pheno two", "geno")
+    store.client.zrem(KEYS.jobs, first)  # what is missing in one of the indexes is no job more
     refused = run(server.url, "kill", "--filter", "pheno")
     assert (refused.returncode, "3 jobs would be killed: add --yes" in refused.stderr) == (2, True)
     assert store.get(first).status == "pending"

@@ -57,7 +57,7 @@ from gnjobs.records.requests import (
 )
 from gnjobs.records.scripts import swap
 from gnjobs.records.servers import explain
-from gnjobs.supervisor.launch import start_for_agent
+from gnjobs.supervisor.launch import LATEST_START, start_for_agent
 from gnjobs.text import safe_line
 
 LOCK_SECONDS: Final = 30.0
@@ -291,6 +291,8 @@ class Agent:
             made, is_named = job.created or 0.0, request.digest is not None
             if request.is_before(made, wanted_of(job).token) and (is_named or made <= self._store.now()):
                 return [step("refused", "it was asked of an earlier job of this id", final=True)]
+        if request.kind == "start" and self._store.now() - request.asked_ms / 1000 > LATEST_START:
+            return [step("refused", "whoever asked for the start waits no longer", final=True)]
         return self._steps(request)
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
