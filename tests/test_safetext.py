@@ -78,7 +78,7 @@ def test_passwords_of_urls_are_masked_also_where_they_do_not_parse(text: str, ma
 
 def test_what_else_is_secret_is_said_by_a_pattern() -> None:
     code = "from gnjobs.text import mask_secrets; print(mask_secrets('run --token=abc x'))"
-    for pattern, masked in (("token=[a-z]+", "run --*** x"), ("token=(", "run --token=abc x")):
+    for pattern, masked in (("token=[a-z]+", "run --*** x"), ("token=(", "***")):
         done = subprocess.run(
             [sys.executable, "-c", code], env={"GNJOBS_MASK": pattern}, capture_output=True, text=True
         )

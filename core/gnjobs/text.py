@@ -138,10 +138,11 @@ _PASSWORD_OPTION = re.compile(r"""(?<=password=)[^&\s'"]+""")
 
 @cache
 def _own_secrets() -> re.Pattern[str] | None:
+    """What else is secret; everything where that can't be understood."""
     try:
         return re.compile(os.environ[ENV_MASK]) if os.environ.get(ENV_MASK) else None
     except re.error:
-        return None
+        return re.compile(r"(?s).+")
 
 
 _INTERPRETER = re.compile(r"(?:python|perl|ruby|node|java|Rscript|R|bash|sh|dash)[\d.]*")
