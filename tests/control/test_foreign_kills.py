@@ -76,7 +76,8 @@ def test_what_two_records_call_theirs_is_not_touched(server: Server) -> None:
     """One may run elsewhere, and whoever writes records may have given it the command of the other."""
     store, command = JobStore.from_url(server.url, "cmd"), sleeping("1000.0625")
     owned = double.gn3_command(server.client(), command, status="running")
-    other = double.gn3_command(server.client(), command, status="running")
+    spelt = " ".join(f"'{word}'  " for word in command)
+    other = double.gn3_command(server.client(), command, status="running", cmd=spelt)
     server.client().zadd("cmd:jobs", {owned: 1})
     worker = double.start_command_worker(command)
     try:

@@ -69,14 +69,20 @@ def worker_processes_of(
 def is_shared(job: Job, store: Records) -> bool:
     """Whether another record of the prefix says that it runs the same command, and no id tells their workers apart."""
     keys = store.keys
-    if all(ID in pattern for pattern in keys.layout.workers):
+    without_id = [pattern for pattern in keys.layout.workers if ID not in pattern]
+    if not without_id:
         return False
+    own = _words(job) if all(_COMMAND in pattern for pattern in without_id) else None
     for names in scan_steps(store.client, keys.scan_pattern(), MOST_KEYS_SCANNED):
         ids = [job_id for job_id in keys.records(names) if job_id != job.id]
         others = (each for each in fetch_listed(store.client, keys, ids) if each is not None)
-        if any(each.command == job.command and each.status not in _RUNS_NOTHING for each in others):
+        if any(each.status not in _RUNS_NOTHING and own in (None, _words(each)) for each in others):
             return True
     return False
+
+
+def _words(job: Job) -> str:
+    return _joined(values.command_words(job.command))
 
 
 def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
