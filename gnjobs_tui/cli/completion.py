@@ -1,5 +1,7 @@
 """Completion on the shell's command line: `gnjobs completion SHELL`, and the ids, children and users in Redis."""
 
+import contextlib
+import signal
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -37,16 +39,30 @@ def complete_user(context: click.Context, _: click.Parameter, incomplete: str) -
 
 
 def _quietly(found: Iterable[CompletionItem]) -> list[CompletionItem]:
-    """As many as help; none where anything goes wrong, since nobody could read what it is.
+    """As many as help, until the time is over or anything goes wrong, since nobody could read what it is.
 
     Bash puts what is offered unquoted on the line, so only what a shell takes as it stands is: any valid id.
     """
     from gnjobs.records.keys import is_user
 
-    try:
-        return list(islice((item for item in found if is_user(item.value)), _MOST))
-    except Exception:  # noqa: BLE001 - a traceback would land in the middle of somebody's command line
-        return []
+    items: list[CompletionItem] = []
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    # A traceback would land in the middle of somebody's command line.
+    with contextlib.suppress(Exception):
+        try:
+            items.extend(islice((item for item in found if is_user(item.value)), _MOST))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+    return items
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+def _give_up(*_: object) -> None:
+    raise _OutOfTime
 
 
 def _session(context: click.Context) -> Session:

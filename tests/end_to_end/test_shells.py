@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.shell_completion import CompletionItem
 
 from gnjobs.store import JobStore
+from gnjobs_tui.cli.completion import _quietly
 from gnjobs_tui.cli.main import COMMANDS
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
@@ -72,6 +76,18 @@ def test_nothing_that_a_shell_would_run_is_offered(server: Server, store: JobSto
 def test_zsh_and_fish_say_what_each_job_is(server: Server, jobs: None) -> None:
     assert completed(server.url, "zsh", "gnjobs kill ") == ["plain", "pheno-1", "pending: July"]
     assert completed(server.url, "fish", "gnjobs kill ") == ["plain,pheno-1\tpending: July"]
+
+
+def test_what_takes_too_long_to_be_found_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnjobs_tui.cli.completion._SECONDS", 0.2)
+    first = CompletionItem("first")
+
+    def found() -> Iterator[CompletionItem]:
+        yield first
+        time.sleep(60)
+        yield CompletionItem("second")
+
+    assert _quietly(found()) == [first]
 
 
 def test_without_a_server_nothing_is_completed_and_nothing_said(server: Server) -> None:

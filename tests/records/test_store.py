@@ -78,6 +78,17 @@ def test_beginnings_of_ids(store: JobStore) -> None:
         store.resolve("twi")
 
 
+def test_entries_without_a_record_cost_a_short_id_few_round_trips(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(["true"], job_id="crowded-job")
+    store.client.zadd(store.keys.jobs, {f"crowded-{number}": 1e12 for number in range(2000)})
+    asked: list[str] = []
+    monkeypatch.setattr(store.client, "exists", asked.append)
+    assert store.resolve("crowded-") == "crowded-job"
+    assert len(asked) == 1  # the beginning itself
+
+
 def test_no_record_stands_for_the_shortened_id_of_another(store: JobStore) -> None:
     """A job's code may make one for the eight characters that everything shows."""
     job = store.create(["true"])

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, islice
 from typing import Any, Final, Self
 
 import redis
@@ -277,12 +278,13 @@ class Records:
 
     def _existing_beginning(self, beginning: str) -> list[str]:
         existing: list[str] = []
-        for job_id in ids_beginning(self.client, self.keys, beginning):
-            if self.client.exists(self.keys.job(job_id)):
-                existing.append(job_id)
-            if len(existing) >= _MOST_CANDIDATES:
-                break
-        return sorted(existing)
+        named = ids_beginning(self.client, self.keys, beginning)
+        while (chunk := list(islice(named, _CHUNK))) and len(existing) < _MOST_CANDIDATES:
+            pipe = self.client.pipeline(transaction=False)
+            for job_id in chunk:
+                pipe.exists(self.keys.job(job_id))
+            existing += compress(chunk, pipe.execute())
+        return sorted(existing)[:_MOST_CANDIDATES]
 
     def children(self, job_id: str) -> Iterator[Child]:
         """Read a job's children in chunks, as they were recorded; one whose hash is gone has no status."""
