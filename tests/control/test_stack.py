@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,13 @@ def test_who_can_answer_is_asked_where_it_hears_who_asks(store: JobStore, server
     with agent_at_work(store):
         assert streams_of_who_answers(store, job, jane) == [KEYS.user_requests("jsmith")]
         assert streams_of_who_answers(store, job, tux) == [KEYS.host_control(host_name())]
+
+
+def test_what_py_spy_prints_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = tmp_path / "py-spy"
+    endless.write_text("#!/bin/sh\nexec yes\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr("gnjobs.processes.stack._py_spy", lambda: str(endless))
+    began, process = time.monotonic(), SeenProcess(os.getpid(), process_start(os.getpid()) or 0)
+    assert "py-spy failed" in stacks_of(Found((process,)))
+    assert time.monotonic() - began < 20

@@ -1,12 +1,15 @@
 """Where a process is in its code: its Python stack by py-spy, where that is installed, else what the kernel tells."""
 
+import contextlib
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from tempfile import TemporaryFile
 from typing import Final, NamedTuple
 
 import msgspec
@@ -24,6 +27,7 @@ _MOST_PROCESSES: Final = 50
 _SECONDS: Final = 20.0
 _LONGEST: Final = 200_000  # characters: a process may call as deep as it likes
 _MOST_THREADS: Final = 64
+_MOST_PRINTED: Final = 8 << 20  # bytes
 _NO_PYTHON: Final = ("find python version", "python interpreter")
 _LONGEST_NAME: Final = 80
 _OF_NO_JOB: Final = "-"
@@ -78,17 +82,31 @@ def python_frames(pid: int) -> Mapping[int, tuple[Frame, ...]]:
 
 
 def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run py-spy on a process, marked so that it counts as no job's process though a supervisor starts it."""
-    with open(program, "rb") as file:  # its path may lead through what only we may enter
+    """Run py-spy on a process, marked so that it counts as no job's process though a supervisor starts it.
+
+    It may print no more than we keep: names and depth of what it tells are the process's own.
+    """
+    with open(program, "rb") as file, TemporaryFile() as said, TemporaryFile() as wrong:
+        # By its descriptor: its path may lead through what only we may enter.
         command = [f"/proc/self/fd/{file.fileno()}", "dump", "--nonblocking", *options, "--pid", str(pid)]
-        return subprocess.run(
+        with subprocess.Popen(
             [*_as_account_of(pid), *command],
-            capture_output=True,
-            timeout=_SECONDS,
             stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=wrong,
             env={"PATH": os.environ.get("PATH", os.defpath), ENV_JOB: _OF_NO_JOB},
             pass_fds=(file.fileno(),),
-        )
+        ) as process:
+            try:
+                with contextlib.suppress(OSError):  # it may have ended
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (_MOST_PRINTED, _MOST_PRINTED))
+                process.wait(_SECONDS)
+            finally:
+                process.kill()
+        said.seek(0)
+        wrong.seek(0)
+        told = said.read(_MOST_PRINTED), wrong.read(_MOST_PRINTED)
+        return subprocess.CompletedProcess(command, process.returncode, *told)
 
 
 def _as_account_of(pid: int) -> list[str]:
