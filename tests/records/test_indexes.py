@@ -6,9 +6,10 @@ import pytest
 import redis
 
 from gnjobs.errors import AmbiguousId
-from gnjobs.records.indexes import MONTH, read_index, tidy, usual_run
+from gnjobs.records.indexes import MONTH, Cursor, read_index, tidy, usual_run
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
+from tests.support.servers import Server
 
 KEYS = Keys()
 
@@ -78,8 +79,26 @@ def test_scores_of_any_kind_are_paged(store: JobStore) -> None:
     store.client.zadd(KEYS.jobs, scores)
     entries = read_index(store.client, KEYS.jobs, None, 2)
     assert [entry.job_id for entry in entries] == ["a", "c"]
-    rest = read_index(store.client, KEYS.jobs, (entries[-1].created, "c"), 10)
+    rest = read_index(store.client, KEYS.jobs, Cursor(entries[-1].created, "c"), 10)
     assert [entry.job_id for entry in rest] == ["e", "d", "b"]
+
+
+@pytest.mark.parametrize("removed", [0, 30])
+def test_many_entries_of_one_score_are_read_once_though_some_are_removed_meanwhile(
+    own_server: Server, removed: int
+) -> None:
+    client, read = own_server.client(), list[str]()
+    names = [f"job-{number:04}" for number in range(1000, 0, -1)]
+    client.zadd(KEYS.jobs, dict.fromkeys(names, 1.0) | {"first": 2.0, "last": 0.5})
+    before = None
+    while entries := read_index(client, KEYS.jobs, before, 50):
+        read += [entry.job_id for entry in entries]
+        before = Cursor.behind(entries, before)
+        if removed:
+            client.zrem(KEYS.jobs, *read[-removed:])
+    assert read == ["first", *names, "last"]
+    if not removed:  # not all of them for each page
+        assert client.info("commandstats")["cmdstat_zrevrangebyscore"]["calls"] < 100
 
 
 def test_creators_remove_what_is_gone_a_bounded_amount_at_a_time(store: JobStore) -> None:

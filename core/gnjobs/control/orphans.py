@@ -170,7 +170,8 @@ class Rounds:
                 for job_id in done:
                     self._orphans.pop(job_id, None)
             yield from (job for _, job in pairs if job is not None and not job.is_final)
-            self._cursor = (entries[-1].created, entries[-1].job_id) if len(entries) == _AT_ONCE else None
+            is_more = len(entries) == _AT_ONCE
+            self._cursor = Cursor.behind(entries, self._cursor) if is_more else None
             if self._cursor is None:
                 return
 

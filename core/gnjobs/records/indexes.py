@@ -17,8 +17,6 @@ from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, ids_among, is_id, is_us
 from gnjobs.records.pipeline import Pipeline, scan_ahead
 from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 
-Cursor = tuple[float, str]
-
 MOST_KEYS_SCANNED: Final = 10_000_000
 _SCANNED_AT_ONCE: Final = 1000
 _READ_AT_ONCE: Final = 500
@@ -29,6 +27,27 @@ class Entry(NamedTuple):
 
     job_id: str
     created: float
+
+
+class Cursor(NamedTuple):
+    """Where in an index one has come to; `passed` entries of the same score were, so that they are not read again."""
+
+    created: float
+    job_id: str
+    passed: int = 0
+
+    @classmethod
+    def behind(cls, entries: Sequence[Entry], before: "Cursor | None") -> "Cursor":
+        """The cursor after these entries, the first of which follows the cursor `before`."""
+        last = entries[-1]
+        passed = sum(entry.created == last.created for entry in entries)
+        if before is not None and before.created == last.created:
+            passed += before.passed
+        return cls(last.created, last.job_id, passed)
+
+    def is_behind(self, entry: Entry) -> bool:
+        """Whether the entry was passed."""
+        return (entry.created, entry.job_id) >= (self.created, self.job_id)
 
 
 class Page(NamedTuple):
@@ -63,25 +82,25 @@ def read_index(client: redis.Redis, index: str, before: Cursor | None, count: in
     Entries of the same score are ordered by id, so that a cursor never loses or repeats one. A key that is no sorted
     set has no entries.
     """
-    highest: float | str = "+inf" if before is None else before[0]
+    highest: float | str = "+inf" if before is None else before.created
     found: list[Entry] = []
-    offset = 0
+    offset = 0 if before is None else _passed(client, index, before, count)
     while len(found) < count:
         chunk = _members(client, index, highest, offset, count)
         entries = _entries(chunk)
-        found += (
-            entries
-            if before is None
-            else [
-                entry
-                for entry in entries
-                if entry.created < before[0] or (entry.created, entry.job_id) < before
-            ]
-        )
+        found += entries if before is None else [entry for entry in entries if not before.is_behind(entry)]
         if len(chunk) < count:
             break
         offset += len(chunk)
     return found[:count]
+
+
+def _passed(client: redis.Redis, index: str, before: Cursor, count: int) -> int:
+    """How many entries of a cursor's score need not be read again, where they are many and none was removed since."""
+    if before.passed <= count:
+        return 0
+    last = _entries(_members(client, index, before.created, before.passed - 1, 1))
+    return before.passed - 1 if last and before.is_behind(last[0]) else 0
 
 
 def _entries(members: Sequence[tuple[bytes, float]]) -> list[Entry]:
@@ -135,14 +154,14 @@ def read_page(
     while True:
         entries = read_index(client, index, before, chunk)
         found = fetch([entry.job_id for entry in entries])
-        for entry, job in zip(entries, found, strict=True):
+        for number, job in enumerate(found, 1):
             if job is not None and is_listed(job):
                 jobs.append(job)
             if len(jobs) == count:
-                return Page(jobs, (entry.created, entry.job_id))
+                return Page(jobs, Cursor.behind(entries[:number], before))
         if len(entries) < chunk:
             return Page(jobs, None)
-        before = (entries[-1].created, entries[-1].job_id)
+        before = Cursor.behind(entries, before)
         chunk = min(2 * chunk, max(count, _READ_AT_ONCE))
 
 
