@@ -203,7 +203,8 @@ def test_a_record_that_calls_its_job_ended_has_no_kill_of_it_verified(
     store.client.hdel(store.keys.job(job.id), "slurm-job", "queue-reason", "supervisor-pid")
     steps = list(kill_job(store, job.id, actor=ADMIN))
     assert steps[-1].verified, steps
-    assert placed(job).state == "CANCELLED"
+    # By Slurm, or since nothing of it is left on its node, which is this machine.
+    assert placed(job).has_ended
     assert not psutil.pid_exists(supervisor)
 
 

@@ -171,7 +171,7 @@ class LocalKill:
 
     def _of_this_host(self, gone: KillStep) -> KillStep:
         """Any account can start what looks like a worker: say that no other host was looked at."""
-        if is_on_this_host(self._job):
+        if is_on_this_host(self._job) or self._job.mark is not None:  # what has that is surely the job's own
             return gone
         if self._job.host is None:
             text = f"{gone.text}; its record names no host: {host_name()} alone was looked at"
