@@ -45,7 +45,7 @@ def test_a_kill_while_redis_is_away_says_at_once_that_nothing_was_asked(tmp_path
 def test_who_may_kill_nothing_is_offered_no_kill_and_refused_one(server: Server) -> None:
     write_jobs(server)
     with Terminal(gnjobs("--read-only"), 100, 30, environment(server.url)) as terminal:
-        terminal.wait_for("3 running 2")
+        terminal.wait_for("check of bert")
         assert "K kill" not in terminal.wait_for("q quit")
         terminal.send("K")
         assert "Kill one job" not in terminal.wait_for("this session is read-only")

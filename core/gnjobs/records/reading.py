@@ -226,10 +226,13 @@ class Records:
         *,
         user: str | None = None,
         unfinished: bool = False,
-        before: Cursor | None = None,
+        before: Cursor | tuple[float, str] | None = None,
         count: int = 50,
     ) -> Page:
-        """Read jobs newest first: all, one user's, or the unfinished. Entries whose record is gone are skipped."""
+        """Read jobs newest first: all, one user's, or the unfinished. Entries whose record is gone are skipped.
+
+        `before` is another page's `next`, or a creation time (unix seconds) and an id, behind which to go on.
+        """
         index = self.keys.jobs if user is None else self.keys.user_jobs(user)
         if unfinished and user is None:
             index = self.keys.unfinished
@@ -237,7 +240,8 @@ class Records:
         def is_listed(job: Job) -> bool:
             return not (unfinished and job.is_final)
 
-        return read_page(self.client, index, self.many, before=before, count=count, is_listed=is_listed)
+        cursor = None if before is None else Cursor(*before)
+        return read_page(self.client, index, self.many, before=cursor, count=count, is_listed=is_listed)
 
     def count(self, user: str | None = None) -> int:
         """How many jobs the index lists: all, or one user's; entries whose record is gone count, too."""
