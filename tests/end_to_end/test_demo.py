@@ -147,7 +147,7 @@ def test_a_curator_finds_the_faulty_cell(demo: tuple[Terminal, Path]) -> None:
         lambda text: re.search(r"▲ faults +QC average, July", text) is not None, START + VERDICT
     )
     terminal.send("u")
-    terminal.wait_for("jsmith")
+    terminal.wait_for(lambda text: "Trouble" in text and "jsmith" in text)  # a list of jobs names users, too
     move_to(terminal, "jsmith")
     terminal.send(ENTER)
     terminal.wait_for(lambda text: "Says" in text and " faults, " in text)
