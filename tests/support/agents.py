@@ -29,6 +29,14 @@ def agent_at_work(store: JobStore, client: redis.Redis | None = None) -> Iterato
         thread.join()
 
 
+def look_until(store: JobStore, job_id: str, status: str) -> None:
+    """Look around until a job is called so: what just begins somewhere may be anybody's for a moment."""
+    agent = Agent(store)
+    wait_for(
+        lambda: agent.look_around() or store.get(job_id).status == status, what=f"{job_id} to be {status}"
+    )
+
+
 class Agents:
     """The host's agent, started again whenever it ends, as systemd does it."""
 

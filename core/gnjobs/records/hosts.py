@@ -54,13 +54,11 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
     """Whether a host has an agent that has beaten lately, or may have where nobody can tell."""
     if host is None or not is_id(host):
         return False
-    try:
-        beat: Any = client.zscore(keys.hosts, host)
-    except redis.ResponseError as error:
-        if not is_wrong_type(error):
-            raise
-        return True
-    age = float("inf") if beat is None else float(client.time()[0]) - float(beat)
+    now = float(client.time()[0])
+    beat: Any = now
+    with passing_over_other_types():
+        beat = client.zscore(keys.hosts, host)
+    age = float("inf") if beat is None else now - float(beat)
     return -values.MOST_AHEAD < age < AGENT_BEAT_SECONDS
 
 
