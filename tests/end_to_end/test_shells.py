@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 import pytest
 from click.shell_completion import CompletionItem
@@ -17,6 +18,7 @@ from gnjobs_tui.cli.main import COMMANDS
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
 from tests.support.supervised import KEYS
+from tests.support.waiting import wait_for
 
 ON_PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
@@ -40,6 +42,11 @@ def completed(url: str, shell: str, line: str, **env: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line]
 
 
+def wait_until_completed(complete: Callable[[], object], expected: object) -> None:
+    """Press tab until it is completed so: a busy machine may not find it within its second, which says nothing."""
+    wait_for(lambda: complete() == expected, what=f"completed as {expected}")
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -56,7 +63,7 @@ def completed(url: str, shell: str, line: str, **env: str) -> list[str]:
 def test_ids_children_and_users_are_completed(
     server: Server, jobs: None, line: str, expected: list[str]
 ) -> None:
-    assert completed(server.url, "bash", line) == [f"plain,{word}" for word in expected]
+    wait_until_completed(lambda: completed(server.url, "bash", line), [f"plain,{word}" for word in expected])
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
@@ -66,16 +73,19 @@ def test_nothing_that_a_shell_would_run_is_offered(server: Server, store: JobSto
         store.client.hset(KEYS.job(job_id), "user-id", user)
     for child in ("a$(touch${IFS}x).tsv", "b`x`", "geno.tsv"):
         store.client.hset(KEYS.job("pheno-0"), f"child:{child}", KEYS.child_output("pheno-0", "geno.tsv"))
-    users = completed(server.url, shell, "gnjobs ls --user zz")
+    users = wait_for(lambda: completed(server.url, shell, "gnjobs ls --user zz"))
     assert {word.removeprefix("plain,") for word in users} - {"plain", "_"} == {"zz+1", "zz@example.org"}
-    children = completed(server.url, shell, "gnjobs logs pheno-0 --child ")
+    children = wait_for(lambda: completed(server.url, shell, "gnjobs logs pheno-0 --child "))
     assert "geno.tsv" in " ".join(children)
     assert not set("$`;") & set("".join(users + children))
 
 
 def test_zsh_and_fish_say_what_each_job_is(server: Server, jobs: None) -> None:
-    assert completed(server.url, "zsh", "gnjobs kill ") == ["plain", "pheno-1", "pending: July"]
-    assert completed(server.url, "fish", "gnjobs kill ") == ["plain,pheno-1\tpending: July"]
+    for shell, expected in {
+        "zsh": ["plain", "pheno-1", "pending: July"],
+        "fish": ["plain,pheno-1\tpending: July"],
+    }.items():
+        wait_until_completed(lambda shell=shell: completed(server.url, shell, "gnjobs kill "), expected)
 
 
 def test_what_takes_too_long_to_be_found_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,10 +109,13 @@ def test_bash_completes_by_the_script_that_is_printed(server: Server, jobs: None
         'eval "$(gnjobs completion bash)"; COMP_WORDS=(gnjobs show ph); COMP_CWORD=2; '
         '_gnjobs_completion gnjobs; echo "${COMPREPLY[@]}"'
     )
-    done = subprocess.run(
-        ["bash", "-c", script], env=environment(server.url, PATH=ON_PATH), capture_output=True, text=True
-    )
-    assert (done.stdout, done.stderr) == ("pheno-1 pheno-2\n", "")
+    bash = ["bash", "-c", script]
+
+    def complete() -> str:
+        env = environment(server.url, PATH=ON_PATH)
+        return subprocess.run(bash, env=env, stdout=PIPE, stderr=STDOUT, text=True).stdout
+
+    wait_until_completed(complete, "pheno-1 pheno-2\n")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
