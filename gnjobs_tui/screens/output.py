@@ -43,12 +43,13 @@ class OutputScreen(OutputBase):
     ]
 
     class Searched(Message):
-        """How far the search is; None: it came round without finding anything."""
+        """How far the search is; None: it came round without finding anything, or ended for a reason."""
 
-        def __init__(self, query: Query, progress: Progress | None) -> None:
+        def __init__(self, query: Query, progress: Progress | None, why: str = "") -> None:
             super().__init__()
             self.query_text = query
             self.progress = progress
+            self.why = why
 
     def __init__(self, target: Target) -> None:
         super().__init__(target)
@@ -128,6 +129,7 @@ class OutputScreen(OutputBase):
 
         worker, told_at = get_current_worker(), time.monotonic()
         found: Progress | None = None
+        why = ""
         try:
             reader = self.source().open()
             for progress in search(reader, query, start, forward=forward, last=reader.extent().last):
@@ -140,23 +142,26 @@ class OutputScreen(OutputBase):
                     told_at = time.monotonic()
                     self.post_message(self.Searched(query, progress))
         except (GnjobsError, RedisError, OSError) as error:
-            self.dashboard.say(f"the search ended: {self.dashboard.explain(error)}", is_error=True)
-        self.post_message(self.Searched(query, found))
+            found, why = None, self.dashboard.explain(error)
+            self.dashboard.say(f"the search ended: {why}", is_error=True)
+        self.post_message(self.Searched(query, found, why))
 
     def on_output_screen_searched(self, message: Searched) -> None:
         """Say how far the search is, or go where it ended."""
         progress, query = message.progress, message.query_text
         if query is not self._query or self._search is None:
             return
-        if progress is None:
-            self._search = None
-            self.say_beside(f"no match for {query.text}")
-        elif progress.is_found:
-            self._search = None
+        if progress is not None and not progress.is_found:
+            self.say_beside(f"searching {query.text}, line {count_text(progress.number)}, esc stops")
+            return
+        self._search = None
+        if progress is not None:
             self.view.go_to(progress.number)
             self.say_beside(f"/{query.text}" + (", from the other end" if progress.is_around else ""))
+        elif message.why:
+            self.say_beside(f"the search ended: {message.why}")
         else:
-            self.say_beside(f"searching {query.text}, line {count_text(progress.number)}, esc stops")
+            self.say_beside(f"no match for {query.text}")
 
     def _stop_search(self) -> bool:
         running, self._search = self._search, None

@@ -27,7 +27,7 @@ TOASTS = {
     "base: refusal": "toast of a failure",
     "row_actions: f'nothing to kill: {how}'": "toast of a failure",
     "output: f'{text} is no number of a line'": "toast of a number",
-    "output: f'the search ended: {self.dashboard.explain(error)}'": "toast of a search refused",
+    "output: f'the search ended: {why}'": "toast of a search refused",
     "output: f'not saved: {refusal_words(error)}'": "toast of a save refused",
     "output: f'not saved: {self.dashboard.explain(error)}'": "toast of a save refused",
     "faults: f'not saved: {refusal_words(error)}'": "toast of a save refused",
@@ -38,6 +38,7 @@ NOTES = {
     "output: f'searching {self._query.text}, esc stops'": "search not found",
     "output: f'searching {query.text}, line {count_text(progress.number)}, esc stops'": "search not found",
     "output: f'no match for {query.text}'": "search not found",
+    "output: f'the search ended: {message.why}'": "toast of a search refused",
     "output: f'/{query.text}' + (', from the other end' if progress.is_around else '')": "search found",
 }
 DIALOGS = {

@@ -240,6 +240,17 @@ async def test_a_child_outside_its_job_is_not_opened(server: Server, child: None
         assert "secret" not in screen_text(pilot)
 
 
+async def test_a_search_that_fails_does_not_say_that_nothing_matches(server: Server, child: None) -> None:
+    server.client().hset(KEYS.job(JOB), f"child:{CHILD}", "gn-uploader:jobs:job-2:output")
+    async with dashboard(server) as pilot:
+        pilot.app.push_screen(OutputScreen(Target("gn-uploader", JOB, "a job", child=CHILD)))
+        await shows(pilot, "lies outside its job")
+        await pilot.press("slash", *"x", "enter")
+        await says(pilot, "the search ended", "lies outside its job")
+        await until(pilot, lambda: not screen_of(pilot).note.startswith("searching"), "the end of the search")
+        assert "the search ended: " in screen_of(pilot).note
+
+
 async def test_the_jobs_own_output_and_foreign_forms(server: Server) -> None:
     write_running(server, JOB, stdout="from a field\nof two lines")
     async with open_output(server, child=None) as pilot:
