@@ -160,12 +160,12 @@ class JobStore(Records):
         """The newest events, oldest of them first."""
         return self.events.last(count)
 
-    def all_lines(self, job_id: str) -> "Iterator[tuple[str, Iterator[Line | Hole]]]":
-        """Every output of a job, by the name of its part: the job's own, then the children's.
+    def all_lines(self, job_id: str) -> "Iterator[tuple[str | None, Iterator[Line | Hole]]]":
+        """Every output of a job, by the name of its part: the job's own, which has none, then the children's.
 
         Where one lies outside the job, `NoSuchChild` is raised behind all others: it must not hide them.
         """
-        yield job_id, self.output(job_id).iterate()
+        yield None, self.output(job_id).iterate()
         refused: NoSuchChild | None = None
         for child in self.all_children(job_id):
             try:

@@ -65,7 +65,7 @@ def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
     from gnjobs.processing.qc import all_faults
 
     for part, lines in store.all_lines(job_id):
-        yield from all_faults(lines, None if part == job_id else part)
+        yield from all_faults(lines, part)
 
 
 def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> None:

@@ -133,7 +133,7 @@ def test_a_child_outside_its_job_hides_no_other_output(store: JobStore) -> None:
         store.client.hset(keys.job(job.id), f"{CHILD_FIELD}{child}", key)
     store.client.hset(keys.job(job.id), f"{CHILD_FIELD}own", keys.child_output(job.id, "own"))
     found = store.all_lines(job.id)
-    assert [next(found)[0], next(found)[0]] == [job.id, "own"]
+    assert [next(found)[0], next(found)[0]] == [None, "own"]
     with pytest.raises(NoSuchChild, match="a-spy"):
         next(found)
 

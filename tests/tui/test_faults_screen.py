@@ -118,11 +118,13 @@ async def test_what_is_listed_is_saved_as_the_command_line_writes_it(
     server: Server, faults: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    own = {"row": 404, "row_title": "of no file", "value": "x"}
+    write_line(server, KEYS.output(JOB), 1, json.dumps(own), "fault")
     async with open_faults(server) as pilot:
         await pilot.press("s")
         await shows(pilot, "save as", "faults-3f2a91c0.csv")
         await pilot.press("enter")
-        await says(pilot, "saved 5 faults in")
+        await says(pilot, "saved 6 faults in")
         printed = invoke(server, "show", JOB, "--faults", "--csv")
         saved = tmp_path / "QC-average-July-faults-3f2a91c0.csv"
         assert saved.read_text() == printed
