@@ -47,10 +47,11 @@ class KillScreen(ModalScreen[None]):
     ]
 
     class Looked(Message):
-        """What would end is known."""
+        """What would end of a target is known."""
 
-        def __init__(self, rows: list[list[Part]]) -> None:
+        def __init__(self, target: Target, rows: list[list[Part]]) -> None:
             super().__init__()
+            self.target = target
             self.rows = rows
 
     def __init__(self, targets: Sequence[Target], hidden: int = 0, left_out: Sequence[LeftOut] = ()) -> None:
@@ -70,7 +71,7 @@ class KillScreen(ModalScreen[None]):
         with Vertical(classes="dialog", id="dialog"):
             yield Static(id="who", markup=False)
             with VerticalScroll(classes="scroll", id="ends"):
-                yield Static(content(Cell("looking …", "dim")), id="processes", markup=False)
+                yield Static(id="processes", markup=False)
             with Horizontal(classes="why-row"):
                 yield Static(content(Cell("why", "dim")), classes="why-label", markup=False)
                 yield Input(id="why", placeholder="optional; it is kept with the job")
@@ -108,6 +109,7 @@ class KillScreen(ModalScreen[None]):
             self._show_ends(target_lines(self._targets))
         else:
             self.query_one("#who", Static).update(lines(target_lines(self._targets)))
+            self._show_ends([[Cell("looking …", "dim")]])
             self.run_worker(self._look, thread=True, exit_on_error=False, group="look")
 
     def _show_ends(self, rows: list[list[Part]]) -> None:
@@ -122,13 +124,15 @@ class KillScreen(ModalScreen[None]):
         try:
             store = self.dashboard.store_under(target.prefix)
             snapshot, job = store.processes(target.job_id), store.get(target.job_id)
-            self.post_message(self.Looked(what_ends(target, snapshot, store.now(), job.is_foreign)))
+            rows = what_ends(target, snapshot, store.now(), job.is_foreign)
         except (GnjobsError, RedisError, OSError) as error:
-            self.post_message(self.Looked([[Cell(self.dashboard.explain(error), "error")]]))
+            rows = [[Cell(self.dashboard.explain(error), "error")]]
+        self.post_message(self.Looked(target, rows))
 
     def on_kill_screen_looked(self, message: Looked) -> None:
-        """Show what would end."""
-        self._show_ends(message.rows)
+        """Show what would end, unless the job is the target by now, and no longer its child."""
+        if message.target == self._targets[0]:
+            self._show_ends(message.rows)
 
     def action_next(self, by: int) -> None:
         """Go round: Cancel, why, (the number,) Kill."""

@@ -1,7 +1,10 @@
 """Kills from the dialog against real supervisors, and what stays of them."""
 
+import asyncio
+
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
@@ -92,6 +95,24 @@ async def test_a_pools_worker_is_warned_of_and_the_job_offered(server: Server) -
         await pilot.press("j")
         await shows(pilot, "Kill one job")
         await shows(pilot, "processes unknown")
+
+
+async def test_what_ends_is_told_of_the_target_whichever_is_read_last(server: Server) -> None:
+    write_running(server, "job-1", label="both")
+    write_child(server, "job-1", "c")
+    write_processes(server, "job-1", 2, child="c")
+    async with dashboard(server) as pilot:
+        child = Target("gn-uploader", "job-1", "both", child="c")
+        dialog = KillScreen([child])
+        pilot.app.push_screen(dialog)
+        await shows(pilot, "2 processes end; the children still at work go on.")
+        await pilot.press("j")
+        await shows(pilot, "Kill one job", "2 processes end. ")
+        dialog.post_message(KillScreen.Looked(child, [["late news of the child"]]))
+        was_taken = asyncio.Event()
+        dialog.call_later(was_taken.set)
+        await was_taken.wait()
+        assert "2 processes end. " in str(dialog.query_one("#processes", Static).content)
 
 
 async def test_the_list_scrolls_by_keys(server: Server) -> None:
