@@ -158,7 +158,7 @@ class JobScreen(GlanceScreen):
 
     def changed(self, change: Change) -> None:
         """Read the job again when it, or one of its children, changed."""
-        if change.sweep or any(key == self._row.key for key, _ in change.touched):
+        if change.concerns(self._row.key):
             self._read()
 
     def _read(self) -> None:

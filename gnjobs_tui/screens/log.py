@@ -73,8 +73,8 @@ class LogScreen(TableScreen):
         return ["event log"]
 
     def changed(self, change: Change) -> None:
-        """Read again when something happened."""
-        if change.events:
+        """Read again when something happened, and once all was read anew: behind a loss nobody tells what happened."""
+        if change.events or change.progress == 1:
             self._read()
 
     def _read(self) -> None:

@@ -183,8 +183,7 @@ class OutputBase(WatchScreen):
 
     def changed(self, change: Change) -> None:
         """The child may stand otherwise now."""
-        if any(key == self._row_key for key, _ in change.touched):
-            self._is_stale = True
+        self._is_stale |= change.concerns(self._row_key)
 
     def _read_state_if_stale(self) -> None:
         if self._is_stale and self.is_active:

@@ -129,7 +129,7 @@ class TimelineScreen(TableScreen):
 
     def changed(self, change: Change) -> None:
         """The job, or one of its children, changed."""
-        self._is_stale |= bool(change.sweep) or any(key == self._key for key, _ in change.touched)
+        self._is_stale |= change.concerns(self._key)
 
     def _read_again(self) -> None:
         if self._is_stale and self.is_active:

@@ -223,3 +223,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     sweep: Sweep = ""
     presences: Mapping[str, Any] = {}
     indexed: Mapping[str | None, int] | None = None
+
+    def concerns(self, key: str) -> bool:
+        """Whether a job, or one of its children, may have changed: it is told so, or everything is told anew."""
+        return bool(self.sweep) or any(key == touched for touched, _ in self.touched)
