@@ -114,7 +114,7 @@ class HostsScreen(BeatsScreen, TableScreen):
             return
         self.draw_header()
         empty = "no agent runs, and no job" if self._beats is not None else "reading …"
-        self.table.show(RowList(list(self._rows())), empty=empty)
+        self.table.show(RowList(self._rows()), empty=empty)
         self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:

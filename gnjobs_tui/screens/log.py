@@ -14,7 +14,7 @@ from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
+from gnjobs_tui.widgets.table import KeyedRows, VirtualTable
 
 COLUMNS = (
     Column("at", "When", 9, 100, order="oldest first"),
@@ -47,9 +47,9 @@ class LogScreen(TableScreen):
     usual = "as it happened"
 
     class Read(Message):
-        """Events were read."""
+        """Events were read, each with a key that stays its own."""
 
-        def __init__(self, events: list[Event]) -> None:
+        def __init__(self, events: list[tuple[str, Event]]) -> None:
             super().__init__()
             self.events = events
 
@@ -73,7 +73,7 @@ class LogScreen(TableScreen):
         return ["event log"]
 
     def changed(self, change: Change) -> None:
-        """Read again when something happened, and once all was read anew: behind a loss nobody tells what happened."""
+        """Read again when something happened, and whenever all was loaded: nobody tells what happened in a loss."""
         if change.events or change.progress == 1:
             self._read()
 
@@ -82,22 +82,25 @@ class LogScreen(TableScreen):
 
     def _read_events(self) -> None:
         app = self.dashboard
-        stores = [app.store_under(prefix) for prefix in app.config.prefixes]
-        found = [event for store in stores for event in store.last_events(SHOWN_EVENTS)]
-        visible = [event for event in found if app.actor.may_see_owner(event.owner)]
-        self.post_message(self.Read(sorted(visible, key=lambda event: event.at)))
+        visible = [
+            (f"{prefix} {event.id}", event)
+            for prefix in app.config.prefixes
+            for event in app.store_under(prefix).last_events(SHOWN_EVENTS)
+            if app.actor.may_see_owner(event.owner)
+        ]
+        self.post_message(self.Read(sorted(visible, key=lambda keyed: keyed[1].at)))
 
     def on_log_screen_read(self, message: Read) -> None:
         """Show what was read; the cursor follows the newest when it was there."""
         table = self.table
-        was_last = not self._rows.items or table.cursor_key == str(len(self._rows) - 1)
+        was_last = table.cursor_key == next(reversed(self._rows.items), None)
         self._rows, self._is_read = self._rows_of(message.events), True
         self.draw()
         if was_last and table.order is None:
             table.action_last()
 
-    def _rows_of(self, events: Sequence[Event]) -> NumberedRows[Event]:
-        return NumberedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
+    def _rows_of(self, events: Sequence[tuple[str, Event]]) -> KeyedRows[Event]:
+        return KeyedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
 
     def draw(self) -> None:
         """Show the events."""
@@ -115,7 +118,9 @@ class LogScreen(TableScreen):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show one event whole."""
-        event = self._rows.items[int(message.key)]
+        event = self._rows.items.get(message.key)
+        if event is None:  # it has just given way to a newer one
+            return
         said = {"what": event.text, "why": event.reason, "job": event.job, "label": event.label}
         said |= {"owner": event.owner, "by": event.by, "on": event.host}
         self.app.push_screen(

@@ -38,7 +38,7 @@ class UsersScreen(TableScreen):
         if not self.is_mounted:
             return
         self.draw_header()
-        self.table.show(RowList(list(self._rows())))
+        self.table.show(RowList(self._rows()))
         self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:

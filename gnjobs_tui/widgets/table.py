@@ -1,6 +1,6 @@
 """The table of every list: it draws only the rows on screen, with a cursor and marks that stay on their rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Generic, Protocol, TypeVar
 
 from textual import events
@@ -20,19 +20,21 @@ from gnjobs_tui.widgets.columns import BLANK, Cells, Column, TableDrawing
 Item = TypeVar("Item")
 
 
-class RowList:
-    """Rows with keys, in order."""
+class KeyedRows(Generic[Item]):
+    """Rows with keys, in order; the cells of one are made when it is drawn, however many there are."""
 
-    def __init__(self, rows: Sequence[tuple[str, Cells]]) -> None:
-        self._rows = rows
-        self._places = {key: place for place, (key, _) in enumerate(rows)}
+    def __init__(self, cells_of: Callable[[Item], Cells], rows: Iterable[tuple[str, Item]] = ()) -> None:
+        self.items = dict(rows)
+        self._cells_of = cells_of
+        self._keys = list(self.items)
+        self._places = {key: place for place, key in enumerate(self._keys)}
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._keys)
 
     def key_at(self, index: int) -> str:
         """The key of the row at a position."""
-        return self._rows[index][0]
+        return self._keys[index]
 
     def index_of(self, key: str) -> int | None:
         """Where a key's row is."""
@@ -40,7 +42,14 @@ class RowList:
 
     def cells_at(self, index: int) -> Cells:
         """The cells of the row at a position."""
-        return self._rows[index][1]
+        return self._cells_of(self.items[self._keys[index]])
+
+
+class RowList(KeyedRows[Cells]):
+    """Rows whose cells are made already."""
+
+    def __init__(self, rows: Iterable[tuple[str, Cells]]) -> None:
+        super().__init__(lambda cells: cells, rows)
 
 
 class NumberedRows(Generic[Item]):

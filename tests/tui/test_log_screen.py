@@ -3,7 +3,8 @@
 from textual.pilot import Pilot
 
 from gnjobs_tui.config import Config
-from gnjobs_tui.screens.log import LogScreen
+from gnjobs_tui.screens.log import SHOWN_EVENTS, LogScreen
+from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, shows, until
 from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import Server, free_port
@@ -37,3 +38,28 @@ async def test_what_happened_while_redis_was_away_is_shown_afterwards(server: Se
             tell(server, "happened then")
             proxy.target = server.port
             await shows(pilot, "happened then")
+
+
+def at_cursor(table: VirtualTable) -> str:
+    place = table._source.index_of(table.cursor_key)
+    return table._source.cells_at(place)["text"].text
+
+
+async def test_the_cursor_stays_on_its_entry_while_old_ones_make_room_for_new_ones(server: Server) -> None:
+    with server.client() as client, client.pipeline(transaction=False) as pipe:
+        for number in range(SHOWN_EVENTS):
+            pipe.xadd(KEYS.events, {"kind": "ended", "text": f"event {number}"})
+        pipe.execute()
+    async with dashboard(server) as pilot:
+        await pilot.press("L")
+        await shows(pilot, f"event {SHOWN_EVENTS - 1}")
+        table = pilot.app.screen.query_one(VirtualTable)
+        await pilot.press("k")
+        assert at_cursor(table) == f"event {SHOWN_EVENTS - 2}"
+        tell(server, "another")
+        await until(
+            pilot, lambda: table._source.cells_at(0)["text"].text != "event 0", "its room to be taken"
+        )
+        assert at_cursor(table) == f"event {SHOWN_EVENTS - 2}"
+        await pilot.press("G")
+        await shows(pilot, "another")
