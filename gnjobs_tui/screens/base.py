@@ -210,9 +210,13 @@ class WatchScreen(Screen[Any]):
 
         self.app.push_screen(HelpScreen(self))
 
-    def action_reload(self) -> None:
-        """Read everything again, and send the whole screen again."""
+    def reload(self) -> None:
+        """Read again what is shown: here, all jobs."""
         self.dashboard.jobs.watcher.refresh()
+
+    def action_reload(self) -> None:
+        """Read again, and send the whole screen again."""
+        self.reload()
         self.dashboard.repaint()
 
     def action_log(self) -> None:

@@ -117,10 +117,11 @@ class FaultsScreen(TableScreen):
     usual = "as they were reported; combined, the most frequent first"
 
     class Found(Message):
-        """More faults were read."""
+        """More faults were read, to stand behind others."""
 
-        def __init__(self, faults: list[Fault], *, is_all: bool = False) -> None:
+        def __init__(self, others: list[Fault], faults: list[Fault], *, is_all: bool = False) -> None:
             super().__init__()
+            self.others = others
             self.faults = faults
             self.is_all = is_all
 
@@ -163,7 +164,15 @@ class FaultsScreen(TableScreen):
     def on_mount(self) -> None:
         """Begin to read."""
         self.table.focus()
-        self.work(self._read, "faults")
+        self.reload()
+
+    def reload(self) -> None:
+        """Read all of them, from the first on, and list the wanted ones anew."""
+        found: list[Fault] = []
+        self._all, self._is_reading = found, True
+        now = self._list
+        self._choose(now.wanted, is_grouped=now.is_grouped, shows_all=now.shows_all, order=now.order)
+        self.work(lambda: self._read(found), "faults")
 
     def trail(self) -> Sequence[Part]:
         """The job's name, how many faults there are, and which of them are listed."""
@@ -180,17 +189,17 @@ class FaultsScreen(TableScreen):
             parts.append(Cell(f"   /{shown.wanted}: {how}", "accent"))
         return [*parts, Cell(f"   {count_text(len(shown))} kinds", "accent")] if shown.is_grouped else parts
 
-    def _read(self) -> None:
+    def _read(self, others: list[Fault]) -> None:
         worker = get_current_worker()
         batch: list[Fault] = []
         try:
             for found in islice(self._faults(lambda _: not worker.is_cancelled), MOST_FAULTS):
                 batch.append(found)
                 if len(batch) >= _BATCH:
-                    self.post_message(self.Found(batch))
+                    self.post_message(self.Found(others, batch))
                     batch = []
         finally:
-            self.post_message(self.Found(batch, is_all=True))
+            self.post_message(self.Found(others, batch, is_all=True))
 
     def _faults(self, goes_on: Callable[[object], bool]) -> Iterator[Fault]:
         store = self.dashboard.store_under(self._target.prefix)
@@ -198,7 +207,9 @@ class FaultsScreen(TableScreen):
             yield from all_faults(takewhile(goes_on, lines), source)
 
     def on_faults_screen_found(self, message: Found) -> None:
-        """List what was read so far."""
+        """List what was read so far, but for what was read before all are read again."""
+        if message.others is not self._all:
+            return
         self._all += message.faults
         self._is_reading = not message.is_all
         self._go_on()

@@ -76,6 +76,11 @@ class BeatsScreen(WatchScreen):
         if self.is_current or self._beats is None:
             self.work(self._read_beats, "hosts")
 
+    def reload(self) -> None:
+        """Read all jobs and the beats again."""
+        super().reload()
+        self._read()
+
     def _read_beats(self) -> None:
         self.post_message(self.Read(all_beats(self.dashboard)))
 

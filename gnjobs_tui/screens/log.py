@@ -66,7 +66,7 @@ class LogScreen(TableScreen):
     def on_mount(self) -> None:
         """Read what happened."""
         self.table.focus()
-        self._read()
+        self.reload()
 
     def trail(self) -> Sequence[Part]:
         """Where we are."""
@@ -75,9 +75,10 @@ class LogScreen(TableScreen):
     def changed(self, change: Change) -> None:
         """Read again when something happened, and whenever all was loaded: nobody tells what happened in a loss."""
         if change.events or change.progress == 1:
-            self._read()
+            self.reload()
 
-    def _read(self) -> None:
+    def reload(self) -> None:
+        """Read what happened."""
         self.work(self._read_events, "log")
 
     def _read_events(self) -> None:

@@ -70,7 +70,7 @@ class ProcessesScreen(TableScreen):
     def on_mount(self) -> None:
         """Read, now and again."""
         self.table.focus()
-        self.work(self._read, "processes")
+        self.reload()
         self.set_interval(READ_EVERY, self._read_again)
 
     def trail(self) -> Sequence[Part]:
@@ -82,10 +82,10 @@ class ProcessesScreen(TableScreen):
 
     def _read_again(self) -> None:
         if self.is_active:
-            self.work(self._read, "processes")
+            self.reload()
 
-    def action_reload(self) -> None:
-        """Read again."""
+    def reload(self) -> None:
+        """Read what the supervisor saw."""
         self.work(self._read, "processes")
 
     def _read(self) -> None:

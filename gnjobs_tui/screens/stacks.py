@@ -114,7 +114,7 @@ class StacksScreen(WatchScreen):
             self.query_one("#table", VirtualTable).show(self._rows, empty=empty)
             self.show_keys(KEYS)
 
-    def action_reload(self) -> None:
+    def reload(self) -> None:
         """Look again; what was seen stays until then."""
         if not self._is_reading:
             self._is_reading = True

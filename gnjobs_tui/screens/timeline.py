@@ -111,7 +111,7 @@ class TimelineScreen(TableScreen):
         """Read, and be told of changes."""
         self.table.focus()
         self.dashboard.jobs.open(self._key)
-        self.work(self._read, "timeline")
+        self.reload()
         self.set_interval(READ_EVERY, self._read_again)
 
     def on_unmount(self) -> None:
@@ -134,10 +134,10 @@ class TimelineScreen(TableScreen):
     def _read_again(self) -> None:
         if self._is_stale and self.is_active:
             self._is_stale = False
-            self.work(self._read, "timeline")
+            self.reload()
 
-    def action_reload(self) -> None:
-        """Read the children again."""
+    def reload(self) -> None:
+        """Read the children."""
         self.work(self._read, "timeline")
 
     def _read(self) -> None:

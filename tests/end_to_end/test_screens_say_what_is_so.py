@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.end_to_end.typed_packets import write_jobs
 from tests.support.command import environment
@@ -106,13 +107,26 @@ def test_ctrl_z_suspends_and_what_was_written_meanwhile_is_gone_afterwards(serve
         )
 
 
-def test_ctrl_r_sends_the_whole_screen_again(server: Server) -> None:
+@pytest.mark.parametrize(
+    ("keys", "sign"),
+    [
+        ("", "check of bert"),
+        ("Gb", "it has ended: success"),
+        (f"{ENTER}p", "processes"),
+        (f"{ENTER}t", "timeline of its children"),
+        (f"{ENTER}e", "0 faults"),
+    ],
+    ids=("jobs", "stacks", "processes", "timeline", "faults"),
+)
+def test_ctrl_r_sends_the_whole_screen_again(server: Server, keys: str, sign: str) -> None:
     write_jobs(server)
     with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
         terminal.wait_for("check of anna")
-        terminal.scribble("\x1b[5;1Hsomebody wrote this")
+        terminal.send(keys)
+        terminal.wait_for(sign)
+        terminal.scribble("\x1b[9;1Hsomebody wrote this")
         terminal.send("\x12")
-        terminal.wait_for(lambda text: "somebody" not in text and "check of bert" in text)
+        terminal.wait_for(lambda text: "somebody" not in text and sign in text)
 
 
 def is_cut_in_ascii(text: str, begin: str) -> bool:

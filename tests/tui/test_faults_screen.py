@@ -114,6 +114,17 @@ async def test_equal_ones_are_counted_as_one(server: Server, faults: None) -> No
         await until(pilot, lambda: len(table_lines(pilot)) == 5, "each fault")
 
 
+async def test_those_that_came_meanwhile_are_read_by_ctrl_r(server: Server, faults: None) -> None:
+    async with open_faults(server) as pilot:
+        await pilot.press("c")
+        await shows(pilot, "5 faults   2 kinds")
+        write_line(server, KEYS.child_output(JOB, "geno.tsv"), 3, '{"row": 5, "value": "new"}', "fault")
+        await pilot.press("ctrl+r")
+        await shows(pilot, "6 faults   3 kinds", '"new"')
+        await pilot.press("ctrl+r", "ctrl+r", "c")
+        await until(pilot, lambda: len(table_lines(pilot)) == 6, "each fault once")
+
+
 async def test_what_is_listed_is_saved_as_the_command_line_writes_it(
     server: Server, faults: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
