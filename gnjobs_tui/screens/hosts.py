@@ -9,6 +9,7 @@ from textual.message import Message
 from gnjobs.health.hosts import NO_AGENT, HostHealth, judge_hosts
 from gnjobs.records.hosts import AgentBeat
 from gnjobs.text import size_text
+from gnjobs.watch.filters import quoted
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.dashboard import Dashboard
@@ -135,7 +136,7 @@ class HostsScreen(BeatsScreen, TableScreen):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the host's jobs."""
-        self.dashboard.open_jobs(f"host:{message.key}")
+        self.dashboard.open_jobs(f"host:{quoted(message.key)}")
 
 
 def agent_cell(host: HostHealth, now: float) -> Cell:

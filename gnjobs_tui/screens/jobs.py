@@ -1,6 +1,5 @@
 """The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
-import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
@@ -12,7 +11,7 @@ from textual.binding import BindingType
 from gnjobs.errors import FilterError
 from gnjobs.health.states import GROUPS
 from gnjobs.records.statuses import SUCCESS
-from gnjobs.watch.filters import parse_filter
+from gnjobs.watch.filters import Filter, parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.keys import Argument, bind, jobs_keys, part_spans
@@ -62,6 +61,7 @@ class JobsScreen(GlanceScreen):
         super().__init__()
         self.user = user
         self._query = query
+        self._given: Filter | None = None
         self._list: ShownList | None = None
         self._awaited: set[str] = set()
 
@@ -83,8 +83,8 @@ class JobsScreen(GlanceScreen):
         self.dashboard.jobs.work()
         self.table.focus()
         if self._query:
-            with contextlib.suppress(FilterError):  # a name that is no word of a filter's
-                self._choose(Choice(filter=parse_filter(self._query)))
+            self._filter_by(self._query)
+            self._given = self.choice.filter
         self.draw()
 
     @property
@@ -130,6 +130,11 @@ class JobsScreen(GlanceScreen):
         """What is listed, and in which order."""
         return self._list.choice if self._list else Choice()
 
+    @property
+    def _is_as_given(self) -> bool:
+        """Whether the filter is that which the list was opened by, if any."""
+        return str(self.choice.filter or "") == str(self._given or "")
+
     def _choose(self, choice: Choice) -> None:
         if self._list is not None and choice != self._list.choice:
             self._list.choose(choice)
@@ -163,7 +168,9 @@ class JobsScreen(GlanceScreen):
         app, choice, listing = self.dashboard, self.choice, self._list.take()
         self.draw_header()
         self._draw_counts()
-        empty = empty_words(str(choice.filter or ""), choice.group, app.jobs.progress)
+        empty = empty_words(
+            str(choice.filter or ""), choice.group, app.jobs.progress, is_given=self._is_as_given
+        )
         order = (choice.sort.column, choice.sort.descending) if choice.sort.column else None
         source = JobsSource(listing, app.jobs.now, app.config.name_of)
         self.table.show(source, empty=empty, order=order)
@@ -336,11 +343,12 @@ class JobsScreen(GlanceScreen):
         self._draw_counts()
 
     def action_back(self) -> None:
-        """Give up the filter, else the marks, else the group and the order, else go back."""
-        if self.filter_bar.is_open or str(self.choice.filter or self._query) != self._query:
+        """Give up the filter that was typed, else the marks, else the group and the order, else go back."""
+        if self.filter_bar.is_open or not self._is_as_given:
             self.filter_bar.clear()
+            self.filter_bar.remember(self._query)
             self.on_filter_bar_kept()
-            self._choose(msgspec.structs.replace(self.choice, filter=None))
+            self._choose(msgspec.structs.replace(self.choice, filter=self._given))
         elif self.table.marks:
             self._mark(set())
         elif self.is_first and self.choice != Choice():

@@ -12,6 +12,7 @@ from textual.message import Message
 from gnjobs.health.hosts import HostHealth
 from gnjobs.health.states import DONE, FAILED, FAULTS, KILLED, LOST
 from gnjobs.text import HOUR, age_text, count_text
+from gnjobs.watch.filters import quoted
 from gnjobs.watch.pulse import (
     MOST_JOBS,
     QUEUE,
@@ -209,14 +210,13 @@ class PulseScreen(BeatsScreen):
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the jobs that a row counts."""
         kind, _, name = message.key.partition(":")
-        quoted = '"{}"'.format(name.partition('"')[0])
         if kind == "day" and self._pulse is not None:
             now, begin = self._pulse.now, float(name)
             ends = [each.begin for each in self._pulse.days if each.begin > begin]
             until = f" age>{(now - min(ends)) / HOUR:.1f}h" if ends else ""
             self.dashboard.open_jobs(f"age<={(now - begin) / HOUR:.1f}h{until}")
         elif kind in ("type", "host") and name:
-            self.dashboard.open_jobs(f"{kind}:{quoted}")
+            self.dashboard.open_jobs(f"{kind}:{quoted(name)}")
 
     def action_failed(self) -> None:
         """Show what failed lately."""

@@ -25,7 +25,7 @@ async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -
         first_words = [(line[2:].split() or [""])[0] for line in text.splitlines()]
         assert [word for word in first_words if word in ("db1", "db2", "web1")] == ["db2", "db1", "web1"]
         await pilot.press("j", "enter")
-        text = await shows(pilot, "on the first", "/host:db1")
+        text = await shows(pilot, "on the first", '/host:"db1"')
         assert "on the last" not in text
         await pilot.press("escape", "p")
         await shows(pilot, "2 jobs of the last 14 days")

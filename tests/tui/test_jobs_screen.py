@@ -5,10 +5,11 @@ import time
 from textual.widgets import Static
 
 from gnjobs.records.actor import Actor
+from gnjobs.watch.filters import quoted
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_job, write_running
 
@@ -76,6 +77,35 @@ async def test_filter_as_it_is_typed_and_what_is_wrong_with_it(server: Server) -
         await shows(pilot, "geno file")
         await pilot.press("slash", *"age>soon")
         await shows(pilot, "soon")
+
+
+async def test_a_list_that_was_opened_by_a_filter_keeps_it(server: Server) -> None:
+    for job, label, host in (
+        ("1", "pheno here", "db1"),
+        ("2", "geno here", "db1"),
+        ("3", "pheno off", "web1"),
+    ):
+        write_job(server, job, label=label, host=host)
+    async with dashboard(server) as pilot:
+        await shows(pilot, "pheno off")
+        pilot.app.open_jobs(f"host:{quoted('db1')}")
+        await until(pilot, lambda: "pheno off" not in screen_text(pilot), "the jobs of the host")
+        await pilot.press("slash", *" pheno", "enter")
+        await until(pilot, lambda: "geno here" not in screen_text(pilot), "fewer of them")
+        assert "pheno off" not in await shows(pilot, "pheno here", '/host:"db1" pheno')
+        await pilot.press("escape")
+        assert "pheno off" not in await shows(pilot, "geno here", "pheno here")
+        await pilot.press("slash", *" more", "escape", "escape")
+        await shows(pilot, "pheno off")
+
+
+async def test_a_list_that_was_opened_by_a_filter_says_what_is_wrong_with_it(server: Server) -> None:
+    write_job(server, "job-1", label="of no host")
+    async with dashboard(server) as pilot:
+        pilot.app.open_jobs(f"host:{quoted('nowhere')}")
+        assert "esc clears" not in await shows(pilot, 'no job matches host:"nowhere"')
+        pilot.app.open_jobs("host:" + quoted('"'))
+        await says(pilot, "host: needs a value")
 
 
 async def test_80_columns_show_at_least_15_jobs(server: Server) -> None:

@@ -301,6 +301,11 @@ def parse_filter(text: str, vocabulary: Vocabulary = JOBS) -> Filter:
     return Filter(text.strip(), [_term(word, vocabulary) for word in _words(text) if word.text])
 
 
+def quoted(text: str) -> str:
+    """A text as a filter takes it literally; only what stands before a quote in it, since nothing can quote one."""
+    return '"{}"'.format(text.partition('"')[0])
+
+
 def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
     """Compile a filter into a test of judged jobs, for who reads few of them and holds no rows."""
     found = parse_filter(text)
