@@ -145,15 +145,16 @@ class GnjobsApp(Dashboard):
         return [screen for screen in found if isinstance(screen, WatchScreen) and screen.children]
 
     def on_stepped(self) -> None:
-        """Show the step in the dialog; say the end where that is closed."""
+        """Show the step in the dialog; say the end where that is closed, even if another is open by now."""
         from gnjobs_tui.screens.kill import KillScreen
 
-        if isinstance(self.screen, KillScreen):
-            self.screen.stepped()
+        dialog = self.screen if isinstance(self.screen, KillScreen) else None
+        if dialog is not None:
+            dialog.stepped()
         for run in self.kill_runs:
             if run.is_over and not run.is_told:
                 run.is_told = True
-                if not isinstance(self.screen, KillScreen):
+                if dialog is None or not dialog.shows(run):
                     self.say(run.summary(), is_error=not run.succeeded)
 
     def open_jobs_of(self, user: str) -> None:

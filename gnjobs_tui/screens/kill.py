@@ -196,6 +196,10 @@ class KillScreen(ModalScreen[None]):
         self.query_one("#kill", Button).disabled = True
         self.dashboard.run_kill(run, force=True)
 
+    def shows(self, run: KillRun) -> bool:
+        """Whether the steps of this kill are shown here."""
+        return run is self._run
+
     def stepped(self) -> None:
         """Show the steps so far."""
         run = self._run

@@ -70,7 +70,8 @@ async def test_results_can_be_read_again_from_the_log(server: Server) -> None:
         assert "no agent runs there" in screen
 
 
-async def test_closing_while_it_runs_says_the_end(server: Server) -> None:
+@pytest.mark.parametrize("keys", [(), ("K",)], ids=("alone", "another dialog in front"))
+async def test_closing_while_it_runs_says_the_end(server: Server, keys: tuple[str, ...]) -> None:
     with supervised(server, STUBBORN, label="stubborn") as job:
         job.wait_for_line("ready")
         async with dashboard(server) as pilot:
@@ -78,6 +79,8 @@ async def test_closing_while_it_runs_says_the_end(server: Server) -> None:
             await shows(pilot, "TERM to")
             await pilot.press("escape")
             assert not isinstance(pilot.app.screen, KillScreen)
+            await pilot.press(*keys)
+            assert isinstance(pilot.app.screen, KillScreen) is bool(keys)
             for process in job.alive():
                 process.kill()
             await says(pilot, '"killed by tux"')
