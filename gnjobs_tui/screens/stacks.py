@@ -10,6 +10,7 @@ from textual.message import Message
 from gnjobs.text import safe_text
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen, clock_seconds
+from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.style import GLYPHS, Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
@@ -22,7 +23,7 @@ _TITLES = {
     "stack": "Where in its code each process is, innermost function first",
     "files": "Open files: number, what for, how far, name",
 }
-KEYS = (("ctrl+r", "look again"), ("y", "copy all"), ("?", "help"), ("esc", "back"))
+KEYS = (("enter", "full line"), ("ctrl+r", "look again"), ("y", "copy all"), ("?", "help"), ("esc", "back"))
 
 
 class StacksScreen(WatchScreen):
@@ -120,6 +121,11 @@ class StacksScreen(WatchScreen):
             self._is_reading = True
             self.draw()
             self.work(self._read, "stacks")
+
+    def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
+        """Show one line whole: names of files and command lines may be long."""
+        if (place := self._rows.index_of(message.key)) is not None:
+            self.app.push_screen(TextScreen("Line", self._rows.items[place], wide=True))
 
     def action_copy(self) -> None:
         """Copy all of it, made safe."""

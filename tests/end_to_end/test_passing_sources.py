@@ -48,6 +48,8 @@ DIALOGS = {
     "log: TextScreen('Event', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)), hang=7)": (
         "text of an event"
     ),
+    # Seen in `test_stacks_screen`.
+    "stacks: TextScreen('Line', self._rows.items[place], wide=True)": None,
     # Seen in `test_places`.
     "faults: TextScreen('Fault', '\\n'.join(rows), wide=True, hang=14)": None,
     "job: TextScreen('All fields', text, wide=True, hang=NAME_WIDTH)": None,

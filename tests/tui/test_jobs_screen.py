@@ -79,6 +79,14 @@ async def test_filter_as_it_is_typed_and_what_is_wrong_with_it(server: Server) -
         await shows(pilot, "soon")
 
 
+async def test_what_is_wrong_with_a_filter_is_cut_with_a_mark(server: Server) -> None:
+    write_job(server, "job-1")
+    async with dashboard(server, size=(80, 24)) as pilot:
+        await pilot.press("slash", *"foo:x")
+        screen = await shows(pilot, "unknown key foo: (known: ")
+        assert screen.rstrip().endswith("…")
+
+
 async def test_a_list_that_was_opened_by_a_filter_keeps_it(server: Server) -> None:
     for job, label, host in (
         ("1", "pheno here", "db1"),

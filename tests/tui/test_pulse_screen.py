@@ -74,6 +74,12 @@ async def test_rows_and_keys_lead_to_their_jobs(pulse: Server) -> None:
         assert "age<=" in await shows(pilot, "the one that waits", "/age<=")
 
 
+async def test_a_filter_for_which_there_is_no_room_is_cut_with_a_mark(pulse: Server) -> None:
+    async with dashboard(pulse, size=(80, 24)) as pilot:
+        await pilot.press("p", "f")
+        await shows(pilot, "/state:error,lost ended<2… ")
+
+
 async def test_without_jobs_it_says_so(server: Server) -> None:
     async with dashboard(server) as pilot:
         await pilot.press("p")

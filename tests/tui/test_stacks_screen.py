@@ -5,6 +5,7 @@ from pathlib import Path
 
 from gnjobs.records.actor import Actor
 from gnjobs.store import JobStore
+from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.stacks import StacksScreen
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.deadlock import DEADLOCK
@@ -28,6 +29,11 @@ async def test_the_stacks_of_the_row_are_shown_and_looked_at_again(server: Serve
             assert not any(sequence in screen_text(pilot) for sequence in FORBIDDEN)
             screen = pilot.app.screen
             assert isinstance(screen, StacksScreen)
+            await pilot.press("g", "enter")
+            await until(pilot, lambda: isinstance(pilot.app.screen, TextScreen))
+            await shows(pilot, "y copy", "[@click=app.bell]x␛")
+            assert not any(sequence in screen_text(pilot) for sequence in FORBIDDEN)
+            await pilot.press("escape")
             await pilot.press("ctrl+r")
             await until(pilot, lambda: screen.takes_keys)
             await pilot.press("y", "escape", "enter", "b")
