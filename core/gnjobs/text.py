@@ -72,6 +72,11 @@ def count_text(number: float) -> str:
     return f"{number:.0f}" if abs(number) < 10_000 else f"{number:,.0f}".replace(",", " ")
 
 
+def percent_text(percent: float | None) -> str:
+    """A percentage; nothing but the whole is 100."""
+    return "" if percent is None else "99%" if 99 < percent < 100 else f"{percent:.0f}%"
+
+
 def size_text(size: float | None) -> str:
     """Bytes in the unit that a person would take."""
     if size is None:

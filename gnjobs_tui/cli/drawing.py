@@ -13,7 +13,7 @@ from rich.text import Text
 from gnjobs.health.states import DONE, STATES, State, child_state, display_state
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.fields import percent_done, run_seconds
-from gnjobs.text import age_text, safe_line, size_text
+from gnjobs.text import age_text, percent_text, safe_line, size_text
 from gnjobs_tui.glyphs import drawable, glyphs_of_terminal
 
 if TYPE_CHECKING:
@@ -84,10 +84,6 @@ def _one_line(value: object) -> Text:
     return text
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f} %"
-
-
 def _clock(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at).strftime("%d %b %H:%M")
 
@@ -105,7 +101,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
             _state_text(display_state(job, health)).append(" ?" if job.is_uncounted else ""),
             _one_line(job.name),
             _text(job.user),
-            _text(_percent(percent_done(job))),
+            _text(percent_text(percent_done(job))),
             _text(_run_time(job, now)),
             _text(_clock(job.began)),
             _text(job.id[:8], "dim"),
@@ -257,11 +253,11 @@ def _draw_children(
         table.add_row(
             _state_text(child_state(child, verdict)),
             _text(child.label or child.id),
-            _text(_percent(percent_done(child))),
+            _text(percent_text(percent_done(child))),
             _text(_run_time(child, now)),
             _text(child.faults),
             _text(count),
-            _text((child.error or child.message or "").rpartition("\n")[2]),
+            _text((child.error or child.message or "").strip().rpartition("\n")[2]),
         )
     _console.print(Text())
     _console.print(table)

@@ -6,7 +6,7 @@ from typing import Final
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import percent_done
-from gnjobs.text import MINUTE, age_text, clock_text, silence_text, size_text
+from gnjobs.text import MINUTE, age_text, clock_text, percent_text, silence_text, size_text
 from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.style import GLYPHS, Cell, state_cell, state_named
@@ -75,11 +75,6 @@ def run_text(seconds: float | None, *, is_over: bool = False) -> str:
     if seconds is None:
         return ""
     return "<1m" if seconds < MINUTE and not is_over else age_text(seconds)
-
-
-def percent_text(percent: float | None) -> str:
-    """A percentage; nothing but the whole is 100."""
-    return "" if percent is None else "99%" if 99 < percent < 100 else f"{percent:.0f}%"
 
 
 def progress_text(percent: float | None) -> str:

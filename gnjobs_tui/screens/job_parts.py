@@ -8,13 +8,12 @@ from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, percent_done, run_seconds
-from gnjobs.text import count_text, silence_text
+from gnjobs.text import count_text, percent_text, silence_text
 from gnjobs_tui.screens.job_cells import (
     BAR_WIDTH,
     CPU,
     RUN,
     SILENT,
-    percent_text,
     progress_text,
     run_text,
 )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import percent_done
-from gnjobs.text import duration_words, silence_text
+from gnjobs.text import duration_words, percent_text, silence_text
 from gnjobs.watch.rows import JobRow
-from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.screens.job_facts import without_directory
 from gnjobs_tui.style import Cell, Part, fit, safe, state_cell, state_named
 

@@ -7,10 +7,9 @@ from textual.binding import BindingType
 from textual.message import Message
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
-from gnjobs.text import duration_words, size_text
+from gnjobs.text import duration_words, percent_text, size_text
 from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.stacks import StacksScreen
 from gnjobs_tui.screens.tables import TableScreen

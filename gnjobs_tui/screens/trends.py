@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from gnjobs.processes.seen import History
 from gnjobs.records.fields import Child, run_seconds
-from gnjobs.text import MINUTE, count_text, duration_words, size_text
+from gnjobs.text import MINUTE, count_text, duration_words, percent_text, size_text
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs_tui.screens.job_cells import percent_text
 from gnjobs_tui.style import GLYPHS, Cell, Part
 
 LEAST_PERCENT = 1.0

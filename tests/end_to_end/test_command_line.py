@@ -13,6 +13,7 @@ from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
+from tests.support.stored_records import write_child, write_running
 from tests.support.supervised import KEYS
 from tests.support.terminal import gnjobs
 from tests.support.uploader_double.web import create_job
@@ -305,6 +306,15 @@ def test_faults_are_shown_grouped_and_listed_with_their_file(server: Server, tmp
         *(f"a.tsv,{row},,2,,'=x,a number" for row in (1, 2, 3)),
         "old.tsv,,r,,,y,Invalid value",
     ]
+
+
+def test_show_draws_no_child_as_done_that_is_not_and_the_last_words_of_a_traceback(server: Server) -> None:
+    write_running(server, "job-1")
+    write_child(server, "job-1", "late.tsv", percent=99.6)
+    write_child(server, "job-1", "bad.tsv", status="error", error="Traceback:\n  x\nKeyError: 'axolotl'\n")
+    lines = run(server.url, "show", "job-1").stdout.splitlines()
+    assert [line.split()[3] for line in lines if "late.tsv" in line] == ["99%"]
+    assert [line.rstrip().endswith("KeyError: 'axolotl'") for line in lines if "bad.tsv" in line] == [True]
 
 
 def test_the_stuck_child_is_told_from_its_siblings(server: Server, store: JobStore) -> None:
