@@ -84,7 +84,7 @@ def _stores(session: Session) -> "Iterator[JobStore]":
 
     client = connect(session.config.url, reply_timeout=_SECONDS, retries=0, socket_connect_timeout=_SECONDS)
     for prefix in session.config.prefixes:
-        yield JobStore(client, Keys(prefix), session.config.url)
+        yield JobStore(client, Keys(prefix, session.config.layouts.get(prefix)), session.config.url)
 
 
 def _listed(context: click.Context) -> "Iterator[tuple[JobStore, Job]]":

@@ -12,10 +12,13 @@ from subprocess import PIPE, STDOUT
 import pytest
 from click.shell_completion import CompletionItem
 
+from gnjobs.records.keys import Keys
+from gnjobs.records.layouts import LAYOUTS
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.completion import _quietly
 from gnjobs_tui.cli.main import COMMANDS
 from tests.support.command import environment, run
+from tests.support.genenetwork_double import json_job
 from tests.support.servers import Server, free_port
 from tests.support.supervised import KEYS
 from tests.support.waiting import wait_for
@@ -64,6 +67,16 @@ def test_ids_children_and_users_are_completed(
     server: Server, jobs: None, line: str, expected: list[str]
 ) -> None:
     wait_until_completed(lambda: completed(server.url, "bash", line), [f"plain,{word}" for word in expected])
+
+
+def test_jobs_of_a_prefix_that_the_configuration_describes_are_completed(
+    server: Server, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('prefix = ["mine"]\n[layouts.mine]\nlike = "GN3::JOBS"\n')
+    job_id = json_job(server.client(), "mine")
+    server.client().zadd(Keys("mine", LAYOUTS["GN3::JOBS"]).jobs, {job_id: time.time()})
+    assert completed(server.url, "bash", f"gnjobs --config {config} show ") == [f"plain,{job_id}"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
