@@ -80,7 +80,6 @@ class JobScreen(GlanceScreen):
         bind("K", "kill", "Kill what the cursor is on", "job.kill"),
         bind("p", "processes", "Processes of what the cursor is on, and their open files", "job.processes"),
         bind("t", "timeline", "Timeline of its children", "job.timeline"),
-        bind("b", "stacks", "Stacks: where its processes are", "job.stacks"),
     ]
 
     usual = "troubled first, then unfinished"

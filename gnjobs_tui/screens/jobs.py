@@ -45,7 +45,6 @@ class JobsScreen(GlanceScreen):
             for number, group in enumerate(GROUPS, 1)
         ),
         bind("slash", "filter", "Filter by words, state:, user: …", "jobs.filter"),
-        bind("s,less_than_sign", "sort", "Sort by a column", "jobs.sort"),
         *(
             bind(key, page, f"Show {about}", f"jobs.{page}")
             for key, page, about in (

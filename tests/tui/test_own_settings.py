@@ -60,8 +60,8 @@ async def test_columns_keys_and_filters_are_those_of_the_configuration(
         ('[keys]\n"jobs.fly" = "f"', "keys.jobs.fly: there is no such command; known are app.palette"),
         ('[keys]\n"jobs.filter" = "two words"', "keys.jobs.filter: 'two words' is no key"),
         ('[keys]\n"rows.kill" = "L"', "keys: L would stand for both rows.kill and screen.log; change one"),
-        ('[keys]\n"jobs.sort" = "j"', "keys: j would stand for both table.down and jobs.sort; change one"),
-        ('[keys]\n"jobs.sort" = "F"\n"jobs.hosts" = "F"', "both jobs.sort and jobs.hosts"),
+        ('[keys]\n"table.sort" = "j"', "keys: j would stand for both table.down and table.sort; change one"),
+        ('[keys]\n"table.sort" = "F"\n"jobs.hosts" = "F"', "both jobs.hosts and table.sort"),
         ('[keys]\n"text.copy" = "?,q"', "keys: q would stand for both text.close and text.copy"),
         ('[filters]\nmine = "state:odd"', "filters.mine: no state begins with 'odd'"),
         ('[filters]\nmine = "re:("', "filters.mine: no regular expression"),
@@ -73,6 +73,18 @@ def test_what_is_wrong_is_said_in_a_line_that_names_the_setting(tmp_path: Path, 
         GnjobsApp(load_config(settings(tmp_path, text)), Actor.admin("tux"))
     assert said in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+async def test_a_key_is_chosen_for_all_screens_that_have_it(server: Server) -> None:
+    write_two(server)
+    config = Config(url=server.url, keys={"table.sort": "F", "rows.stacks": "B"})
+    async with dashboard(server, config=config, size=(100, 60)) as pilot:
+        await pilot.press("F")
+        await shows(pilot, "Sort by")
+        await pilot.press("escape", "enter", "F")
+        await shows(pilot, "Sort by")
+        await pilot.press("escape")
+        assert "B stacks" in await shows(pilot, "the job itself")
 
 
 async def test_commands_of_the_palette_take_a_word(server: Server) -> None:
