@@ -127,10 +127,11 @@ class RowActions(TableScreen):
             return
         running = len(chosen) - len(rows)
         kept = f" {running} that have not ended stay." if running else ""
+        hidden = f" The filter hides {marks} of the marked jobs." if (marks := self.hidden_marks()) else ""
         one = f"{rows[0].label} ({rows[0].id[:8]}) with all its outputs"
         what = one if len(rows) == 1 else f"{len(rows)} jobs with all their outputs"
         self.app.push_screen(
-            ConfirmScreen(f"Remove {what}?{kept}", "Remove"),
+            ConfirmScreen(f"Remove {what}?{kept}{hidden}", "Remove"),
             lambda said: self._remove(rows) if said else None,
         )
 

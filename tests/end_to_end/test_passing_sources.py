@@ -42,7 +42,7 @@ NOTES = {
     "output: f'/{query.text}' + (', from the other end' if progress.is_around else '')": "search found",
 }
 DIALOGS = {
-    "row_actions: ConfirmScreen(f'Remove {what}?{kept}', 'Remove')": "confirm removal",
+    "row_actions: ConfirmScreen(f'Remove {what}?{kept}{hidden}', 'Remove')": "confirm removal",
     "row_actions: TextScreen('To run it again, use this command in its directory', message.line)": "text of a rerun",
     "log: TextScreen('Kills asked for here', text, wide=True)": "text of kills",
     "log: TextScreen('Event', '\\n'.join((f'{name:6} {value}' for name, value in said.items() if value)), hang=7)": (

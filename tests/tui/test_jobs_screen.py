@@ -153,6 +153,19 @@ async def test_marking_all_and_owner_and_users(server: Server) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, JobsScreen) and pilot.app.screen.user)
 
 
+async def test_who_removes_is_told_of_marked_jobs_that_the_filter_hides(server: Server) -> None:
+    for number in range(3):
+        write_job(server, f"job-{number}", label=f"label {number}")
+    async with dashboard(server) as pilot:
+        await pilot.press("a", "D")
+        assert "hides" not in await shows(pilot, "Remove 3 jobs with all their outputs?")
+        await pilot.press("escape", "slash", *"1", "enter")
+        await until(pilot, lambda: "label 0" not in screen_text(pilot), "one job alone")
+        await pilot.press("D")
+        screen = await shows(pilot, "Remove 3 jobs")
+        assert "The filter hides 2 of the marked jobs." in " ".join(screen.replace("│", " ").split())
+
+
 async def test_help_and_palette_name_the_keys(server: Server) -> None:
     async with dashboard(server) as pilot:
         await pilot.press("question_mark")
