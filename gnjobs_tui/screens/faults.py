@@ -101,7 +101,7 @@ class FaultsScreen(TableScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("slash", "filter", "Filter by words, file:, row:, column:, found:, needs:", "faults.filter"),
-        bind("f", "show_all", "Show all among the matches, or the matches alone", "faults.show-all"),
+        bind("f", "show_all", "Show the matches among all faults, or the matches alone", "faults.show-all"),
         bind("n", "match(True)", "Next match", "faults.next"),
         bind("N", "match(False)", "Previous match", "faults.previous"),
         bind("c", "combine", "Combine equal faults, or list each", "faults.combine"),

@@ -33,9 +33,10 @@ KEYS = (
     ("g G", "ends"),
     ("w", "wrap"),
     ("t", "times"),
+    ("K", "kill"),
     ("s", "save"),
     ("y", "copy"),
-    ("K", "kill"),
+    ("?", "help"),
     ("esc", "back"),
 )
 NARROW_KEYS = (

@@ -73,7 +73,9 @@ async def test_it_opens_at_the_end_with_sentences(server: Server, many_lines: No
         assert KEY in screen
         assert "QC average, July › pheno_se.tsv   ● running" in screen
         assert "line 200 002 of 200 002 · first kept 1 · following · last line under 1 min ago" in screen
-        assert "f follow  / search  n N next prev  g G ends  w wrap" in screen
+        assert screen.endswith(
+            "f follow  / search  n N next prev  g G ends  w wrap  t times  K kill  s save  ? help  esc back"
+        )
 
 
 async def test_ends_lines_and_back(server: Server, many_lines: None) -> None:
