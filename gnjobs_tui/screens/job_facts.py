@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from msgspec import json
@@ -64,11 +65,13 @@ def break_line(text: str, width: int) -> tuple[str, str]:
     """Break a text between words so that the first line fits; between two reasons if they are about as long."""
     if cell_len(text) <= width:
         return text, ""
-    reason = text.rfind(DOT, 0, width + len(DOT))
-    if reason > width // 2:
+    # In characters, some of which are wide.
+    room = max(1, sum(end <= width for end in accumulate(map(cell_len, text[:width]))))
+    reason = text.rfind(DOT, 0, room + len(DOT))
+    if reason > room // 2:
         return text[:reason], text[reason + len(DOT) :]
-    space = text.rfind(" ", 0, width + 1)
-    cut = space if space > width // 2 else width
+    space = text.rfind(" ", 0, room + 1)
+    cut = space if space > room // 2 else room
     return text[:cut].rstrip(), text[cut:].lstrip()
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
@@ -310,6 +311,14 @@ def test_reasons_without_room_give_way_to_a_mark_between_words() -> None:
     assert break_lines(reasons, 30, 2) == ["pid 12 waits for a lock", "silent and idle for 7 min …"]
     assert break_lines(reasons, 24, 2) == ["pid 12 waits for a lock", "silent and idle for 7 …"]
     assert break_lines("", 30, 2) == []
+
+
+def test_lines_of_wide_characters_are_no_wider_than_there_is_room() -> None:
+    text = "日本語の説明 " * 10 + "長" * 50
+    found = break_lines(text, 30, 20)
+    assert all(20 < cell_len(line) <= 30 for line in found[:-1])
+    assert "".join(found).replace(" ", "") == text.replace(" ", "")
+    assert break_lines("長い", 1, 5) == ["長", "い"]
 
 
 async def test_long_values_hang_below_their_beginning(server: Server) -> None:
