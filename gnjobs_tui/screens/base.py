@@ -22,6 +22,8 @@ from gnjobs_tui.widgets.line import Line
 # What acts on nothing that the screen in front shows.
 _ANYTIME = frozenset({"help", "log", "users", "hosts", "pulse", "reload"})
 LONGEST_HELD = 20
+# A narrower screen shows fewer keys, and shorter words.
+NARROW = 90
 
 
 class Failed(Message):
@@ -53,7 +55,7 @@ def feed_parts(state: FeedState) -> Sequence[Part]:
 
 
 class WatchScreen(Screen[Any]):
-    """A screen over the catalogue. `draw` shows what is known now; `changed` hears of news in Redis."""
+    """A screen over the catalogue. `draw_content` shows what is known now; `changed` hears of news in Redis."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("escape", "back", "Back", "screen.back"),
@@ -122,12 +124,22 @@ class WatchScreen(Screen[Any]):
                 return key_name(bound)
         return name
 
-    def show_keys(self, keys: Keys) -> None:
+    @property
+    def is_narrow(self) -> bool:
+        """Whether there is no room for all keys and words."""
+        return self.size.width < NARROW
+
+    @property
+    def keys(self) -> Keys:
+        """The keys of this screen that its last line is to show."""
+        return ()
+
+    def show_keys(self) -> None:
         """Show what can be pressed, as far as there is room, who looks may do it, and it would do something."""
         has_kill = self.offers("kill") and self.can_be_killed
         allowed = [
             (" ".join(map(self.shown_key, key.split())), about)
-            for key, about in keys
+            for key, about in self.keys
             if key != "K" or has_kill
         ]
         shown, spans = footer(allowed, self.size.width)
@@ -162,7 +174,18 @@ class WatchScreen(Screen[Any]):
         self.query_one("#header", Line).show(left, right)
 
     def draw(self) -> None:
-        """Show what is known now."""
+        """Show what is known now: the header, what the screen is for, and the keys."""
+        if self.is_mounted:
+            self.draw_header()
+            self.draw_content()
+            self.show_keys()
+
+    def draw_content(self) -> None:
+        """Show what the screen is for."""
+
+    def on_resize(self) -> None:
+        """Lay out for the new size."""
+        self.draw()
 
     def changed(self, change: Change) -> None:
         """Hear what changed in Redis."""

@@ -59,8 +59,7 @@ KEYS = (
     ("?", "help"),
     ("esc", "back"),
 )
-_NARROW = frozenset({"/", "c", "<", "s", "enter", "y", "?", "esc"})
-NARROW = 90
+_NARROW_KEYS = frozenset({"/", "c", "<", "s", "enter", "y", "?", "esc"})
 MOST_FAULTS = 1_000_000
 _BATCH = 5000
 
@@ -257,25 +256,19 @@ class FaultsScreen(TableScreen):
             self.table.move_to(place)
         self.draw()
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the faults."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         wanted = self._shown.faults.wanted
         empty = f"no fault matches {wanted}; esc clears the filter" if wanted else "no faults were reported"
         self.table.show(
             self._shown, empty="reading …" if self._is_reading else empty, order=self._shown.faults.order
         )
-        self.show_keys(self._keys())
 
-    def _keys(self) -> Keys:
-        keys = [key for key in KEYS if self.size.width >= NARROW or key[0] in _NARROW]
+    @property
+    def keys(self) -> Keys:
+        """Those that do something, fewer where there is little room."""
+        keys = [key for key in KEYS if not self.is_narrow or key[0] in _NARROW_KEYS]
         return [key for key in keys if self._list.wanted or key[0] not in {"n N", "f"}]
-
-    def on_resize(self) -> None:
-        """Show the keys that there is room for."""
-        self.draw()
 
     async def action_filter(self) -> None:
         """Type a filter."""

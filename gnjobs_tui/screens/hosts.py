@@ -29,14 +29,6 @@ COLUMNS: Final = (
     Column("rss", "Jobs' memory", 13, 60, "right"),
     Column("processes", "Processes", 10, 50, "right"),
 )
-KEYS = (
-    ("enter", "this host's jobs"),
-    ("s", "sort"),
-    ("p", "pulse"),
-    (":", "more"),
-    ("?", "help"),
-    ("esc", "back"),
-)
 READ_EVERY: Final = 10.0
 
 
@@ -99,6 +91,14 @@ class HostsScreen(BeatsScreen, TableScreen):
     ]
     columns = COLUMNS
     usual = "troubled first"
+    keys = (
+        ("enter", "this host's jobs"),
+        ("s", "sort"),
+        ("p", "pulse"),
+        (":", "more"),
+        ("?", "help"),
+        ("esc", "back"),
+    )
 
     @property
     def takes_keys(self) -> bool:
@@ -114,14 +114,10 @@ class HostsScreen(BeatsScreen, TableScreen):
         """Where we are."""
         return ["hosts"]
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the hosts as they are now."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         empty = "no agent runs, and no job" if self._beats is not None else "reading …"
         self.table.show(RowList(self._rows()), empty=empty)
-        self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         if self._beats is None:  # rows that come later would move the cursor's

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from gnjobs.records.fields import Child, Job, percent_done
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.keys import bind
+from gnjobs_tui.keys import Keys, bind
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_facts import (
@@ -59,7 +59,6 @@ NARROW_KEYS = (
     ("?", "help"),
     ("esc", "back"),
 )
-NARROW = 90
 SHORTEST_PAUSE = 1.0
 # A job whose reading takes long is read less often, so that reading never fills the time.
 PAUSE_FACTOR = 5.0
@@ -200,12 +199,13 @@ class JobScreen(GlanceScreen):
         self._picture = message.picture
         self.draw()
 
-    def draw(self) -> None:
+    @property
+    def keys(self) -> Keys:
+        """Fewer where there is little room."""
+        return NARROW_KEYS if self.is_narrow else KEYS
+
+    def draw_content(self) -> None:
         """Show the job as it was last read."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
-        self._draw_keys()
         picture = self._picture
         if picture is None:
             state, says = state_cell(state_named(self.row.state)), Cell("reading …", "dim")
@@ -249,12 +249,9 @@ class JobScreen(GlanceScreen):
         aim, last = self.aim(), self.query_one("#last", Lines)
         last.show_lines(glance_lines(self.glance, aim.lines, self.size.width) if aim is not None else [])
 
-    def _draw_keys(self) -> None:
-        self.show_keys(NARROW_KEYS if self.size.width < NARROW else KEYS)
-
     def on_virtual_table_moved(self) -> None:
         """Show what can be done with the row, and its last lines."""
-        self._draw_keys()
+        self.show_keys()
         self.look()
         self.draw_glance()
 

@@ -15,7 +15,7 @@ from gnjobs.records.statuses import SUCCESS
 from gnjobs.watch.filters import Filter, parse_filter
 from gnjobs.watch.listing import Sort
 from gnjobs.watch.rows import Change, JobRow
-from gnjobs_tui.keys import Argument, bind, jobs_keys, part_spans
+from gnjobs_tui.keys import Argument, Keys, bind, jobs_keys, part_spans
 from gnjobs_tui.live import Choice, ShownList
 from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
@@ -30,7 +30,6 @@ from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 if TYPE_CHECKING:
     from gnjobs_tui.screens.dialogs import Orders
 
-NARROW = 90
 # Header, counts, rule and footer.
 LINES_AROUND = 4
 LEAST_PANE = 3
@@ -161,8 +160,13 @@ class JobsScreen(GlanceScreen):
         self.table.set_marks(keys)
         self._awaited = {row.key for row in self.dashboard.jobs.catalogue.unfinished() if row.key in keys}
 
+    @property
+    def keys(self) -> Keys:
+        """Those of a list, as far as they lead somewhere."""
+        return jobs_keys(is_narrow=self.is_narrow, is_first=self.is_first, of_user=self.user is not None)
+
     def draw(self) -> None:
-        """Show the list as it is now."""
+        """Show the list as it is now; the table tells where its cursor is, and then pane and keys are drawn."""
         if self._list is None:
             return
         app, choice, listing = self.dashboard, self.choice, self._list.take()
@@ -179,7 +183,7 @@ class JobsScreen(GlanceScreen):
 
     def _draw_counts(self) -> None:
         jobs, line = self.dashboard.jobs, self.query_one("#counts", Line)
-        parts = count_parts(jobs.catalogue.counts(self._users), self.choice.group, self.size.width < NARROW)
+        parts = count_parts(jobs.catalogue.counts(self._users), self.choice.group, self.is_narrow)
         is_loading = jobs.progress is not None and jobs.progress < 1
         loading = [Cell(f"loading {jobs.progress:.0%}", "accent")] if is_loading else []
         # Each count stands for its digit; a gap follows each.
@@ -192,9 +196,8 @@ class JobsScreen(GlanceScreen):
         self._draw_pane()
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
+        """Make room for the pane; the base class draws."""
         self._draw_pane()
-        self.draw()
 
     @property
     def _pane_height(self) -> int:
@@ -239,8 +242,7 @@ class JobsScreen(GlanceScreen):
             shown += [trend] if trend else []
             shown += glance_lines(glance, height - len(shown), width)
         pane.show_lines(shown)
-        keys = jobs_keys(is_narrow=width < NARROW, is_first=self.is_first, of_user=self.user is not None)
-        self.show_keys(keys)
+        self.show_keys()
 
     def _notes(self) -> list[str]:
         choice, marks, shown = self.choice, self.table.marks, safe(f"/{self.choice.filter}")

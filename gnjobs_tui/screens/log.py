@@ -24,14 +24,6 @@ COLUMNS = (
     Column("owner", "Owner", 8, 96),
     Column("by", "By", 6, 95),
 )
-KEYS = (
-    ("enter", "full entry"),
-    ("s", "sort"),
-    ("r", "kill results"),
-    (":", "more"),
-    ("?", "help"),
-    ("esc", "back"),
-)
 SHOWN_EVENTS = 5000
 _TOKENS = {"killed": "bold", "lost": "error", "refused": "warning", "failed": "error"}
 
@@ -45,6 +37,14 @@ class LogScreen(TableScreen):
 
     columns = COLUMNS
     usual = "as it happened"
+    keys = (
+        ("enter", "full entry"),
+        ("s", "sort"),
+        ("r", "kill results"),
+        (":", "more"),
+        ("?", "help"),
+        ("esc", "back"),
+    )
 
     class Read(Message):
         """Events were read, each with a key that stays its own."""
@@ -103,13 +103,9 @@ class LogScreen(TableScreen):
     def _rows_of(self, events: Sequence[tuple[str, Event]]) -> KeyedRows[Event]:
         return KeyedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the events."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         self.table.show(self._rows, empty="nothing has happened yet" if self._is_read else "reading …")
-        self.show_keys(KEYS)
 
     def action_results(self) -> None:
         """Show again what became of every kill that this dashboard asked for."""

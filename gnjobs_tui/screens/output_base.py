@@ -7,13 +7,13 @@ from textual.app import ComposeResult
 from textual.message import Message
 
 from gnjobs.watch.rows import Change, JobRow
+from gnjobs_tui.keys import Keys
 from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource, read_need
 from gnjobs_tui.outputs.seen import Item
 from gnjobs_tui.screens.base import WatchScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_words import (
-    NARROW,
     OutputState,
     Place,
     place_line,
@@ -212,15 +212,19 @@ class OutputBase(WatchScreen):
 
     def draw(self) -> None:
         """Show where one is, and how the writer stands."""
-        if not self.is_mounted:
-            return
         if self.target.child is None and (row := self._row()) is not None:
             self.state = state_of_row(row)
-        self.draw_header()
+        super().draw()
+
+    def draw_content(self) -> None:
+        """Show the output's key in Redis, and where one is."""
         self.query_one("#key", Line).show(content(Cell(self.news.key, "dim")))
-        keys = NARROW_KEYS if self.size.width < NARROW else KEYS
-        self.show_keys(keys)
         self._draw_place()
+
+    @property
+    def keys(self) -> Keys:
+        """Fewer where there is little room."""
+        return NARROW_KEYS if self.is_narrow else KEYS
 
     @property
     def _row_key(self) -> str:

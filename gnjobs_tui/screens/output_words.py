@@ -14,9 +14,8 @@ from gnjobs.store import JobStore
 from gnjobs.text import MINUTE, count_text, duration_words, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.outputs.reading import News
+from gnjobs_tui.screens.base import NARROW
 from gnjobs_tui.style import GLYPHS, Cell, Part, content, state_cell, state_named
-
-NARROW = 90
 
 
 class Place(NamedTuple):

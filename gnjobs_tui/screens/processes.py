@@ -26,14 +26,6 @@ COLUMNS = (
     Column("waits", "Waits for", 14, 91, from_width=100, grows=1),
     Column("command", "Command", 20, 99, grows=3),
 )
-KEYS = (
-    ("enter", "open files"),
-    ("b", "stacks"),
-    ("s", "sort"),
-    ("ctrl+r", "reload"),
-    ("?", "help"),
-    ("esc", "back"),
-)
 READ_EVERY = 5.0
 DEEPEST = 5
 
@@ -47,6 +39,14 @@ class ProcessesScreen(TableScreen):
 
     columns = COLUMNS
     usual = "each below its parent"
+    keys = (
+        ("enter", "open files"),
+        ("b", "stacks"),
+        ("s", "sort"),
+        ("ctrl+r", "reload"),
+        ("?", "help"),
+        ("esc", "back"),
+    )
 
     class Seen(Message):
         """What the supervisor saw was read."""
@@ -96,11 +96,8 @@ class ProcessesScreen(TableScreen):
         self._snapshot, self._is_reading = message.snapshot, False
         self.draw()
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the tree."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         seen = self._snapshot.processes if self._snapshot is not None else ()
         wanted = [each for each in seen if self._target.child in (None, each.child)]
         is_tree = self.table.order is None
@@ -109,7 +106,6 @@ class ProcessesScreen(TableScreen):
         ]
         empty = "reading …" if self._is_reading else "its supervisor tells of no process"
         self.table.show(RowList(rows), empty=empty)
-        self.show_keys(KEYS)
 
     def sort_by(self, sort: Sort) -> None:
         """Show the processes in another order, and in none but the usual one as a tree."""

@@ -66,15 +66,6 @@ HOST_TITLES: Final = {
     "usual": "CPU",
 }
 STATES: Final = {"done": DONE, "faults": FAULTS, "failed": FAILED, "killed": KILLED, "lost": LOST}
-KEYS: Final = (
-    ("enter", "these jobs"),
-    ("f", "failed in 24 h"),
-    ("w", "waiting"),
-    ("h", "hosts"),
-    (":", "more"),
-    ("?", "help"),
-    ("esc", "back"),
-)
 FAILED_LATELY: Final = "state:error,lost ended<24h"
 WAITING: Final = "state:pending"
 READ_EVERY: Final = 10.0
@@ -97,6 +88,15 @@ class PulseScreen(BeatsScreen):
         bind("w", "waiting", "Jobs that wait", "pulse.waiting"),
         bind("h", "hosts", "Show hosts with their agents", "pulse.hosts"),
     ]
+    keys = (
+        ("enter", "these jobs"),
+        ("f", "failed in 24 h"),
+        ("w", "waiting"),
+        ("h", "hosts"),
+        (":", "more"),
+        ("?", "help"),
+        ("esc", "back"),
+    )
 
     class Measured(Message):
         """The jobs were measured."""
@@ -165,16 +165,8 @@ class PulseScreen(BeatsScreen):
         self._pulse = message.pulse
         self.draw()
 
-    def on_resize(self) -> None:
-        """Lay out for the new size."""
-        self.draw()
-
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the pulse and the hosts as they are known."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
-        self.show_keys(KEYS)
         table = self.query_one("#table", VirtualTable)
         if self._pulse is None:
             table.show(RowList([]), empty="measuring …")

@@ -23,7 +23,6 @@ _TITLES = {
     "stack": "Where in its code each process is, innermost function first",
     "files": "Open files: number, what for, how far, name",
 }
-KEYS = (("enter", "full line"), ("ctrl+r", "look again"), ("y", "copy all"), ("?", "help"), ("esc", "back"))
 
 
 class StacksScreen(WatchScreen):
@@ -33,6 +32,13 @@ class StacksScreen(WatchScreen):
         bind("y", "copy", "Copy all stacks", "stacks.copy"),
         bind("ctrl+r", "reload", "Look again", "screen.reload"),
     ]
+    keys = (
+        ("enter", "full line"),
+        ("ctrl+r", "look again"),
+        ("y", "copy all"),
+        ("?", "help"),
+        ("esc", "back"),
+    )
 
     class Seen(Message):
         """The stacks were read."""
@@ -107,13 +113,10 @@ class StacksScreen(WatchScreen):
         self._is_reading = False
         self.draw()
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the stacks."""
-        if self.is_mounted:
-            self.draw_header()
-            empty = "reading …" if self._is_reading else "nothing was read"
-            self.query_one("#table", VirtualTable).show(self._rows, empty=empty)
-            self.show_keys(KEYS)
+        empty = "reading …" if self._is_reading else "nothing was read"
+        self.query_one("#table", VirtualTable).show(self._rows, empty=empty)
 
     def reload(self) -> None:
         """Look again; what was seen stays until then."""

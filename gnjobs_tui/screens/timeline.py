@@ -24,7 +24,6 @@ from gnjobs_tui.widgets.table import RowList, VirtualTable
 if TYPE_CHECKING:
     from gnjobs_tui.screens.dialogs import Orders
 
-KEYS = (("enter", "output"), ("s", "sort"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
 READ_EVERY = 2.0
 # No id of a child has a colon.
 USE = ":use"
@@ -79,6 +78,7 @@ class TimelineScreen(TableScreen):
     """Reads the children when it opens, and again when they have changed."""
 
     usual = "as they began"
+    keys = (("enter", "output"), ("s", "sort"), ("ctrl+r", "reload"), ("?", "help"), ("esc", "back"))
 
     class Seen(Message):
         """The children were read."""
@@ -159,15 +159,8 @@ class TimelineScreen(TableScreen):
         placed = self.table.drawing.placed
         return next((each.width for each in placed if each.column.id == TIME.id), 0)
 
-    def on_resize(self) -> None:
-        """Draw the bars as wide as there is room now."""
-        self.draw()
-
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the children over time."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         table = self.table
         if self._rows is not None:
             line = self._rows.timeline
@@ -178,7 +171,6 @@ class TimelineScreen(TableScreen):
             table.show(self._rows)
         else:
             table.show(RowList([]), empty="" if self.has_failed else "reading …")
-        self.show_keys(KEYS)
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the output of a child, or of the job."""

@@ -15,7 +15,6 @@ COLUMNS = (
     *(Column(group, group.capitalize(), 8, 90 - place, "right") for place, group in enumerate(GROUPS)),
     Column("newest", "Newest", 10, 60, "right", order="newest first"),
 )
-KEYS = (("enter", "this user's jobs"), ("s", "sort"), (":", "more"), ("?", "help"), ("esc", "back"))
 _TOKENS = {"trouble": "warning-bold", "failed": "error", "running": "accent"}
 
 
@@ -24,6 +23,7 @@ class UsersScreen(TableScreen):
 
     columns = COLUMNS
     usual = "newest job first"
+    keys = (("enter", "this user's jobs"), ("s", "sort"), (":", "more"), ("?", "help"), ("esc", "back"))
 
     def on_mount(self) -> None:
         """Be ready for keys."""
@@ -33,13 +33,9 @@ class UsersScreen(TableScreen):
         """Where we are."""
         return ["users"]
 
-    def draw(self) -> None:
+    def draw_content(self) -> None:
         """Show the users as they are now."""
-        if not self.is_mounted:
-            return
-        self.draw_header()
         self.table.show(RowList(self._rows()))
-        self.show_keys(KEYS)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         jobs = self.dashboard.jobs
