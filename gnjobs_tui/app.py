@@ -165,15 +165,27 @@ class GnjobsApp(Dashboard):
         """Show the jobs that a filter finds."""
         self.push_screen(JobsScreen(query=query))
 
-    def open_log(self) -> None:
+    def action_log(self) -> None:
         """Show the log of events."""
         # Imported late, as all screens but the first: they would delay the first frame.
         from gnjobs_tui.screens.log import LogScreen
 
         self.push_screen(LogScreen())
 
-    def open_pulse(self) -> None:
+    def action_pulse(self) -> None:
         """Show the pulse."""
         from gnjobs_tui.screens.pulse import PulseScreen
 
         self.push_screen(PulseScreen())
+
+    def action_hosts(self) -> None:
+        """Show hosts."""
+        from gnjobs_tui.screens.hosts import HostsScreen
+
+        self.push_screen(HostsScreen())
+
+    def action_users(self) -> None:
+        """Show users."""
+        from gnjobs_tui.screens.users import UsersScreen
+
+        self.push_screen(UsersScreen())

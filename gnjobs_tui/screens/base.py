@@ -20,7 +20,7 @@ from gnjobs_tui.style import GLYPHS, Cell, Part, content, fit
 from gnjobs_tui.widgets.line import Line
 
 # What acts on nothing that the screen in front shows.
-_ANYTIME = frozenset({"help", "log", "users", "hosts", "pulse", "reload"})
+_ANYTIME = frozenset({"help", "reload", "app.log", "app.users", "app.hosts", "app.pulse"})
 LONGEST_HELD = 20
 # A narrower screen shows fewer keys, and shorter words.
 NARROW = 90
@@ -62,7 +62,7 @@ class WatchScreen(Screen[Any]):
         bind("q", "leave", "Back, or quit", "screen.leave"),
         bind("question_mark", "help", "All keys of this screen", "screen.help"),
         bind("ctrl+r", "reload", "Reload", "screen.reload"),
-        bind("L", "log", "Event log", "screen.log"),
+        bind("L", "app.log", "Event log", "screen.log"),
     ]
 
     has_failed = False
@@ -241,7 +241,3 @@ class WatchScreen(Screen[Any]):
         """Read again, and send the whole screen again."""
         self.reload()
         self.dashboard.repaint()
-
-    def action_log(self) -> None:
-        """Show what happened."""
-        self.dashboard.open_log()

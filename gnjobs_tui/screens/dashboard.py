@@ -105,14 +105,6 @@ class Dashboard(App[None]):
         """Show the jobs that a filter finds."""
         raise NotImplementedError
 
-    def open_log(self) -> None:
-        """Show the log of events."""
-        raise NotImplementedError
-
-    def open_pulse(self) -> None:
-        """Show the pulse."""
-        raise NotImplementedError
-
     def run_kill(self, run: "KillRun", *, force: bool = False) -> None:
         """Kill in a thread that outlives the dialog; its steps come back as messages.
 

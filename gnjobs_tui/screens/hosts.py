@@ -87,7 +87,7 @@ class HostsScreen(BeatsScreen, TableScreen):
     """Every host with an agent or with jobs at work, the troubled first."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("p", "pulse", "Show the pulse: what is unusual", "hosts.pulse"),
+        bind("p", "app.pulse", "Show the pulse: what is unusual", "hosts.pulse"),
     ]
     columns = COLUMNS
     usual = "troubled first"
@@ -125,10 +125,6 @@ class HostsScreen(BeatsScreen, TableScreen):
         now = self.dashboard.jobs.now()
         for host in hosts_now(self.dashboard, self._beats):
             yield host.host, _cells(host, now)
-
-    def action_pulse(self) -> None:
-        """Show the pulse."""
-        self.dashboard.open_pulse()
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the host's jobs."""

@@ -45,7 +45,7 @@ class JobsScreen(GlanceScreen):
         ),
         bind("slash", "filter", "Filter by words, state:, user: …", "jobs.filter"),
         *(
-            bind(key, page, f"Show {about}", f"jobs.{page}")
+            bind(key, f"app.{page}", f"Show {about}", f"jobs.{page}")
             for key, page, about in (
                 ("u", "users", "users with their job counts"),
                 ("h", "hosts", "hosts with their agents"),
@@ -279,22 +279,6 @@ class JobsScreen(GlanceScreen):
     def sort_by(self, sort: Sort) -> None:
         """List the jobs in another order."""
         self._choose(msgspec.structs.replace(self.choice, sort=sort))
-
-    def action_users(self) -> None:
-        """Show users."""
-        from gnjobs_tui.screens.users import UsersScreen
-
-        self.app.push_screen(UsersScreen())
-
-    def action_hosts(self) -> None:
-        """Show hosts."""
-        from gnjobs_tui.screens.hosts import HostsScreen
-
-        self.app.push_screen(HostsScreen())
-
-    def action_pulse(self) -> None:
-        """Show the pulse."""
-        self.dashboard.open_pulse()
 
     def action_mark(self) -> None:
         """Mark the row, or unmark it, and go on to the next."""

@@ -86,7 +86,7 @@ class PulseScreen(BeatsScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("f", "failed", "Jobs that failed in the last 24 h", "pulse.failed"),
         bind("w", "waiting", "Jobs that wait", "pulse.waiting"),
-        bind("h", "hosts", "Show hosts with their agents", "pulse.hosts"),
+        bind("h", "app.hosts", "Show hosts with their agents", "pulse.hosts"),
     ]
     keys = (
         ("enter", "these jobs"),
@@ -217,12 +217,6 @@ class PulseScreen(BeatsScreen):
     def action_waiting(self) -> None:
         """Show what waits."""
         self.dashboard.open_jobs(WAITING)
-
-    def action_hosts(self) -> None:
-        """Show hosts."""
-        from gnjobs_tui.screens.hosts import HostsScreen
-
-        self.app.push_screen(HostsScreen())
 
 
 def _finding_lines(found: Finding, width: int) -> Iterator[Parts]:
