@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
+from textual import getters
 from textual.binding import BindingType
 from textual.content import Content
 from textual.message import Message
@@ -65,6 +66,7 @@ class WatchScreen(Screen[Any]):
         bind("L", "app.log", "Event log", "screen.log"),
     ]
 
+    dashboard = getters.app(Dashboard)
     has_failed = False
 
     @property
@@ -76,11 +78,6 @@ class WatchScreen(Screen[Any]):
         """Whether a key acts on nothing that this screen shows, and so need not wait for it."""
         active = self.active_bindings.get(key)
         return active is not None and active.binding.action in _ANYTIME
-
-    @property
-    def dashboard(self) -> Dashboard:
-        """The app, as what it is."""
-        return cast("Dashboard", self.app)
 
     def trail(self) -> Sequence[Part]:
         """Where we are, for the header, after the name of the program."""

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby, zip_longest
-from typing import ClassVar, Final, cast
+from typing import ClassVar, Final
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -50,6 +51,7 @@ class TextScreen(ScrollScreen):
         bind("escape,q,enter", "dismiss", "Close", "text.close"),
         bind("y", "copy", "Copy", "text.copy"),
     ]
+    dashboard = getters.app(Dashboard)
 
     def __init__(self, title: str, text: str, *, wide: bool = False, hang: int = 0) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class TextScreen(ScrollScreen):
 
     def action_copy(self) -> None:
         """Copy the text, made safe."""
-        cast("Dashboard", self.app).copy(safe_text(self._text), "the text")
+        self.dashboard.copy(safe_text(self._text), "the text")
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -93,6 +95,7 @@ class ConfirmScreen(ModalScreen[bool]):
         bind("escape", "dismiss(False)", "Cancel", "confirm.cancel"),
         bind("left,right", "app.focus_next", "The other button", "confirm.other"),
     ]
+    dashboard = getters.app(Dashboard)
 
     def __init__(self, question: str, answer: str) -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class ConfirmScreen(ModalScreen[bool]):
     def on_button_pressed(self, message: Button.Pressed) -> None:
         """Answer; yes only to a question that had been seen."""
         is_yes = message.button.id == "yes"
-        if not is_yes or cast("Dashboard", self.app).typed.was_seen:
+        if not is_yes or self.dashboard.typed.was_seen:
             self.dismiss(is_yes)
 
 

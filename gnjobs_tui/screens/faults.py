@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from msgspec import structs
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
@@ -114,6 +115,8 @@ class FaultsScreen(TableScreen):
     ]
 
     usual = "as they were reported; combined, the most frequent first"
+    filter_bar = getters.query_one(FilterBar)
+    prompt = getters.query_one("#prompt", Prompt)
 
     class Found(Message):
         """More faults were read, to stand behind others."""
@@ -272,7 +275,7 @@ class FaultsScreen(TableScreen):
 
     async def action_filter(self) -> None:
         """Type a filter."""
-        await self.query_one(FilterBar).open()
+        await self.filter_bar.open()
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
         """List what passes the filter that is typed so far."""
@@ -281,7 +284,7 @@ class FaultsScreen(TableScreen):
 
     def on_filter_bar_kept(self) -> None:
         """Give the keys back to the table."""
-        self.query_one(FilterBar).close()
+        self.filter_bar.close()
         self.table.focus()
 
     def action_show_all(self) -> None:
@@ -336,7 +339,7 @@ class FaultsScreen(TableScreen):
 
     async def action_save(self) -> None:
         """Ask where to save the faults that pass the filter."""
-        await self.query_one("#prompt", Prompt).ask("save as", proposed_path(self._file_name))
+        await self.prompt.ask("save as", proposed_path(self._file_name))
 
     @property
     def _file_name(self) -> str:
@@ -346,7 +349,7 @@ class FaultsScreen(TableScreen):
         """Save, in a thread."""
         path, wanted = typed_path(message.text, self._file_name), self._list.wanted
         faults = list(self._all)
-        self.query_one("#prompt", Prompt).close()
+        self.prompt.close()
         self.table.focus()
         self.app.run_worker(
             lambda: self._save(path, wanted, faults), thread=True, exit_on_error=False, group="save"
@@ -365,12 +368,11 @@ class FaultsScreen(TableScreen):
 
     def action_back(self) -> None:
         """Close the field, give up the filter, else go back."""
-        prompt = self.query_one("#prompt", Prompt)
-        if prompt.is_open:
-            prompt.close()
+        if self.prompt.is_open:
+            self.prompt.close()
             self.table.focus()
-        elif self.query_one(FilterBar).is_open or self._list.wanted is not None:
-            self.query_one(FilterBar).clear()
+        elif self.filter_bar.is_open or self._list.wanted is not None:
+            self.filter_bar.clear()
             self.table.focus()
             now = self._list
             self._choose(None, is_grouped=now.is_grouped, shows_all=False, order=now.order)

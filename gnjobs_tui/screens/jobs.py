@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from rich.cells import cell_len
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
@@ -55,6 +56,7 @@ class JobsScreen(GlanceScreen):
         bind("space", "mark", "Mark this job, or unmark it", "jobs.mark"),
         bind("a", "mark_all", "Mark all listed jobs, or unmark", "jobs.mark-all"),
     ]
+    filter_bar = getters.query_one("#filter", FilterBar)
 
     def __init__(self, user: str | None = None, query: str = "") -> None:
         super().__init__()
@@ -97,11 +99,6 @@ class JobsScreen(GlanceScreen):
     @property
     def _users(self) -> frozenset[str] | None:
         return frozenset({self.user}) if self.user else None
-
-    @property
-    def filter_bar(self) -> FilterBar:
-        """Where a filter is typed."""
-        return self.query_one("#filter", FilterBar)
 
     @property
     def row(self) -> JobRow | None:

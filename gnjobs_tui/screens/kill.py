@@ -1,8 +1,9 @@
 """The kill dialog: what will be killed and why, then every step until it is verified. Cancel has the focus."""
 
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -45,6 +46,7 @@ class KillScreen(ModalScreen[None]):
         bind("pagedown", "scroll_list(6)", "", "kill.page-down"),
         bind("j", "whole_job", "Kill the job instead of one child", "kill.job"),
     ]
+    dashboard = getters.app(Dashboard)
 
     class Looked(Message):
         """What would end of a target is known."""
@@ -60,11 +62,6 @@ class KillScreen(ModalScreen[None]):
         self._left_out = left_out
         self._hidden = hidden
         self._run: KillRun | None = None
-
-    @property
-    def dashboard(self) -> Dashboard:
-        """The app, as what it is."""
-        return cast("Dashboard", self.app)
 
     def compose(self) -> ComposeResult:
         """Who, what ends, why, two buttons, steps."""

@@ -80,20 +80,20 @@ class OutputScreen(OutputBase):
         await self.action_search_on(True)
 
     def _close_prompt(self) -> None:
-        self.query_one(Prompt).close()
+        self.prompt.close()
         self.view.focus()
 
     async def action_search(self) -> None:
         """Ask what to search for."""
-        await self.query_one(Prompt).ask("search", hint="words, or re:^row \\d+ for a regular expression")
+        await self.prompt.ask("search", hint="words, or re:^row \\d+ for a regular expression")
 
     async def action_line(self) -> None:
         """Ask for a line's number."""
-        await self.query_one(Prompt).ask("line")
+        await self.prompt.ask("line")
 
     async def action_save(self) -> None:
         """Ask where to save every line that is stored."""
-        await self.query_one(Prompt).ask("save as", proposed_path(self._file_name))
+        await self.prompt.ask("save as", proposed_path(self._file_name))
 
     async def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """Search, go to the line, or save."""
@@ -171,7 +171,7 @@ class OutputScreen(OutputBase):
 
     def action_back(self) -> None:
         """Close the field, stop the search, or forget it; else go back."""
-        if self.query_one(Prompt).is_open:
+        if self.prompt.is_open:
             self._close_prompt()
         elif self._stop_search():
             self.say_beside("the search was stopped")

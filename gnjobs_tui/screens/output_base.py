@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.message import Message
 
@@ -55,6 +56,9 @@ STATE_EVERY = 2.0
 
 class OutputBase(WatchScreen):
     """Shows one output, from its end; `note` is what is said of it for a while."""
+
+    view = getters.query_one("#view", OutputView)
+    prompt = getters.query_one("#prompt", Prompt)
 
     class Told(Message):
         """There is news of the output."""
@@ -113,11 +117,6 @@ class OutputBase(WatchScreen):
     def takes_keys(self) -> bool:
         """Whether the output was read, or can't be."""
         return bool(self.news.key or self.news.away)
-
-    @property
-    def view(self) -> OutputView:
-        """The lines."""
-        return self.query_one("#view", OutputView)
 
     @property
     def can_be_killed(self) -> bool:

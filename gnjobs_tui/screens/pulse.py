@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import ClassVar, Final
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
@@ -97,6 +98,7 @@ class PulseScreen(BeatsScreen):
         ("?", "help"),
         ("esc", "back"),
     )
+    table = getters.query_one("#table", VirtualTable)
 
     class Measured(Message):
         """The jobs were measured."""
@@ -125,7 +127,7 @@ class PulseScreen(BeatsScreen):
 
     def on_mount(self) -> None:
         """Measure and read, now and as long as it is looked at."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self._look()
         self.read_beats()
         self.set_interval(LOOK_EVERY, self._look)
@@ -167,9 +169,8 @@ class PulseScreen(BeatsScreen):
 
     def draw_content(self) -> None:
         """Show the pulse and the hosts as they are known."""
-        table = self.query_one("#table", VirtualTable)
         if self._pulse is None:
-            table.show(RowList([]), empty="measuring …")
+            self.table.show(RowList([]), empty="measuring …")
             return
         hosts = None if self._beats is None else hosts_now(self.dashboard, self._beats)
         self._draw_findings(self._pulse, hosts)
@@ -179,7 +180,7 @@ class PulseScreen(BeatsScreen):
             *_type_rows(self._pulse.types[:MOST_TYPES], self._trend_width()),
             *_host_rows(hosts or [], self._pulse.now),
         ]
-        table.show(RowList(shown))
+        self.table.show(RowList(shown))
 
     def _draw_findings(self, pulse: Pulse, hosts: list[HostHealth] | None) -> None:
         width = self.size.width - LABEL_WIDTH
@@ -196,8 +197,7 @@ class PulseScreen(BeatsScreen):
         findings.show_lines([content(*row) for row in rows])
 
     def _trend_width(self) -> int:
-        placed = self.query_one("#table", VirtualTable).drawing.placed
-        return next((each.width for each in placed if each.column.id == "trend"), 0)
+        return next((each.width for each in self.table.drawing.placed if each.column.id == "trend"), 0)
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the jobs that a row counts."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
@@ -39,6 +40,7 @@ class StacksScreen(WatchScreen):
         ("?", "help"),
         ("esc", "back"),
     )
+    table = getters.query_one("#table", VirtualTable)
 
     class Seen(Message):
         """The stacks were read."""
@@ -72,7 +74,7 @@ class StacksScreen(WatchScreen):
 
     def on_mount(self) -> None:
         """Look for the first time."""
-        self.query_one("#table", VirtualTable).focus()
+        self.table.focus()
         self.work(self._read, "stacks")
 
     def trail(self) -> Sequence[Part]:
@@ -116,7 +118,7 @@ class StacksScreen(WatchScreen):
     def draw_content(self) -> None:
         """Show the stacks."""
         empty = "reading …" if self._is_reading else "nothing was read"
-        self.query_one("#table", VirtualTable).show(self._rows, empty=empty)
+        self.table.show(self._rows, empty=empty)
 
     def reload(self) -> None:
         """Look again; what was seen stays until then."""

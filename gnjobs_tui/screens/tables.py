@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
@@ -26,17 +27,13 @@ class TableScreen(WatchScreen):
     ]
     columns: ClassVar[Sequence[Column]] = ()
     usual: ClassVar[str] = ""
+    table = getters.query_one("#table", VirtualTable)
 
     def compose(self) -> ComposeResult:
         """Header, table, footer."""
         yield self.header()
         yield VirtualTable(self.columns, id="table")
         yield Line(id="footer", classes="footer")
-
-    @property
-    def table(self) -> VirtualTable:
-        """The table."""
-        return self.query_one("#table", VirtualTable)
 
     @property
     def orders(self) -> "Orders":
