@@ -99,6 +99,11 @@ def fit(text: str, width: int, align: str = "left") -> str:
     return padding + text if align == "right" else text + padding
 
 
+def cropped(text: str, width: int) -> str:
+    """As much of a text as so many cells have room for; a cut one ends in a mark."""
+    return fit(text, min(cell_len(text), width))
+
+
 class AsciiBars(ScrollBarRender):
     """Scrollbars whose ends are not drawn to the eighth of a cell."""
 

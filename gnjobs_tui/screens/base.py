@@ -17,7 +17,7 @@ from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
 from gnjobs_tui.keys import CHANGES, Argument, Keys, bind, footer, key_event, key_name
 from gnjobs_tui.screens.dashboard import Dashboard
-from gnjobs_tui.style import GLYPHS, Cell, Part, content, fit
+from gnjobs_tui.style import GLYPHS, Cell, Part, content, cropped
 from gnjobs_tui.widgets.line import Line
 
 # What acts on nothing that the screen in front shows.
@@ -165,9 +165,7 @@ class WatchScreen(Screen[Any]):
         me = content(f"{app.actor.name} ({role})")
         right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me
         if held := app.typed.held:
-            right = content(
-                Cell(f"{fit(held, min(len(held), LONGEST_HELD))} held until this is read", "warning")
-            )
+            right = content(Cell(f"{cropped(held, LONGEST_HELD)} held until this is read", "warning"))
         self.query_one("#header", Line).show(left, right)
 
     def draw(self) -> None:

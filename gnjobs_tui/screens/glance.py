@@ -11,7 +11,7 @@ from gnjobs.processes.seen import History
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
 from gnjobs_tui.outputs.seen import Item, SeenLine, hole_words
 from gnjobs_tui.screens.row_actions import RowActions
-from gnjobs_tui.style import GLYPHS, Cell, content, fit, safe
+from gnjobs_tui.style import GLYPHS, Cell, content, cropped, safe
 
 # A cursor that stays on a row for so long rests, and a job in front is read again no sooner than this.
 REST_SECONDS = 0.3
@@ -138,10 +138,8 @@ def glance_lines(glance: Glance | None, room: int, width: int) -> list[Content]:
     what = "last lines" if glance.items else "no output"
     of = f" of {safe(glance.name)}" if glance.name else ""
     title = f"{GLYPHS.rule * 2} {what}{of} "
-    lines = [
-        content(Cell(fit(title, width) if len(title) > width else title.ljust(width, GLYPHS.rule), "dim"))
-    ]
-    return lines + [_line(item) for item in glance.items[1 - room :]]
+    rule = content(Cell(cropped(title, width).ljust(width, GLYPHS.rule), "dim"))
+    return [rule, *(_line(item) for item in glance.items[1 - room :])]
 
 
 def _line(item: Item) -> Content:

@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from rich.cells import cell_len
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -23,7 +22,7 @@ from gnjobs_tui.screens.glance import Aim, GlanceScreen, glance_lines, parts_of
 from gnjobs_tui.screens.job_cells import ORDERS, JobsSource, job_columns
 from gnjobs_tui.screens.job_pane import count_parts, empty_words, ends_words, pane_lines, pane_title
 from gnjobs_tui.screens.trends import trend_parts
-from gnjobs_tui.style import GLYPHS, Cell, Part, content, fit, safe
+from gnjobs_tui.style import GLYPHS, Cell, Part, content, cropped, safe
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line, Lines
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
@@ -242,8 +241,8 @@ class JobsScreen(GlanceScreen):
         self.show_keys()
 
     def _notes(self) -> list[str]:
-        choice, marks, shown = self.choice, self.table.marks, safe(f"/{self.choice.filter}")
-        notes = [fit(shown, min(cell_len(shown), self.size.width // 3))] if choice.filter else []
+        choice, marks = self.choice, self.table.marks
+        notes = [cropped(safe(f"/{choice.filter}"), self.size.width // 3)] if choice.filter else []
         notes += ["re: takes too long"] if choice.filter and choice.filter.is_too_slow else []
         arrow = GLYPHS.down if choice.sort.descending else GLYPHS.up
         notes += [f"by {choice.sort.column} {arrow}"] if choice.sort.column else []

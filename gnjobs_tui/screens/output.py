@@ -142,7 +142,7 @@ class OutputScreen(OutputBase):
                     told_at = time.monotonic()
                     self.post_message(self.Searched(query, progress))
         except (GnjobsError, RedisError, OSError) as error:
-            found, why = None, self.dashboard.explain(error)
+            why = self.dashboard.explain(error)
             self.dashboard.say(f"the search ended: {why}", is_error=True)
         self.post_message(self.Searched(query, found, why))
 
