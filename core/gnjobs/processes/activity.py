@@ -72,15 +72,7 @@ class Wait(NamedTuple):
 
 _PRIVATE: Final = 128
 _TIMERS: Final = frozenset(
-    (
-        "nanosleep",
-        "clock_nanosleep",
-        "restart_syscall",
-        "pause",
-        "rt_sigsuspend",
-        "rt_sigtimedwait",
-        "connect",
-    )
+    "nanosleep clock_nanosleep restart_syscall pause rt_sigsuspend rt_sigtimedwait connect".split()
 )
 _MILLISECONDS: Final = frozenset(("poll", "epoll_wait", "epoll_pwait"))
 _TIMEOUT_OF: Final = {

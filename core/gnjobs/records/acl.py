@@ -16,54 +16,25 @@ ACL_ROLES: Final[tuple[AclRole, ...]] = ("viewer", "curator", "admin", "writer",
 _CHANGES_CHANNEL = "&__redis__:invalidate"
 # No KEYS, no CONFIG, no CLIENT KILL or PAUSE, no scripts.
 _WATCH = (
-    *("ping", "time", "info", "dbsize", "scan", "client|id", "client|tracking", "subscribe"),
-    *("exists", "type", "pttl", "get", "getrange", "strlen", "llen", "lrange"),
-    *("hexists", "hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan"),
-    *("zcard", "zscore", "zrevrange", "zrevrangebyscore", "zscan"),
-    *("xrange", "xrevrange", "xread", "xinfo|stream"),
+    *"ping time info dbsize scan client|id client|tracking subscribe".split(),
+    *"exists type pttl get getrange strlen llen lrange".split(),
+    *"hexists hget hgetall hmget hlen hkeys hstrlen hscan".split(),
+    *"zcard zscore zrevrange zrevrangebyscore zscan".split(),
+    *"xrange xrevrange xread xinfo|stream".split(),
 )
 _ASK = ("xadd", "expire")
 _KILL = ("eval", "hset", "hsetnx", "zrem", "expire", "unlink")
 _RUN = (
-    *(
-        "ping",
-        "time",
-        "info",
-        "dbsize",
-        "scan",
-        "client|id",
-        "client|tracking",
-        "subscribe",
-        "llen",
-        "eval",
-        "multi",
-        "exec",
-        "exists",
-        "ttl",
-        "expire",
-        "unlink",
-        "del",
-        "set",
-    ),
-    *("hexists", "hget", "hgetall", "hmget", "hscan", "hset", "hdel", "hsetnx", "hincrby", "zadd", "zrem"),
-    *("hkeys", "hlen", "hstrlen"),
-    *("xadd", "xread", "xrange", "xrevrange", "xinfo|stream", "memory|usage"),
+    *"ping time info dbsize scan client|id client|tracking subscribe llen eval multi exec".split(),
+    *"exists ttl expire unlink del set".split(),
+    *"hexists hget hgetall hmget hscan hset hdel hsetnx hincrby zadd zrem hkeys hlen hstrlen".split(),
+    *"xadd xread xrange xrevrange xinfo|stream memory|usage".split(),
 )
 _CREATE = ("type", "zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
-    *("time", "eval", "exists", "expire", "unlink", "get", "getrange", "set", "del"),
-    *("hget", "hgetall", "hmget", "hlen", "hkeys", "hstrlen", "hscan", "hset", "hdel", "hsetnx"),
-    *(
-        "zadd",
-        "zrem",
-        "zrange",
-        "zrandmember",
-        "zrangebyscore",
-        "zrevrangebyscore",
-        "xadd",
-        "xread",
-        "xrevrange",
-    ),
+    *"time eval exists expire unlink get getrange set del".split(),
+    *"hget hgetall hmget hlen hkeys hstrlen hscan hset hdel hsetnx".split(),
+    *"zadd zrem zrange zrandmember zrangebyscore zrevrangebyscore xadd xread xrevrange".split(),
 )
 
 

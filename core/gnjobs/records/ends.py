@@ -138,27 +138,9 @@ def end_children(records: Records, job_id: str, status: str, fields: Mapping[str
 
 # What a record says of one run: nothing of it is true of a job that waits again.
 _OF_A_RUN = (
-    *(
-        "started",
-        "heartbeat",
-        "host",
-        "account",
-        "pid",
-        "process-started",
-        "supervisor-pid",
-        "supervisor-started",
-    ),
-    *("boot-id", "pid-namespace", "mark", "cpu", "rss", "processes", "idle-since", "last-output", "orphaned"),
-    *(
-        "stop-requested",
-        "stop-by",
-        "stop-reason",
-        "left-running",
-        "error",
-        "percent",
-        "message",
-        "queue-read",
-    ),
+    *"started heartbeat host account pid process-started supervisor-pid supervisor-started boot-id".split(),
+    *"pid-namespace mark cpu rss processes idle-since last-output orphaned queue-read".split(),
+    *"stop-requested stop-by stop-reason left-running error percent message".split(),
 )
 
 
