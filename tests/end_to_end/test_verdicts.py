@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gnjobs.health.assess import assess_listed
+from gnjobs.health.assess import assess
+from gnjobs.processes.presence import look
 from tests.support.servers import Server
 from tests.support.supervised import SupervisedJob, python, supervised
 from tests.support.waiting import wait_for
@@ -37,7 +38,7 @@ def jobs(server: Server) -> Iterator[dict[str, SupervisedJob]]:
 
 def verdict(job: SupervisedJob) -> str:
     seconds, microseconds = job.client.time()
-    return assess_listed(job.read(), now=seconds + microseconds / 1e6).verdict
+    return assess(job.read(), now=seconds + microseconds / 1e6, look=look).verdict
 
 
 @pytest.mark.faults  # it takes three limits; the corpus judges kinds like these at every change

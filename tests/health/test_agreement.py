@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gnjobs.health.assess import assess, assess_listed
+from gnjobs.health.assess import assess
 from gnjobs.health.parts import Family
+from gnjobs.processes.presence import look
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.fields import Child
 from gnjobs.records.keys import CHILD_FIELD
@@ -116,19 +117,19 @@ def test_list_dashboard_and_page_agree(
     job = Seeded(server, recorded + working, recorded, working)
     view, judge, said = job.store.view(job.id), Judge(), set()
     children: list[Child] = []
-    for look in range(looks):
+    for number in range(looks):
         job.live()
         job.beat()
         job.store.clock = now = job.now + job.chance.uniform(0.0, 10.0)
         listed = job.store.many([job.id])[0]
         assert listed is not None
-        if look % page_every == 0:
+        if number % page_every == 0:
             page = view.glance()
             shown, children = page.health, page.children
         else:
             snapshot = job.store.processes(job.id)
             shown = assess(job.store.get(job.id), now=now, children=children, snapshot=snapshot)
-        assert assess_listed(listed, now=now).verdict == shown.verdict, shown
+        assert assess(listed, now=now, look=look).verdict == shown.verdict, shown
         assert judge.judge(row_of(listed), now)[0] == shown.verdict, shown
         said.add(shown.verdict)
     assert len(children) == recorded + working

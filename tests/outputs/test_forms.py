@@ -23,14 +23,14 @@ def test_streams_that_are_not_numbered_lines(
 ) -> None:
     add(client, 1, "a")
     client.xadd(KEY, fields, id=entry_id)
-    assert OutputReader(client, KEY).extent() == Extent(1, 2, "stream", trimmed=False)
+    assert OutputReader(client, KEY).extent() == Extent(1, 2, "stream")
 
 
 def test_somebody_elses_stream(client: redis.Redis) -> None:
     for number in range(1, 5001):
         client.xadd(KEY, {"text": f"line {number}"}, id=f"{1700000000000 + number}-0")
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(1, 5000, "stream", trimmed=False)
+    assert reader.extent() == Extent(1, 5000, "stream")
     assert reader.read(2, 1) == [Line(2, 1700000000.002, "out", "line 2")]
     for _ in range(2):
         for first in (1, 999, 1000, 1001, 2500, 4000, 4001):
@@ -50,7 +50,7 @@ def test_somebody_elses_stream_that_was_trimmed(client: redis.Redis) -> None:
         client.xadd(KEY, {"text": f"line {number}"})
     client.xtrim(KEY, maxlen=2000, approximate=False)
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(1001, 3000, "stream", trimmed=True)
+    assert reader.extent() == Extent(1001, 3000, "stream")
     assert shown(reader.read(1, 1)) == [(1, 1000), (1001, "line 1001")]
     assert shown(reader.read(2999, 5)) == [(2999, "line 2999"), (3000, "line 3000")]
 
@@ -58,7 +58,7 @@ def test_somebody_elses_stream_that_was_trimmed(client: redis.Redis) -> None:
 def test_a_list(client: redis.Redis) -> None:
     client.rpush(KEY, *[f"line {number}" for number in range(1, 2501)], b"\xff\ntwo")
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(1, 2501, "list", trimmed=False)
+    assert reader.extent() == Extent(1, 2501, "list")
     assert reader.tail(1) == [Line(2501, None, "out", "\udcff\ntwo")]
     assert [item.number for item in reader.read(1, 9999) if isinstance(item, Line)] == list(range(1, 2502))
     assert shown(reader.read(0, 1)) == [(1, "line 1")]
@@ -83,7 +83,7 @@ def test_a_text(fake: redis.Redis, field: str | None, value: bytes, lines: list[
     else:
         fake.hset(KEY, field, value)
     reader = OutputReader(fake, KEY, field)
-    assert reader.extent() == Extent(1, len(lines), "field" if field else "string", trimmed=False)
+    assert reader.extent() == Extent(1, len(lines), "field" if field else "string")
     assert shown(reader.read(1, 99)) == list(enumerate(lines, 1))
     assert shown(reader.read(2, 1)) == list(enumerate(lines, 1))[1:2]
 
@@ -135,7 +135,7 @@ def test_a_text_that_was_replaced(fake: redis.Redis) -> None:
 def test_no_such_key(fake: redis.Redis) -> None:
     for field in (None, "stdout"):
         reader = OutputReader(fake, KEY, field)
-        assert reader.extent() == Extent(1, 0, "none", trimmed=False)
+        assert reader.extent() == Extent(1, 0, "none")
         assert reader.read(1, 9) == reader.tail(9) == reader.follow(0, 0.01) == list(reader.iterate()) == []
 
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_read_as_lines(client: redis.Redis, form: str) -> None:
             client.hset(KEY, "stdout", b"x" * (64 * 1024 * 1024 + 1))
             field = "stdout"
     reader = OutputReader(client, KEY, field)
-    assert reader.extent() == Extent(1, 0, "unreadable", trimmed=False)
+    assert reader.extent() == Extent(1, 0, "unreadable")
     assert reader.read(1, 9) == reader.tail(9) == reader.follow(0, 0.01) == list(reader.iterate()) == []
 
 

@@ -16,7 +16,7 @@ def test_numbered_lines(client: redis.Redis) -> None:
     add(client, 3, "a", "b", "c")
     add(client, 4, "d", kind="err")
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(1, 4, "numbered", trimmed=False)
+    assert reader.extent() == Extent(1, 4, "numbered")
     assert reader.read(2, 2) == [Line(2, 1700000000.0, "out", "b"), Line(3, 1700000000.0, "out", "c")]
     assert shown(reader.read(3, 10)) == [(3, "c"), (4, "d")]
     assert reader.read(5, 10) == reader.read(1, 0) == []
@@ -47,7 +47,7 @@ def test_a_trimmed_beginning(client: redis.Redis) -> None:
         add(client, 2 * number, "x", f"line {2 * number}")
     client.xtrim(KEY, minid="7-0", approximate=False)
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(7, 18, "numbered", trimmed=True)
+    assert reader.extent() == Extent(7, 18, "numbered")
     assert shown(reader.read(1, 2)) == [(1, 6), (7, "x"), (8, "line 8")]
     assert shown(reader.tail(100))[0] == (7, "x")
 
@@ -56,7 +56,7 @@ def test_everything_was_trimmed(client: redis.Redis) -> None:
     add(client, 7, "a")
     client.xtrim(KEY, maxlen=0, approximate=False)
     reader = OutputReader(client, KEY)
-    assert reader.extent() == Extent(8, 7, "numbered", trimmed=True)
+    assert reader.extent() == Extent(8, 7, "numbered")
     assert reader.tail(3) == []
     assert reader.follow(7, 0.05) == []
 

@@ -100,15 +100,6 @@ def _long_run(job: Job, now: float, usual_run: float | None) -> Iterator[str]:
         yield f"runs for {ran}, earlier jobs of its type took {usual}"
 
 
-def assess_listed(
-    job: Job, *, now: float, limits: Limits | None = None, look: "Callable[[Job], Presence] | None" = None
-) -> Health:
-    """Judge a job by its record alone; where its supervisor is silent, `look` finds its processes, by default here."""
-    from gnjobs.processes.presence import look as look_here
-
-    return assess(job, now=now, limits=limits, look=look or look_here)
-
-
 def _judge_pending(job: Job, now: float, limits: Limits) -> Health:
     if job.is_in_slurm:
         return Health(OK, (queue_words(job, now),))

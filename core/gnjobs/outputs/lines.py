@@ -35,12 +35,11 @@ class Hole(msgspec.Struct, frozen=True):
 
 
 class Extent(msgspec.Struct, frozen=True):
-    """Which lines an output has; none where `last` is less than `first`. `trimmed`: it once began earlier."""
+    """Which lines an output has; none where `last` is less than `first`. Those before `first` are gone."""
 
     first: int
     last: int
     kind: ExtentKind
-    trimmed: bool
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -56,7 +56,7 @@ class NoLines:
     """A key that is not there, or holds what can't be read as lines."""
 
     def __init__(self, kind: ExtentKind) -> None:
-        self._extent = Extent(1, 0, kind, trimmed=False)
+        self._extent = Extent(1, 0, kind)
 
     def extent(self) -> Extent:
         """Nothing."""

@@ -57,9 +57,9 @@ class NumberedStream:
         oldest = _entries(self._client.xrange(self._key, "-", "+", count=1))
         if not oldest:
             last = self._last_number_given()
-            return Extent(last + 1, last, self.kind, last > 0)
+            return Extent(last + 1, last, self.kind)
         first = max(1, self._entry(*oldest[0]).first)
-        return Extent(first, max(first - 1, self.last()), self.kind, first > 1)
+        return Extent(first, max(first - 1, self.last()), self.kind)
 
     def last(self) -> int:
         """The number of the last line."""
@@ -200,12 +200,12 @@ class ForeignStream:
         try:
             info: Any = self._client.xinfo_stream(self._key)
         except redis.ResponseError:
-            return Extent(1, 0, self.kind, trimmed=False), b"0-0"
+            return Extent(1, 0, self.kind), b"0-0"
         last = max(info.get("entries-added") or 0, info["length"])
         first = last - info["length"] + 1
         if self._marks and self._marks[-1][0] > last:
             self._marks.clear()
-        return Extent(first, last, self.kind, first > 1), info["last-generated-id"]
+        return Extent(first, last, self.kind), info["last-generated-id"]
 
     def _scan(self, extent: Extent, start: int, count: int) -> list[Line | Hole]:
         """Read from the nearest entry whose number is known, remembering further entries on the way."""

@@ -33,7 +33,7 @@ class ListLines:
 
     def extent(self) -> Extent:
         """Where its lines begin and end."""
-        return Extent(1, self.last(), self.kind, trimmed=False)
+        return Extent(1, self.last(), self.kind)
 
     def last(self) -> int:
         """The number of elements."""
@@ -141,7 +141,7 @@ class TextLines:
 
     def extent(self) -> Extent:
         """Where its lines begin and end."""
-        return Extent(1, self.last(), self.kind, trimmed=False)
+        return Extent(1, self.last(), self.kind)
 
     def last(self) -> int:
         """The number of the last line."""

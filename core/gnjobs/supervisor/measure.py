@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -123,16 +123,6 @@ def _mean(points: list[tuple[float, float, float]]) -> tuple[float, float, float
 
 
 _SNAPSHOT_SECONDS = 10.0
-
-
-class Printed(Protocol):
-    """What an `OutputWriter` knows of its lines: `last_write` by this host's clock, 0 for never."""
-
-    last_write: float
-
-    @property
-    def lines(self) -> int:
-        """How many lines were written."""
 
 
 class Measured(NamedTuple):

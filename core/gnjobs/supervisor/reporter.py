@@ -10,6 +10,7 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from gnjobs.health.assess import BEAT_SECONDS
+from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.lasting import lasting_seconds
@@ -17,7 +18,7 @@ from gnjobs.records.scripts import Value
 from gnjobs.records.servers import is_refusal
 from gnjobs.supervisor.children import ChildWatch, restore_forgotten
 from gnjobs.supervisor.listed_faults import ListedFaults
-from gnjobs.supervisor.measure import Measuring, Printed, clocks_now
+from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
 
@@ -39,7 +40,7 @@ class Reporter(threading.Thread):
         link: RecordLink,
         watch: ChildWatch,
         measure: Measuring,
-        printed: Printed,
+        printed: OutputWriter,
         count_faults: Callable[[], int],
         listed: ListedFaults,
         on_removed: Callable[[], None],
