@@ -25,7 +25,7 @@ def write_trouble(server: Server) -> None:
     write_job(server, "waits", unfinished=True, created=now - 1200, status="pending")
     write_running(server, "silent", host="web1", heartbeat=now - HOUR, heartbeat_every=2)
     write_running(server, "runs", host="web1")
-    write_beat(server.client(), KEYS, "db1", now, HostLoad(at=now, cores=2, load=9.5, memory=100, free=90))
+    write_beat(server.client(), KEYS, "db1", HostLoad(at=now, cores=2, load=9.5, memory=100, free=90))
 
 
 def test_trouble_is_told_in_sentences_for_persons_and_programs(server: Server) -> None:

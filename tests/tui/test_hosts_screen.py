@@ -11,7 +11,7 @@ GB = 10**9
 def beat(server: Server, host: str, age: float = 0.0) -> None:
     client = server.client()
     now = client.time()[0] - age
-    write_beat(client, KEYS, host, now, HostLoad(at=now, cores=8, load=3.25, memory=64 * GB, free=40 * GB))
+    write_beat(client, KEYS, host, HostLoad(at=now, cores=8, load=3.25, memory=64 * GB, free=40 * GB))
 
 
 async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -> None:

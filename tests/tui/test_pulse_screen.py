@@ -37,9 +37,7 @@ def pulse(server: Server) -> Server:
         server, "waits", unfinished=True, created=now - 1200, status="pending", label="the one that waits"
     )
     write_running(server, "runs", created=now - 70, host="web1")
-    write_beat(
-        server.client(), KEYS, "db1", now - HOUR, HostLoad(at=now, cores=8, load=3.25, memory=100, free=40)
-    )
+    write_beat(server.client(), KEYS, "db1", HostLoad(at=now - HOUR, cores=8, load=3.25, memory=100, free=40))
     return server
 
 

@@ -74,7 +74,7 @@ def everything(server: Server) -> None:
     """Jobs of two users on two hosts, one with three children, processes, and faults; and an event of each."""
     client, now = server.client(), time.time()
     for host, load in (("db1", 1.0), ("web1", 5.0)):
-        write_beat(client, KEYS, host, now, HostLoad(at=now, cores=8, load=load, memory=9 * GB, free=GB))
+        write_beat(client, KEYS, host, HostLoad(at=now, cores=8, load=load, memory=9 * GB, free=GB))
     write_job(server, "ended-1", user_id="agunn", created=now - 900)
     write_job(server, "ended-2", user_id="agunn", created=now - 800)
     write_running(server, "job-1", user_id="zoe", host="db1")

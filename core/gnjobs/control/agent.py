@@ -115,7 +115,7 @@ class AgentLock:
         """Hold it for longer, or take it from one that is gone; returns who has it, if anybody else does."""
         while True:
             stored = self._read()
-            holder = None if stored == self._mine else _read_holder(stored)
+            holder = None if stored == self._mine else values.json(stored, Holder)
             if holder is not None and not holder.is_gone:
                 return holder
             # Refused where it changed meanwhile: somebody was faster, or this is said again since a reply was lost.
@@ -134,10 +134,6 @@ class AgentLock:
             return found or b""
         self._client.unlink(self._key)
         return b""
-
-
-def _read_holder(stored: bytes) -> Holder | None:
-    return values.json(stored, Holder)
 
 
 _ALREADY_RUNS = 1
@@ -236,8 +232,7 @@ class Agent:
         try:
             other = self._lock.renew()
             if other is None:
-                now = self._store.now()
-                write_beat(self._store.client, self._store.keys, self._host, now, load_here(now))
+                write_beat(self._store.client, self._store.keys, self._host, load_here(self._store.now()))
         except Exception as error:  # noqa: BLE001 - whatever answers in Redis' place, the next beat may be heard
             self._tell_of(error)
             return None

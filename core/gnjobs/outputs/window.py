@@ -65,9 +65,9 @@ class OutputWindow:
     `pending` is the size in bytes of everything that is not acknowledged. Not thread-safe: its owner locks.
     """
 
-    def __init__(self, keep_bytes: int, keep_seconds: float = KEEP_SECONDS) -> None:
+    def __init__(self, keep_bytes: int) -> None:
         self.keep_bytes = keep_bytes
-        self.keep_seconds = keep_seconds
+        self.keep_seconds = KEEP_SECONDS
         self.accepted = 0
         self.acknowledged = 0
         self.pending = 0

@@ -153,9 +153,9 @@ def read_state(pid: int) -> str:
     return "R" if "R" in living else next(iter(living), "")
 
 
-def read_wait(pid: int, thread: int | None = None) -> Wait | None:
-    """What a thread (by default the first) waits in; None where we may not see it, or it is gone or running."""
-    folder = f"/proc/{pid}/task/{thread or pid}"
+def read_wait(pid: int, thread: int) -> Wait | None:
+    """What a thread waits in; None where we may not see it, or it is gone or running."""
+    folder = f"/proc/{pid}/task/{thread}"
     wait = wait_in(_read(f"{folder}/syscall"))
     if wait is None:
         return None

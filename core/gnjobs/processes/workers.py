@@ -13,7 +13,7 @@ from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants, names_the_same
 from gnjobs.records import values
 from gnjobs.records.fields import Job
-from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
+from gnjobs.records.indexes import scan_steps
 from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import ID, PREFIX
 from gnjobs.records.reading import Records, fetch_listed
@@ -73,7 +73,7 @@ def is_shared(job: Job, store: Records) -> bool:
     if not without_id:
         return False
     own = _words(job) if all(_COMMAND in pattern for pattern in without_id) else None
-    for names in scan_steps(store.client, keys.scan_pattern(), MOST_KEYS_SCANNED):
+    for names in scan_steps(store.client, keys.scan_pattern()):
         ids = [job_id for job_id in keys.records(names) if job_id != job.id]
         others = (each for each in fetch_listed(store.client, keys, ids) if each is not None)
         if any(each.status not in _RUNS_NOTHING and own in (None, _words(each)) for each in others):

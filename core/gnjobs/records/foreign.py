@@ -226,7 +226,7 @@ class PartFinder:
 
     def _search(self) -> set[Part]:
         found: set[Part] = set()
-        for names in scan_steps(self._client, self._keys.scan_pattern(self._job_id), MOST_KEYS_SCANNED):
+        for names in scan_steps(self._client, self._keys.scan_pattern(self._job_id)):
             parts = (parse_part(self._keys, self._job_id, values.text(name) or "") for name in names)
             found.update(part for part in parts if part is not None)
             if len(found) >= MOST_CHILDREN:

@@ -38,15 +38,15 @@ class AgentBeat(msgspec.Struct, frozen=True):
     load: HostLoad | None = None
 
 
-def write_beat(client: redis.Redis, keys: Keys, host: str, now: float, load: HostLoad) -> None:
+def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> None:
     """Say that a host's agent is there, and how busy the host is; what is no list of hosts is removed for it."""
     try:
-        client.zadd(keys.hosts, {host: now})
+        client.zadd(keys.hosts, {host: load.at})
     except redis.ResponseError as error:
         if not is_wrong_type(error):
             raise
         client.unlink(keys.hosts)
-        client.zadd(keys.hosts, {host: now})
+        client.zadd(keys.hosts, {host: load.at})
     client.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
 
 

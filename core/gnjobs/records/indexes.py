@@ -186,7 +186,7 @@ def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Itera
 
 
 def _unindexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*", MOST_KEYS_SCANNED):
+    for names in scan_steps(client, f"{keys.jobs_namespace}{beginning}*"):
         yield from keys.records(names)
 
 
@@ -198,7 +198,7 @@ def unindexed_ids(
     `looked` is told after each step about how many keys were looked at.
     """
     seen: set[str] = set()
-    for step, names in enumerate(scan_steps(client, keys.scan_pattern(), MOST_KEYS_SCANNED), 1):
+    for step, names in enumerate(scan_steps(client, keys.scan_pattern()), 1):
         looked(step * _SCANNED_AT_ONCE)
         # Those are few: the server knows all others, while a set of a million would take more than they do.
         ids = [job_id for job_id in without_index(client, keys, keys.records(names)) if job_id not in seen]
@@ -214,9 +214,9 @@ def without_index(client: redis.Redis, keys: Keys, job_ids: Sequence[str]) -> li
     return [job_id for job_id, score in zip(job_ids, scores, strict=True) if readable(score) is None]
 
 
-def scan_steps(client: redis.Redis, pattern: str, most_keys: int) -> Iterator[list[bytes]]:
-    """The keys that match, found in small steps of SCAN that keep no other client waiting, among the first of all."""
-    return islice(scan_ahead(client, pattern, _SCANNED_AT_ONCE), max(1, most_keys // _SCANNED_AT_ONCE))
+def scan_steps(client: redis.Redis, pattern: str) -> Iterator[list[bytes]]:
+    """The keys that match of the first `MOST_KEYS_SCANNED`, in small steps of SCAN that keep nobody else waiting."""
+    return islice(scan_ahead(client, pattern, _SCANNED_AT_ONCE), MOST_KEYS_SCANNED // _SCANNED_AT_ONCE)
 
 
 LOOKED_AT: Final = 200

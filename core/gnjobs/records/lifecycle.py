@@ -19,7 +19,7 @@ from gnjobs.errors import GnjobsError, InvalidJob, InvalidName, JobExists, Launc
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type, replies_of
 from gnjobs.records.fields import JOB_FIELDS, TOKEN_FIELD, Job, read_job
-from gnjobs.records.indexes import MOST_KEYS_SCANNED, add_to_indexes, remove_from_indexes, scan_steps, tidy
+from gnjobs.records.indexes import add_to_indexes, remove_from_indexes, scan_steps, tidy
 from gnjobs.records.keys import (
     CHILD_FIELD,
     DEFAULT_PREFIX,
@@ -197,7 +197,7 @@ def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
         keys.child(job.id, child_id) for chunk in output_keys(client, keys, job.id) for child_id in chunk
     ]
     _unlink(client, hashes)
-    for names in scan_steps(client, keys.scan_pattern(job.id), MOST_KEYS_SCANNED):
+    for names in scan_steps(client, keys.scan_pattern(job.id)):
         inside = [values.text(name) or "" for name in names]
         _unlink(client, [name for name in inside if keys.owns(job.id, name)])
     _unlink(client, [keys.control(job.id), keys.answers(job.id), keys.processes(job.id)])

@@ -10,14 +10,13 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, Job
 from gnjobs.records.foreign import parse_part
-from gnjobs.records.indexes import MOST_KEYS_SCANNED, scan_steps
+from gnjobs.records.indexes import scan_steps
 from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import ID
 from gnjobs.records.reading import fetch_job
 from gnjobs.records.statuses import STATUSES
 
 MOST_READ = 1000
-_MOST_EXAMPLES = 5
 _LONGEST_EXAMPLE = 60
 _MOST_FORMS, _LONGEST_FORM, _FURTHER = 1000, 200, "(others)"
 _CHANGING = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d+")
@@ -56,7 +55,7 @@ class Survey(msgspec.Struct, kw_only=True):
 def survey(client: redis.Redis, keys: Keys, looked: Callable[[int], None] = lambda _: None) -> Survey:
     """Look at every key under a prefix, and read the first 1000 records; `looked` is told how many keys were seen."""
     found = Survey(prefix=keys.prefix, key=f"{keys.jobs_namespace}{ID}")
-    for names in scan_steps(client, keys.pattern("everything"), MOST_KEYS_SCANNED):
+    for names in scan_steps(client, keys.pattern("everything")):
         for name in names:
             _take_key(client, keys, found, values.text(name) or "")
         looked(found.keys_seen)

@@ -1,7 +1,7 @@
 """One connected stretch of watching: subscribe, then load, then follow, until the connection breaks or we stop."""
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -227,37 +227,34 @@ MOST_UNFINISHED = 10_000
 class Poll:
     """Rereads at an interval, which grows when reading takes long; `why` says what makes it necessary."""
 
-    def __init__(
-        self, sources: list[Source], why: str, monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, sources: list[Source], why: str) -> None:
         self.why = why
         self._sources = sources
-        self._monotonic = monotonic
-        self._due = self._load_began = monotonic()
+        self._due = self._load_began = time.monotonic()
         self._reload_due = float("inf")
 
     def due_in(self) -> float:
         """Seconds until the next look."""
-        return self._due - self._monotonic()
+        return self._due - time.monotonic()
 
     @property
     def reload_is_due(self) -> bool:
         """Whether it is time to load everything, which alone finds what was removed or is in no index."""
-        if self._monotonic() < self._reload_due:
+        if time.monotonic() < self._reload_due:
             return False
-        self._load_began = self._monotonic()
+        self._load_began = time.monotonic()
         return True
 
     def loaded(self) -> None:
         """Everything has been loaded: the next load is due later, the longer it took the later."""
-        now = self._monotonic()
+        now = time.monotonic()
         self._reload_due = now + max(RELOAD_EVERY, (now - self._load_began) / BUSY_SHARE)
 
     def read(self, wanted: Collection[str]) -> Found:
         """Read the unfinished, the newest and the wanted rows (keys of the catalogue)."""
-        began = self._monotonic()
+        began = time.monotonic()
         read = [source.read(self._ids(source, wanted)) for source in self._sources]
-        now = self._monotonic()
+        now = time.monotonic()
         self._due = now + min(LONGEST_POLL, max(POLL_EVERY, (now - began) / BUSY_SHARE))
         return Found(
             [row for found in read for row in found.rows], [key for found in read for key in found.gone]
