@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnjobs.control.kill import KillStep as KillStep
     from gnjobs.control.kill import kill_job as kill_job
     from gnjobs.health.verdict import Health as Health
     from gnjobs.outputs.adapters import OutputFile as OutputFile
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from gnjobs.records.fields import Child as Child
     from gnjobs.records.fields import Job as Job
     from gnjobs.records.keys import Keys as Keys
+    from gnjobs.records.requests import KillStep as KillStep
     from gnjobs.runtime.child import ChildOutput as ChildOutput
     from gnjobs.runtime.children import ChildFailure as ChildFailure
     from gnjobs.runtime.children import ChildResult as ChildResult
@@ -48,7 +48,6 @@ _HOMES = {
     "current_job": "runtime.job",
     "Health": "health.verdict",
     "Keys": "records.keys",
-    "KillStep": "control.kill",
     "kill_job": "control.kill",
     "launch": "supervisor.launch",
     "Hole": "outputs.lines",
@@ -63,6 +62,7 @@ _HOMES = {
     "register": "processing.registry",
     "Child": "records.fields",
     "Job": "records.fields",
+    "KillStep": "records.requests",
     "safe_line": "text",
     "safe_text": "text",
     "JobStore": "store",

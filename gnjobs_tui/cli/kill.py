@@ -14,8 +14,8 @@ from gnjobs_tui.cli.selection import Target, select, selecting, try_each
 from gnjobs_tui.cli.session import Session, find_child, say, with_session
 
 if TYPE_CHECKING:
-    from gnjobs.control.kill import KillStep
     from gnjobs.records.actor import Actor
+    from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0

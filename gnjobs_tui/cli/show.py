@@ -12,7 +12,7 @@ from gnjobs_tui.cli.session import Session, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Limits
-    from gnjobs.processing.qc import Fault
+    from gnjobs.outputs.faults import Fault
     from gnjobs.processing.view import JobStatus
     from gnjobs.store import JobStore
 
@@ -62,7 +62,7 @@ def _verdicts(store: "JobStore", status: "JobStatus", limits: "Limits") -> list[
 
 
 def _faults(store: "JobStore", job_id: str) -> "Iterator[Fault]":
-    from gnjobs.processing.qc import all_faults
+    from gnjobs.outputs.faults import all_faults
 
     for part, lines in store.all_lines(job_id):
         yield from all_faults(lines, part)
@@ -79,7 +79,7 @@ def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> 
         for fault in faults:
             print_json(msgspec.to_builtins(fault))
     else:
-        from gnjobs.processing.qc import sentence
+        from gnjobs.outputs.faults import sentence
         from gnjobs_tui.cli.session import say
 
         for fault in faults:

@@ -40,8 +40,6 @@ from gnjobs.records.streams import newest_id
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
 
-__all__ = ["KillStep", "kill_job"]
-
 SUPERVISOR_SECONDS = 3.0
 _WRITING_SECONDS = 15.0
 _LOOK_SECONDS = 0.02

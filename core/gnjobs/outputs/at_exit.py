@@ -20,19 +20,15 @@ class Buffered(Protocol):
 
     def finish(self) -> object:
         """Store it."""
-        ...
 
     def outlast(self, timeout: float) -> object:
         """If it has ended, check for at most `timeout` seconds that the server keeps what it stored."""
-        ...
 
     def store_last(self, timeout: float) -> object:
         """Accept nothing more and store what is left, for at most `timeout` seconds."""
-        ...
 
     def refuse_copy(self) -> None:
         """Refuse to write from now on: this is a forked copy, and the original goes on."""
-        ...
 
 
 _open: dict[int, Buffered] = {}

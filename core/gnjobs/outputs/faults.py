@@ -63,17 +63,13 @@ def check_fault(fault: Mapping[str, Any]) -> Mapping[str, Any]:
 def read_fault(line: Line) -> Fault | None:
     """Read a line as a fault: our own kind, or an error object of gn-uploader's; None for any other line."""
     if line.kind == "fault":
-        found = _decode(line.text)
+        found = values.json(line.text, object)
         return fault_from(found) if isinstance(found, dict) else Fault(message=line.text)
     if line.kind == "out" and line.text.startswith("{"):
-        found = _decode(line.text)
+        found = values.json(line.text, object)
         if isinstance(found, dict) and not _FOREIGN_MARKS.isdisjoint(found):
             return fault_from(found)
     return None
-
-
-def _decode(text: str) -> Any:
-    return values.json(text, object)
 
 
 def fault_from(found: dict[str, Any]) -> Fault:

@@ -37,19 +37,15 @@ class Stored(Protocol):
 
     def extent(self) -> Extent:
         """Where its lines begin and end."""
-        ...
 
     def last(self) -> int:
         """The number of the last line, 0 where there is none."""
-        ...
 
     def read(self, first: int, count: int, /) -> list[Line | Hole]:
         """Read at most `count` lines from `first` on."""
-        ...
 
     def wait(self, after: int, seconds: float, most: int, /) -> list[Line | Hole]:
         """Wait for lines that follow `after`; what is missing before them is a hole."""
-        ...
 
 
 class NoLines:

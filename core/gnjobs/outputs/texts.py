@@ -67,15 +67,12 @@ class Text(Protocol):
     @property
     def kind(self) -> ExtentKind:
         """The kind of the extent that it is."""
-        ...
 
     def look(self) -> tuple[int, bytes]:
         """Its length in bytes, and how it begins."""
-        ...
 
     def fetch(self, start: int) -> bytes:
         """At most a chunk of it, from a position on."""
-        ...
 
 
 class StringText:

@@ -135,11 +135,6 @@ class OutputWriter:
         """How many lines were written here so far, stored or not."""
         return self._window.accepted
 
-    @property
-    def acknowledged(self) -> int:
-        """How many of these lines the server has confirmed."""
-        return max(0, self._window.acknowledged)
-
     def write(self, text: str | bytes, kind: str = "out") -> None:
         r"""Write one line, given without its newline; each `\n` inside begins another line.
 

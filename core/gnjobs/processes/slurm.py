@@ -18,8 +18,6 @@ from gnjobs.errors import GnjobsError
 from gnjobs.records import values
 from gnjobs.text import duration_words
 
-SLURM: Final = "Slurm"
-
 # Words of Slurm's for a job's state.
 WAITING: Final = frozenset("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD".split())
 _ENDED: Final = frozenset(

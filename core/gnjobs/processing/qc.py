@@ -5,15 +5,13 @@ from typing import Final
 
 import msgspec
 
-from gnjobs.outputs.faults import Fault, all_faults, read_fault, sentence
+from gnjobs.outputs.faults import Fault, read_fault, sentence
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.processing.generic import InputWatch
 from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import PENDING
-
-__all__ = ["Fault", "QcProcessor", "all_faults", "sentence"]
 
 MOST_GROUPS = 500
 _MOST_FILES = 100_000

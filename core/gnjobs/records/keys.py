@@ -262,7 +262,7 @@ class Keys:
         if name.endswith(_NEVER_TOLD):
             return None
         parsed = self.parse(name.decode("utf-8", "surrogateescape"))
-        if parsed is None or parsed.kind in {"output", "processes", "control", "answers", "child-output"}:
+        if parsed is None:
             return None
         if parsed.kind == "foreign":
             return parsed.job_id, ""

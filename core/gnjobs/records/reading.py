@@ -125,12 +125,6 @@ def _fetch_ended(
     return found
 
 
-def fetch_children(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[Child]:
-    """Fetch a job's recorded children in chunks, each once; one whose hash is gone has no status."""
-    for chunk in output_keys(client, keys, job_id):
-        yield from fetch_child_hashes(client, keys, job_id, chunk)
-
-
 def output_keys(client: redis.Redis, keys: Keys, job_id: str) -> Iterator[dict[str, str]]:
     """The output keys of 100 000 recorded children by id, in chunks; each once, none for a key that is no hash."""
     seen: set[str] = set()
@@ -291,8 +285,9 @@ class Records:
         return sorted(existing)[:_MOST_CANDIDATES]
 
     def children(self, job_id: str) -> Iterator[Child]:
-        """Read a job's children in chunks, as they were recorded; one whose hash is gone has no status."""
-        return fetch_children(self.client, self.keys, job_id)
+        """Read a job's recorded children in chunks, each once; one whose hash is gone has no status."""
+        for chunk in output_keys(self.client, self.keys, job_id):
+            yield from fetch_child_hashes(self.client, self.keys, job_id, chunk)
 
     def all_children(
         self, job_id: str, finder: PartFinder | None = None, job: Job | None = None

@@ -91,18 +91,18 @@ class ChildOutput:
 
     def print(self, text: str) -> None:
         """Write text as it would be printed, of one line or more."""
-        self._write(encode_text(text), "out")
+        self.writer.write(encode_text(text), "out")
 
     def log(self, text: str, level: str = "INFO", logger: str = "") -> None:
         """Write a log line."""
-        self._write(encode_json({"level": level, "logger": logger or self.id, "message": text}), "log")
+        self.writer.write(encode_json({"level": level, "logger": logger or self.id, "message": text}), "log")
 
     def write(self, kind: str, value: Any) -> None:
         """Write a line of a kind whose lines are JSON; a fault is counted."""
         data = encode_json(value)
         # A process that is ended in between would have stored one without the other.
         with self._state.changed:
-            self._write(data, kind)
+            self.writer.write(data, kind)
             if kind == "fault":
                 self._state.count_fault()
 
@@ -146,11 +146,8 @@ class ChildOutput:
     def fail(self, error: str, timeout: float | None = None) -> bool:
         """End as error, with the text that says why; waits as `succeed` does."""
         if not self._has_ended:
-            self._write(encode_text(error), "err")
+            self.writer.write(encode_text(error), "err")
         return self._finish(ERROR, {"error": encode_text(error[-LONGEST_ERROR:])}, timeout)
-
-    def _write(self, data: bytes, kind: str) -> None:
-        self.writer.write(data, kind)
 
     def _say(self, fields: Mapping[str, Value]) -> None:
         self.writer.check_owner()

@@ -98,19 +98,13 @@ class JobSigns:
 
 
 class _ChildSigns:
-    """When each child was last heard of, by the server's clock."""
+    """When each child was last heard of, by the server's clock, and when any last said something (`last_output`)."""
 
     def __init__(self, watch: ChildWatch) -> None:
         self._watch = watch
         self._signs: dict[str, LastSign] = {}
         self.heard: dict[str, float] = {}
-        self._ended: set[str] = set()
-        self._last = 0.0
-
-    @property
-    def last_output(self) -> float:
-        """When a line, progress or an end last came from any child (0 for never)."""
-        return self._last
+        self.last_output = 0.0
 
     def hear(self, clocks: Clocks) -> None:
         """Note when each child that has not ended was last heard of, and when others ended."""
@@ -125,7 +119,7 @@ class _ChildSigns:
         ends = [self._signs[child_id].at(_end_of(children[child_id]), clocks) for child_id in ended]
         self._signs, self.heard = signs, heard
         words = (at for child_id, at in heard.items() if children[child_id].last_output)
-        self._last = max(self._last, *words, *ends, 0.0)
+        self.last_output = max(self.last_output, *words, *ends, 0.0)
 
     def summary(self, family: Family) -> str:
         """Say in JSON what lists show of children (`ChildrenSummary`)."""

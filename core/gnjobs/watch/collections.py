@@ -89,11 +89,11 @@ class KeyedRows:
         self._loose[at : at + 1] = [[] for _ in parts]
         self._last_keys[at : at + 1] = [self._key(each[-1]) for each in parts]
 
-    def discard(self, row: JobRow) -> None:
-        """Remove exactly this row, if it is there."""
+    def discard(self, row: JobRow) -> bool:
+        """Remove exactly this row; returns whether it was there."""
         at, index = self._place(row)
         if at == len(self._parts) or self._parts[at][index] is not row:
-            return
+            return False
         part = self._parts[at]
         del part[index]
         if not part:
@@ -102,6 +102,7 @@ class KeyedRows:
             self._last_keys[at] = self._key(part[-1])
         self._length -= 1
         self._ends = None
+        return True
 
     def _place(self, row: JobRow) -> tuple[int, int]:
         """Where a row is, or would be: the number of the list, and the index in it."""

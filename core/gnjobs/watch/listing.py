@@ -100,9 +100,7 @@ class SortedRows:
 
     def discard(self, row: JobRow) -> bool:
         """Remove exactly this row; returns whether it was there."""
-        before = len(self._rows)
-        self._rows.discard(row)
-        return len(self._rows) != before
+        return self._rows.discard(row)
 
     def row_at(self, index: int) -> JobRow:
         """The row at a position; raises `IndexError`."""
