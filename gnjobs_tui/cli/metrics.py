@@ -88,10 +88,12 @@ class JobsCollector:
         return values.families()
 
     def _measure(self, values: Values) -> None:
+        from gnjobs.records.connection import read_or_none
+
         for store in self._session.stores:
             prefix, now = store.keys.prefix, store.now()
             values.put("gnjobs_jobs", store.count(), prefix)
-            values.put("gnjobs_users", store.read(store.client.zcard, store.keys.users) or 0, prefix)
+            values.put("gnjobs_users", read_or_none(store.client.zcard, store.keys.users) or 0, prefix)
             _agents(values, store, now)
             recent = [event for event in store.last_events(_MOST_EVENTS) if now - event.at < HOUR]
             for kind, count in _few(Counter(event.kind for event in recent)).items():
@@ -135,9 +137,9 @@ class JobsCollector:
 
 
 def _agents(values: Values, store: "JobStore", now: float) -> None:
-    found: Any = store.read(
-        lambda: store.client.zrevrange(store.keys.hosts, 0, _MOST_LABELS, withscores=True)
-    )
+    from gnjobs.records.connection import read_or_none
+
+    found = read_or_none(store.client.zrevrange, store.keys.hosts, 0, _MOST_LABELS, withscores=True)
     for host, beat in found or ():
         name = _label(host.decode("utf-8", "surrogateescape"))
         values.put("gnjobs_agent_heartbeat_age_seconds", max(0.0, now - beat), store.keys.prefix, name)

@@ -19,7 +19,7 @@ from gnjobs.outputs.streams import (
 )
 from gnjobs.outputs.texts import LARGEST_FIELD, FieldText, ListLines, StringText, TextLines
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.connection import is_wrong_type, read_or_none
 from gnjobs.records.fields import Child
 from gnjobs.records.foreign import STDERR_CHILD
 from gnjobs.records.reading import Records
@@ -240,7 +240,7 @@ def open_output(
         return make(record, layout.output_field("stderr"))
     if child_id is None:
         key, field = records.keys.output(job_id), layout.output_field("stdout")
-        is_field = not records.client.exists(key) and records.read(records.client.hexists, record, field)
+        is_field = not records.client.exists(key) and read_or_none(records.client.hexists, record, field)
         return make(record, field) if is_field else make(key)
     key = records.child(job_id, child_id).output_key or ""
     if not records.keys.owns(job_id, key):

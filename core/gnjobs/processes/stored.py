@@ -3,17 +3,14 @@
 import redis
 
 from gnjobs.processes.seen import LONGEST_SNAPSHOT, ProcessSnapshot, read_snapshot
-from gnjobs.records.connection import passing_over_other_types
+from gnjobs.records.connection import read_or_none
 from gnjobs.records.keys import Keys
 from gnjobs.records.reading import Records
 
 
 def read_processes(client: redis.Redis, keys: Keys, job_id: str) -> ProcessSnapshot | None:
     """Read the job's processes as its supervisor last saw them; of what is too long only as much as tells that."""
-    stored: bytes | None = None
-    with passing_over_other_types():
-        stored = client.getrange(keys.processes(job_id), 0, LONGEST_SNAPSHOT)  # type: ignore[assignment]
-    return read_snapshot(stored)
+    return read_snapshot(read_or_none(client.getrange, keys.processes(job_id), 0, LONGEST_SNAPSHOT))
 
 
 def known_identities(records: Records, job_id: str) -> set[tuple[int, int]]:

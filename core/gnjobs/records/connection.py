@@ -99,6 +99,14 @@ def passing_over_other_types() -> Iterator[None]:
             raise
 
 
+def read_or_none(command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Run one read command; None where the key is of another type."""
+    try:
+        return command(*arguments, **options)
+    except redis.ResponseError as error:
+        return readable(error)
+
+
 def readable(reply: Any) -> Any:
     """Return one reply of a pipeline, None where its key is of another type; any other error in it is raised."""
     if is_wrong_type(reply):

@@ -6,7 +6,7 @@ Label and owner are copied in, so that an event can be read when its job is gone
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import connect, is_passing, passing_over_other_types
+from gnjobs.records.connection import connect, is_passing, read_or_none
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.streams import newest_entries, newest_id, read_behind
@@ -104,7 +104,7 @@ def read_events(
     start = start if after is None else f"({after}"
     while True:
         try:
-            entries = _entries(client.xrange, keys.events, min=start, count=_CHUNK)
+            entries = read_or_none(client.xrange, keys.events, min=start, count=_CHUNK) or []
         except TooLarge:
             yield from (read_event(*entry) for entry in newest_entries(client, keys.events, start))
             return
@@ -118,7 +118,7 @@ def read_events(
 def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]:
     """Read the newest events, oldest of them first."""
     try:
-        entries = _entries(client.xrevrange, keys.events, count=count)
+        entries = read_or_none(client.xrevrange, keys.events, count=count) or []
     except TooLarge:
         entries = newest_entries(client, keys.events)[-count:][::-1]
     return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
@@ -216,13 +216,6 @@ class Events:
     def follow(self, since: float | None = None, after: str | None = None) -> Iterator[Event]:
         """Yield events as they happen, for ever; see `follow_events`."""
         return follow_events(self._url, (self._keys,), since, after)
-
-
-def _entries(command: Callable[..., Any], key: str, **options: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    found: Any = []
-    with passing_over_other_types():
-        found = command(key, **options)
-    return list(found)
 
 
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:

@@ -11,7 +11,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, read_hashes
-from gnjobs.records.connection import passing_over_other_types, readable, replies_of
+from gnjobs.records.connection import passing_over_other_types, read_or_none, readable, replies_of
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, ids_among, is_id, is_user
 from gnjobs.records.pipeline import Pipeline, scan_ahead
@@ -127,16 +127,14 @@ def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> 
 def _members(
     client: redis.Redis, index: str, highest: float | str, offset: int, count: int
 ) -> list[tuple[bytes, float]]:
-    found: Any = []
     try:
-        with passing_over_other_types():
-            found = client.zrevrangebyscore(index, highest, "-inf", offset, count, withscores=True)
+        found = read_or_none(client.zrevrangebyscore, index, highest, "-inf", offset, count, withscores=True)
     except TooLarge:  # a member may be: it alone is left out
         if count == 1:
             return [(b"", float("nan"))]
         first = _members(client, index, highest, offset, count // 2)
         return first + _members(client, index, highest, offset + len(first), count - count // 2)
-    return list(found)
+    return list(found or ())
 
 
 def read_page(
@@ -335,9 +333,7 @@ def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[byt
 def _tidy_users(client: redis.Redis, keys: Keys) -> None:
     """Remove users who created nothing for a month and of whose jobs no index is left."""
     seconds, _ = client.time()
-    found: Any = []
-    with passing_over_other_types():
-        found = client.zrangebyscore(keys.users, "-inf", seconds - MONTH, 0, _OLDEST)
+    found = read_or_none(client.zrangebyscore, keys.users, "-inf", seconds - MONTH, 0, _OLDEST) or []
     named = {member: user for member in found if is_user(user := values.text(member) or "")}
     pipe = client.pipeline(transaction=False)
     for user in named.values():

@@ -12,7 +12,7 @@ from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.bounded import LARGEST_FIELD, Slowness, TooLarge, read_carefully, read_hashes, told_size
 from gnjobs.records.columns import JobReader
-from gnjobs.records.connection import connect, passing_over_other_types, readable
+from gnjobs.records.connection import connect, passing_over_other_types, read_or_none, readable
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
 from gnjobs.records.foreign import (
@@ -55,7 +55,7 @@ def fetch_job(client: redis.Redis, keys: Keys, job_id: str) -> Job | None:
     256 KiB (an output, which has its own reader) its size is told.
     """
     key, known = keys.job(job_id), known_names(keys.layout)
-    count = Records.read(client.hlen, key)
+    count = read_or_none(client.hlen, key)
     listed = readable(read_hashes(client, [key], known)[0]) if count is not None else None
     if listed is None:
         return Job(id=job_id)
@@ -240,7 +240,7 @@ class Records:
     def count(self, user: str | None = None) -> int:
         """How many jobs the index lists: all, or one user's; entries whose record is gone count, too."""
         index = self.keys.jobs if user is None else self.keys.user_jobs(user)
-        return self.read(self.client.zcard, index) or 0
+        return read_or_none(self.client.zcard, index) or 0
 
     def unindexed(
         self, user: str | None = None, looked: Callable[[int], None] = lambda _: None
@@ -304,7 +304,7 @@ class Records:
         """Read one child; raises `NoSuchChild`."""
         if not is_id(child_id):
             return self._foreign_child(job_id, child_id)
-        found = self.read(self.client.hget, self.keys.job(job_id), f"{CHILD_FIELD}{child_id}")
+        found = read_or_none(self.client.hget, self.keys.job(job_id), f"{CHILD_FIELD}{child_id}")
         if found is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
         output_key = values.text(found) or ""
@@ -317,14 +317,6 @@ class Records:
         if part is None:
             raise NoSuchChild(f"job {job_id} has no child {child_id}")
         return Child(id=child_id, output_key=part_key(self.keys, job_id, part))
-
-    @staticmethod
-    def read(command: Callable[..., Any], *arguments: str) -> Any:
-        """Run one read command; None where the key is of another type."""
-        try:
-            return command(*arguments)
-        except redis.ResponseError as error:
-            return readable(error)
 
     def users(self) -> list[UserSummary]:
         """All users who have jobs, the one with the newest first, with counts over the newest 1000 jobs of each."""

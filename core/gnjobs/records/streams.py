@@ -7,7 +7,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import ELEMENT, LARGEST_REPLY, TooLarge
-from gnjobs.records.connection import passing_over_other_types
+from gnjobs.records.connection import read_or_none
 
 _MOST_ENTRIES: Final = 1000
 
@@ -39,10 +39,8 @@ def _size(fields: Mapping[bytes, bytes]) -> int:
 
 def newest_id(client: redis.Redis, stream: str) -> str:
     """The id of a stream's newest entry, behind which those to come will stand."""
-    newest: Any = None
     try:
-        with passing_over_other_types():
-            newest = client.xrevrange(stream, count=1)
+        newest = read_or_none(client.xrevrange, stream, count=1)
     except TooLarge:
         return _id_of_now(client)
     return (values.text(newest[0][0]) if newest else None) or "0-0"
