@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gnjobs.processing.processor import Processing
     from gnjobs.processing.view import JobStatus, JobView
     from gnjobs.records.actor import Actor
-    from gnjobs.records.events import Event, Events
+    from gnjobs.records.events import Events
     from gnjobs.records.layouts import Layout
     from gnjobs.records.lifecycle import Word
     from gnjobs.supervisor.launch import Via
@@ -155,10 +155,6 @@ class JobStore(Records):
         from gnjobs.records.events import Events
 
         return Events(self.client, self.keys, self.url)
-
-    def last_events(self, count: int) -> "list[Event]":
-        """The newest events, oldest of them first."""
-        return self.events.last(count)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str | None, Iterator[Line | Hole]]]":
         """Every output of a job, by the name of its part: the job's own, which has none, then the children's.

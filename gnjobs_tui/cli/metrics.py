@@ -95,7 +95,7 @@ class JobsCollector:
             values.put("gnjobs_jobs", store.count(), prefix)
             values.put("gnjobs_users", read_or_none(store.client.zcard, store.keys.users) or 0, prefix)
             _agents(values, store, now)
-            recent = [event for event in store.last_events(_MOST_EVENTS) if now - event.at < HOUR]
+            recent = [event for event in store.events.last(_MOST_EVENTS) if now - event.at < HOUR]
             for kind, count in _few(Counter(event.kind for event in recent)).items():
                 values.put("gnjobs_events_last_hour", count, prefix, kind)
             values.put("gnjobs_longest_wait_seconds", 0.0, prefix)

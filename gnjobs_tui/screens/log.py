@@ -86,7 +86,7 @@ class LogScreen(TableScreen):
         visible = [
             (f"{prefix} {event.id}", event)
             for prefix in app.config.prefixes
-            for event in app.store_under(prefix).last_events(SHOWN_EVENTS)
+            for event in app.store_under(prefix).events.last(SHOWN_EVENTS)
             if app.actor.may_see_owner(event.owner)
         ]
         self.post_message(self.Read(sorted(visible, key=lambda keyed: keyed[1].at)))

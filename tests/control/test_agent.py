@@ -13,7 +13,7 @@ import pytest
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
-from gnjobs.records import events, requests
+from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
 from gnjobs.records.requests import ControlRequest, KillStep, step
@@ -59,14 +59,14 @@ def test_a_job_of_which_nothing_runs_is_lost(store: JobStore, sleeper: Supervise
     assert wait_for(lambda: store.client.ttl(KEYS.job(sleeper.id)) <= 1000)
     assert "nothing of it runs" in lost.error
     assert wait_for(lambda: store.client.zscore(KEYS.unfinished, sleeper.id) is None)
-    assert wait_for(lambda: "lost" in [event.kind for event in events.read_events(store.client, KEYS)])
+    assert wait_for(lambda: "lost" in [event.kind for event in store.events()])
 
 
 def test_an_orphan_that_still_runs_is_kept_until_it_is_killed(
     store: JobStore, sleeper: SupervisedJob, agent: Agent
 ) -> None:
     orphan = kill_supervisor(sleeper, store)
-    wait_for(lambda: "orphaned" in [event.kind for event in events.read_events(store.client, KEYS)])
+    wait_for(lambda: "orphaned" in [event.kind for event in store.events()])
     wait_for(lambda: store.now() - sleeper.read().heartbeat < 5, what="the agent to beat")
     kept = sleeper.read()
     assert kept.status == "running"
@@ -99,10 +99,7 @@ def test_an_agent_that_looks_before_the_killer_has_written_calls_the_job_killed(
     look_until(store, sleeper.id, "killed")
     ended = sleeper.read()
     assert (ended.status, ended.stop_by, ended.stop_reason) == ("killed", "tux", "orphan")
-    assert [(event.kind, event.by) for event in events.read_events(store.client, KEYS)][-1] == (
-        "killed",
-        "tux",
-    )
+    assert [(event.kind, event.by) for event in store.events()][-1] == ("killed", "tux")
     assert list(kill)[-1].verified
     assert sleeper.read().finished == ended.finished
 

@@ -134,7 +134,7 @@ def test_behind_a_huge_event_the_log_goes_on(large: JobStore, server: Server) ->
         client.xadd(KEYS.events, {"kind": "evil", "text": HUGE})
     record_event(large.client, KEYS, "ended", large.get("the-huge-one"), text="done")
     assert [event.text for event in large.events()] == ["done"]
-    assert [event.text for event in large.last_events(10)] == ["done"]
+    assert [event.text for event in large.events.last(10)] == ["done"]
 
 
 @pytest.mark.usefixtures("small_limit")
@@ -191,7 +191,7 @@ def test_many_long_entries_take_no_more_memory_than_one(large: JobStore) -> None
             large.client.xadd(stream, {"text": HUGE[:400_000]})
         large.client.xadd(stream, {"text": "the last"})
     assert [len(event.text) for event in large.events()] == [400_000, 400_000, 8]
-    assert [len(event.text) for event in large.last_events(2)] == [400_000, 8]
+    assert [len(event.text) for event in large.events.last(2)] == [400_000, 8]
     read = {
         name.decode(): entries
         for name, entries in read_behind(large.client, {mine: "0-0", other: "0-0"}, 100, 1)

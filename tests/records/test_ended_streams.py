@@ -8,7 +8,7 @@ import redis
 
 from gnjobs.control.agent import Agent
 from gnjobs.records import requests
-from gnjobs.records.events import follow_events, read_events, record_event
+from gnjobs.records.events import Events, follow_events, record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, send_request, step
@@ -144,7 +144,7 @@ def test_the_agent_begins_the_log_anew_and_keeps_the_old_one(own_server: Server,
     client.xadd(KEYS.events, {"kind": "forged", "text": "forged"}, id=last_id)
     Agent(JobStore.from_url(guarded.as_role("agent"))).look_around()
     record_event(client, KEYS, "killed", job, text="after")
-    assert [event.text for event in read_events(client, KEYS)] == ["after"]
+    assert [event.text for event in Events(client, KEYS, own_server.url)()] == ["after"]
     assert client.xlen(KEYS.ended_events) == 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gnjobs.records.events._BLOCK_SECONDS", 0.2)

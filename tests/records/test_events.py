@@ -39,7 +39,7 @@ def test_they_are_read_from_a_time_on_and_from_the_end(store: JobStore) -> None:
         store.client.xadd(KEYS.events, {"kind": str(second)}, id=f"{second * 1000}-0")
     assert [event.kind for event in store.events(2999.0)] == ["2999", "3000"]
     assert len(list(store.events())) == 3000
-    assert [event.kind for event in store.last_events(2)] == ["2999", "3000"]
+    assert [event.kind for event in store.events.last(2)] == ["2999", "3000"]
     for odd in (-1e30, -5.0):
         assert len(list(store.events(odd))) == 3000
     assert list(store.events(1e300)) == []

@@ -69,7 +69,7 @@ def test_indexes_of_another_type_are_empty(store: JobStore) -> None:
         store.client.set(name, "no sorted set")
     assert store.page().jobs == store.page(unfinished=True).jobs == []
     assert store.users() == []
-    assert list(store.events()) == store.last_events(5) == []
+    assert list(store.events()) == store.events.last(5) == []
     assert usual_run(store.client, KEYS, "qc") is None
     tidy(store.client, KEYS, "u")
 

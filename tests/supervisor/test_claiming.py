@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gnjobs.processes.table import ProcessView
-from gnjobs.records.events import read_events
+from gnjobs.records.events import Events
 from gnjobs.records.fields import Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, send_request
@@ -49,7 +49,7 @@ def test_what_was_stopped_before_redis_answered_is_killed(lasting: Server) -> No
         assert job.processes[0].wait(60) == 128 + signal.SIGTERM
         client = lasting.client()
         assert client.zscore(KEYS.unfinished, job.id) is None
-        assert "killed" in [event.kind for event in read_events(client, KEYS)]
+        assert "killed" in [event.kind for event in Events(client, KEYS, lasting.url)()]
     finally:
         job.end()
 

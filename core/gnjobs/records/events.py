@@ -93,37 +93,6 @@ def record_refusal(
         record_event(client, keys, "refused", job, text=f"{action} refused: {refusal}", by=by, reason=reason)
 
 
-def read_events(
-    client: redis.Redis, keys: Keys, since: float | None = None, after: str | None = None
-) -> Iterator[Event]:
-    """Read events, oldest first, from a time on (unix seconds) or behind the event of an id.
-
-    Whatever an entry holds, reading does not raise.
-    """
-    start = "-" if since is None else f"{_milliseconds(since)}-0"
-    start = start if after is None else f"({after}"
-    while True:
-        try:
-            entries = read_or_none(client.xrange, keys.events, min=start, count=_CHUNK) or []
-        except TooLarge:
-            yield from (read_event(*entry) for entry in newest_entries(client, keys.events, start))
-            return
-        for entry_id, fields in entries:
-            yield read_event(entry_id, fields)
-        if len(entries) < _CHUNK:
-            return
-        start = f"({values.text(entries[-1][0])}"
-
-
-def read_last_events(client: redis.Redis, keys: Keys, count: int) -> list[Event]:
-    """Read the newest events, oldest of them first."""
-    try:
-        entries = read_or_none(client.xrevrange, keys.events, count=count) or []
-    except TooLarge:
-        entries = newest_entries(client, keys.events)[-count:][::-1]
-    return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
-
-
 def follow_events(
     url: str, all_keys: Sequence[Keys], since: float | None = None, after: str | None = None
 ) -> Iterator[Event]:
@@ -206,12 +175,32 @@ class Events:
         self._url = url
 
     def __call__(self, since: float | None = None, after: str | None = None) -> Iterator[Event]:
-        """Read events, oldest first, from a time on or behind the event of an id."""
-        return read_events(self._client, self._keys, since, after)
+        """Read events, oldest first, from a time on (unix seconds) or behind the event of an id.
+
+        Whatever an entry holds, reading does not raise.
+        """
+        start = "-" if since is None else f"{_milliseconds(since)}-0"
+        start = start if after is None else f"({after}"
+        while True:
+            try:
+                entries = read_or_none(self._client.xrange, self._keys.events, min=start, count=_CHUNK) or []
+            except TooLarge:
+                entries = newest_entries(self._client, self._keys.events, start)
+                yield from (read_event(*entry) for entry in entries)
+                return
+            for entry_id, fields in entries:
+                yield read_event(entry_id, fields)
+            if len(entries) < _CHUNK:
+                return
+            start = f"({values.text(entries[-1][0])}"
 
     def last(self, count: int) -> list[Event]:
         """The newest events, oldest of them first."""
-        return read_last_events(self._client, self._keys, count)
+        try:
+            entries = read_or_none(self._client.xrevrange, self._keys.events, count=count) or []
+        except TooLarge:
+            entries = newest_entries(self._client, self._keys.events)[-count:][::-1]
+        return [read_event(entry_id, fields) for entry_id, fields in reversed(entries)]
 
     def follow(self, since: float | None = None, after: str | None = None) -> Iterator[Event]:
         """Yield events as they happen, for ever; see `follow_events`."""
