@@ -106,13 +106,13 @@ def read_hashes(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) 
         return read_carefully(client, keys, names)
 
 
-def read_carefully(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) -> list[Any]:
+def read_carefully(client: redis.Redis, keys: Sequence[str], names: Sequence[str | bytes]) -> list[Any]:
     """Read hashes one by one, with the sizes of their fields first: together no more than half of the largest reply."""
     room = LARGEST_REPLY // (2 * len(keys))
     return [_read_smallest(client, key, names, room) for key in keys]
 
 
-def _read_smallest(client: redis.Redis, key: str, names: Sequence[str], room: int) -> Any:
+def _read_smallest(client: redis.Redis, key: str, names: Sequence[str | bytes], room: int) -> Any:
     """The smallest fields of one hash that have room together, and the sizes of the others."""
     pipe = client.pipeline(transaction=False)
     for name in names:
@@ -122,7 +122,7 @@ def _read_smallest(client: redis.Redis, key: str, names: Sequence[str], room: in
         return sizes[0]
     small = []
     for size, name in sorted(zip(sizes, names, strict=True)):
-        if 0 < size <= min(room, LARGEST_FIELD):
+        if size <= min(room, LARGEST_FIELD):
             small.append(name)
             room -= size
     found: Any = client.hmget(key, small) if small else []

@@ -10,7 +10,7 @@ import redis
 
 from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
-from gnjobs.records.bounded import LARGEST_FIELD, Slowness, TooLarge, read_carefully, read_hashes, told_size
+from gnjobs.records.bounded import Slowness, TooLarge, read_carefully, read_hashes
 from gnjobs.records.columns import JobReader
 from gnjobs.records.connection import connect, passing_over_other_types, read_or_none, readable
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
@@ -76,16 +76,8 @@ def _fetch_extra(client: redis.Redis, key: str, known: Mapping[str, bytes]) -> d
     names = [
         name for name in found if not name.startswith(CHILD_FIELD.encode()) and values.text(name) not in known
     ]
-    if not names:
-        return {}
-    pipe = client.pipeline(transaction=False)
-    for name in names:
-        pipe.hstrlen(key, name)
-    sizes = dict(zip(names, pipe.execute(), strict=True))
-    small = [name for name in names if sizes[name] <= LARGEST_FIELD]
-    listed: Any = client.hmget(key, small) if small else []
-    large = {name: told_size(size) for name, size in sizes.items() if size > LARGEST_FIELD}
-    return _present(listed, small) | _present(list(large.values()), list(large))
+    listed = readable(read_carefully(client, [key], names)[0]) if names else None
+    return _present(listed, names) if listed else {}
 
 
 def fetch_listed(

@@ -173,9 +173,9 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> An
     return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
 
 
-def read_small(pipe: Any, key: str, names: Sequence[str]) -> None:
-    """Add to a pipeline an HMGET that leaves out what is larger than 256 KiB."""
-    pipe.eval(_READ_SMALL, 1, key, LARGEST_FIELD, *names)
+def read_small(client: redis.Redis, key: str, names: Sequence[str]) -> Any:
+    """HMGET without what is larger than 256 KiB; in a pipeline the reply comes with the others."""
+    return client.eval(_READ_SMALL, 1, key, LARGEST_FIELD, *names)
 
 
 def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from gnjobs.records import values
-from gnjobs.records.bounded import LARGEST_FIELD, TooLarge
+from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import CountedConnection, replies_of
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
@@ -15,7 +15,7 @@ from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
 from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, kept_for
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Outcome, Value, set_fields, transition
+from gnjobs.records.scripts import Outcome, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
 
 
@@ -87,13 +87,9 @@ class RecordLink:
         try:
             found: Any = self.client.hgetall(self.key)
         except TooLarge:
-            sizes = self.client.pipeline(transaction=False)
-            for name in JOB_FIELDS:
-                sizes.hstrlen(self.key, name)
-            pairs = zip(JOB_FIELDS, sizes.execute(), strict=True)
-            small = [name for name, size in pairs if size <= LARGEST_FIELD]
-            listed: Any = self.client.hmget(self.key, small)
-            found = {n.encode(): value for n, value in zip(small, listed, strict=True) if value is not None}
+            listed = read_small(self.client, self.key, tuple(JOB_FIELDS))
+            pairs = zip(JOB_FIELDS, listed, strict=True)
+            found = {name.encode(): value for name, value in pairs if value is not None}
         return dict(found)
 
     def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
