@@ -7,7 +7,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from gnjobs.errors import NoSuchJob
-from gnjobs.processes.end import end_processes, kill_child, until_verdict
+from gnjobs.processes.end import end_processes, kill_child
 from gnjobs.processes.find import (
     SUPERVISOR_MODULE,
     Identity,
@@ -117,7 +117,7 @@ class LocalKill:
             yield from self._end_job(lambda: self._find(known))
 
     def _end_job(self, find: Callable[[], Found]) -> Iterator[KillStep]:
-        verdict = yield from until_verdict(end_processes(find, grace=self._grace))
+        verdict = yield from end_processes(find, grace=self._grace)
         if self._supervisor is not None and not self._goes_on(self._supervisor[0], verdict):
             yield from self._end_supervisor(self._supervisor)
         # Where nothing was left to be killed, only a kill that was asked for earlier can have been its end.
@@ -155,9 +155,7 @@ class LocalKill:
 
     def _end_supervisor(self, supervisor: Identity) -> Iterator[KillStep]:
         yield step("killing", f"ending the frozen supervisor {supervisor[0]}", (supervisor[0],))
-        yield from until_verdict(
-            end_processes(lambda: supervisor_process(supervisor, self._wanted), grace=0.0)
-        )
+        yield from end_processes(lambda: supervisor_process(supervisor, self._wanted), grace=0.0)
 
     def has_worker(self) -> bool:
         """Whether a worker of another program runs the job here, or may."""

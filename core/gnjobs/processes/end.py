@@ -136,10 +136,10 @@ class _Ending:
 
 def end_processes(
     find: Callable[[], Found], *, grace: float, until: Callable[[], float] = lambda: math.inf
-) -> Iterator[KillStep]:
-    """End everything that `find` finds, now and on looking again; yields each step.
+) -> Generator[KillStep, None, KillStep]:
+    """End everything that `find` finds, now and on looking again; yields each step, and returns the verdict.
 
-    TERM to every process, KILL to what is left after `grace` seconds, and by `until` (monotonic). The last step is
+    TERM to every process, KILL to what is left after `grace` seconds, and by `until` (monotonic). The verdict is
     `verified` (two looks found nothing), with the pids that are gone, or `left`, which names what would not end and
     what can't be seen.
     """
@@ -148,7 +148,7 @@ def end_processes(
         latest = time.monotonic() + grace
         yield from _terminate(ending, lambda: min(latest, until()))
         yield from _kill(ending)
-        yield _verdict(ending)
+        return _verdict(ending)
     finally:
         ending.close()
 
@@ -203,18 +203,6 @@ def _why(target: Target, ending: _Ending) -> str:
     return f"state {target.process.state}, {target.process.command:.60}"
 
 
-Verdict = Generator[KillStep, None, KillStep]
-
-
-def until_verdict(steps: Iterator[KillStep]) -> Verdict:
-    """Yield every step of an ending except the verdict, which is returned."""
-    for each in steps:
-        if each.kind in ("verified", "left"):
-            return each
-        yield each
-    raise AssertionError("an ending has a verdict")
-
-
 class Ended(NamedTuple):
     """How an ending went: what was there to be ended, what outlived it, how long it took (seconds)."""
 
@@ -266,12 +254,15 @@ class EndingThread(threading.Thread):
 
     def _end(self) -> KillStep:
         self._prepare()
-        for each in end_processes(self._look, grace=self._grace, until=lambda: self._until):
-            if each.kind in ("verified", "left"):
+        steps = end_processes(self._look, grace=self._grace, until=lambda: self._until)
+        while True:
+            try:
+                self._on_step(next(steps))
+            except StopIteration as over:
+                verdict: KillStep = over.value
                 break
-            self._on_step(each)
         self._conclude()
-        return each
+        return verdict
 
     def _look(self) -> Found:
         """Find the processes to end and remember them."""
@@ -306,5 +297,5 @@ def kill_child(
     key = records.keys.child(job.id, child.id)
     with contextlib.suppress(redis.RedisError):  # what counts is that it ends
         transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields)
-    verdict = yield from until_verdict(end_processes(look or (lambda: find(child.id)), grace=grace))
+    verdict = yield from end_processes(look or (lambda: find(child.id)), grace=grace)
     yield conclude_kill(records, job, child, stop, verdict, patience=patience)
