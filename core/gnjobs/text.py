@@ -7,6 +7,7 @@
 import os
 import re
 import socket
+import sys
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -229,6 +230,11 @@ def safe_line(text: str) -> str:
     if _LAYOUT.search(safe):
         safe = safe.replace("\n", "␊").expandtabs(TAB_WIDTH)
     return safe
+
+
+def complain(line: str) -> None:
+    """Say one line, made safe, on standard error, for whoever reads what this process logs."""
+    print(f"gnjobs: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 DEFAULT_URL: Final = "redis://127.0.0.1:6379/0"

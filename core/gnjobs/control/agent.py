@@ -7,7 +7,6 @@ of it runs on this host, keeps the heartbeat of orphans that still run, and tidi
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 import uuid
@@ -58,7 +57,7 @@ from gnjobs.records.requests import (
 from gnjobs.records.scripts import swap
 from gnjobs.records.servers import explain
 from gnjobs.supervisor.launch import LATEST_START, start_for_agent
-from gnjobs.text import safe_line
+from gnjobs.text import complain
 
 LOCK_SECONDS: Final = 30.0
 _SLACK_SECONDS: Final = 1.0
@@ -161,8 +160,7 @@ def run_agent(
         holder = agent.run()
     if holder is None:
         return 0
-    text = f"an agent for {store.keys.prefix} already runs on {host_name()}: {holder}"
-    print(f"gnjobs: {safe_line(text)}", file=sys.stderr)  # noqa: T201
+    complain(f"an agent for {store.keys.prefix} already runs on {host_name()}: {holder}")
     return _ALREADY_RUNS
 
 
@@ -261,11 +259,8 @@ class Agent:
 
     def _tell_of(self, error: Exception) -> None:
         is_of_redis = isinstance(error, redis.RedisError)
-        _complain(
-            explain(error, self._store.url)
-            if is_of_redis
-            else f"it failed, and goes on: {type(error).__name__}: {error}"
-        )
+        failed = f"it failed, and goes on: {type(error).__name__}: {error}"
+        complain(f"agent: {explain(error, self._store.url) if is_of_redis else failed}")
 
     def _take(self, request: ControlRequest) -> None:
         if not self._stop_asked.is_set():
@@ -328,9 +323,8 @@ class Agent:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)
             if events.renew_log(self._store.client, self._store.keys):
-                _complain(
-                    "the event log took no more entries, since somebody wrote one of the future; it begins anew"
-                )
+                why = "since somebody wrote one of the future"
+                complain(f"agent: the event log took no more entries, {why}; it begins anew")
 
     def _streams(self) -> dict[str, object]:
         """What is heard: the host's requests, and those of owners, heard again whenever another job is overdue."""
@@ -350,7 +344,3 @@ class Agent:
         by, reason, mark = job.stop_by or "agent", job.stop_reason or "", wanted_of(job).token
         request = ControlRequest(asked, "kill", job.id, by=by, reason=reason, digest=mark)
         self._pool.take(request)
-
-
-def _complain(line: str) -> None:
-    print(f"gnjobs: agent: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,6 +1,5 @@
 """The agent's rounds: looks for jobs of this host that nobody reports on, and says what it has verified of each."""
 
-import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -30,7 +29,7 @@ from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.signs import JobSigns
-from gnjobs.text import safe_line
+from gnjobs.text import complain
 
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
@@ -204,7 +203,7 @@ class Rounds:
             except redis.ConnectionError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a record holds, the others are looked at
-                print(f"gnjobs: agent: job {job.id}: {safe_line(str(error))}", file=sys.stderr, flush=True)  # noqa: T201
+                complain(f"agent: job {job.id}: {error}")
         return found
 
     def _needs_look(self, job: Job) -> bool:

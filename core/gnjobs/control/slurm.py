@@ -6,7 +6,6 @@ again.
 
 import contextlib
 import signal
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -23,7 +22,7 @@ from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import KILLED, LOST, PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_mark, slurm_name
-from gnjobs.text import place_of
+from gnjobs.text import complain, place_of
 
 LOOK_SECONDS: Final = 10.0
 _ROUND_SECONDS: Final = 5.0
@@ -58,7 +57,7 @@ class SlurmRounds:
         except SlurmError as problem:
             self._again = time.monotonic() + LOOK_SECONDS
             if str(problem) != self._complaint:
-                print(f"gnjobs: agent: {problem}", file=sys.stderr, flush=True)  # noqa: T201
+                complain(f"agent: {problem}")
             self._complaint = str(problem)
 
     def _look(self, jobs: list[Job], now: float) -> None:

@@ -9,7 +9,6 @@ import selectors
 import shlex
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -24,7 +23,7 @@ from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.reading import Records, fetch_job
-from gnjobs.text import masked, safe_line
+from gnjobs.text import complain, masked
 
 LONGEST_RUN: Final = 60.0
 _KEPT: Final = 64 * 1024
@@ -120,8 +119,7 @@ class _Waiting:
             try:
                 hook.run()
             except Exception as problem:  # noqa: BLE001 - the others are to run all the same
-                text = f"gnjobs: on-end of job {hook.job_id}: {problem}"
-                print(safe_line(text), file=sys.stderr, flush=True)  # noqa: T201
+                complain(f"on-end of job {hook.job_id}: {problem}")
 
     def _take(self, done: _Hook | None) -> _Hook | None:
         """The next one to run, after the one that this thread is done with."""

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import time
 import uuid
 
@@ -30,7 +29,7 @@ from gnjobs.supervisor.setup import (
     read_settings,
 )
 from gnjobs.supervisor.wakeups import Wakeups
-from gnjobs.text import safe_line
+from gnjobs.text import complain
 
 _ROUNDED_SECONDS = 0.1  # by so much more is heard than what was asked since the claim
 _LOOK_SECONDS = 1.0
@@ -163,7 +162,7 @@ def supervise_from_environment(reports: ReportPipe) -> int:
         since = float(fields["started"]) - _ROUNDED_SECONDS
         supervision = _begin(link, job, settings, wakeups, reports, since)
     except GivenUp as given_up:
-        print(f"gnjobs: {safe_line(str(given_up))}", file=sys.stderr, flush=True)  # noqa: T201
+        complain(str(given_up))
         reports.ended(given_up.exit_code)
         return given_up.exit_code
     return supervision.run()

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ from gnjobs.supervisor.reporter import Reporter
 from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
 from gnjobs.supervisor.slurm import SlurmEnd
 from gnjobs.supervisor.wakeups import MOST_COLLECTED, Exit, Reaper, Wakeups
-from gnjobs.text import safe_line
+from gnjobs.text import complain
 
 GRACE_SECONDS = 10.0
 _AGAIN_SECONDS = 2.0
@@ -359,4 +358,4 @@ class Supervision:
             )
 
     def _complain(self, line: str) -> None:
-        print(f"gnjobs: job {self._job.id}: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201
+        complain(f"job {self._job.id}: {line}")

@@ -1,6 +1,5 @@
 """The thread that tells Redis about the job: a beat every few seconds, and its end."""
 
-import sys
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
+from gnjobs.text import complain
 
 SNAPSHOT_LIFETIME = 30 * 86400
 _PATIENCE_SECONDS = 60.0
@@ -113,7 +113,7 @@ class Reporter(threading.Thread):
     def _complain_once(self, problem: Exception) -> None:
         if not isinstance(problem, RedisError) and not self._has_complained:
             self._has_complained = True
-            print(f"gnjobs: job {self._link.job_id}: {problem!r}", file=sys.stderr, flush=True)  # noqa: T201
+            complain(f"job {self._link.job_id}: {problem!r}")
 
     def _beat(self) -> None:
         if self._removed:
