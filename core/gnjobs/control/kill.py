@@ -314,9 +314,7 @@ class _Kill:
         )
         stop = self._stop
         with contextlib.suppress(RedisError):  # what counts is that it ends
-            fields = {**stop.fields, "stop-requested": f"{stop.at:.3f}"}
-            key = self.store.keys.job(self.job.id)
-            transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
+            self._mark_stopping(stop)
         try:
             verdict = self._slurm.cancel_and_wait()
         except SlurmError as problem:
@@ -347,12 +345,14 @@ class _Kill:
     def _announce(self) -> None:
         """Write that what runs is being killed, so that nobody takes its end for a loss; see who else asked for it."""
         stop = self._stop
-        fields = {**stop.fields, "stop-requested": f"{stop.at:.3f}"}
-        key = self.store.keys.job(self.job.id)
         with contextlib.suppress(RedisError, NoSuchJob):  # what counts is that it ends
             if self._local.is_there():
-                transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, fields)
+                self._mark_stopping(stop)
             self.job = self.store.get(self.job.id)
+
+    def _mark_stopping(self, stop: StopRequest) -> None:
+        key = self.store.keys.job(self.job.id)
+        transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, stop.job_fields)
 
     def _may_act(self) -> bool:
         return os.geteuid() == 0 or self.job.account == login_name()

@@ -72,6 +72,11 @@ class StopRequest(NamedTuple):
         """The fields that say so in a job's or a child's hash."""
         return {"stop-by": encode_text(self.by), "stop-reason": encode_text(self.reason)}
 
+    @property
+    def job_fields(self) -> dict[str, Value]:
+        """The fields that say so in a job's record, which says when, too."""
+        return {**self.fields, "stop-requested": round(self.at, 3)}
+
 
 def end_job(
     records: Records,
@@ -223,8 +228,7 @@ def _write_job(
 ) -> tuple[Outcome, str]:
     fields: dict[str, Value] = {"finished": f"{records.now():.3f}", **stop.fields}
     end_children(records, job.id, status, fields)
-    fields["stop-requested"] = f"{stop.at:.3f}"
-    end = JobEnd(status, fields, f"{status}; {verdict.text}", stop.by, stop.reason)
+    end = JobEnd(status, fields | stop.job_fields, f"{status}; {verdict.text}", stop.by, stop.reason)
     return end_job(records, job, end, allowed=allowed, token=token)
 
 

@@ -141,7 +141,7 @@ def _kill_unclaimed(link: RecordLink, number: signal.Signals, token: str) -> Non
     """End a job that nobody has claimed, ourselves included: what was not started is surely gone."""
     job = link.read()
     stop = StopRequest(login_name(), f"its supervisor got {number.name}", round(link.now(), 3))
-    fields = {**stop.fields, "stop-requested": stop.at, "finished": stop.at}
+    fields = {**stop.job_fields, "finished": stop.at}
     status = ""
     if job is not None:
         end = JobEnd(KILLED, fields, "killed; it had not been started", stop.by, stop.reason)

@@ -294,7 +294,7 @@ class Supervision:
         self._command.wait_for_no_reader()
         if self._stop is None:
             self._stop, self._is_admins = stop, is_admins
-            self._reporter.move({RUNNING}, STOPPING, {**stop.fields, "stop-requested": stop.at})
+            self._reporter.move({RUNNING}, STOPPING, stop.job_fields)
         elif is_admins and not self._is_admins:
             self._stop, self._is_admins = stop._replace(at=self._stop.at), True
         self._begin_ending(grace)

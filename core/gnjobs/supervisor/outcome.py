@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
         if notes:
             fields["error"] = encode_text("; ".join(notes)[: 4 * _LONGEST_NOTE])
         if self.stop is not None:
-            return KILLED, fields | self.stop.fields | {"stop-requested": self.stop.at}
+            return KILLED, fields | self.stop.job_fields
         failed = self.failed_start is not None or self.exit.shell_code != 0 or children_note
         return (ERROR if failed else SUCCESS), fields
 
