@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock, RLock
 from time import monotonic, time
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from gnjobs.errors import NotInJob
 from gnjobs.outputs.faults import line_sentence
@@ -177,16 +177,8 @@ class DryContext(JobContext):
         self._allocated: list[str] = []
 
     @property
-    def client(self) -> Any:
+    def client(self) -> NoReturn:  # type: ignore[override]
         """There is none: raises `NotInJob`."""
-        return self._no_client()
-
-    @client.setter
-    def client(self, _: Any) -> NoReturn:
-        raise AttributeError("a dry run has no connection")
-
-    @staticmethod
-    def _no_client() -> NoReturn:
         raise NotInJob("a dry run has no connection to Redis")
 
     def set_fields(self, fields: Mapping[str, Value]) -> None:
