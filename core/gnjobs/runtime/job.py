@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from gnjobs.errors import NotInJob
@@ -32,9 +31,7 @@ class CurrentJob(JobContext, HasChildren):
     def __enter__(self) -> "CurrentJob":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.client.close()
 
     def _as_job(self) -> JobContext:
@@ -94,9 +91,7 @@ class DryJob(DryContext, CurrentJob):
         super().__init__()
         self._writer = DryWriter("job")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.state.finish()
 
     @property
