@@ -57,7 +57,8 @@ class SlurmKill:
         if not its:
             unknown = f"Slurm knows nothing of a job {self._number or self._name:.80}"
             raise SlurmError(self._why_not(found[-1]) if found else unknown)
-        until, pause, refusals = time.monotonic() + CANCEL_SECONDS, _SHORTEST_PAUSE, dict[str, str]()
+        until, refusals = time.monotonic() + CANCEL_SECONDS, dict[str, str]()
+        backoff = Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE)
         while left := _running(found):
             new = sorted((placed for placed in left if placed.id not in refusals), key=self._turn)[:_AT_ONCE]
             refusals |= {placed.id: self._cancel(placed) for placed in new}
@@ -65,8 +66,8 @@ class SlurmKill:
                 raise SlurmError(refusals[left[0].id])
             if time.monotonic() > until:
                 return step("left", f"{_words(left)} still, {CANCEL_SECONDS:.0f} s later")
-            time.sleep(pause)
-            pause, found = min(pause * 2, _LONGEST_PAUSE), self._find()
+            time.sleep(backoff.failed())
+            found = self._find()
         its = [placed for placed in found if not self._why_not(placed)] or its
         return _verdict([placed for placed in its if placed.id in (*refusals, self._number)] or its)
 
@@ -105,12 +106,11 @@ class SlurmKill:
 
     def _left_after(self, seconds: float) -> list[Placed]:
         """What has not ended by then; nobody waits for what waits itself."""
-        until, pause = time.monotonic() + seconds, _SHORTEST_PAUSE
+        until, backoff = time.monotonic() + seconds, Backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE)
         while left := _running(self._find()):
             if time.monotonic() > until or any(placed.waits for placed in left):
                 break
-            time.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            time.sleep(backoff.failed())
         return left
 
     def _find(self) -> list[Placed]:

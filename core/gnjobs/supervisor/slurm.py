@@ -85,7 +85,9 @@ def submit_supervisor(
     except SlurmError as problem:
         _refuse(records, job, str(problem))
         raise LaunchError(str(problem)) from problem
-    note_queue(records, {job.id: {"slurm-job": slurm_job, **_first_reason(slurm_job)}})
+    placed = _placed(slurm_job)
+    reason = encode_text(placed.reason) if placed is not None else b""
+    note_queue(records, {job.id: {"slurm-job": slurm_job, "queue-reason": reason}})
     return slurm_job
 
 
@@ -99,13 +101,12 @@ def _refuse(records: Records, job: Job, why: str) -> None:
         return  # who launched it is told all the same
 
 
-def _first_reason(slurm_job: str) -> dict[str, Value]:
-    """What keeps it waiting right after it was submitted."""
+def _placed(slurm_job: str) -> Placed | None:
+    """What Slurm says of a job; None where it says nothing."""
     try:
-        placed = look_up([slurm_job]).get(slurm_job)
+        return look_up([slurm_job]).get(slurm_job)
     except SlurmError:
-        placed = None
-    return {"queue-reason": encode_text(placed.reason) if placed is not None else b""}
+        return None
 
 
 def note_queue(records: Records, said: Mapping[str, Mapping[str, Value]]) -> None:
@@ -122,20 +123,14 @@ def note_queue(records: Records, said: Mapping[str, Mapping[str, Value]]) -> Non
 
 def limits_of(slurm_job: str) -> dict[str, Value]:
     """The fields that say what Slurm lets this job have; empty where Slurm does not say."""
-    try:
-        placed = look_up([slurm_job]).get(slurm_job)
-    except SlurmError:
-        return {}
+    placed = _placed(slurm_job)
     found = {} if placed is None else {"time-limit": placed.limit, "memory-limit": placed.memory}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def why_ended(slurm_job: str) -> SlurmEnd | None:
     """Why Slurm is ending the job that this process is; None where it is not, or gives no answer."""
-    try:
-        placed = look_up([slurm_job]).get(slurm_job)
-    except SlurmError:
-        return None
+    placed = _placed(slurm_job)
     return None if placed is None else _why(placed)
 
 
