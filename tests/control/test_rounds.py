@@ -10,7 +10,7 @@ import pytest
 from gnjobs.control import orphans
 from gnjobs.control.agent import Agent
 from gnjobs.control.orphans import Rounds
-from gnjobs.processes import find
+from gnjobs.processes import traces
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence
@@ -126,7 +126,7 @@ def test_a_thread_of_the_kernel_is_nothing_that_a_job_has_left(
     try:
         job = store.get(forge_orphan(store, other.pid))
         assert look(job).kind == "running"
-        monkeypatch.setattr(find, "read_command", lambda _: [])
+        monkeypatch.setattr(traces, "read_command", lambda _: [])
         wait_for(lambda: look(job).kind == "gone")  # what just begins may be anybody's for a moment
     finally:
         other.kill()

@@ -19,10 +19,11 @@ from gnjobs.control.local_kill import LocalKill
 from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
-from gnjobs.processes.find import is_concealed, is_supervisor, wanted_of
+from gnjobs.processes.find import is_supervisor, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
+from gnjobs.processes.traces import is_concealed
 from gnjobs.records import events, requests
 from gnjobs.records.connection import is_passing
 from gnjobs.records.ends import StopRequest, conclude_kill

@@ -9,13 +9,14 @@ import redis
 from gnjobs.control.turns import Turns
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
-from gnjobs.processes.find import is_supervisor, may_be_of, processes_of, wanted_of
+from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.proc import command_text, owners_of, read_command
 from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.stored import known_identities, read_processes
 from gnjobs.processes.table import UNREAD, ProcessView, descendants
+from gnjobs.processes.traces import may_be_of
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
 from gnjobs.records.connection import readable

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import redis
 
-from gnjobs.processes.find import why_not_alone
 from gnjobs.processes.host import account_name
 from gnjobs.processes.proc import owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
@@ -290,7 +289,7 @@ def kill_child(
     if child.is_final:
         yield step("skipped", f"it has already ended: {child.status}", verified=True, final=True)
         return
-    obstacle = why_not_alone(child, find)
+    obstacle = _why_not_alone(child, find)
     if obstacle is not None:
         yield step("refused", obstacle, final=True)
         return
@@ -299,3 +298,23 @@ def kill_child(
         transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields)
     verdict = yield from end_processes(look or (lambda: find(child.id)), grace=grace)
     yield conclude_kill(records, job, child, stop, verdict, patience=patience)
+
+
+def _why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | None:
+    """Say why a child that has not ended can't be killed alone, else None.
+
+    `find` finds the processes of one child, and those of the whole job for None.
+    """
+    if child.status == PENDING:
+        return None
+    own = {process.pid for process in find(child.id).processes}
+    if child.pid is None:
+        return None if own else "no process of it is known; kill the whole job"
+    if child.pid in own:
+        return None
+    starts = {each.pid: each.started for each in find(None).processes}
+    # The pid of a child that Slurm placed on another node, whose `srun` is here, may be another process here.
+    is_elsewhere = own and child.process_started not in (None, starts.get(child.pid))
+    if child.pid in starts and not is_elsewhere:
+        return f"it is a thread of pid {child.pid}, which can't be killed alone; kill the whole job"
+    return None

@@ -7,15 +7,7 @@ from itertools import chain
 from typing import Final
 
 from gnjobs.processes.activity import read_state
-from gnjobs.processes.find import (
-    Identity,
-    Trace,
-    claims_of,
-    is_supervisor,
-    processes_of,
-    traces_of,
-    wanted_of,
-)
+from gnjobs.processes.find import Identity, is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import (
     is_of_this_boot,
     is_on_this_host,
@@ -26,6 +18,7 @@ from gnjobs.processes.host import (
 from gnjobs.processes.proc import shows_our_processes
 from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView, Wanted
+from gnjobs.processes.traces import Trace, claims_of, traces_of
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5

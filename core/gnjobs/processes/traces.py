@@ -1,0 +1,162 @@
+"""What may be a job's though nothing shows it for sure: it counts as running, and nobody signals it.
+
+A mark can be lost (`env -i`, `setproctitle`) or unreadable (another account's process, one that forbids it). What Redis
+says of pids is enough to call nothing gone, and never enough to kill.
+"""
+
+import os
+from collections.abc import Collection, Iterable, Iterator
+from typing import Final, NamedTuple
+
+from gnjobs.processes.find import Identity, claiming, wanted_of
+from gnjobs.processes.host import account_name, login_name, user_id
+from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entry
+from gnjobs.processes.table import UNREAD, ProcessView, Wanted
+from gnjobs.records import values
+from gnjobs.records.fields import Child, Job
+
+_SUPER_USER: Final = 0
+_INIT: Final = 1
+_WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its mark"
+
+
+class Trace(NamedTuple):
+    """A process that may be the job's, and why; `is_certain` where it is surely the one that was seen as such."""
+
+    pid: int
+    why: str
+    is_certain: bool
+
+
+def traces_of(
+    job: Job, view: ProcessView, known: Collection[Identity] = (), child: Child | None = None
+) -> Iterator[Trace]:
+    """Yield what may be the job's, or one child's, best known first; pids of the record must count here.
+
+    `known` are pids and starts that were seen as the job's earlier.
+    """
+    of_record = _of_record(job if child is None else child)
+    for pid, started in (*of_record, *(known if child is None else ())):
+        if view.has(pid, started) and not _is_others(pid, job, view):
+            yield _trace(pid, view, _WITHOUT_MARK)
+    if child is None:
+        yield from _ourselves(job, view)
+        yield from _of_session(job, view)
+        yield from _named_as_left(job, view)
+    yield from _uninspected(job, view)
+    yield from _concealed(job, view)
+
+
+def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
+    """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
+    for pid, mark in claiming(wanted, view):
+        if child is None or child.id == mark.child:
+            whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"
+            yield Trace(pid, f"of {_account_of(pid)} runs, which says that it was launched {whose}", False)
+
+
+def _of_record(part: Job | Child) -> Iterable[Identity]:
+    if part.pid is not None and part.process_started is not None:
+        yield part.pid, part.process_started
+
+
+def _ourselves(job: Job, view: ProcessView) -> Iterator[Trace]:
+    """Yield this process and its ancestors if they are part of the job: no kill touches them, yet they run."""
+    for pid in view.spared:
+        mark = view.marks.get(pid)
+        if mark is not None and wanted_of(job).matches(mark):
+            yield Trace(pid, "is this command or what started it, inside the job itself", True)
+
+
+def _is_others(pid: int, job: Job, view: ProcessView) -> bool:
+    """Whether a process certainly belongs elsewhere: by its own or inherited mark, or because it is spared."""
+    mark = view.owner_of_mark(pid)
+    return pid in view.spared or (mark is not None and not wanted_of(job).matches(mark))
+
+
+def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
+    """Yield processes of the main process's session: while one of them lives, its pid is not reused."""
+    leader = view.table.get(job.pid or 0)
+    is_reused = leader is not None and job.process_started not in (None, leader.started)
+    if job.pid is None or is_reused:
+        return
+    for entry in view.table.values():
+        if (
+            entry.session == job.pid
+            and entry.started >= _earliest(job)
+            and not _is_others(entry.pid, job, view)
+        ):
+            yield _trace(entry.pid, view, "which is in the session of the job's main process")
+
+
+def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
+    for word in (job.left_running or "").split():
+        entry = view.table.get(values.integer(word) or 0)
+        if (
+            entry is not None
+            and entry.started >= _earliest(job)
+            and not _is_others(entry.pid, job, view)
+            and not _is_of_the_kernel(entry)
+        ):
+            yield _trace(entry.pid, view, "which outlived an earlier kill")
+
+
+def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
+    """Processes no older than the job's supervisor, of an account that its processes may have, unreadable to us."""
+    for pid, mark in view.marks.items():
+        entry = view.table[pid]
+        is_inspected = mark is not None and mark != UNREAD
+        if is_inspected or entry.started < _earliest(job) or _is_others(pid, job, view):
+            continue
+        if may_be_of(pid, job.account) and (mark == UNREAD or not _is_of_the_kernel(entry)):
+            yield _trace(pid, view, "")
+
+
+def _trace(pid: int, view: ProcessView, why: str) -> Trace:
+    """Describe whose process it is and why it may be the job's."""
+    is_readable = view.marks.get(pid) not in (None, UNREAD)
+    reason = why if is_readable else "which can't be inspected"
+    return Trace(pid, f"of {_account_of(pid)} runs, {reason}", is_readable)
+
+
+def _account_of(pid: int) -> str:
+    owners = owners_of(pid)
+    return account_name(owners[0]) if owners else "an account"
+
+
+def _earliest(job: Job) -> int:
+    return job.supervisor_started or job.process_started or 0
+
+
+def may_be_of(pid: int, account: str | None) -> bool:
+    """Whether a process that is there may be of a job that this account started: root may become anybody."""
+    uid, owners = None if account is None else user_id(account), owners_of(pid)
+    return bool(owners) and (uid in (None, _SUPER_USER) or uid in owners)
+
+
+def _is_of_the_kernel(entry: TableEntry) -> bool:
+    return not read_command(entry.pid)
+
+
+def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
+    """Yield what exists although `/proc` hides other accounts' processes from us (`hidepid`)."""
+    for pid in (job.supervisor_pid, job.pid):
+        if pid and is_concealed(pid):
+            yield Trace(pid, "of another account runs, which can't be seen", False)
+    if _INIT not in view.table and job.account != login_name():
+        yield Trace(
+            job.pid or 0, f"may run: those of {job.account or 'other accounts'} are not shown to us", False
+        )
+
+
+def is_concealed(pid: int | None) -> bool:
+    """Whether there is a process of this pid though `/proc` does not show it to us."""
+    if not pid or read_entry(pid) is not None:
+        return False
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
