@@ -9,7 +9,8 @@ import msgspec
 import pytest
 import redis
 
-from gnjobs.control.agent import Agent, AgentLock, Holder, run_agent
+from gnjobs.control.agent import Agent, run_agent
+from gnjobs.control.agent_lock import AgentLock, Holder
 from gnjobs.processes.host import boot_id, host_name, login_name
 from gnjobs.records.connection import connect
 from gnjobs.store import JobStore
@@ -102,7 +103,7 @@ def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
 def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
     key = KEYS.host_agent(host_name())
-    monkeypatch.setattr("gnjobs.control.agent._SLACK_SECONDS", 0.2)
+    monkeypatch.setattr("gnjobs.control.agent_lock._SLACK_SECONDS", 0.2)
     elsewhere = Holder("x", 1, 1, boot_id(), "pid:[1]", "root")
     store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
     assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere

@@ -4,20 +4,17 @@ One runs on each host. It kills and starts jobs for those who ask from elsewhere
 of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
 """
 
-import contextlib
-import os
 import signal
 import threading
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from types import FrameType
-from typing import Any, Final
+from typing import Final
 
-import msgspec
 import redis
 
+from gnjobs.control.agent_lock import AgentLock, Holder
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.control.slurm import SlurmRounds
@@ -25,20 +22,11 @@ from gnjobs.control.stack import find_here
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import wanted_of
-from gnjobs.processes.host import (
-    allow_many_descriptors,
-    boot_id,
-    host_name,
-    load_here,
-    login_name,
-    pid_namespace,
-)
-from gnjobs.processes.proc import ENDED_STATES, process_start, read_entry
+from gnjobs.processes.host import allow_many_descriptors, host_name, load_here
 from gnjobs.processes.table import require_our_processes
-from gnjobs.records import events, values
+from gnjobs.records import events
 from gnjobs.records.actor import Actor, AgentStarts
-from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import is_passing, passing_over_other_types, patiently
+from gnjobs.records.connection import is_passing, patiently
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
 from gnjobs.records.indexes import tidy
@@ -54,86 +42,9 @@ from gnjobs.records.requests import (
     step,
     user_asking,
 )
-from gnjobs.records.scripts import swap
 from gnjobs.records.servers import explain
 from gnjobs.supervisor.launch import LATEST_START, start_for_agent
 from gnjobs.text import complain
-
-LOCK_SECONDS: Final = 30.0
-_SLACK_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.5
-
-
-class Holder(msgspec.Struct, frozen=True):
-    """The process that holds the lock; `token` is new for each."""
-
-    token: str
-    pid: int
-    started: int | None = None
-    boot: str | None = None
-    namespace: str | None = None
-    account: str = "?"
-
-    @classmethod
-    def this_process(cls) -> "Holder":
-        """Ourselves."""
-        pid = os.getpid()
-        return cls(uuid.uuid4().hex, pid, process_start(pid), boot_id(), pid_namespace(), login_name())
-
-    @property
-    def is_gone(self) -> bool | None:
-        """Whether it has ended; None where its pid says nothing here."""
-        if (self.boot, self.namespace) != (boot_id(), pid_namespace()) or read_entry(1) is None:
-            return None
-        entry = read_entry(self.pid)
-        return entry is None or entry.started != self.started or entry.state in ENDED_STATES
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} of {self.account}"
-
-
-class AgentLock:
-    """A key that its holder renews and that expires without it; a holder that was killed is followed at once."""
-
-    def __init__(self, client: redis.Redis, key: str, seconds: float = LOCK_SECONDS) -> None:
-        self._client = client
-        self._key = key
-        self._seconds = seconds
-        self._mine = msgspec.json.encode(Holder.this_process())
-
-    def take(self) -> Holder | None:
-        """Take the lock; returns who holds it where somebody does, after waiting for one that can't be looked at."""
-        limit = time.monotonic() + self._seconds + _SLACK_SECONDS
-        while True:
-            holder = self.renew()
-            if holder is None or holder.is_gone is False or time.monotonic() > limit:
-                return holder
-            time.sleep(_LOOK_SECONDS)
-
-    def renew(self) -> Holder | None:
-        """Hold it for longer, or take it from one that is gone; returns who has it, if anybody else does."""
-        while True:
-            stored = self._read()
-            holder = None if stored == self._mine else values.json(stored, Holder)
-            if holder is not None and not holder.is_gone:
-                return holder
-            # Refused where it changed meanwhile: somebody was faster, or this is said again since a reply was lost.
-            if swap(self._client, self._key, stored, self._mine, int(self._seconds * 1000)):
-                return None
-
-    def release(self) -> None:
-        """Let go of it, if it is ours."""
-        if self._read() == self._mine:
-            self._client.delete(self._key)
-
-    def _read(self) -> bytes:
-        """What stands there; what no agent can have written is removed."""
-        with contextlib.suppress(TooLarge), passing_over_other_types():
-            found: Any = self._client.get(self._key)
-            return found or b""
-        self._client.unlink(self._key)
-        return b""
-
 
 _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
