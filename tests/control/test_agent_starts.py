@@ -8,12 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gnjobs.control.starts import start_for_agent
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name
 from gnjobs.records.actor import AgentStarts
 from gnjobs.store import JobStore
 from gnjobs.supervisor import launch as launching
-from gnjobs.supervisor.launch import launch, start_for_agent
+from gnjobs.supervisor.launch import launch
 from gnjobs.supervisor.setup import digest_of
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import AS_NOBODY, needs_accounts

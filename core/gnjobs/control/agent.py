@@ -19,6 +19,7 @@ from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.stack import find_here
+from gnjobs.control.starts import LATEST_START, start_for_agent
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import wanted_of
@@ -43,7 +44,6 @@ from gnjobs.records.requests import (
     user_asking,
 )
 from gnjobs.records.servers import explain
-from gnjobs.supervisor.launch import LATEST_START, start_for_agent
 from gnjobs.text import complain
 
 _ALREADY_RUNS = 1

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -22,11 +21,9 @@ from redis.exceptions import RedisError
 
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name, login_name, pid_namespace
-from gnjobs.records import values
-from gnjobs.records.actor import AgentStarts
 from gnjobs.records.connection import connect
-from gnjobs.records.environment import ENV_DIRECTORY, ENV_PREFIX, ENV_URL, as_account
-from gnjobs.records.keys import DEFAULT_PREFIX, Keys, is_user
+from gnjobs.records.environment import ENV_PREFIX, ENV_URL
+from gnjobs.records.keys import DEFAULT_PREFIX, Keys
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
 from gnjobs.records.scripts import set_fields
@@ -203,8 +200,8 @@ Via = Literal["detach", "systemd", "agent", "slurm"]
 _SYSTEMD_SECONDS = 30.0
 _OF_A_UNIT = frozenset({"INVOCATION_ID", "JOURNAL_STREAM", "NOTIFY_SOCKET", "MAINPID", "WATCHDOG_PID"})
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# An agent takes up no start that was asked earlier, and gives it so long; its launcher waits for longer than both.
-LATEST_START, _STARTING_SECONDS, _AGENT_SECONDS = 10.0, 8.0, 20.0
+# Longer than an agent lets a start wait and gives it, together: see `control.starts`.
+_AGENT_SECONDS = 20.0
 _NOTE_SECONDS = 1.0
 _log = logging.getLogger("gnjobs")
 
@@ -236,7 +233,7 @@ def launch(
     if via == "slurm":
         _launch_in_slurm(job, url, prefix, options)
         return
-    _note_launch(job.id, url, prefix)
+    note_launch(job.id, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job)
     if via == "detach":
         _warn_inside_a_unit()
@@ -249,54 +246,11 @@ def _launch_in_slurm(job: "Job", url: str, prefix: str, options: Sequence[str]) 
     from gnjobs.supervisor import slurm  # only for those who need it: see start-up times
 
     slurm.check_options(options)
-    _note_launch(job.id, url, prefix, {"queue-reason": slurm.SUBMITTING})
+    note_launch(job.id, url, prefix, {"queue-reason": slurm.SUBMITTING})
     environment = for_supervisor(os.environ, url, prefix, job)
     with connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS) as client:
         records = Records(client, Keys(prefix), url)
         slurm.submit_supervisor(records, job, supervisor_command(), environment, options)
-
-
-def start_for_agent(job: "Job", store: Records, starts: Mapping[str, AgentStarts], digest: str | None) -> str:
-    """Start a job that somebody asked an agent to start; returns the account that it runs as.
-
-    `starts` says by account what may be started; nothing is started as root, nor what gives another `digest` than what
-    was asked for: whoever writes records may have changed it since. Raises `LaunchError`.
-    """
-    if digest_of(job) != digest:
-        raise LaunchError("its record says something else than what was asked to be started")
-    account = _account_for(job, starts)
-    if (url := starts[account].url) is None:
-        raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
-    is_us = account == login_name()
-    try:
-        options = {} if is_us and os.geteuid() != 0 else as_account(account)
-    except ValueError as refused:
-        raise LaunchError(f"this agent starts no such job: {refused}") from None
-    outer = options.pop("env", os.environ)
-    # What stands in a directory's place by now is for the account to enter, and not for us.
-    options["cwd"] = "/"
-    _note_launch(job.id, store.url, store.keys.prefix, {"account": account})
-    environment = for_supervisor(outer, url, store.keys.prefix, job)
-    environment[ENV_DIRECTORY] = starts[account].directories[0]
-    spawn(environment, account=options, within=_STARTING_SECONDS).reports.close()
-    return account
-
-
-def _account_for(job: "Job", starts: Mapping[str, AgentStarts]) -> str:
-    """The first account that may run it; the directory counts, for whoever chooses it chooses what `-m` imports."""
-    words = values.command_words(job.command)
-    if job.env is not None:
-        raise LaunchError("this agent starts no job that brings an environment of its own")
-    if job.user is not None and not is_user(job.user):
-        raise LaunchError(f"this agent starts no job of {job.user!r:.80}, which is no user id")
-    for account, allowed in starts.items():
-        beginnings = [shlex.split(beginning) for beginning in allowed.commands]
-        begins_so = any(first and words[: len(first)] == first for first in beginnings)
-        if begins_so and job.cwd in (None, *allowed.directories):
-            return account
-    raise LaunchError(
-        "this agent starts no such job: its configuration allows no command that begins so in this directory"
-    )
 
 
 def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True) -> int:
@@ -306,7 +260,7 @@ def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True)
     job, and a second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
     """
     url, prefix = _origin(job, store)
-    _note_launch(job.id, url, prefix)
+    note_launch(job.id, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job)
     spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
@@ -322,7 +276,7 @@ def _origin(job: "Job", store: Records | None) -> tuple[str, str]:
     return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
 
 
-def _note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
+def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
     """Write where the job is launched, so that its host can tell when its supervisor died before it claimed the job.
 
     A Redis that is away is no reason not to launch: the supervisor waits for it.
