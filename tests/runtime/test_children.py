@@ -17,7 +17,7 @@ from gnjobs.records.environment import (
     lines_descriptor,
     pipe_identity,
 )
-from gnjobs.runtime import children
+from gnjobs.runtime import progress
 from tests.support import child_functions as functions
 from tests.support.child_outcomes import stored
 from tests.support.servers import Server
@@ -86,7 +86,7 @@ def test_children_may_have_children(job: CurrentJob, store: JobStore) -> None:
 def test_the_job_says_how_far_its_children_are_while_they_work(
     job: CurrentJob, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(children, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(progress, "_LOOK_EVERY", 0.05)
 
     def work(item: str, child: ThisChild) -> None:
         if item == "fails":

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from multiprocessing import connection, resource_tracker
-from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
@@ -25,82 +24,7 @@ from gnjobs.records.values import encode_text
 from gnjobs.runtime.child import LONGEST_ERROR, ChildOutput
 from gnjobs.runtime.context import JobContext
 from gnjobs.runtime.process import ChildProcess, MakeChild, cannot_be_child, pickled, terminate_all
-
-_LOOK_EVERY = 5.0
-_SHORTEST_PAUSE = 0.25
-
-
-class ChildrenProgress:
-    """Counts children that are done and that failed, and every few seconds looks how far those at work are.
-
-    Within a with block; what it says last is stored when the block ends well. Of children of a child nothing is told.
-    """
-
-    def __init__(self, job: JobContext, total: int) -> None:
-        self._job = job
-        self._total = total
-        self._is_told = total > 0 and job.child_id is None
-        self._at_work: set[str] = set()
-        self.workers = 1
-        self._done = 0
-        self._failed = 0
-        self._told: dict[str, Value] = {}
-        self._lock = threading.Lock()
-        self._has_news = threading.Event()
-        self._is_over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="children's progress", daemon=True)
-
-    def __enter__(self) -> "ChildrenProgress":
-        if self._is_told:
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._is_over.set()
-        self._has_news.set()
-        if self._is_told and error is None:
-            self._thread.join()
-            self._tell()
-
-    def started(self, child_id: str) -> None:
-        """Take note of a child that begins."""
-        with self._lock:
-            self._at_work.add(child_id)
-
-    def of(self, workers: int) -> "ChildrenProgress":
-        """At most so many are at work at once."""
-        self.workers = workers
-        return self
-
-    def ended(self, child_id: str, *, failed: bool) -> None:
-        """Take note of a child that has ended, or never begun."""
-        with self._lock:
-            self._at_work.discard(child_id)
-            self._done += not failed
-            self._failed += failed
-        self._has_news.set()
-
-    def _run(self) -> None:
-        while not self._is_over.is_set():
-            self._has_news.wait(_LOOK_EVERY)
-            self._has_news.clear()
-            if not self._is_over.is_set():
-                self._tell()
-                self._is_over.wait(_SHORTEST_PAUSE)
-
-    def _tell(self) -> None:
-        with self._lock:
-            at_work, done, failed = list(self._at_work), self._done, self._failed
-        percent = 100 * (done + self._job.shares_done(at_work)) / self._total
-        said: dict[str, Value] = {"percent": f"{percent:.2f}", "max-workers": self.workers}
-        if done or failed:
-            failures = f", {failed} failed" if failed else ""
-            said |= {"message": f"{done} of {self._total} children done{failures}", "children-done": done}
-        if said != self._told:
-            self._job.set_fields(said)
-            self._told = said
+from gnjobs.runtime.progress import ChildrenProgress
 
 
 class ChildResult(msgspec.Struct, frozen=True):
@@ -159,7 +83,6 @@ class ChildRun:
         self._may_fail = on_failure == "ignore"
         self._outcomes: dict[int, Outcome] = {}
         self._keys: list[str] = []
-        self._progress = ChildrenProgress(job, len(items))
         self._taking = threading.Lock()
         self._first_failed: str | None = None
         self._stopped: set[int] = set()
@@ -174,7 +97,7 @@ class ChildRun:
         store_before_ending()
         try:
             with (
-                self._progress.of(self._workers),
+                ChildrenProgress(self._job, len(self._items), self._workers) as self._progress,
                 ThreadPoolExecutor(self._workers, thread_name_prefix="child") as pool,
             ):
                 list(pool.map(self._run_in_thread, range(len(self._items))))
@@ -232,7 +155,7 @@ class ChildRun:
         resource_tracker.ensure_running()
         running: dict[int, ChildProcess] = {}
         try:
-            with self._progress.of(self._workers):
+            with ChildrenProgress(self._job, len(self._items), self._workers) as self._progress:
                 self._run_all(function, running)
         except BaseException as error:
             self._abandon(running, error)
