@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gnjobs.control import starts as starting
 from gnjobs.control.starts import start_for_agent
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name
@@ -90,9 +91,9 @@ keyctl, add_key = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
 call = ctypes.CDLL(None).syscall
 assert call(keyctl, 1, b"of-a-login") > 0, "a session's keyring, as a login has it"
 assert call(add_key, b"user", b"of-root", b"secret", 6, ctypes.c_int(-3)) > 0
-for options in (lambda: {"user": 65534}), (lambda: as_account("nobody")):
-    look = ["grep", "-c", "of-root", "/proc/keys"]
-    print(subprocess.run(look, capture_output=True, text=True, cwd="/", **options()).stdout.strip())
+look = ["grep", "-c", "of-root", "/proc/keys"]
+for begin in (lambda: ("setpriv", "--reuid=65534")), (lambda: as_account("nobody").words):
+    print(subprocess.run([*begin(), *look], capture_output=True, text=True, cwd="/").stdout.strip())
 """
 
 
@@ -119,6 +120,20 @@ def test_a_directory_is_entered_by_the_account_alone(
     starts = {"nobody": AgentStarts(directories=("/root/of-root",), commands=("true",), url=store.url)}
     with pytest.raises(LaunchError, match=r"could not be started: / /root/of-root$"):
         start_for_agent(job, store, starts, digest_of(job))
+
+
+@needs_accounts
+def test_what_an_account_stops_before_it_begins_is_waited_for_no_longer_than_any(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stopped = tmp_path / "setpriv"
+    stopped.write_text("#!/bin/sh\nkill -STOP $$\n")
+    stopped.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(starting, "_STARTING_SECONDS", 0.5)
+    job = store.create(["true"])
+    with pytest.raises(LaunchError, match="it ended at once"):
+        start_for_agent(job, store, {"nobody": TRUE_HERE}, digest_of(job))
 
 
 @needs_accounts

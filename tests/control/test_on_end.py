@@ -2,9 +2,11 @@
 
 import json
 import os
+import pwd
 import shlex
 import signal
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -117,12 +119,40 @@ def end_without_a_word(job: SupervisedJob, store: JobStore) -> None:
 
 @needs_accounts
 def test_root_runs_it_as_the_job_s_account(store: JobStore, told: Path) -> None:
+    """Of the account that it waited in turn for, whatever the record says by then."""
     job = store.create(["true"])
-    store.client.hset(KEYS.job(job.id), mapping={"account": "nobody", "status": "lost"})
-    run_on_end(store, Job(id=job.id), as_ourselves=False)
+    store.client.hset(KEYS.job(job.id), mapping={"account": "daemon", "status": "lost"})
+    run_on_end(store, Job(id=job.id, account="nobody"), as_ourselves=False)
     (found,) = wait_for(lambda: list(told.glob("*.json")))
-    assert found.stat().st_uid != 0
+    assert found.stat().st_uid == pwd.getpwnam("nobody").pw_uid
     assert stat.S_ISREG(found.stat().st_mode)
+
+
+# As the code of its account can have it do: it closes both outputs and stops, or another process traces it.
+TRACES_ITS_PARENT = (
+    "import ctypes, os, time; ctypes.CDLL(None).ptrace(0x4206, os.getppid(), 0, 0); time.sleep(60)"
+)
+HELD = {
+    "stopped": "exec >&- 2>&-; kill -STOP $$",
+    "traced": f"{shlex.join([sys.executable, '-c', TRACES_ITS_PARENT])} >/dev/null 2>&1 & "
+    "while kill -0 $!; do while read -r name pid; do "
+    '[ "$name$pid" != TracerPid:0 ] || continue 2; done < /proc/$$/status; break; done; exec >&- 2>&-',
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it is left, and runs
+@pytest.mark.parametrize("held", HELD)
+def test_nobody_waits_for_what_its_account_holds(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, held: str
+) -> None:
+    monkeypatch.setenv("GNJOBS_ON_END", "true")
+    monkeypatch.setattr(hooks, "_SAYING_EXIT_CODE", ("/bin/sh", "-c", HELD[held], "sh"))
+    monkeypatch.setattr(hooks, "_ENDING_SECONDS", 0.2)
+    run_on_end(store, store.create(["true"]), as_ourselves=True)
+    wait_for(lambda: "on-end" not in [thread.name for thread in threading.enumerate()])
+    for process in psutil.process_iter(["cmdline"]):
+        if TRACES_ITS_PARENT in (process.info["cmdline"] or ()):
+            process.kill()
 
 
 def test_one_that_prints_without_end_is_ended_and_fills_no_memory(

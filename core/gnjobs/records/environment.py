@@ -4,10 +4,11 @@ import errno
 import hashlib
 import os
 import pwd
+import shutil
 import stat
 import sys
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 ENV_URL: Final = "GNJOBS_REDIS_URL"
 ENV_PREFIX: Final = "GNJOBS_PREFIX"
@@ -57,11 +58,19 @@ _SUPER_USER: Final = 0
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
-def as_account(name: str | None) -> dict[str, Any]:
-    """The options with which `subprocess.Popen` starts a process as another account: its groups, a clean environment.
+class Begin(NamedTuple):
+    """What stands before the words of a program to have it begin as some account, and the environment for it."""
 
-    What this thread starts has none of our keys from here on. Raises `ValueError` for root, an unknown account, and one
-    whose name is not known.
+    words: tuple[str, ...]
+    env: Mapping[str, str]
+
+
+def as_account(name: str | None) -> Begin:
+    """How a program begins as another account: with its groups and a clean environment.
+
+    `Popen` waits for a program to begin, and an account can stop what is its own: it is `setpriv`, which begins as we
+    are, that becomes the account. What this thread starts has none of our keys from here on. Raises `ValueError` for
+    root, an unknown account, and one whose name is not known.
     """
     if name is None:
         raise ValueError("the job's account is not known, and nothing is run as root for it")
@@ -72,12 +81,11 @@ def as_account(name: str | None) -> dict[str, Any]:
     if entry.pw_uid == _SUPER_USER:
         raise ValueError("nothing is run as root for somebody else")
     _leave_keys()
-    return {
-        "user": entry.pw_uid,
-        "group": entry.pw_gid,
-        "extra_groups": os.getgrouplist(entry.pw_name, entry.pw_gid),
-        "env": {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name},
-    }
+    program = shutil.which("setpriv") or "setpriv"  # ours, whatever the account's environment finds
+    words = (program, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "--")
+    return Begin(
+        words, {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+    )
 
 
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}

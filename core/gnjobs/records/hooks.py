@@ -4,6 +4,7 @@ The configuration names it (`on-end`), and whoever launches a job, or runs an ag
 nothing in Redis says what runs.
 """
 
+import contextlib
 import os
 import selectors
 import shlex
@@ -12,13 +13,13 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from typing import IO, Any, Final, NamedTuple, cast
+from typing import IO, Final, NamedTuple, cast
 
 import msgspec
 import redis
 
 from gnjobs.records.connection import connect, patiently
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, as_account
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, Begin, as_account
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
@@ -26,6 +27,7 @@ from gnjobs.records.reading import Records, fetch_job
 from gnjobs.text import complain, masked
 
 LONGEST_RUN: Final = 60.0
+_ENDING_SECONDS: Final = 5.0
 _KEPT: Final = 64 * 1024
 _MOST_SAID: Final = 16 * 1024 * 1024
 _AT_A_TIME, _MOST_OF_AN_ACCOUNT, _MOST_WAITING = 8, 2, 1000
@@ -47,12 +49,11 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
     words = shlex.split(os.environ.get(ENV_ON_END, ""))
     if not words:
         return
-    if job.account is not None:  # one that is made up is not to wait
-        try:
-            _options(job.account, as_ourselves)
-        except ValueError as refused:
-            _tell(records.client, records.keys, job, f"on-end failed: {refused}")
-            return
+    try:
+        _begin(job.account, as_ourselves)  # an account that is made up is not to wait
+    except ValueError as refused:
+        _tell(records.client, records.keys, job, f"on-end failed: {refused}")
+        return
     left_out = _waiting.add(_Hook(records.url, records.keys, job.id, job.account, words, as_ourselves))
     if left_out is not None:
         text = "on-end is left out: too many jobs that have ended wait for theirs"
@@ -60,7 +61,7 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
 
 
 class _Hook(NamedTuple):
-    """One run of the command; what the record holds is read only then."""
+    """One run of the command, as the account that it waits in turn for; all else of the record is read only then."""
 
     url: str
     keys: Keys
@@ -75,7 +76,7 @@ class _Hook(NamedTuple):
         if job is None:
             return
         try:
-            problem = _failure(self.words, job, _options(job.account, self.as_ourselves))
+            problem = _failure(self.words, job, _begin(self.account, self.as_ourselves))
         except Exception as error:  # noqa: BLE001 - whoever looks for it finds it in the log
             problem = str(error) if isinstance(error, OSError | ValueError) else repr(error)
         if problem is not None:
@@ -145,36 +146,46 @@ class _Waiting:
 _waiting = _Waiting()
 
 
-def _options(account: str | None, as_ourselves: bool) -> dict[str, Any]:
+def _begin(account: str | None, as_ourselves: bool) -> Begin:
     """As whom it runs, and with which environment; raises `ValueError`."""
     if not as_ourselves and os.geteuid() == _SUPER_USER:
         return as_account(account)
-    return {"env": {name: value for name, value in os.environ.items() if name not in _MARKS}}
+    return Begin((), {name: value for name, value in os.environ.items() if name not in _MARKS})
 
 
-def _failure(words: list[str], job: Job, options: dict[str, Any]) -> str | None:
+def _failure(words: list[str], job: Job, begin: Begin) -> str | None:
     """Run the command; returns how it failed, with the last line that it said."""
     with open(os.memfd_create("job"), "w+b") as given:
         given.write(_as_json(job))
         given.seek(0)
         process = subprocess.Popen(
-            [*_SAYING_EXIT_CODE, *words],
+            [*begin.words, *_SAYING_EXIT_CODE, *words],
             stdin=given,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd="/",
+            env=begin.env,
             start_new_session=True,
-            **options,
         )
-    with process:
-        try:
-            out, err = _said(process)
-        except _TooMuch as problem:
-            os.killpg(process.pid, signal.SIGKILL)
-            return str(problem)
+    try:
+        out, err = _said(process)
+    except _TooMuch as problem:
+        os.killpg(process.pid, signal.SIGKILL)
+        return str(problem)
+    finally:
+        _leave(process)
     code = out.decode("utf-8", "replace").strip()
     said = err.decode("utf-8", "replace").strip().splitlines()
     return None if code == "0" else f"exit code {code}" + (f": {said[-1]}" if said else "")
+
+
+def _leave(process: "subprocess.Popen[bytes]") -> None:
+    """See it end, unless its account keeps it: that can close what it says, stop it, and trace what is left of it."""
+    for pipe in (process.stdout, process.stderr):
+        cast("IO[bytes]", pipe).close()
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_ENDING_SECONDS)
 
 
 class _TooMuch(Exception):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
@@ -104,21 +104,22 @@ def spawn(
     *,
     foreground: bool = False,
     echo: bool = False,
-    account: Mapping[str, Any] | None = None,
+    begin: Sequence[str] = (),
+    directory: str | None = None,
     within: float = START_SECONDS,
 ) -> Spawned:
     """Start a supervisor that detaches itself (a double fork), and return when it has.
 
-    `account` has the options of `Popen` that make it another account's. In the `foreground` it keeps our standard
-    streams, copies the job's output to them (`echo`), and reports the job's end; otherwise it has no streams and
-    reports nothing more. Raises `LaunchError`, also where it takes longer than `within` seconds.
+    `begin` are words that make it another account's, which enters its directory itself. In the `foreground` it keeps
+    our standard streams, copies the job's output to them (`echo`), and reports the job's end; otherwise it has no
+    streams and reports nothing more. Raises `LaunchError`, also where it takes longer than `within` seconds.
     """
     until = time.monotonic() + within
     read_end, write_end = os.pipe()
     reports = os.fdopen(read_end, "rb", buffering=0)
     try:
         with holding_stop_signals():
-            process = _start(environment, write_end, foreground, echo, account or {})
+            process = _start(environment, write_end, foreground, echo, begin, directory)
     except OSError as problem:
         reports.close()
         raise LaunchError(f"the supervisor could not be started: {problem.strerror}") from problem
@@ -140,7 +141,8 @@ def _start(
     report_fd: int,
     foreground: bool,
     echo: bool,
-    account: Mapping[str, Any],
+    begin: Sequence[str],
+    directory: str | None,
 ) -> "subprocess.Popen[bytes]":
     if foreground:
         extra = {REPORT_FD: str(report_fd)} | ({ECHO: "1"} if echo else {})
@@ -153,13 +155,13 @@ def _start(
             start_new_session=True,
         )
     return subprocess.Popen(
-        supervisor_command(),
+        [*begin, *supervisor_command()],
         env={**environment, REPORT_FD: "2"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=report_fd,
         start_new_session=True,
-        **account,
+        cwd=directory,
     )
 
 
