@@ -231,9 +231,7 @@ class JobScreen(GlanceScreen):
 
     def _make_room(self, free: int) -> None:
         """Leave what is free below the parts to last lines, whatever the cursor is on."""
-        height, last = free if free >= LEAST_LAST else 0, self.query_one("#last", Lines)
-        if last.styles.height is None or last.styles.height.value != height:
-            last.styles.height = height
+        self.query_one("#last").styles.height = free if free >= LEAST_LAST else 0
 
     def aim(self) -> Aim | None:
         """What the cursor is on; None where there is no room for its lines."""
@@ -275,11 +273,9 @@ class JobScreen(GlanceScreen):
     def _show(self, name: str, rows: Rows) -> None:
         widget = self.query_one(name, Static)
         shown = lines(rows)
-        if widget.content == shown:
-            return
-        if widget.styles.height is not None and widget.styles.height.value != len(rows):
+        if widget.content != shown:
             widget.styles.height = len(rows)
-        widget.update(shown, layout=False)
+            widget.update(shown, layout=False)
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the output of the row."""

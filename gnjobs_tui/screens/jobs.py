@@ -228,8 +228,7 @@ class JobsScreen(GlanceScreen):
         health = jobs.judge.health(row, now) if row is not None else None
         self.query_one("#rule", Line).show(pane_title(row, width, self._notes()))
         height, pane = self._pane_height, self.query_one("#pane", Lines)
-        if pane.styles.height is None or pane.styles.height.value != height:
-            pane.styles.height = height
+        pane.styles.height = height
         glance = self.glance
         last_line = None if glance is None else glance.last_line
         shown = pane_lines(row, health, jobs.common_causes(), (width, height), now, last_line)

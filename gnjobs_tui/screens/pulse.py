@@ -192,8 +192,7 @@ class PulseScreen(BeatsScreen):
                 said = f" at most {count_text(max(pulse.waiting))} waited at once in this time"
                 rows.append([" " * LABEL_WIDTH, Cell(spark, "accent"), said])
         findings = self.query_one("#findings", Lines)
-        if findings.styles.height is None or findings.styles.height.value != len(rows):
-            findings.styles.height = len(rows)
+        findings.styles.height = len(rows)
         findings.show_lines([content(*row) for row in rows])
 
     def _trend_width(self) -> int:
