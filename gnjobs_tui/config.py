@@ -90,8 +90,6 @@ class _Reader:
         self._found = found
 
     def settings(self) -> Settings:
-        if "trust-sudo-user" in self._found:
-            raise ValueError("trust-sudo-user is not supported: whoever runs gnjobs by sudo acts as root")
         unknown = sorted(set(self._found) - set(KNOWN))
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r:.80}; known are {', '.join(KNOWN)}")

@@ -69,7 +69,7 @@ def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) 
     "text",
     ["url = 5", "role = 'king'", "nonsense = 1", "not toml", "users = 1", "prefix = ['a*']", "url-file = 'none'",
      "[stuck-after]\nqc = 'soon'", "[stuck-after]\nqc = 0", "[stuck-after]\nqc = true", "[users]\njane = ['a:b']",
-     "[users]\njane = {id = 'x'}", "trust-sudo-user = true", "prefix = []", "url = 'a'\nurl-file = 'b'",
+     "[users]\njane = {id = 'x'}", "prefix = []", "url = 'a'\nurl-file = 'b'",
      "[roles]\nking = ['jane']", "theme = ['dark']", "\u202e", "[layouts.mine]\nkey = 'mine:<id>'",
      "[layouts.mine]\nkey = 'm* <id>'"],
 )  # fmt: skip
@@ -216,16 +216,12 @@ def test_a_curator_with_several_ids_or_none(files: tuple[Path, Path]) -> None:
     assert Actor.admin("tux").own_users is None
 
 
-def test_whoever_runs_it_by_sudo_is_root(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_whoever_runs_it_by_sudo_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "jane")
     monkeypatch.setattr("os.getuid", lambda: 0)
     assert actors.login_name() == "root"
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
     assert actors.login_name() == "uid-4000000"
-    files[0].write_text("trust-sudo-user = true\n")
-    with pytest.raises(ConfigError, match="trust-sudo-user is not supported"):
-        configuration.read_settings(files[0])
 
 
 def test_with_a_system_file_whom_it_does_not_name_is_a_viewer(files: tuple[Path, Path]) -> None:
