@@ -131,17 +131,15 @@ class KeyHelp(NamedTuple):
 
 def key_event(name: str) -> events.Key:
     """The key that a person calls so, as if it had been pressed."""
+    if len(name) == 1:
+        return events.Key(_character_to_key(name), name)
     known = {shown: key for key, shown in _NAMES.items()}
-    if name in known or len(name) > 1:
-        return events.Key(known.get(name, name), name if len(name) == 1 else None)
-    return events.Key(_character_to_key(name), name)
+    return events.Key(known.get(name, name), None)
 
 
 def key_name(key: str) -> str:
     """A key as a person calls it."""
-    if key in _NAMES:
-        return _NAMES[key]
-    return key.removeprefix("upper_") if key.startswith("upper_") else key
+    return _NAMES.get(key, key)
 
 
 def screen_keys(screen: Screen[object]) -> Iterator[KeyHelp]:
