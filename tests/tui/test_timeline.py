@@ -6,9 +6,8 @@ import pytest
 
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.keys import CHILD_FIELD
-from gnjobs_tui.outputs.timeline import Timeline
 from gnjobs_tui.screens.output import OutputScreen
-from gnjobs_tui.screens.timeline import TimelineScreen
+from gnjobs_tui.screens.timeline import Timeline, TimelineScreen
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, shows, until
 from tests.support.servers import Server
