@@ -19,6 +19,8 @@ class Glyphs(NamedTuple):
     up: str
     down: str
     levels: str
+    dot: str
+    cut: str
     is_ascii: bool
 
     def bar(self, percent: float, width: int) -> str:
@@ -37,8 +39,8 @@ class Glyphs(NamedTuple):
         return "".join(self.levels[min(steps, max(0, ceil(mean / top * steps)))] for mean in means)
 
 
-UNICODE = Glyphs("█", "·", "─", "›", "–", "▲", "▼", "▁▂▃▄▅▆▇█", is_ascii=False)
-ASCII = Glyphs("#", "-", "-", ">", "-", "^", "v", "_.-:=+*#", is_ascii=True)
+UNICODE = Glyphs("█", "·", "─", "›", "–", "▲", "▼", "▁▂▃▄▅▆▇█", "·", "…", is_ascii=False)
+ASCII = Glyphs("#", "-", "-", ">", "-", "^", "v", "_.-:=+*#", ".", "~", is_ascii=True)
 
 # What our own words use besides ASCII.
 ASCII_FORMS = str.maketrans(

@@ -16,7 +16,8 @@ from rich.style import Style
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 from textual.strip import Strip
 
-from gnjobs_tui.style import ASCII_CUT_MARK, CUT_MARK, GLYPHS
+from gnjobs_tui.glyphs import UNICODE
+from gnjobs_tui.style import GLYPHS
 
 # To go to another place takes as many bytes as to send so many cells again.
 SHORTEST_GAP = 8
@@ -177,7 +178,8 @@ class Changes(CompositorUpdate):
         if self._erases:
             pieces = [_erasing(piece) for piece in pieces]
         text = min(_written(pieces), _written(_by_style(pieces)), key=len)
-        return text.replace(CUT_MARK, ASCII_CUT_MARK) if GLYPHS.is_ascii else text
+        # Textual has a mark of its own for what it cuts.
+        return text.replace(UNICODE.cut, GLYPHS.cut) if GLYPHS.is_ascii else text
 
 
 def _pieces(x: int, y: int, cells: Sequence[Cell], colors: ColorSystem) -> Iterator[_Piece]:

@@ -18,7 +18,6 @@ from gnjobs.text import safe_line
 from gnjobs_tui.glyphs import Glyphs, drawable, glyphs_of_terminal
 
 LONGEST_CELL = 2000
-CUT_MARK, ASCII_CUT_MARK = "…", "~"
 # The class of an app on a terminal of 16 colours: the cursor's grey there leaves no other colour readable.
 FEW_COLORS = "-few-colors"
 
@@ -57,7 +56,7 @@ Parts = Sequence[Part]
 
 def safe(text: str, longest: int = LONGEST_CELL) -> str:
     """One line of harmless text, cut where nobody could read on."""
-    cut = text[:longest] + CUT_MARK if len(text) > longest else text
+    cut = text[:longest] + GLYPHS.cut if len(text) > longest else text
     return drawable(safe_line(cut))
 
 
@@ -93,8 +92,7 @@ def fit(text: str, width: int, align: str = "left") -> str:
     """Make a text exactly so many cells wide; a cut one ends in a mark."""
     length = cell_len(text)
     if length > width:
-        mark = ASCII_CUT_MARK if GLYPHS.is_ascii else CUT_MARK
-        return set_cell_size(text, width - 1) + mark if width > 1 else set_cell_size(text, width)
+        return set_cell_size(text, width - 1) + GLYPHS.cut if width > 1 else set_cell_size(text, width)
     padding = " " * (width - length)
     return padding + text if align == "right" else text + padding
 

@@ -33,7 +33,7 @@ from gnjobs_tui.outputs.spreadsheet import write_faults
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.tables import TableScreen
-from gnjobs_tui.style import GLYPHS, Cell, Part, safe
+from gnjobs_tui.style import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line
@@ -85,9 +85,8 @@ class FaultRows:
     def cells_at(self, index: int) -> Cells:
         """The cells of the row at a position."""
         fault, count, is_match = self.faults.row(index)
-        times = f"{'x' if GLYPHS.is_ascii else '×'}{count_text(count)}"
         return {
-            "times": Cell(times, "bold"),
+            "times": Cell(f"×{count_text(count)}", "bold"),
             "file": Cell(fault.file or "", "accent" if is_match else "plain"),
             "row": Cell(row_words(fault)),
             "column": Cell(column_words(fault)),

@@ -24,8 +24,8 @@ LABEL_WIDTH = 10
 # Names of fields with what stands between them and what they hold.
 NAME_WIDTH = 20
 WIDEST_FIRST = 24
-MORE = " ..." if GLYPHS.is_ascii else " …"
-DOT = " . " if GLYPHS.is_ascii else " · "
+MORE = f" {GLYPHS.cut}"
+DOT = f" {GLYPHS.dot} "
 
 Rows = list[list[Part]]
 
@@ -179,9 +179,7 @@ def result_lines(report: "Report", room: int, width: int) -> Rows:
 def _table_lines(rows: Sequence[tuple[str, str]], counts: Sequence[int], width: int) -> Rows:
     """Lines of a first column, what is said, and how often, under one another."""
     firsts = [safe(first) for first, _ in rows]
-    times = [
-        f"{'x' if GLYPHS.is_ascii else '×'}{count}" if count > 1 else "" for count in counts[: len(rows)]
-    ]
+    times = [f"×{count}" if count > 1 else "" for count in counts[: len(rows)]]
     first_width = min(WIDEST_FIRST, max((cell_len(first) for first in firsts), default=0))
     times_width = max((len(text) for text in times), default=0)
     longest = max((cell_len(safe(said)) for _, said in rows), default=0)

@@ -31,7 +31,7 @@ class Place(NamedTuple):
 
 def place_line(place: Place, news: News, last_at: float | None, now: float, width: int) -> Content:
     """The rule under an output."""
-    dot = " . " if GLYPHS.is_ascii else " · "
+    dot = f" {GLYPHS.dot} "
     facts = _facts(place, news, last_at, now, is_narrow=width < NARROW)
     parts: list[Part] = [Cell(GLYPHS.rule * 2, "dim"), " ", facts[0]]
     if news.away:

@@ -35,7 +35,6 @@ COLUMNS = (
 )
 TIME = Column("time", "", 30, 99, grows=3)
 _HEIGHTS = " .:-=+*#@" if GLYPHS.is_ascii else " ▁▂▃▄▅▆▇█"
-WAITS = "." if GLYPHS.is_ascii else "·"
 
 
 class Timeline:
@@ -67,10 +66,10 @@ class Timeline:
     def bar(self, child: Child, width: int) -> str:
         """A line of so many cells in which a child waited and ran."""
         if child.started is None:
-            return "" if child.is_final else WAITS * width
+            return "" if child.is_final else GLYPHS.dot * width
         begin = min(width - 1, self._cell(child.started, width))
         end = max(begin + 1, self._cell(self.end_of(child), width))
-        return WAITS * begin + GLYPHS.full * (end - begin)
+        return GLYPHS.dot * begin + GLYPHS.full * (end - begin)
 
     def _cell(self, at: float, width: int) -> int:
         return round((at - self.begin) / (self.end - self.begin) * width)

@@ -12,7 +12,7 @@ from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.pager import Row
 from gnjobs_tui.outputs.search import Query
 from gnjobs_tui.outputs.seen import SeenLine, hole_words
-from gnjobs_tui.style import CUT_MARK, GLYPHS, Palette, fit
+from gnjobs_tui.style import GLYPHS, Palette, fit
 
 LEAST_DIGITS = 3
 SIGN_WIDTH = 2
@@ -78,11 +78,10 @@ def _text(text: str, layout: Layout, style: Style) -> list[Segment]:
     """The part of a text that is in sight, its ends marked where it goes on, matches reversed."""
     strip = Strip(_marked(text, layout.query, style))
     length, end = cell_len(text), layout.left + layout.text_width
-    mark = "~" if GLYPHS.is_ascii else CUT_MARK
     begins_before, goes_on = layout.left > 0 and length > 0, length > end
     cropped = strip.crop(layout.left + begins_before, end - goes_on)
-    before = [Segment(mark, style)] if begins_before else []
-    return [*before, *cropped, *([Segment(mark, style)] if goes_on else [])]
+    mark = Segment(GLYPHS.cut, style)
+    return [*([mark] if begins_before else []), *cropped, *([mark] if goes_on else [])]
 
 
 def _marked(text: str, query: Query | None, style: Style) -> list[Segment]:
