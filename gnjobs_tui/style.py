@@ -121,19 +121,14 @@ class Palette:
         self.background = color("background")
         self.header = Style(bold=True, bgcolor=color("surface"), color=color("foreground"))
         self._cursor = color("panel")
-        foreground = color("foreground")
-        self._colors = {
-            "plain": Style(color=foreground),
-            "dim": Style(color=_mixed(foreground, self.background)),
-            "bold": Style(color=foreground, bold=True),
-            "accent": Style(color=color("accent")),
-            "success": Style(color=color("success")),
-            "warning": Style(color=color("warning")),
-            "warning-bold": Style(color=color("warning"), bold=True),
-            "error": Style(color=color("error")),
-            "error-bold": Style(color=color("error"), bold=True),
-            "reverse": Style(reverse=True),
-        }
+        plain = Style(color=color("foreground"))
+
+        def parsed(words: str) -> Style:
+            said = (color(word[1:]) if word.startswith("$") else word for word in words.split())
+            return plain + Style.parse(" ".join(said))
+
+        self._colors = {token: parsed(words) for token, words in _CONTENT_STYLES.items()}
+        self._colors["dim"] = Style(color=_mixed(color("foreground"), self.background))
 
     def style(self, token: str, *, is_cursor: bool = False) -> Style:
         """The style of a token, on the cursor's row or not."""
