@@ -129,7 +129,7 @@ class Dashboard(App[None]):
 
     def store_of(self, row: JobRow) -> "JobStore":
         """The store that holds a job; only to be used in a thread."""
-        return self.store_under(row.prefix or self.config.prefixes[0])
+        return self.store_under(row.prefix)
 
     def store_under(self, prefix: str) -> "JobStore":
         """The store of a prefix; only to be used in a thread."""

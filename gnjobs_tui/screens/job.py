@@ -99,11 +99,6 @@ class JobScreen(GlanceScreen):
         self._is_stale = False
 
     @property
-    def prefix(self) -> str:
-        """The prefix under which the job is."""
-        return self._row.prefix or self.dashboard.config.prefixes[0]
-
-    @property
     def takes_keys(self) -> bool:
         """Whether the job was read, or can't be."""
         return self._picture is not None or self.has_failed
@@ -172,7 +167,7 @@ class JobScreen(GlanceScreen):
         started = time.monotonic()
         app = self.dashboard
         try:
-            store = app.store_under(self.prefix)
+            store = app.store_of(self._row)
             view = self._view = self._view or store.view(
                 self._row.id, limits=app.config.limits, isolated=True
             )
@@ -240,7 +235,7 @@ class JobScreen(GlanceScreen):
             return None
         parts = [(part.id, part.label or part.id)] if isinstance(part, Child) else parts_of(self.row)
         news = (part.status, part.last_output, None if isinstance(part, Child) else part.lines)
-        return Aim(self.prefix, self._row.id, parts, news, int(height.value))
+        return Aim(self._row.prefix, self._row.id, parts, news, int(height.value))
 
     def draw_glance(self) -> None:
         """Show the last lines."""
@@ -292,7 +287,7 @@ class JobScreen(GlanceScreen):
         picture, row = self._picture, self.row
         child = picture.parts.child(key) if picture is not None else None
         return Target(
-            self.prefix,
+            row.prefix,
             row.id,
             row.label,
             child=None if key in (None, ITSELF) else key,
@@ -303,6 +298,7 @@ class JobScreen(GlanceScreen):
             percent=percent_done(row if child is None else child),
             silence=picture.parts.silence(child) if picture is not None else row.silence,
             created=row.created,
+            key=row.key,
         )
 
     def target(self) -> Target:
@@ -330,7 +326,7 @@ class JobScreen(GlanceScreen):
         """Show when the children waited, ran and ended."""
         from gnjobs_tui.screens.timeline import TimelineScreen
 
-        self.app.push_screen(TimelineScreen(self._target(None), self._row.key))
+        self.app.push_screen(TimelineScreen(self._target(None)))
 
     def action_faults(self) -> None:
         """Show all faults."""

@@ -214,9 +214,8 @@ class JobsScreen(GlanceScreen):
         if row is None or (row.says and not has_room):
             return None
         beat = None if row.job is None else (row.job.last_output, row.job.lines, (row.heartbeat or 0) // 10)
-        prefix = row.prefix or self.dashboard.config.prefixes[0]
         lines, runs = room if has_room else 1, has_room and not row.is_final
-        return Aim(prefix, row.id, parts_of(row), (row.status, beat), lines, runs=runs)
+        return Aim(row.prefix, row.id, parts_of(row), (row.status, beat), lines, runs=runs)
 
     def draw_glance(self) -> None:
         """Show the last lines."""

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """One job or child, as the dialog names it; `child` is its id, None for the whole job."""
+    """One job or child, as dialogs and screens name it.
+
+    `key` names the job's row in the catalogue; `child` is the child's id, None for the whole job.
+    """
 
     prefix: str
     job_id: str
@@ -33,6 +36,7 @@ class Target(NamedTuple):
     silence: float | None = None
     state: str | None = None
     created: float = 0.0
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -40,10 +44,10 @@ class Target(NamedTuple):
         return self.child_label or self.child or self.label
 
 
-def target_of_row(row: JobRow, prefix: str) -> Target:
+def target_of_row(row: JobRow) -> Target:
     """The job of a list's row."""
     return Target(
-        prefix,
+        row.prefix,
         row.id,
         row.label,
         user=row.user,
@@ -53,6 +57,7 @@ def target_of_row(row: JobRow, prefix: str) -> Target:
         silence=row.silence,
         state=row.state,
         created=row.created,
+        key=row.key,
     )
 
 

@@ -7,7 +7,7 @@ from textual import getters
 from textual.app import ComposeResult
 from textual.message import Message
 
-from gnjobs.watch.rows import Change, JobRow
+from gnjobs.watch.rows import Change
 from gnjobs_tui.keys import Keys
 from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource, read_need
@@ -183,7 +183,7 @@ class OutputBase(WatchScreen):
 
     def changed(self, change: Change) -> None:
         """The child may stand otherwise now."""
-        self._is_stale |= change.concerns(self._row_key)
+        self._is_stale |= change.concerns(self.target.key)
 
     def _read_state_if_stale(self) -> None:
         if self._is_stale and self.is_active:
@@ -211,7 +211,8 @@ class OutputBase(WatchScreen):
 
     def draw(self) -> None:
         """Show where one is, and how the writer stands."""
-        if self.target.child is None and (row := self._row()) is not None:
+        row = self.dashboard.jobs.catalogue.get(self.target.key) if self.target.child is None else None
+        if row is not None:
             self.state = state_of_row(row)
         super().draw()
 
@@ -224,14 +225,6 @@ class OutputBase(WatchScreen):
     def keys(self) -> Keys:
         """Fewer where there is little room."""
         return NARROW_KEYS if self.is_narrow else KEYS
-
-    @property
-    def _row_key(self) -> str:
-        prefix, job_id = self.target.prefix, self.target.job_id
-        return job_id if prefix == self.dashboard.config.prefixes[0] else f"{prefix}:{job_id}"
-
-    def _row(self) -> JobRow | None:
-        return self.dashboard.jobs.catalogue.get(self._row_key)
 
     def _draw_place(self) -> None:
         view = self.view

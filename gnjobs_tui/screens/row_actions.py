@@ -57,8 +57,7 @@ class RowActions(TableScreen):
 
     def target(self) -> Target | None:
         """The job or child that the cursor is on."""
-        row = self.row
-        return None if row is None else target_of_row(row, row.prefix or self.dashboard.config.prefixes[0])
+        return None if self.row is None else target_of_row(self.row)
 
     def action_stacks(self) -> None:
         """Show where in their code the processes of the row are."""
@@ -89,7 +88,7 @@ class RowActions(TableScreen):
             return
         now, targets, left_out = self.dashboard.jobs.now(), [], []
         for row in chosen:
-            target = target_of_row(row, row.prefix or self.dashboard.config.prefixes[0])
+            target = target_of_row(row)
             if row.is_final:
                 left_out.append(LeftOut(target, ended_words(row, now)))
             else:

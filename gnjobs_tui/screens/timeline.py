@@ -151,10 +151,9 @@ class TimelineScreen(TableScreen):
             self.timeline = timeline
             self.states = states
 
-    def __init__(self, target: Target, key: str) -> None:
+    def __init__(self, target: Target) -> None:
         super().__init__()
         self._target = target
-        self._key = key
         self._rows: TimelineRows | None = None
         self._is_stale = False
 
@@ -173,13 +172,13 @@ class TimelineScreen(TableScreen):
     def on_mount(self) -> None:
         """Read, and be told of changes."""
         self.table.focus()
-        self.dashboard.jobs.open(self._key)
+        self.dashboard.jobs.open(self._target.key)
         self.reload()
         self.set_interval(READ_EVERY, self._read_again)
 
     def on_unmount(self) -> None:
         """Nothing more is to be told."""
-        self.dashboard.jobs.close(self._key)
+        self.dashboard.jobs.close(self._target.key)
 
     def trail(self) -> Sequence[Part]:
         """Whose children these are."""
@@ -192,7 +191,7 @@ class TimelineScreen(TableScreen):
 
     def changed(self, change: Change) -> None:
         """The job, or one of its children, changed."""
-        self._is_stale |= change.concerns(self._key)
+        self._is_stale |= change.concerns(self._target.key)
 
     def _read_again(self) -> None:
         if self._is_stale and self.is_active:

@@ -36,7 +36,7 @@ async def open_output(
     server: Server, size: tuple[int, int] = (100, 30), child: str | None = CHILD
 ) -> AsyncIterator[Pilot[None]]:
     async with dashboard(server, size=size) as pilot:
-        target = Target("gn-uploader", JOB, "QC average, July", child=child, child_label=child)
+        target = Target("gn-uploader", JOB, "QC average, July", child=child, child_label=child, key=JOB)
         pilot.app.push_screen(OutputScreen(target))
         await until(pilot, lambda: getattr(pilot.app.screen, "news", News()).key, "the output")
         yield pilot
