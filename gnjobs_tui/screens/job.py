@@ -257,7 +257,7 @@ class JobScreen(GlanceScreen):
     def _part(self) -> Job | Child | None:
         """What the cursor is on, once the job was read."""
         picture = self._picture
-        return None if picture is None else picture.parts.child(self._cursor) or picture.job
+        return None if picture is None else picture.parts.child(self.table.cursor_key) or picture.job
 
     def _room_for_result(self, around: int, rows: int) -> int:
         """Lines for the result: those that the parts leave free, and never fewer than a few."""
@@ -277,10 +277,6 @@ class JobScreen(GlanceScreen):
         from gnjobs_tui.screens.output import OutputScreen
 
         self.app.push_screen(OutputScreen(self._target(message.key)))
-
-    @property
-    def _cursor(self) -> str | None:
-        return self.table.cursor_key
 
     def _target(self, key: str | None) -> Target:
         """The part of a row."""
@@ -303,7 +299,7 @@ class JobScreen(GlanceScreen):
 
     def target(self) -> Target:
         """The part that the cursor is on."""
-        return self._target(self._cursor)
+        return self._target(self.table.cursor_key)
 
     def action_kill(self) -> None:
         """Ask what to kill: the row of the cursor."""
@@ -320,7 +316,7 @@ class JobScreen(GlanceScreen):
         """Show the processes of the row as a tree."""
         from gnjobs_tui.screens.processes import ProcessesScreen
 
-        self.app.push_screen(ProcessesScreen(self._target(self._cursor)))
+        self.app.push_screen(ProcessesScreen(self.target()))
 
     def action_timeline(self) -> None:
         """Show when the children waited, ran and ended."""

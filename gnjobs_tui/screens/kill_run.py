@@ -11,7 +11,7 @@ from gnjobs.records.fields import percent_done
 from gnjobs.text import duration_words, percent_text, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.job_facts import without_directory
-from gnjobs_tui.style import Cell, Part, fit, safe, state_cell, state_named
+from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell, state_named
 
 if TYPE_CHECKING:
     from gnjobs.records.requests import KillStep
@@ -42,6 +42,11 @@ class Target(NamedTuple):
     def name(self) -> str:
         """What to call it."""
         return self.child_label or self.child or self.label
+
+    @property
+    def trail(self) -> list[Part]:
+        """The job's name and the child's, for a title."""
+        return [self.label, *([f" {GLYPHS.into} ", self.name] if self.child else [])]
 
 
 def target_of_row(row: JobRow) -> Target:

@@ -22,7 +22,7 @@ from gnjobs_tui.screens.output_words import (
     state_of_row,
     state_parts,
 )
-from gnjobs_tui.style import GLYPHS, Cell, Part, content
+from gnjobs_tui.style import Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.output_view import OutputView
 from gnjobs_tui.widgets.prompt import Prompt
@@ -130,11 +130,7 @@ class OutputBase(WatchScreen):
 
     def trail(self) -> Sequence[Part]:
         """The job's name, the child's, and how it stands."""
-        target = self.target
-        names: list[Part] = [target.label]
-        if target.child is not None:
-            names += [f" {GLYPHS.into} ", target.name]
-        return [*names, *state_parts(self.state)]
+        return [*self.target.trail, *state_parts(self.state)]
 
     def _follow(self) -> None:
         follower = OutputFollower(self.source(), self._tell)

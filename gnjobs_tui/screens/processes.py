@@ -13,7 +13,7 @@ from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.stacks import StacksScreen
 from gnjobs_tui.screens.tables import TableScreen
-from gnjobs_tui.style import GLYPHS, Cell, Part
+from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.table import RowList, VirtualTable
 
@@ -34,7 +34,7 @@ class ProcessesScreen(TableScreen):
     """Reads again what the supervisor writes; open files and stacks are asked for by a key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        bind("b", "look('stack')", "Stacks of these processes", "processes.stacks"),
+        bind("b", "stacks", "Stacks of these processes", "processes.stacks"),
     ]
 
     columns = COLUMNS
@@ -74,10 +74,9 @@ class ProcessesScreen(TableScreen):
 
     def trail(self) -> Sequence[Part]:
         """The job, the child, and how old this is."""
-        target, snapshot = self._target, self._snapshot
-        child: list[Part] = [f" {GLYPHS.into} ", target.name] if target.child else []
+        snapshot = self._snapshot
         age = f", seen {duration_words(self.dashboard.jobs.now() - snapshot.at)} ago" if snapshot else ""
-        return [target.label, *child, Cell(f"   processes{age}", "dim")]
+        return [*self._target.trail, Cell(f"   processes{age}", "dim")]
 
     def _read_again(self) -> None:
         if self.is_active:
@@ -114,11 +113,11 @@ class ProcessesScreen(TableScreen):
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Ask for the open files of one process."""
-        self.app.push_screen(StacksScreen(self._target, "files", int(message.key)))
+        self.app.push_screen(StacksScreen(self._target, files_of=int(message.key)))
 
-    def action_look(self, kind: str) -> None:
+    def action_stacks(self) -> None:
         """Ask where in their code these processes are."""
-        self.app.push_screen(StacksScreen(self._target, kind))
+        self.app.push_screen(StacksScreen(self._target))
 
 
 def tree(processes: Sequence[SeenProcess]) -> Iterator[tuple[SeenProcess, int]]:

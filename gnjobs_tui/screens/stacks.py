@@ -13,7 +13,7 @@ from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen, clock_seconds
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.kill_run import Target
-from gnjobs_tui.style import GLYPHS, Cell, Part
+from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
@@ -27,7 +27,10 @@ _TITLES = {
 
 
 class StacksScreen(WatchScreen):
-    """Looks once when it opens, and again when asked: a look takes seconds, and stops no process."""
+    """Looks once when it opens, and again when asked: a look takes seconds, and stops no process.
+
+    With the pid of a process, it shows that one's open files instead.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         bind("y", "copy", "Copy all stacks", "stacks.copy"),
@@ -50,12 +53,12 @@ class StacksScreen(WatchScreen):
             self.text = text
             self.at = at
 
-    def __init__(self, target: Target, kind: str = "stack", pid: int | None = None) -> None:
+    def __init__(self, target: Target, files_of: int | None = None) -> None:
         super().__init__()
         self._target = target
-        self._kind = kind
-        self._pid = pid
-        self._what = _WHAT[kind]
+        self._files_of = files_of
+        self._kind = "stack" if files_of is None else "files"
+        self._what = _WHAT[self._kind]
         self._text = ""
         self._seen_at: float | None = None
         self._is_reading = True
@@ -79,19 +82,9 @@ class StacksScreen(WatchScreen):
 
     def trail(self) -> Sequence[Part]:
         """The job, the child, and when its processes were looked at."""
-        target = self._target
-        child: list[Part] = [f" {GLYPHS.into} ", target.name] if target.child else []
-        when = (
-            f"   {self._what} at {clock_seconds(self._seen_at)}"
-            if self._seen_at is not None
-            else f"   {self._what}"
-        )
-        return [
-            target.label,
-            *child,
-            Cell(when, "dim"),
-            Cell("  reading …" if self._is_reading else "", "dim"),
-        ]
+        when = f" at {clock_seconds(self._seen_at)}" if self._seen_at is not None else ""
+        reading = "  reading …" if self._is_reading else ""
+        return [*self._target.trail, Cell(f"   {self._what}{when}{reading}", "dim")]
 
     def _read(self) -> None:
         from gnjobs.control.stack import job_stacks
@@ -99,9 +92,9 @@ class StacksScreen(WatchScreen):
         app, target = self.dashboard, self._target
         store = app.store_under(target.prefix)
         text = job_stacks(store, target.job_id, target.child, actor=app.actor, kind=self._kind)
-        if self._pid is not None:
+        if self._files_of is not None:
             parts = text.split("\n\n")
-            text = "\n\n".join(p for p in parts if p.startswith(f"pid {self._pid}:")) or text
+            text = "\n\n".join(p for p in parts if p.startswith(f"pid {self._files_of}:")) or text
         self.post_message(self.Seen(text, app.jobs.now()))
 
     def on_stacks_screen_seen(self, message: Seen) -> None:
