@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from gnjobs.processes.presence import Looks
 
 # A list that is collected sooner than this replaces the one before it whole, so that the cursor finds its row.
-PATIENCE = 0.15
+COLLECTED_WITHIN = 0.15
+# What follows a redraw within this time is drawn together.
+DRAW_EVERY = 0.05
+SLICE = 0.01
+AGES_EVERY = 10.0
+TAKEN_WITHIN = 0.2
+FIRST_SHOWN_WITHIN = 0.5
+# A sample is enough to find common causes, and what was found is kept for a while.
+MOST_JUDGED = 500
+CAUSES_EVERY = 2.0
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -75,7 +84,7 @@ class ShownList:
         """The listing to show now."""
         following = self._following
         # In the default order a list is right from its top while it is collected; in another one only at the end.
-        is_late = self.choice.sort == DEFAULT_SORT and time.monotonic() - self._chosen_at > PATIENCE
+        is_late = self.choice.sort == DEFAULT_SORT and time.monotonic() - self._chosen_at > COLLECTED_WITHIN
         if following is not None and (following.ready or is_late):
             self._catalogue.close(self.current)
             self.current, self._following = following, None
@@ -86,17 +95,6 @@ class ShownList:
         for listing in (self.current, self._following):
             if listing is not None:
                 self._catalogue.close(listing)
-
-
-# What follows a redraw within this time is drawn together.
-DRAW_EVERY = 0.05
-SLICE = 0.01
-AGES_EVERY = 10.0
-TAKEN_WITHIN = 0.2
-FIRST_SHOWN_WITHIN = 0.5
-# What many jobs have in common shows in fewer than all of them, and need not be looked for at every key.
-MOST_JUDGED = 500
-CAUSES_EVERY = 2.0
 
 
 class Changed(Message):
@@ -133,6 +131,7 @@ class Watch:
         self._taken.set()
         self._drawing: Timer | None = None
         self._due: Timer | None = None
+        self._is_stale = False
         self._working = False
         self._is_long = False
         self._causes: list[str] = []

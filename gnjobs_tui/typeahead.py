@@ -50,14 +50,15 @@ class TypeAhead:
         app: App[Any],
         hand_on: Callable[[Typed], Awaitable[None]],
         *,
-        show_held: Callable[[], None] = lambda: None,
-        say_dropped: Callable[[], None] = lambda: None,
+        show_held: Callable[[], None],
+        say_dropped: Callable[[], None],
     ) -> None:
         self._app = app
         self._hand_on = hand_on
         self._show_held = show_held
         self._say_dropped = say_dropped
         self.held = ""
+        self.longest_wait = LONGEST_WAIT
         self._waiting: deque[Typed] = deque()
         self._task: asyncio.Task[None] | None = None
         self._screen: Screen[Any] | None = None
@@ -125,7 +126,7 @@ class TypeAhead:
         since = time.monotonic()
         while not self._is_ready():
             waited = time.monotonic() - since
-            is_enough = waited > LONGEST_WAIT
+            is_enough = waited > self.longest_wait
             leaving = next((typed for typed in self._waiting if self._leaves_unread(typed, is_enough)), None)
             if leaving is not None:
                 while self._waiting[0] is not leaving:

@@ -73,9 +73,6 @@ def start(store: JobStore, job: Job) -> Job:
     return job
 
 
-def start_all(
-    store: JobStore, directory: Path, files: dict[str, Path] | None = None, *, size: float = 1.0
-) -> list[Job]:
-    """Make the files unless they are given, create the jobs, and launch them; returns at once after that."""
-    planned = plan(directory, files or make_files(directory, size), size)
-    return [start(store, create(store, each)) for each in planned]
+def start_all(store: JobStore, directory: Path, files: dict[str, Path], *, size: float) -> list[Job]:
+    """Create the jobs, which check these files, and launch them; returns at once after that."""
+    return [start(store, create(store, each)) for each in plan(directory, files, size)]

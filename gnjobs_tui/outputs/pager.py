@@ -226,15 +226,17 @@ class Pager:
 
     def page(self, rows: int) -> None:
         """Move the screen by so many rows, and the current line with it; at the ends only the line moves."""
+        if not len(self.window):
+            return
         before = self._top_index(), self._top_part
         offset = self._cursor_index() - before[0]
         self.scroll(rows)
         after = self._top_index(), self._top_part
         if after == before:
-            self._set_cursor(0 if rows < 0 else len(self.window) - 1) if len(self.window) else None
+            self._set_cursor(0 if rows < 0 else len(self.window) - 1)
         elif not self.wrap_width:
             self._set_cursor(self._clamped(after[0] + offset))
-        self.show_cursor() if len(self.window) else None
+        self.show_cursor()
 
     def go_to(self, number: int) -> None:
         """Make a line the current one, now or as soon as it is loaded."""

@@ -45,8 +45,7 @@ def feed_parts(state: FeedState) -> Sequence[Part]:
     since = clock_seconds(state.since) if state.since else ""
     match state.kind:
         case "live":
-            parts: list[Part] = [Cell("live", "success")]
-            return [*parts, " ", Cell(state.why, "warning")] if state.why else parts
+            return [Cell("live", "success"), *([Cell(f" {state.why}", "warning")] if state.why else [])]
         case "polling":
             return [Cell(f"polling: {state.why}", "warning")]
         case "away":
@@ -101,11 +100,9 @@ class WatchScreen(Screen[Any]):
 
     def arguments(self) -> Sequence[Argument]:
         """The commands of the palette that take a word: here, the user whose jobs are to be shown."""
-        return (
-            []
-            if self.dashboard.actor.only_user
-            else [Argument("user", "this user's jobs", self._users_named)]
-        )
+        if self.dashboard.actor.only_user:
+            return []
+        return [Argument("user", "this user's jobs", self._users_named)]
 
     def _users_named(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
         app = self.dashboard

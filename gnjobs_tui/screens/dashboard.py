@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -113,13 +114,7 @@ class Dashboard(App[None]):
         if self.feed.kind == "away" and run.refuse():
             self.post_message(Stepped())
             return
-
-        def tell() -> None:
-            self.post_message(Stepped())
-
-        def kill() -> None:
-            run.run(tell, force=force)
-
+        kill = partial(run.run, lambda: self.post_message(Stepped()), force=force)
         self.run_worker(kill, thread=True, exit_on_error=False, group="kill")
 
     @property

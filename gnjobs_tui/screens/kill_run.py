@@ -89,7 +89,7 @@ class KillRun:
         self.is_told = False
         self._store_of = store_of
 
-    def run(self, tell: Callable[[], None], *, force: bool = False) -> None:
+    def run(self, tell: Callable[[], object], *, force: bool = False) -> None:
         """Kill all, some at a time; `tell` is called after each step."""
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="kill") as pool:
             list(pool.map(lambda place: self._kill(place, tell, force), range(len(self.targets))))
@@ -103,7 +103,7 @@ class KillRun:
                 self.steps[place].append(step("refused", NOT_ASKED, final=True))
         return self.is_over
 
-    def _kill(self, place: int, tell: Callable[[], None], force: bool) -> None:
+    def _kill(self, place: int, tell: Callable[[], object], force: bool) -> None:
         from redis.exceptions import ConnectionError as RedisConnectionError
         from redis.exceptions import RedisError
         from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -136,7 +136,7 @@ class KillRun:
             is_away = isinstance(error, RedisConnectionError | RedisTimeoutError) and not self.steps[place]
             self._add(place, step("refused", NOT_ASKED if is_away else str(error), final=True), tell)
 
-    def _add(self, place: int, step: "KillStep", tell: Callable[[], None]) -> None:
+    def _add(self, place: int, step: "KillStep", tell: Callable[[], object]) -> None:
         self.steps[place].append(step)
         tell()
 

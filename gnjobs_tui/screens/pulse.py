@@ -30,7 +30,6 @@ from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.hosts import BeatsScreen, agent_cell, hosts_now
 from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.style import GLYPHS, Cell, Parts, content, safe
-from gnjobs_tui.style import Part as Styled
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line, Lines
 from gnjobs_tui.widgets.table import RowList, VirtualTable
@@ -132,7 +131,7 @@ class PulseScreen(BeatsScreen):
         self.read_beats()
         self.set_interval(LOOK_EVERY, self._look)
 
-    def trail(self) -> Sequence[Styled]:
+    def trail(self) -> Parts:
         """Where we are, and of what it speaks."""
         said = self._pulse.range_words if self._pulse is not None else ""
         progress = self.dashboard.jobs.progress

@@ -92,8 +92,8 @@ class OutputView(Widget, can_focus=True):
         self.pager.wrap_width = self.layout_of_rows.text_width if self._wraps else 0
         if self.following:
             self.pager.go_to_end()
-        else:
-            self.pager.show_cursor() if len(self.pager.window) else None
+        elif len(self.pager.window):
+            self.pager.show_cursor()
         self._show_all()
 
     def _show_all(self) -> None:

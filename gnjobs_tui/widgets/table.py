@@ -369,7 +369,8 @@ class VirtualTable(ScrollView, can_focus=True):
         """Put the cursor where the mouse is; a double click opens; on the heading, tell which column."""
         if event.y < HEADER_LINES:
             at = [p.column for p in self.drawing.placed if p.x <= event.x < p.x + p.width]
-            self.post_message(self.HeadingClicked(at[0])) if at else None
+            if at:
+                self.post_message(self.HeadingClicked(at[0]))
             return
         index = self.scroll_offset.y + event.y - HEADER_LINES
         if index < len(self._source):

@@ -15,7 +15,7 @@ from gnjobs_tui.demo.files import STANDARD_ERROR, STRAINS, kind_of, write_file
 from gnjobs_tui.demo.history import write_history
 from gnjobs_tui.demo.jobs.chatty import LINES_A_SECOND
 from gnjobs_tui.demo.jobs.qc import row_faults
-from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, start_all
+from gnjobs_tui.demo.workload import STUCK_AFTER, STUCK_LABEL, make_files, start_all
 from tests.support.command import run
 from tests.support.servers import Server
 from tests.support.waiting import wait_for
@@ -123,7 +123,8 @@ def test_the_chatty_job_prints_a_lot(store: JobStore) -> None:
 def test_the_workload_runs_for_several_users_and_its_stubborn_job_needs_force(
     store: JobStore, tmp_path: Path
 ) -> None:
-    jobs = {job.label: job for job in start_all(store, tmp_path, size=0.002)}
+    files = make_files(tmp_path, 0.002)
+    jobs = {job.label: job for job in start_all(store, tmp_path, files, size=0.002)}
     try:
         assert {job.user for job in jobs.values()} == {"jsmith", "agunn", "mhall", "tux"}
         stuck = jobs[STUCK_LABEL]
