@@ -75,13 +75,19 @@ class Proxy:
         with contextlib.suppress(OSError):
             while chunk := source.recv(65536):
                 if limit == "replies_left":
-                    time.sleep(self.delay)
+                    self._wait()
                 allowed = self._allowed(limit, len(chunk))
                 sink.sendall(chunk[:allowed])
                 if allowed < len(chunk):
                     self.cuts += 1
                     break
         self._drop(pair)
+
+    def _wait(self) -> None:
+        """Let a reply be late; it comes at once when the delay ends meanwhile."""
+        came = time.monotonic()
+        while (left := came + self.delay - time.monotonic()) > 0:
+            time.sleep(min(left, 0.01))
 
     def _allowed(self, limit: str, size: int) -> int:
         """How many of these bytes may pass; fewer than asked means that the connection is to be cut."""

@@ -1,22 +1,31 @@
 """The queue of keys typed ahead."""
 
 import asyncio
-import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from math import inf
 
 import pytest
 from textual import events
 from textual.app import App
+from textual.pilot import Pilot
 from textual.screen import Screen
 
-from gnjobs_tui import typeahead
+from gnjobs_tui.app import GnjobsApp
+from gnjobs_tui.config import Config
 from gnjobs_tui.screens.dialogs import HelpScreen
-from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.screens.log import LogScreen
 from gnjobs_tui.typeahead import KeyParser, TypeAhead, Typed
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
+from tests.support.proxy import Proxy, running_proxy
 from tests.support.servers import Server
 from tests.support.stored_records import write_running
+
+DELAY = 30.0
+
+
+def do_nothing() -> None:
+    """What is held, and that it was dropped, is said to nobody."""
 
 
 async def test_a_key_that_comes_just_when_the_queue_ran_empty_is_handed_on() -> None:
@@ -28,7 +37,7 @@ async def test_a_key_that_comes_just_when_the_queue_ran_empty_is_handed_on() -> 
 
     app: App[None] = App()
     async with app.run_test():
-        queue = TypeAhead(app, hand_on)
+        queue = TypeAhead(app, hand_on, show_held=do_nothing, say_dropped=do_nothing)
         queue.start()
         queue.add(events.Key("j", "j"))
         task, second_added = queue._task, asyncio.Event()
@@ -75,7 +84,7 @@ async def test_an_escape_leaves_a_screen_unread_only_if_it_was_typed_when_that_w
 
     app: App[None] = App()
     async with app.run_test() as pilot:
-        queue, screen = TypeAhead(app, hand_on), _Reads()
+        queue, screen = TypeAhead(app, hand_on, show_held=do_nothing, say_dropped=do_nothing), _Reads()
         queue.start()
         await app.push_screen(screen)
         while queue._shown_at == inf:
@@ -91,62 +100,47 @@ async def test_an_escape_leaves_a_screen_unread_only_if_it_was_typed_when_that_w
     assert found == handed
 
 
-@pytest.fixture
-def unread(server: Server, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """A job whose screen is read only once this is set."""
+@asynccontextmanager
+async def slow_line(server: Server) -> AsyncIterator[tuple[Pilot[None], Proxy]]:
+    """The dashboard with a job in its list, and from then on replies that come only once the delay has ended."""
     write_running(server, "job-1", label="takes long")
-    may_read, read = threading.Event(), JobScreen._take_picture
-
-    def read_later(screen: JobScreen) -> None:
-        may_read.wait(60)
-        read(screen)
-
-    monkeypatch.setattr(JobScreen, "_take_picture", read_later)
-    return may_read
-
-
-async def test_keys_that_wait_for_a_slow_screen_are_shown_and_then_act(
-    server: Server, unread: threading.Event
-) -> None:
-    try:
-        async with dashboard(server) as pilot:
-            await pilot.press("enter", "j", "K")
-            await shows(pilot, "takes long", "reading …", "j K held until this is read")
-            unread.set()
-            await shows(pilot, "Kill one job")
-            assert "held" not in screen_text(pilot)
-    finally:
-        unread.set()
+    with running_proxy(server.port) as proxy:
+        async with dashboard(server, config=Config(url=proxy.url)) as pilot:
+            proxy.delay = DELAY
+            try:
+                yield pilot, proxy
+            finally:
+                proxy.delay = 0.0
 
 
-async def test_what_needs_nothing_of_a_slow_screen_acts_at_once(
-    server: Server, unread: threading.Event
-) -> None:
-    try:
-        async with dashboard(server) as pilot:
-            await pilot.press("enter", "question_mark")
-            await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
-            await pilot.press("escape", "L")
-            await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
-    finally:
-        unread.set()
+async def test_keys_that_wait_for_a_slow_screen_are_shown_and_then_act(server: Server) -> None:
+    async with slow_line(server) as (pilot, proxy):
+        await pilot.press("enter", "j", "K")
+        await shows(pilot, "takes long", "reading …", "j K held until this is read")
+        proxy.delay = 0.0
+        await shows(pilot, "Kill one job")
+        assert "held" not in screen_text(pilot)
 
 
-async def test_keys_that_nobody_expects_any_more_are_dropped_and_it_is_said(
-    server: Server, unread: threading.Event, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(typeahead, "LONGEST_WAIT", 0.3)
-    try:
-        async with dashboard(server) as pilot:
-            await pilot.press("enter")
-            await shows(pilot, "reading …")
-            await pilot.press("K")
-            await says(pilot, "the keys that waited are dropped")
-            unread.set()
-            await shows(pilot, "the job itself")
-            assert "Kill" not in screen_text(pilot)
-    finally:
-        unread.set()
+async def test_what_needs_nothing_of_a_slow_screen_acts_at_once(server: Server) -> None:
+    async with slow_line(server) as (pilot, _):
+        await pilot.press("enter", "question_mark")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpScreen))
+        await pilot.press("escape", "L")
+        await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
+
+
+async def test_keys_that_nobody_expects_any_more_are_dropped_and_it_is_said(server: Server) -> None:
+    async with slow_line(server) as (pilot, proxy):
+        assert isinstance(pilot.app, GnjobsApp)
+        pilot.app.typed.longest_wait = 0.3
+        await pilot.press("enter")
+        await shows(pilot, "reading …")
+        await pilot.press("K")
+        await says(pilot, "the keys that waited are dropped")
+        proxy.delay = 0.0
+        await shows(pilot, "the job itself")
+        assert "Kill" not in screen_text(pilot)
 
 
 @pytest.mark.parametrize(
