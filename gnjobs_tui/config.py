@@ -298,14 +298,14 @@ def user_file() -> Path:
     return Path(platformdirs.user_config_dir("gnjobs")) / "config.toml"
 
 
-def load_config(path: str | Path | None = None) -> Config:
+def load_config(path: str | Path | None = None, *, system_file: Path = SYSTEM_FILE) -> Config:
     """Read the system's file over the user's own, or over `path` instead of that; raises `ConfigError` of one line."""
     own = read_settings(Path(path)) if path is not None else _read_if_there(user_file())
-    system = _read_if_there(SYSTEM_FILE)
+    system = _read_if_there(system_file)
     who = system or own or Settings()
     default_role: Role = "admin" if system is None else "viewer"
     system, own = system or Settings(), own or Settings()
-    is_roots = _is_roots(SYSTEM_FILE)
+    is_roots = _is_roots(system_file)
     return Config(
         url=system.url or own.url or DEFAULT_URL,
         prefixes=system.prefixes or own.prefixes or (DEFAULT_PREFIX,),

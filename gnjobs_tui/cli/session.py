@@ -63,9 +63,9 @@ class Session:
     @cached_property
     def actor(self) -> "Actor":
         """Who is asking, and in which role."""
-        from gnjobs.records.actor import actor_from
+        from gnjobs.records.actor import actor_from, login_name
 
-        return actor_from(self.config, read_only=self.read_only)
+        return actor_from(self.config, login_name(), read_only=self.read_only)
 
     @cached_property
     def stores(self) -> "tuple[JobStore, ...]":

@@ -4,60 +4,68 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from gnjobs.errors import ConfigError, NotAllowed
-from gnjobs.records import actor as actors
-from gnjobs.records.actor import Actor, actor_from
+from gnjobs.records.actor import Actor, actor_from, login_name
 from gnjobs.records.fields import Job
-from gnjobs_tui import config as configuration
 from gnjobs_tui.config import Config, load_config, read_settings
 from tests.support.os_accounts import needs_accounts
 
 
+class Files(NamedTuple):
+    """The system's file and the user's own."""
+
+    system: Path
+    own: Path
+
+    def load(self, path: Path | None = None) -> Config:
+        """Read both, or `path` in place of the user's own."""
+        return load_config(path, system_file=self.system)
+
+
 @pytest.fixture
-def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """The system's file and the user's own; neither is there yet."""
-    system, own = tmp_path / "system.toml", tmp_path / "gnjobs" / "config.toml"
-    own.parent.mkdir()
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Files:
+    """Neither is there yet."""
+    files = Files(tmp_path / "system.toml", tmp_path / "gnjobs" / "config.toml")
+    files.own.parent.mkdir()
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(configuration, "SYSTEM_FILE", system)
-    monkeypatch.setattr(actors, "login_name", lambda: "jane")
-    return system, own
+    return files
 
 
-def test_without_any_file_whoever_holds_the_url_is_admin(files: tuple[Path, Path]) -> None:
-    assert actor_from(load_config()).role == "admin"
+def test_without_any_file_whoever_holds_the_url_is_admin(files: Files) -> None:
+    assert actor_from(files.load(), "jane").role == "admin"
 
 
-def test_a_login_named_in_users_is_a_curator_of_her_own_jobs(files: tuple[Path, Path]) -> None:
-    files[0].write_text('[users]\njane = { ids = ["jsmith"], name = "Jane Smith" }\nalan = "agunn"\n')
-    config = load_config()
-    actor = actor_from(config)
+def test_a_login_named_in_users_is_a_curator_of_her_own_jobs(files: Files) -> None:
+    files.system.write_text('[users]\njane = { ids = ["jsmith"], name = "Jane Smith" }\nalan = "agunn"\n')
+    config = files.load()
+    actor = actor_from(config, "jane")
     assert (actor.role, actor.user_ids, actor.only_user) == ("curator", ("jsmith",), "jsmith")
     assert config.name_of("jsmith") == "Jane Smith"
     assert config.name_of("agunn") == "agunn"
 
 
-def test_the_system_wins_and_the_own_file_can_only_lower_the_role(files: tuple[Path, Path]) -> None:
-    files[0].write_text('url = "redis://db1/0"\nrole = "viewer"\n')
-    files[1].write_text(
+def test_the_system_wins_and_the_own_file_can_only_lower_the_role(files: Files) -> None:
+    files.system.write_text('url = "redis://db1/0"\nrole = "viewer"\n')
+    files.own.write_text(
         'url = "redis://mine/0"\nrole = "admin"\ntheme = "light"\n[roles]\nadmin = ["jane"]\n'
     )
-    config = load_config()
+    config = files.load()
     assert (config.url, config.theme, config.role_of("jane")) == ("redis://db1/0", "light", "viewer")
-    files[0].write_text('role = "admin"\n')
-    files[1].write_text('role = "viewer"\n')
-    assert load_config().role_of("jane") == "viewer"
+    files.system.write_text('role = "admin"\n')
+    files.own.write_text('role = "viewer"\n')
+    assert files.load().role_of("jane") == "viewer"
 
 
-def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_url_file_prefixes_and_limits(files: Files, tmp_path: Path) -> None:
     (tmp_path / "url").write_text("redis://:secret@db1/0\n")
     (tmp_path / "url").chmod(0o640)
     lengths = '[stuck-after]\ninsert = "1h"\n[expires-after]\ngnqc = "1d"\n'
-    files[0].write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n' + lengths)
-    config = load_config()
+    files.system.write_text('url-file = "url"\nprefix = ["gn-uploader", "gnqc"]\n' + lengths)
+    config = files.load()
     assert config.url == "redis://:secret@db1/0"
     assert config.prefixes == ("gn-uploader", "gnqc")
     assert config.limits.stuck_by_type == {"insert": 3600}
@@ -73,12 +81,12 @@ def test_url_file_prefixes_and_limits(files: tuple[Path, Path], tmp_path: Path) 
      "[roles]\nking = ['jane']", "theme = ['dark']", "\u202e", "[layouts.mine]\nkey = 'mine:<id>'",
      "[layouts.mine]\nkey = 'm* <id>'"],
 )  # fmt: skip
-def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text: str) -> None:
-    files[0].write_text(text)
+def test_what_cannot_be_used_is_said_in_one_line(files: Files, text: str) -> None:
+    files.system.write_text(text)
     with pytest.raises(ConfigError) as said:
-        load_config()
+        files.load()
     assert "\n" not in str(said.value)
-    assert str(said.value).startswith(str(files[0]))
+    assert str(said.value).startswith(str(files.system))
 
 
 @needs_accounts
@@ -95,7 +103,7 @@ def test_what_cannot_be_used_is_said_in_one_line(files: tuple[Path, Path], text:
     ],
 )
 def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
-    files: tuple[Path, Path], tmp_path: Path, whose: str
+    files: Files, tmp_path: Path, whose: str
 ) -> None:
     target = tmp_path / "elsewhere" / "config.toml"
     target.parent.mkdir()
@@ -107,9 +115,9 @@ def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
     way = tmp_path / "application"
     way.mkdir()
     (way / "current").symlink_to("../elsewhere")
-    files[0].symlink_to(way / "current" / "config.toml")
+    files.system.symlink_to(way / "current" / "config.toml")
     others = {
-        "the link": files[0],
+        "the link": files.system,
         "its directory": tmp_path,
         "a link on the way": way / "current",
         "its directory on the way": way,
@@ -118,13 +126,13 @@ def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
     }
     if whose in others:
         os.chown(others[whose], 65534, 65534, follow_symlinks=False)
-    config = load_config()
+    config = files.load()
     is_roots = whose == "root's"
     assert (bool(config.agent_starts), bool(config.on_end)) == (is_roots, is_roots)
 
 
 def test_what_an_agent_starts_never_gets_the_agents_own_url(
-    files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_permission(path: Path, encoding: str = "") -> str:
         if path.name == "writer":
@@ -132,15 +140,15 @@ def test_what_an_agent_starts_never_gets_the_agents_own_url(
         return path.read_bytes().decode(encoding)
 
     entry = "[agent-starts.www-data]\ndirectories = ['/srv']\ncommands = ['qc']\n"
-    files[0].write_text(f"url = 'redis://agent/0'\n{entry}")
+    files.system.write_text(f"url = 'redis://agent/0'\n{entry}")
     with pytest.raises(ConfigError, match=r"\[agent-starts\.www-data\] must have url or url-file"):
-        load_config()
+        files.load()
     (tmp_path / "writer").write_text("redis://writer/0\n")
     for given in ("url = 'redis://writer/0'", f"url-file = '{tmp_path}/writer'"):
-        files[0].write_text(f"url = 'redis://agent/0'\n{entry}{given}\n")
-        assert read_settings(files[0]).agent_starts["www-data"].url == "redis://writer/0"
+        files.system.write_text(f"url = 'redis://agent/0'\n{entry}{given}\n")
+        assert read_settings(files.system).agent_starts["www-data"].url == "redis://writer/0"
     monkeypatch.setattr(Path, "read_text", no_permission)
-    assert read_settings(files[0]).agent_starts["www-data"].url is None
+    assert read_settings(files.system).agent_starts["www-data"].url is None
 
 
 def test_the_check_stands_in_front_of_the_action() -> None:
@@ -156,61 +164,59 @@ def test_the_check_stands_in_front_of_the_action() -> None:
 
 
 def test_a_login_is_the_process_owner_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    me = actors.login_name()
+    me = login_name()
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.setenv("SUDO_USER", "somebody")
-    assert actors.login_name() == me
+    assert login_name() == me
     assert Config().role_of(me) == "admin"
 
 
-def test_a_file_given_stands_in_for_the_own_one_and_evades_no_system(
-    files: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_file_given_stands_in_for_the_own_one_and_evades_no_system(files: Files, tmp_path: Path) -> None:
     given = tmp_path / "given.toml"
     given.write_text('theme = "light"\nrole = "viewer"\n[roles]\nadmin = ["jane"]\n')
-    files[1].write_text("not toml, and not read")
-    assert load_config(given).theme == "light"
-    files[0].write_text("[users]\njane = 'jsmith'\n")
-    assert load_config(given).role_of("jane") == "viewer"
+    files.own.write_text("not toml, and not read")
+    assert files.load(given).theme == "light"
+    files.system.write_text("[users]\njane = 'jsmith'\n")
+    assert files.load(given).role_of("jane") == "viewer"
     given.write_text('role = "admin"\n')
-    assert load_config(given).role_of("jane") == "curator"
+    assert files.load(given).role_of("jane") == "curator"
     with pytest.raises(ConfigError, match=r"none\.toml: can't be read"):
-        load_config(tmp_path / "none.toml")
+        files.load(tmp_path / "none.toml")
 
 
-def test_the_systems_url_wins_over_a_url_file_of_ones_own(files: tuple[Path, Path], tmp_path: Path) -> None:
-    (files[1].parent / "url").write_text("redis://mine/0")
-    files[1].write_text('url-file = "url"\n[stuck-after]\nqc = "1h"\ninsert = 60\n')
-    assert load_config().url == "redis://mine/0"
-    files[0].write_text('url = "redis://db1/0"\n[stuck-after]\nqc = "2h"\n')
-    config = load_config()
+def test_the_systems_url_wins_over_a_url_file_of_ones_own(files: Files, tmp_path: Path) -> None:
+    (files.own.parent / "url").write_text("redis://mine/0")
+    files.own.write_text('url-file = "url"\n[stuck-after]\nqc = "1h"\ninsert = 60\n')
+    assert files.load().url == "redis://mine/0"
+    files.system.write_text('url = "redis://db1/0"\n[stuck-after]\nqc = "2h"\n')
+    config = files.load()
     assert config.url == "redis://db1/0"
     assert config.stuck_after == {"qc": 7200, "insert": 60}
 
 
-def test_ones_own_role_lowers_whatever_else_is_said(files: tuple[Path, Path]) -> None:
-    files[1].write_text('role = "viewer"\n[users]\njane = "jsmith"\n')
-    assert load_config().role_of("jane") == "viewer"
+def test_ones_own_role_lowers_whatever_else_is_said(files: Files) -> None:
+    files.own.write_text('role = "viewer"\n[users]\njane = "jsmith"\n')
+    assert files.load().role_of("jane") == "viewer"
 
 
-def test_the_place_of_a_mistake_is_told(files: tuple[Path, Path]) -> None:
-    files[1].write_text('theme = "light"\nrole = \n')
+def test_the_place_of_a_mistake_is_told(files: Files) -> None:
+    files.own.write_text('theme = "light"\nrole = \n')
     with pytest.raises(ConfigError) as said:
-        load_config()
-    assert str(said.value).startswith(f"{files[1]}:2: ")
-    files[0].write_text("prefix = []")
-    files[1].write_text("")
+        files.load()
+    assert str(said.value).startswith(f"{files.own}:2: ")
+    files.system.write_text("prefix = []")
+    files.own.write_text("")
     with pytest.raises(ConfigError, match=r"system\.toml: prefix"):
-        load_config()
+        files.load()
 
 
-def test_a_curator_with_several_ids_or_none(files: tuple[Path, Path]) -> None:
-    files[0].write_text('[users]\njane = ["jsmith", "jsmith2"]\n')
-    actor = actor_from(load_config())
+def test_a_curator_with_several_ids_or_none(files: Files) -> None:
+    files.system.write_text('[users]\njane = ["jsmith", "jsmith2"]\n')
+    actor = actor_from(files.load(), "jane")
     assert (actor.own_users, actor.only_user) == (("jsmith", "jsmith2"), None)
     assert actor.may("kill", Job(id="a", user="jsmith2"))
-    files[0].write_text('[roles]\ncurator = ["jane"]\n')
-    actor = actor_from(load_config())
+    files.system.write_text('[roles]\ncurator = ["jane"]\n')
+    actor = actor_from(files.load(), "jane")
     assert actor.own_users == ()
     assert not actor.may("see", Job(id="a"))
     assert Actor.admin("tux").own_users is None
@@ -219,16 +225,16 @@ def test_a_curator_with_several_ids_or_none(files: tuple[Path, Path]) -> None:
 def test_whoever_runs_it_by_sudo_is_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "jane")
     monkeypatch.setattr("os.getuid", lambda: 0)
-    assert actors.login_name() == "root"
+    assert login_name() == "root"
     monkeypatch.setattr("os.getuid", lambda: 4_000_000)
-    assert actors.login_name() == "uid-4000000"
+    assert login_name() == "uid-4000000"
 
 
-def test_with_a_system_file_whom_it_does_not_name_is_a_viewer(files: tuple[Path, Path]) -> None:
-    files[0].write_text('[roles]\nadmin = ["tux"]\n')
-    assert (load_config().role_of("jane"), load_config().role_of("tux")) == ("viewer", "admin")
-    files[0].write_text("")
-    assert load_config().role_of("jane") == "viewer"
+def test_with_a_system_file_whom_it_does_not_name_is_a_viewer(files: Files) -> None:
+    files.system.write_text('[roles]\nadmin = ["tux"]\n')
+    assert (files.load().role_of("jane"), files.load().role_of("tux")) == ("viewer", "admin")
+    files.system.write_text("")
+    assert files.load().role_of("jane") == "viewer"
 
 
 def test_the_agent_is_for_admins_and_a_curator_runs_jobs_of_her_own() -> None:
@@ -260,16 +266,16 @@ def test_in_a_user_namespace_nobody_has_a_name(option: str) -> None:
     assert done.stdout.strip().endswith("-in-a-user-namespace"), done.stderr
 
 
-def test_a_password_that_everybody_can_read_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_password_that_everybody_can_read_is_refused(files: Files, tmp_path: Path) -> None:
     secret = tmp_path / "url"
     secret.write_text("redis://:secret@db1/0")
     secret.chmod(0o644)
-    files[0].write_text('url-file = "url"\n')
-    files[0].chmod(0o644)
+    files.system.write_text('url-file = "url"\n')
+    files.system.chmod(0o644)
     with pytest.raises(ConfigError, match="holds a password and everybody can read it: chmod o-r"):
-        load_config()
-    files[0].write_text('url = "redis://db1/0?password=secret"\n')
+        files.load()
+    files.system.write_text('url = "redis://db1/0?password=secret"\n')
     with pytest.raises(ConfigError, match=r"system\.toml holds a password"):
-        load_config()
-    files[0].chmod(0o600)
-    assert load_config().url == "redis://db1/0?password=secret"
+        files.load()
+    files.system.chmod(0o600)
+    assert files.load().url == "redis://db1/0?password=secret"

@@ -131,8 +131,7 @@ def _is_in_user_namespace() -> bool:
         return False  # a kernel without them
 
 
-def actor_from(config: Identity, *, read_only: bool = False) -> Actor:
-    """The actor that this process is, by the configuration."""
-    login = login_name()
+def actor_from(config: Identity, login: str, *, read_only: bool = False) -> Actor:
+    """The actor who has this login name, by the configuration."""
     entry = config.users.get(login, UserEntry())
     return Actor(login, config.role_of(login), entry.ids, read_only)
