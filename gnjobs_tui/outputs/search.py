@@ -72,15 +72,17 @@ class Progress(NamedTuple):
     is_found: bool = False
 
 
-def search(reader: OutputReader, query: Query, start: int, *, forward: bool, last: int) -> Iterator[Progress]:
+def search(
+    reader: OutputReader, query: Query, start: int, *, forward: bool, last: int, portion: int = MOST_SKIMMED
+) -> Iterator[Progress]:
     """Search from the line beside `start` to one end, then from the other end back to `start`.
 
-    Yields how far it is after each portion; the last one says whether something was found.
+    Yields how far it is after each portion of so many lines; the last one says whether something was found.
     """
     spans = [(start + 1, last), (1, start)] if forward else [(1, start - 1), (start, last)]
     matches = _matches_after if forward else _matches_before
     for is_around, (low, high) in enumerate(spans):
-        for found, reached in matches(reader, query, low, high):
+        for found, reached in matches(reader, query, low, high, portion):
             if found is not None:
                 yield Progress(found, bool(is_around), is_found=True)
                 return
@@ -88,11 +90,11 @@ def search(reader: OutputReader, query: Query, start: int, *, forward: bool, las
 
 
 def _matches_after(
-    reader: OutputReader, query: Query, first: int, last: int
+    reader: OutputReader, query: Query, first: int, last: int, portion: int
 ) -> Iterator[tuple[int | None, int]]:
     """The first match in each portion from `first` on, or None, and the line that was reached."""
     while first <= last:
-        found, following = _matches(reader, query, first, min(last, first + MOST_SKIMMED - 1))
+        found, following = _matches(reader, query, first, min(last, first + portion - 1))
         if following <= first:
             return
         yield (found[0] if found else None), following - 1
@@ -100,11 +102,11 @@ def _matches_after(
 
 
 def _matches_before(
-    reader: OutputReader, query: Query, first: int, last: int
+    reader: OutputReader, query: Query, first: int, last: int, portion: int
 ) -> Iterator[tuple[int | None, int]]:
     """The last match in each portion from `last` back, or None, and the line that was reached."""
     while last >= first:
-        start = at = max(first, last - MOST_SKIMMED + 1)
+        start = at = max(first, last - portion + 1)
         match = None
         while at <= last:
             found, following = _matches(reader, query, at, last)

@@ -101,8 +101,7 @@ def test_zsh_and_fish_say_what_each_job_is(server: Server, jobs: None) -> None:
         wait_until_completed(lambda shell=shell: completed(server.url, shell, "gnjobs kill "), expected)
 
 
-def test_what_takes_too_long_to_be_found_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnjobs_tui.cli.completion._SECONDS", 0.2)
+def test_what_takes_too_long_to_be_found_is_left_out() -> None:
     first = CompletionItem("first")
 
     def found() -> Iterator[CompletionItem]:

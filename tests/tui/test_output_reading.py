@@ -16,7 +16,7 @@ from gnjobs.store import JobStore
 from gnjobs_tui.outputs import reading
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource
 from gnjobs_tui.outputs.save import file_name, proposed_path, save_output
-from gnjobs_tui.outputs.search import Query, search
+from gnjobs_tui.outputs.search import MOST_SKIMMED, Query, search
 from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_child, write_line, write_running
@@ -86,9 +86,12 @@ def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Re
     assert last.text.endswith("… and 990000 characters more")
 
 
-def found_by(reader: OutputReader, text: str, start: int, *, forward: bool = True) -> tuple[int, bool] | None:
+def found_by(
+    reader: OutputReader, text: str, start: int, *, forward: bool = True, portion: int = MOST_SKIMMED
+) -> tuple[int, bool] | None:
     last = reader.extent().last
-    ends = [step for step in search(reader, Query(text), start, forward=forward, last=last) if step.is_found]
+    steps = search(reader, Query(text), start, forward=forward, last=last, portion=portion)
+    ends = [step for step in steps if step.is_found]
     return (ends[0].number, ends[0].is_around) if ends else None
 
 
@@ -107,10 +110,7 @@ TEXTS = ["Élan vital", "row 7", "", "{odd", "ROW 7 of 9", "ΟΔΟΣ", "plain", 
 
 @pytest.mark.parametrize("form", ["numbered", "list", "stream", "string"])
 @pytest.mark.parametrize("portion", [1, 4, 1000])
-def test_a_search_finds_what_looking_at_each_line_finds(
-    client: redis.Redis, monkeypatch: pytest.MonkeyPatch, form: str, portion: int
-) -> None:
-    monkeypatch.setattr("gnjobs_tui.outputs.search.MOST_SKIMMED", portion)
+def test_a_search_finds_what_looking_at_each_line_finds(client: redis.Redis, form: str, portion: int) -> None:
     for at in range(0, len(TEXTS), 3):
         if form == "numbered":
             client.xadd(
@@ -131,9 +131,9 @@ def test_a_search_finds_what_looking_at_each_line_finds(
         for start in range(len(TEXTS) + 1):
             onward = [n for n in holding if n > start] or holding
             back = [n for n in holding if n < start] or holding
-            found = found_by(reader, text, start)
+            found = found_by(reader, text, start, portion=portion)
             assert (found and found[0]) == (onward[0] if onward else None)
-            found = found_by(reader, text, start, forward=False)
+            found = found_by(reader, text, start, forward=False, portion=portion)
             assert (found and found[0]) == (back[-1] if back else None)
 
 

@@ -1,8 +1,7 @@
 """The output's screen under Pilot, on a real server, with more lines than are ever in memory."""
 
 import json
-import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from textual.pilot import Pilot
 
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.values import encode_text
+from gnjobs_tui.config import Config
 from gnjobs_tui.outputs.reading import News
-from gnjobs_tui.outputs.search import Progress
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import Target
@@ -20,6 +19,7 @@ from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.output_view import OutputView
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.hostile import FORBIDDEN, TEXTS
+from tests.support.proxy import running_proxy
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_child, write_line, write_running
 
@@ -33,9 +33,12 @@ LOG = {"level": "WARNING", "logger": "gn.qc", "message": "slow read, 4.2 s for 6
 
 @asynccontextmanager
 async def open_output(
-    server: Server, size: tuple[int, int] = (100, 30), child: str | None = CHILD
+    server: Server,
+    size: tuple[int, int] = (100, 30),
+    child: str | None = CHILD,
+    config: Config | None = None,
 ) -> AsyncIterator[Pilot[None]]:
-    async with dashboard(server, size=size) as pilot:
+    async with dashboard(server, size=size, config=config) as pilot:
         target = Target("gn-uploader", JOB, "QC average, July", child=child, child_label=child, key=JOB)
         pilot.app.push_screen(OutputScreen(target))
         await until(pilot, lambda: getattr(pilot.app.screen, "news", News()).key, "the output")
@@ -111,25 +114,20 @@ async def test_search_goes_to_matches_and_back(server: Server, many_lines: None)
         assert isinstance(pilot.app.screen, OutputScreen)
 
 
-async def test_a_search_is_stopped_by_escape(
-    server: Server, child: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    is_over = threading.Event()
-
-    def endless(*_: object, **__: object) -> Iterator[Progress]:
-        while not is_over.wait(0.01):
-            yield Progress(123_456, is_around=False)
-
-    monkeypatch.setattr("gnjobs_tui.screens.output.search", endless)
-    write_line(server, KEY, 1, "one")
-    async with open_output(server) as pilot:
-        await pilot.press("slash", *"nowhere", "enter")
-        await shows(pilot, "searching nowhere, line 123 456, esc stops")
-        await pilot.press("escape")
-        await shows(pilot, "the search was stopped")
-        assert isinstance(pilot.app.screen, OutputScreen)
-        await until(pilot, lambda: not any(w.group == "search" and w.is_running for w in pilot.app.workers))
-    is_over.set()
+async def test_a_search_is_stopped_by_escape(server: Server, many_lines: None) -> None:
+    with running_proxy(server.port) as proxy:
+        async with open_output(server, config=Config(url=proxy.url)) as pilot:
+            proxy.delay = 0.3
+            await pilot.press("slash", *"nowhere", "enter")
+            await shows(pilot, "searching nowhere, line ", ", esc stops")
+            await pilot.press("escape")
+            await shows(pilot, "the search was stopped")
+            assert isinstance(pilot.app.screen, OutputScreen)
+            proxy.delay = 0.0
+            await until(
+                pilot, lambda: not any(w.group == "search" and w.is_running for w in pilot.app.workers)
+            )
+            assert "no match" not in screen_text(pilot)
 
 
 async def test_new_lines_arrive_and_move_nothing_that_is_read(server: Server, child: None) -> None:
