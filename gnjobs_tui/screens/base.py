@@ -13,7 +13,6 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from gnjobs.records.actor import Action
-from gnjobs.text import describe
 from gnjobs.watch.rows import Change, FeedState
 from gnjobs_tui.keys import CHANGES, Argument, Keys, bind, footer, key_event, key_name
 from gnjobs_tui.screens.dashboard import Dashboard
@@ -155,9 +154,7 @@ class WatchScreen(Screen[Any]):
         if trail:
             left = content(Cell("gnjobs", "bold"), f" {GLYPHS.into} ", *trail)
         else:
-            left = content(
-                Cell("gnjobs", "bold"), f"   redis {describe(app.config.url)}  ", *feed_parts(app.feed)
-            )
+            left = content(Cell("gnjobs", "bold"), f"   redis {app.place}  ", *feed_parts(app.feed))
         role = "read-only" if app.actor.read_only else app.actor.role
         me = content(f"{app.actor.name} ({role})")
         right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
 from gnjobs.records.actor import Actor
-from gnjobs.text import safe_text
+from gnjobs.text import describe, safe_text
 from gnjobs.watch.rows import FeedState, JobRow
 from gnjobs_tui.config import Config
 from gnjobs_tui.live import Watch
@@ -45,6 +45,8 @@ class Dashboard(App[None]):
     def __init__(self, config: Config, actor: Actor) -> None:
         super().__init__()
         self.config = config
+        # The server, as the header names it.
+        self.place = describe(config.url)
         self.actor = actor
         users = frozenset(actor.user_ids) if actor.role == "curator" else None
         self.jobs = Watch(self, config, users, self.draw_screens)

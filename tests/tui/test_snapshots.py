@@ -12,10 +12,9 @@ from textual.pilot import Pilot
 from gnjobs.records.actor import Actor
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
-from gnjobs_tui.screens import base
 from gnjobs_tui.screens.glance import GlanceScreen
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.support.dashboard import until
+from tests.support.dashboard import Hands, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_child, write_job, write_line
 
@@ -27,7 +26,6 @@ USERS = ("jsmith", "agunn", "mhall", "tux", "jsmith")
 @pytest.fixture
 def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> GnjobsApp:
     """The dashboard on jobs that ended long ago."""
-    monkeypatch.setattr(base, "describe", lambda _: "db1/0")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     for number, (status, user) in enumerate(zip(STATUSES, USERS, strict=True)):
@@ -58,21 +56,21 @@ def app(server: Server, monkeypatch: pytest.MonkeyPatch) -> GnjobsApp:
     )
     fault = '{"file":"geno.tsv","row":88,"row_title":"rs3023","column":41,"column_title":"BXD9","value":""}'
     write_line(server, KEYS.child_output(job_id, "geno.tsv"), 1, fault, "fault")
-    return GnjobsApp(Config(url=server.url), Actor.admin("tux"))
+    app = GnjobsApp(Config(url=server.url), Actor.admin("tux"))
+    app.place = "db1/0"
+    return app
 
 
-def after(app: GnjobsApp, *keys: str, shows: str) -> Callable[[Pilot[None]], object]:
+def after(app: GnjobsApp, *keys: str, shown: str) -> Callable[[Pilot[None]], object]:
     """Press keys when everything is loaded, and wait for what they show."""
 
     async def press(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: app.jobs.progress == 1.0 and len(app.jobs.catalogue) == len(STATUSES))
-        await until(pilot, lambda: app.screen.query_one(VirtualTable).cursor_key)
-        for key in keys:
-            await pilot.press(key)
-            await pilot.pause(0.1)
-        await until(pilot, lambda: shows in "\n".join(s.text for s in app.screen._compositor.render_strips()))
+        await until(pilot, lambda: app.screen.query_one(VirtualTable).cursor_key and app.feed.kind == "live")
+        await Hands(app).press(*keys)
+        await shows(pilot, shown)
         await until(pilot, lambda: has_glanced(app.screen))
-        await pilot.pause(0.2)
+        await pilot.pause()
 
     return press
 
@@ -84,13 +82,13 @@ def has_glanced(screen: object) -> bool:
 
 @pytest.mark.parametrize("size", [(100, 30), (80, 24), (160, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
 def test_all_jobs(snap_compare: Callable[..., bool], app: GnjobsApp, size: tuple[int, int]) -> None:
-    assert snap_compare(app, terminal_size=size, run_before=after(app, shows="QC file 0"))
+    assert snap_compare(app, terminal_size=size, run_before=after(app, shown="QC file 0"))
 
 
 def test_a_job_with_faults(snap_compare: Callable[..., bool], app: GnjobsApp) -> None:
-    press = after(app, "enter", shows="empty cell")
+    press = after(app, "enter", shown="empty cell")
     assert snap_compare(app, terminal_size=(100, 30), run_before=press)
 
 
 def test_users(snap_compare: Callable[..., bool], app: GnjobsApp) -> None:
-    assert snap_compare(app, terminal_size=(100, 30), run_before=after(app, "u", shows="Newest"))
+    assert snap_compare(app, terminal_size=(100, 30), run_before=after(app, "u", shown="Newest"))
