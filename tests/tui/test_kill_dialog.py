@@ -7,6 +7,7 @@ from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, Target, target_lines, title_of, what_ends
+from gnjobs_tui.style import lines
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_processes, write_running
@@ -85,16 +86,16 @@ async def test_a_viewer_is_refused_with_the_reason(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "title"),
+    ("targets", "title", "words"),
     [
-        ([Target("P", "j", "label")], "Kill one job"),
-        ([Target("P", "j", "label", child="c")], "Kill one child"),
-        ([Target("P", "j", "label"), Target("P", "k", "label")], "Kill 2 jobs"),
+        ([Target("P", "j", "label")], "Kill one job", "job j label owner nobody"),
+        ([Target("P", "j", "label", child="c")], "Kill one child", "child c of job j label owner nobody"),
+        ([Target("P", "j", "label"), Target("P", "k", "label")], "Kill 2 jobs", "j label k label"),
     ],
 )
-def test_titles(targets: list[Target], title: str) -> None:
+def test_the_title_and_what_is_said_of_the_targets(targets: list[Target], title: str, words: str) -> None:
     assert title_of(targets) == title
-    assert target_lines(targets)
+    assert lines(target_lines(targets)).plain.split() == words.split()
 
 
 def test_a_run_is_over_when_each_has_its_final_step() -> None:
