@@ -12,12 +12,11 @@ import pytest
 
 from gnjobs.control.agent import Agent
 from gnjobs.processes.host import host_name
-from gnjobs.processes.proc import ENDED_STATES, read_entry
 from gnjobs.store import JobStore
 from tests.support.agents import agent_at_work
 from tests.support.os_accounts import AS_NOBODY, needs_accounts, needs_hosts, on_other_host
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob, python
+from tests.support.supervised import KEYS, SupervisedJob, is_alive, python
 from tests.support.terminal import gnjobs
 from tests.support.waiting import wait_for
 
@@ -48,11 +47,6 @@ def running(server: Server, command: list[str], *account: str) -> Iterator[Super
         if is_alive(job.read().pid):
             os.killpg(job.read().pid, signal.SIGKILL)
         job.end()
-
-
-def is_alive(pid: int | None) -> bool:
-    entry = read_entry(pid or 0)
-    return entry is not None and entry.state not in ENDED_STATES
 
 
 def kill(

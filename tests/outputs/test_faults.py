@@ -15,11 +15,6 @@ from tests.support.servers import Server
 from tests.support.waiting import wait_for
 
 
-def restart(server: Server) -> None:
-    server.kill()
-    server.start()
-
-
 def save(server: Server) -> None:
     with server.client() as client:
         client.save()
@@ -34,7 +29,7 @@ def test_a_server_that_forgot_its_last_second_gets_it_again(own_server: Server) 
         writer.flush(10)
         writer.write_many(numbered(10, 12), "err")
         assert writer.flush(10)
-        restart(own_server)
+        own_server.restart()
         wait_for(lambda: texts(own_server) == numbered(1, 12), what="lines sent again without new ones")
         writer.write("line 13")
     assert texts(own_server) == numbered(1, 13)
@@ -44,7 +39,7 @@ def test_a_server_that_forgot_everything_gets_what_is_held(own_server: Server) -
     with OutputWriter(own_server.url, KEY) as writer:
         writer.write_many(numbered(1, 5))
         assert writer.flush(10)
-        restart(own_server)
+        own_server.restart()
         wait_for(lambda: texts(own_server) == numbered(1, 5))
         with own_server.client() as client:
             assert client.ttl(KEY) > 0
@@ -59,7 +54,7 @@ def test_what_is_lost_for_good_is_a_hole(own_server: Server) -> None:
         writer.write_many(numbered(6, 9))
         assert writer.flush(10)
         wait_for(lambda: not writer._window.kept)
-        restart(own_server)
+        own_server.restart()
         assert writer.flush(10)
         writer.write("line 10")
     assert texts(own_server) == [*numbered(1, 5), "6 to 9 missing", "line 10"]
@@ -75,8 +70,7 @@ def test_what_was_sent_is_held_until_the_server_answers_again(own_server: Server
         watch = threading.Event()
         assert not watch.wait(0.6)
         assert writer._window.kept
-        own_server.kill()
-        own_server.start()
+        own_server.restart()
         wait_for(lambda: texts(own_server) == ["line 1"])
 
 

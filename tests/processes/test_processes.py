@@ -24,7 +24,7 @@ from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.supervised import KEYS, SupervisedJob, is_alive, python, supervised
 from tests.support.waiting import wait_for
 
 TUX = Actor.admin("tux")
@@ -176,11 +176,6 @@ def test_a_job_of_the_same_id_elsewhere_goes_on(server: Server) -> None:
             for pid in (job.supervisor_pid, job.pid):
                 if is_alive(pid):
                     os.kill(pid, signal.SIGKILL)
-
-
-def is_alive(pid: int | None) -> bool:
-    entry = read_entry(pid or 0)
-    return entry is not None and entry.state not in "ZX"
 
 
 def test_what_forks_and_ends_all_the_time_is_never_called_gone_while_it_lives(

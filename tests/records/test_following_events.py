@@ -75,8 +75,7 @@ def test_an_outage_loses_no_event(own_server: Server, store: JobStore) -> None:
     other = JobStore.from_url(own_server.url, "other")
     seen = follow(follow_events(own_server.url, (store.keys, other.keys)))
     wait_for(lambda: waiting_readers(own_server))
-    own_server.kill()
-    own_server.start()
+    own_server.restart()
     happen(store, "one")
     happen(other, "two")
     assert {seen.get(timeout=20).kind for _ in range(2)} == {"one", "two"}

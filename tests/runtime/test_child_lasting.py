@@ -37,8 +37,7 @@ def forgetting(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 def die_and_last(server: Server, child: ChildOutput) -> None:
     """Let the server forget its last seconds, and wait until the child's end lasts all the same."""
-    server.kill()
-    server.start()
+    server.restart()
     child.outlast()
 
 
@@ -60,8 +59,7 @@ def test_an_end_stays_though_the_output_was_removed_and_the_server_forgot_it(for
 def test_a_silent_child_whose_start_was_forgotten_is_running_again(forgetting: Server) -> None:
     with forgetting.client() as client, ChildOutput(KEY, forgetting.url):
         wait_for(lambda: state(client).status == "running")
-        forgetting.kill()
-        forgetting.start()
+        forgetting.restart()
         wait_for(lambda: state(client).status == "running")
 
 
@@ -109,8 +107,7 @@ def test_an_end_behind_an_unnoticed_death_of_the_server_carries_everything(forge
             child.fault({"row": 1})
             child.progress(1, 2)
             wait_for(lambda: state(client).percent == 50)
-            forgetting.kill()
-            forgetting.start()
+            forgetting.restart()
         found = state(client)
         assert (found.status, found.faults, found.percent, found.pid) == ("success", 1, 50, os.getpid())
         assert found.started

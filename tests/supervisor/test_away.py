@@ -85,8 +85,7 @@ def test_a_server_that_forgot_everything_is_told_again(own_server: Server, steps
     with supervised(own_server, python(STEPS, str(steps)), label="forgotten", user_id="jsmith") as job:
         pid = wait_for(lambda: job.wait_for("running").pid)
         go(steps, 0)
-        own_server.kill()
-        own_server.start()
+        own_server.restart()
         assert wait_for(lambda: job.wait_for("running").pid) == pid
         found = job.wait_for("running")
         assert (found.label, found.user) == ("forgotten", "jsmith")
@@ -115,8 +114,7 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
             lambda: (said := job.read().children_summary) and said.counts.get("error"),
             what="the supervisor to know of it",
         )
-        own_server.kill()
-        own_server.start()
+        own_server.restart()
         wait_for(lambda: job.child("ended").status == "error", what="its end to be there again")
         found = job.child("ended")
         assert (found.label, found.faults, found.signal, found.pid) == ("geno.tsv", 3, 11, 99)
@@ -142,8 +140,7 @@ def test_of_a_job_that_was_removed_no_child_is_made_again(server: Server) -> Non
 def test_an_end_that_the_server_forgot_is_reported_again(own_server: Server) -> None:
     with supervised(own_server, ["true"]) as job:
         job.wait_for("success")
-        own_server.kill()
-        own_server.start()
+        own_server.restart()
         assert job.wait_for().status == "success"
         assert job.processes[0].wait(60) == 0
         wait_for(lambda: not own_server.client().zcard(KEYS.unfinished))

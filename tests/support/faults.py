@@ -92,11 +92,7 @@ def _load(server: Server) -> Callable[[], None]:
     server.launch()
     server.options = before
 
-    def heal() -> None:
-        server.kill()
-        server.start()
-
-    return heal
+    return server.restart
 
 
 def _disconnect(server: Server) -> Callable[[], None]:

@@ -99,6 +99,11 @@ class Server:
             self.process.wait()
             self.process = None
 
+    def restart(self) -> None:
+        """Let it crash, and start again."""
+        self.kill()
+        self.start()
+
     def stop(self) -> None:
         """End it for good, also when it is hung."""
         if self.process is not None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import psutil
 import redis
 
+from gnjobs.processes.proc import ENDED_STATES, read_entry
 from gnjobs.records.fields import Child, Job, read_child, read_job
 from gnjobs.records.keys import Keys, new_job_id
 from gnjobs.records.statuses import FINAL_STATUSES
@@ -23,6 +24,12 @@ KEYS = Keys()
 def python(code: str, *arguments: str) -> list[str]:
     """The command that runs a piece of Python."""
     return [sys.executable, "-c", code, *arguments]
+
+
+def is_alive(pid: int | None) -> bool:
+    """Whether there is a process of this pid that has not ended."""
+    entry = read_entry(pid or 0)
+    return entry is not None and entry.state not in ENDED_STATES
 
 
 class Reachable(Protocol):
