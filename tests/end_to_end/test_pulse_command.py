@@ -22,7 +22,7 @@ def write_trouble(server: Server) -> None:
     for number in range(9):
         at = now - 3 * HOUR - number
         write_job(server, f"new-{number}", created=at, started=at + 4, finished=at + 604, status="error")
-    write_job(server, "waits", unfinished=True, created=now - 1200, status="pending")
+    write_job(server, "waits", created=now - 1200, status="pending")
     write_running(server, "silent", host="web1", heartbeat=now - HOUR, heartbeat_every=2)
     write_running(server, "runs", host="web1")
     write_beat(server.client(), KEYS, "db1", HostLoad(at=now, cores=2, load=9.5, memory=100, free=90))

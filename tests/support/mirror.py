@@ -13,9 +13,8 @@ from gnjobs.watch.judge import Judge
 from gnjobs.watch.reading import make_sources
 from gnjobs.watch.rows import Change, FeedState, JobRow
 from gnjobs.watch.watcher import Watcher
+from tests.support.stored_records import KEYS, put_job
 from tests.support.waiting import wait_for
-
-KEYS = Keys()
 
 
 class Mirror:
@@ -121,12 +120,5 @@ def add_job(
 ) -> str:
     """Write a record as a foreign client would; returns its key."""
     stored = {"status": "success", "created": 1700000000.0, "label": job_id} | fields
-    stored = {name.replace("_", "-"): value for name, value in stored.items()}
-    client.hset(keys.job(job_id), mapping=stored)
-    if indexed:
-        client.zadd(keys.jobs, {job_id: stored["created"]})
-        if stored["status"] in {"pending", "running", "stopping"}:
-            client.zadd(keys.unfinished, {job_id: stored["created"]})
-        if "user-id" in stored:
-            client.zadd(keys.user_jobs(str(stored["user-id"])), {job_id: stored["created"]})
+    put_job(client, keys, job_id, stored, indexed=indexed)
     return keys.job(job_id)

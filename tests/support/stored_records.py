@@ -1,32 +1,40 @@
 """Records of jobs written straight into a server, for screens to show."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import redis
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.keys import CHILD_FIELD, Keys
+from gnjobs.records.statuses import UNFINISHED_STATUSES
 from gnjobs.records.values import encode_text
 from tests.support.servers import Server
 
 KEYS = Keys()
 
 
-def write_job(server: Server, job_id: str, *, unfinished: bool = False, **fields: Any) -> str:
+def put_job(
+    client: redis.Redis, keys: Keys, job_id: str, fields: Mapping[str, Any], *, indexed: bool = True
+) -> None:
+    """Write a job's record, and where it is `indexed` its indexes; `fields` with `_` for `-`."""
+    record = {name.replace("_", "-"): value for name, value in fields.items()}
+    client.hset(keys.job(job_id), mapping=record)
+    if indexed:
+        client.zadd(keys.jobs, {job_id: record["created"]})
+        if record["status"] in UNFINISHED_STATUSES:
+            client.zadd(keys.unfinished, {job_id: record["created"]})
+        if user := record.get("user-id"):
+            client.zadd(keys.users, {user: record["created"]})
+            client.zadd(keys.user_jobs(user), {job_id: record["created"]})
+
+
+def write_job(server: Server, job_id: str, **fields: Any) -> str:
     """Write a job's record and indexes; `fields` with `_` for `-`."""
-    now = time.time()
-    created = fields.get("created", now - 100)
-    record = {"jobid": job_id, "status": "success", "job-type": "qc", "command": "true", "created": created}
-    record |= {name.replace("_", "-"): value for name, value in fields.items()}
-    client = server.client()
-    client.hset(KEYS.job(job_id), mapping=record)
-    client.zadd(KEYS.jobs, {job_id: created})
-    if unfinished:
-        client.zadd(KEYS.unfinished, {job_id: created})
-    if user := fields.get("user_id"):
-        client.zadd(KEYS.users, {user: created})
-        client.zadd(KEYS.user_jobs(user), {job_id: created})
+    usual = {"jobid": job_id, "status": "success", "job_type": "qc", "command": "true"}
+    put_job(server.client(), KEYS, job_id, {"created": time.time() - 100, **usual, **fields})
     return job_id
 
 
@@ -41,7 +49,7 @@ def write_running(server: Server, job_id: str, **fields: Any) -> str:
         "supervisor_pid": 48190,
         "cpu": 5,
     }
-    return write_job(server, job_id, unfinished=True, **(running | fields))
+    return write_job(server, job_id, **(running | fields))
 
 
 def write_child(server: Server, job_id: str, child_id: str, **fields: Any) -> None:

@@ -33,9 +33,7 @@ def pulse(server: Server) -> Server:
     for number in range(3):
         at = now - 2 * HOUR - number
         write_job(server, f"slow-{number}", created=at, started=at + 4, finished=at + 1204)
-    write_job(
-        server, "waits", unfinished=True, created=now - 1200, status="pending", label="the one that waits"
-    )
+    write_job(server, "waits", created=now - 1200, status="pending", label="the one that waits")
     write_running(server, "runs", created=now - 70, host="web1")
     write_beat(server.client(), KEYS, "db1", HostLoad(at=now - HOUR, cores=8, load=3.25, memory=100, free=40))
     return server
