@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from heapq import merge
 from typing import Any
 
-# A column, and whether the largest comes first.
-Order = tuple[str, bool]
 _CHUNK = 5000
 
 

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from gnjobs.outputs.faults import Fault, column_letters, found_words, needs_words
 from gnjobs.watch.filters import Filter, Measure, Term, Vocabulary, Words, contains, plain_number
-from gnjobs_tui.ordering import Order, in_order
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
+from gnjobs_tui.ordering import in_order
 
 HINT: Final = "words  file:  row:1204  column:AO  found:  needs:  row>1000  -not     enter keep  esc clear"
 
@@ -80,25 +81,32 @@ class Row(NamedTuple):
     is_match: bool
 
 
+class Choice(NamedTuple):
+    """Which faults are listed: those that pass a filter, equal ones as one, or all with the matches among them."""
+
+    wanted: Filter | None = None
+    is_grouped: bool = False
+    shows_all: bool = False
+    sort: Sort = DEFAULT_SORT
+
+    @property
+    def order(self) -> Sort:
+        """The order of the list; where nobody sorts it, the most frequent of equal ones come first."""
+        is_sorted = self.sort.column is not None and (self.is_grouped or self.sort.column != TIMES)
+        usual = Sort(TIMES, descending=True) if self.is_grouped else DEFAULT_SORT
+        return self.sort if is_sorted else usual
+
+
 class FaultList:
     """The listed faults; `take` may be called in another thread than that which reads.
 
-    `shows_all`: those that don't pass the filter are listed, too, and `matches` tells where those are that do.
-    Those in an order are listed as of the last `arrange`.
+    Where all are listed, `matches` tells where those are that pass the filter. Those in an order are listed as of the
+    last `arrange`.
     """
 
-    def __init__(
-        self,
-        wanted: Filter | None = None,
-        *,
-        is_grouped: bool = False,
-        shows_all: bool = False,
-        order: Order | None = None,
-    ) -> None:
-        self.wanted = wanted
-        self.is_grouped = is_grouped
-        self.shows_all = shows_all
-        self.order = (TIMES, True) if is_grouped and order is None else order
+    def __init__(self, choice: Choice) -> None:
+        self.choice = choice
+        self._is_sorted = choice.order != DEFAULT_SORT
         self.taken = 0
         self.faults: list[Fault] = []
         self.counts: list[int] = []
@@ -110,13 +118,14 @@ class FaultList:
 
     def take(self, faults: Sequence[Fault]) -> None:
         """List more faults."""
+        wanted, is_grouped, shows_all, _ = self.choice
         for fault in faults:
-            is_match = self.wanted is None or self.wanted.matches(fault)
+            is_match = wanted is None or wanted.matches(fault)
             self.matching += is_match
-            if is_match and self.is_grouped:
+            if is_match and is_grouped:
                 self._count(fault)
-            elif is_match or self.shows_all:
-                if self.shows_all and is_match:
+            elif is_match or shows_all:
+                if shows_all and is_match:
                     self._matches.append(len(self.faults))
                 self.faults.append(fault)
         self.taken += len(faults)
@@ -130,28 +139,27 @@ class FaultList:
             self.faults.append(fault)
 
     def arrange(self) -> None:
-        """Put what was taken in order; where equal ones are counted as one, the most frequent first."""
-        if self.order is not None:
-            column, descending = self.order
+        """Put what was taken in order."""
+        column, descending = self.choice.order
+        if column is not None:
             values = self.counts if column == TIMES else [SORTS[column](fault) for fault in self.faults]
             self._order = in_order(values, descending=descending)
             matches = set(self._matches)
             self.matches = [place for place, number in enumerate(self._order) if number in matches]
 
     def __len__(self) -> int:
-        return len(self.faults) if self.order is None else len(self._order)
+        return len(self._order) if self._is_sorted else len(self.faults)
 
-    def row(self, index: int) -> Row:
-        """What is listed at a position."""
-        place = index if self.order is None else self._order[index]
-        if self.is_grouped:
+    def __getitem__(self, index: int) -> Row:
+        place = self._order[index] if self._is_sorted else index
+        if self.choice.is_grouped:
             return Row(self.faults[place], self.counts[place], is_match=False)
         at = bisect_left(self.matches, index)
         return Row(self.faults[place], 1, is_match=self.matches[at : at + 1] == [index])
 
     def match_beside(self, index: int, *, forward: bool) -> int | None:
         """Where the next or the previous match is, from the other end on where there is none."""
-        found: Sequence[int] = self.matches if self.shows_all else range(len(self))
+        found: Sequence[int] = self.matches if self.choice.shows_all else range(len(self))
         if not found:
             return None
         place = bisect_right(found, index) if forward else bisect_left(found, index) - 1
@@ -159,8 +167,8 @@ class FaultList:
 
     def place_of(self, index: int, before: "FaultList") -> int:
         """Where the match is that was at a position of the list before; the top where that listed otherwise."""
-        if self.order or before.order or self.wanted is not before.wanted:
+        if self._is_sorted or before._is_sorted or self.choice.wanted is not before.choice.wanted:
             return 0
-        if not self.shows_all:
+        if not self.choice.shows_all:
             return bisect_left(before.matches, index)
         return self.matches[index] if index < len(self.matches) else 0

@@ -24,10 +24,9 @@ from gnjobs.outputs.faults import (
 )
 from gnjobs.text import count_text
 from gnjobs.watch.filters import Filter
-from gnjobs.watch.listing import DEFAULT_SORT, Sort
+from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import Keys, bind
-from gnjobs_tui.ordering import Order
-from gnjobs_tui.outputs.fault_list import FAULTS, HINT, TIMES, FaultList
+from gnjobs_tui.outputs.fault_list import FAULTS, HINT, TIMES, Choice, FaultList, Row
 from gnjobs_tui.outputs.save import file_name, new_file, proposed_path, refusal_words, typed_path
 from gnjobs_tui.outputs.spreadsheet import write_faults
 from gnjobs_tui.screens.dialogs import TextScreen
@@ -38,7 +37,7 @@ from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.prompt import Prompt
-from gnjobs_tui.widgets.table import VirtualTable
+from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
 
 COLUMNS = (
     Column("file", "File", 12, 99, grows=1),
@@ -63,36 +62,6 @@ KEYS = (
 _NARROW_KEYS = frozenset({"/", "c", "<", "s", "enter", "y", "?", "esc"})
 MOST_FAULTS = 1_000_000
 _BATCH = 5000
-
-
-class FaultRows:
-    """A list of faults as the rows of a table; the cells of one are made when it is drawn, however many there are."""
-
-    def __init__(self, faults: FaultList) -> None:
-        self.faults = faults
-
-    def __len__(self) -> int:
-        return len(self.faults)
-
-    def key_at(self, index: int) -> str:
-        """The number of a row."""
-        return str(index)
-
-    def index_of(self, key: str) -> int | None:
-        """Where a row is."""
-        return int(key) if int(key) < len(self) else None
-
-    def cells_at(self, index: int) -> Cells:
-        """The cells of the row at a position."""
-        fault, count, is_match = self.faults.row(index)
-        return {
-            "times": Cell(f"×{count_text(count)}", "bold"),
-            "file": Cell(fault.file or "", "accent" if is_match else "plain"),
-            "row": Cell(row_words(fault)),
-            "column": Cell(column_words(fault)),
-            "found": Cell(found_words(fault), "warning"),
-            "needs": Cell(needs_words(fault)),
-        }
 
 
 class FaultsScreen(TableScreen):
@@ -137,8 +106,7 @@ class FaultsScreen(TableScreen):
         super().__init__()
         self._target = target
         self._all: list[Fault] = []
-        self._list = FaultList()
-        self._shown = FaultRows(self._list)
+        self._list = self._shown = FaultList(Choice())
         self._is_arranging = False
         self._is_reading = True
 
@@ -147,7 +115,7 @@ class FaultsScreen(TableScreen):
         """Whether a field has the keys, or what was chosen last is listed, at least its beginning."""
         if self._is_asking:
             return True
-        is_current = self._shown.faults is self._list
+        is_current = self._shown is self._list
         return self.has_failed or (is_current and (bool(self._all) or not self._is_reading))
 
     @property
@@ -171,8 +139,7 @@ class FaultsScreen(TableScreen):
         """Read all of them, from the first on, and list the wanted ones anew."""
         found: list[Fault] = []
         self._all, self._is_reading = found, True
-        now = self._list
-        self._choose(now.wanted, is_grouped=now.is_grouped, shows_all=now.shows_all, order=now.order)
+        self._choose(self._list.choice)
         self.work(lambda: self._read(found), "faults")
 
     def trail(self) -> Sequence[Part]:
@@ -184,11 +151,13 @@ class FaultsScreen(TableScreen):
             parts.append(Cell(" so far, reading", "dim"))
         elif count == MOST_FAULTS:
             parts.append(Cell(" read, there may be more", "warning"))
-        shown = self._shown.faults
-        if shown.wanted is not None:
-            how = "re: takes too long" if shown.wanted.is_too_slow else f"{count_text(shown.matching)} match"
-            parts.append(Cell(f"   /{shown.wanted}: {how}", "accent"))
-        return [*parts, Cell(f"   {count_text(len(shown))} kinds", "accent")] if shown.is_grouped else parts
+        shown, wanted = self._shown, self._shown.choice.wanted
+        if wanted is not None:
+            how = "re: takes too long" if wanted.is_too_slow else f"{count_text(shown.matching)} match"
+            parts.append(Cell(f"   /{wanted}: {how}", "accent"))
+        if shown.choice.is_grouped:
+            parts.append(Cell(f"   {count_text(len(shown))} kinds", "accent"))
+        return parts
 
     def _read(self, others: list[Fault]) -> None:
         worker = get_current_worker()
@@ -216,16 +185,9 @@ class FaultsScreen(TableScreen):
         self._go_on()
         self.draw()
 
-    def _choose(
-        self, wanted: Filter | None, *, is_grouped: bool, shows_all: bool, order: Order | None
-    ) -> None:
+    def _choose(self, choice: Choice) -> None:
         """List other faults, or otherwise, as soon as that is done; the cursor begins at the top."""
-        self._list = FaultList(
-            wanted,
-            is_grouped=is_grouped,
-            shows_all=shows_all and wanted is not None,
-            order=order if is_grouped or (order and order[0] != TIMES) else None,
-        )
+        self._list = FaultList(choice if choice.wanted is not None else choice._replace(shows_all=False))
         self._is_arranging = False
         self._go_on()
 
@@ -250,9 +212,9 @@ class FaultsScreen(TableScreen):
         self._is_arranging = False
         if self._list.taken < len(self._all):
             self._go_on()
-        before, self._shown = self._shown.faults, FaultRows(self._list)
+        before, self._shown = self._shown, self._list
         if before is not self._list:
-            self.table.columns = (TIMES_COLUMN, *COLUMNS) if self._list.is_grouped else COLUMNS
+            self.table.columns = (TIMES_COLUMN, *COLUMNS) if self._list.choice.is_grouped else COLUMNS
             place = self._list.place_of(int(self.table.cursor_key or 0), before)
             self.draw()
             self.table.move_to(place)
@@ -260,17 +222,17 @@ class FaultsScreen(TableScreen):
 
     def draw_content(self) -> None:
         """Show the faults."""
-        wanted = self._shown.faults.wanted
-        empty = f"no fault matches {wanted}; esc clears the filter" if wanted else "no faults were reported"
-        self.table.show(
-            self._shown, empty="reading …" if self._is_reading else empty, order=self._shown.faults.order
-        )
+        choice = self._shown.choice
+        unmatched = f"no fault matches {choice.wanted}; esc clears the filter"
+        none = unmatched if choice.wanted else "no faults were reported"
+        empty = "reading …" if self._is_reading else none
+        self.table.show(NumberedRows(_cells, self._shown), empty=empty, sort=choice.order)
 
     @property
     def keys(self) -> Keys:
         """Those that do something, fewer where there is little room."""
         keys = [key for key in KEYS if not self.is_narrow or key[0] in _NARROW_KEYS]
-        return [key for key in keys if self._list.wanted or key[0] not in {"n N", "f"}]
+        return [key for key in keys if self._list.choice.wanted or key[0] not in {"n N", "f"}]
 
     async def action_filter(self) -> None:
         """Type a filter."""
@@ -278,8 +240,7 @@ class FaultsScreen(TableScreen):
 
     def on_filter_bar_typed(self, message: FilterBar.Typed) -> None:
         """List what passes the filter that is typed so far."""
-        now = self._list
-        self._choose(message.filter, is_grouped=now.is_grouped, shows_all=now.shows_all, order=now.order)
+        self._choose(self._list.choice._replace(wanted=message.filter))
 
     def on_filter_bar_kept(self) -> None:
         """Give the keys back to the table."""
@@ -288,39 +249,37 @@ class FaultsScreen(TableScreen):
 
     def action_show_all(self) -> None:
         """Show all faults with the matches among them, or the matches alone."""
-        now = self._list
-        if now.wanted is not None:
-            self._choose(now.wanted, is_grouped=False, shows_all=not now.shows_all, order=now.order)
+        choice = self._list.choice
+        if choice.wanted is not None:
+            self._choose(choice._replace(is_grouped=False, shows_all=not choice.shows_all))
 
     def action_match(self, forward: bool) -> None:
         """Go to the next or the previous match."""
-        listed = self._shown.faults
-        place = listed.match_beside(int(self.table.cursor_key or 0), forward=forward)
-        if place is not None and not listed.is_grouped:
+        place = self._shown.match_beside(int(self.table.cursor_key or 0), forward=forward)
+        if place is not None and not self._shown.choice.is_grouped:
             self.table.move_to(place, ahead=self.table.page_rows // 2)
 
     def action_combine(self) -> None:
         """Count equal faults as one, or list each."""
-        now = self._list
-        self._choose(now.wanted, is_grouped=not now.is_grouped, shows_all=False, order=None)
+        choice = self._list.choice
+        self._choose(Choice(choice.wanted, is_grouped=not choice.is_grouped))
 
     @property
     def sort(self) -> Sort:
         """The order of the list."""
-        return Sort(*self._list.order) if self._list.order else DEFAULT_SORT
+        return self._list.choice.order
 
     def sort_by(self, sort: Sort) -> None:
         """List the faults in another order; in a thread, since they may be many."""
-        now, order = self._list, (sort.column, sort.descending) if sort.column else None
-        self._choose(now.wanted, is_grouped=now.is_grouped, shows_all=now.shows_all, order=order)
+        self._choose(self._list.choice._replace(sort=sort))
 
     def _at_cursor(self) -> Fault | None:
         key = self.table.cursor_key
-        return None if key is None else self._shown.faults.row(int(key)).fault
+        return None if key is None else self._shown[int(key)].fault
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show everything that is known of a fault."""
-        fault, count, _ = self._shown.faults.row(int(message.key))
+        fault, count, _ = self._shown[int(message.key)]
         said = {
             name.replace("_", " "): value
             for name, value in structs.asdict(fault).items()
@@ -346,7 +305,7 @@ class FaultsScreen(TableScreen):
 
     def on_prompt_answered(self, message: Prompt.Answered) -> None:
         """Save, in a thread."""
-        path, wanted = typed_path(message.text, self._file_name), self._list.wanted
+        path, wanted = typed_path(message.text, self._file_name), self._list.choice.wanted
         faults = list(self._all)
         self.prompt.close()
         self.table.focus()
@@ -370,10 +329,21 @@ class FaultsScreen(TableScreen):
         if self.prompt.is_open:
             self.prompt.close()
             self.table.focus()
-        elif self.filter_bar.is_open or self._list.wanted is not None:
+        elif self.filter_bar.is_open or self._list.choice.wanted is not None:
             self.filter_bar.clear()
             self.table.focus()
-            now = self._list
-            self._choose(None, is_grouped=now.is_grouped, shows_all=False, order=now.order)
+            self._choose(self._list.choice._replace(wanted=None))
         else:
             super().action_back()
+
+
+def _cells(row: Row) -> Cells:
+    fault = row.fault
+    return {
+        "times": Cell(f"×{count_text(row.times)}", "bold"),
+        "file": Cell(fault.file or "", "accent" if row.is_match else "plain"),
+        "row": Cell(row_words(fault)),
+        "column": Cell(column_words(fault)),
+        "found": Cell(found_words(fault), "warning"),
+        "needs": Cell(needs_words(fault)),
+    }

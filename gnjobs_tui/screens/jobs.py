@@ -171,9 +171,8 @@ class JobsScreen(GlanceScreen):
         empty = empty_words(
             str(choice.filter or ""), choice.group, app.jobs.progress, is_given=self._is_as_given
         )
-        order = (choice.sort.column, choice.sort.descending) if choice.sort.column else None
         source = JobsSource(listing, app.jobs.now, app.config.name_of)
-        self.table.show(source, empty=empty, order=order)
+        self.table.show(source, empty=empty, sort=choice.sort)
         rows = self.table.visible_rows
         app.jobs.watcher.set_visible([row.key for row in listing.visible(rows.start, rows.stop)])
 

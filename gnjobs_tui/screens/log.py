@@ -8,6 +8,7 @@ from textual.message import Message
 
 from gnjobs.records.events import Event
 from gnjobs.text import clock_text
+from gnjobs.watch.listing import DEFAULT_SORT
 from gnjobs.watch.rows import Change
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dialogs import TextScreen
@@ -97,7 +98,7 @@ class LogScreen(TableScreen):
         was_last = table.cursor_key == next(reversed(self._rows.items), None)
         self._rows, self._is_read = self._rows_of(message.events), True
         self.draw()
-        if was_last and table.order is None:
+        if was_last and table.sort == DEFAULT_SORT:
             table.action_last()
 
     def _rows_of(self, events: Sequence[tuple[str, Event]]) -> KeyedRows[Event]:

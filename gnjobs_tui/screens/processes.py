@@ -8,7 +8,7 @@ from textual.message import Message
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.text import duration_words, percent_text, size_text
-from gnjobs.watch.listing import Sort
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.stacks import StacksScreen
@@ -99,7 +99,7 @@ class ProcessesScreen(TableScreen):
         """Show the tree."""
         seen = self._snapshot.processes if self._snapshot is not None else ()
         wanted = [each for each in seen if self._target.child in (None, each.child)]
-        is_tree = self.table.order is None
+        is_tree = self.table.sort == DEFAULT_SORT
         rows = [
             (str(process.pid), _cells(process, depth if is_tree else 0)) for process, depth in tree(wanted)
         ]

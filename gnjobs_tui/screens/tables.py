@@ -47,11 +47,11 @@ class TableScreen(WatchScreen):
     @property
     def sort(self) -> Sort:
         """The order that is shown."""
-        return Sort(*self.table.order) if self.table.order else DEFAULT_SORT
+        return self.table.sort
 
     def sort_by(self, sort: Sort) -> None:
         """Show the rows in another order."""
-        self.table.sort_by((sort.column, sort.descending) if sort.column else None)
+        self.table.sort_by(sort)
 
     def action_sort(self) -> None:
         """Ask for an order."""

@@ -8,7 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from gnjobs_tui.ordering import Order
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.style import GLYPHS, Cell, Palette, fit, safe
 
 GAP = 1
@@ -96,11 +96,11 @@ class TableDrawing:
         self._width = width
         self._palette = palette
 
-    def heading(self, order: Order | None = None) -> Strip:
+    def heading(self, sort: Sort = DEFAULT_SORT) -> Strip:
         """The titles; that of the column which sorts has an arrow, if there is room."""
         text = " " * INDENT
         for placed in self.placed:
-            text = text.ljust(placed.x) + fit(_title(placed, order), placed.width, placed.column.align)
+            text = text.ljust(placed.x) + fit(_title(placed, sort), placed.width, placed.column.align)
         return Strip([Segment(fit(text, self._width), self._palette.header)], self._width)
 
     def blank(self, text: str = "") -> Strip:
@@ -158,8 +158,8 @@ class _Runs:
         return [Segment(text, style or _PLAIN) for text, style in zip(self._texts, self._styles, strict=True)]
 
 
-def _title(placed: Placed, order: Order | None) -> str:
+def _title(placed: Placed, sort: Sort) -> str:
     title = placed.column.title
-    if order is None or order[0] != placed.column.sorts_by or len(title) >= placed.width:
+    if sort.column != placed.column.sorts_by or len(title) >= placed.width:
         return title
-    return title + (GLYPHS.down if order[1] else GLYPHS.up)
+    return title + (GLYPHS.down if sort.descending else GLYPHS.up)

@@ -12,12 +12,14 @@ from textual.scrollbar import ScrollBar
 from textual.strip import Strip
 from textual.widget import Widget
 
+from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import bind
-from gnjobs_tui.ordering import Order, in_order
+from gnjobs_tui.ordering import in_order
 from gnjobs_tui.style import Cell, palette_of
 from gnjobs_tui.widgets.columns import BLANK, Cells, Column, TableDrawing
 
 Item = TypeVar("Item")
+Item_co = TypeVar("Item_co", covariant=True)
 
 
 class KeyedRows(Generic[Item]):
@@ -52,10 +54,20 @@ class RowList(KeyedRows[Cells]):
         super().__init__(lambda cells: cells, rows)
 
 
+class Items(Protocol[Item_co]):
+    """What has positions, such as a list."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, index: int, /) -> Item_co:
+        """What stands at a position."""
+
+
 class NumberedRows(Generic[Item]):
     """Rows whose keys are their positions; the cells of one are made when it is drawn, however many there are."""
 
-    def __init__(self, cells_of: Callable[[Item], Cells], items: Sequence[Item] = ()) -> None:
+    def __init__(self, cells_of: Callable[[Item], Cells], items: Items[Item] = ()) -> None:
         self.items = items
         self._cells_of = cells_of
 
@@ -94,12 +106,11 @@ class TableSource(Protocol):
         """The cells of the row at a position, by column."""
 
 
-class SortedRows:
+class SortedSource:
     """The rows of a source by what they have in one column; the first ones, so many as are pinned, stay first."""
 
-    def __init__(self, source: TableSource, order: Order, pinned: int) -> None:
+    def __init__(self, source: TableSource, column: str, *, descending: bool, pinned: int) -> None:
         self.source = source
-        column, descending = order
         rows = range(pinned, len(source))
         values = [_value(source.cells_at(index).get(column, BLANK)) for index in rows]
         found = in_order(values, descending=descending)
@@ -182,8 +193,8 @@ class VirtualTable(ScrollView, can_focus=True):
         self._pinned = pinned
         self._source: TableSource = RowList([])
         self._empty = ""
-        self._shown_order: Order | None = None
-        self.order: Order | None = None
+        self._shown_sort = DEFAULT_SORT
+        self.sort = DEFAULT_SORT
         self._drawing: TableDrawing | None = None
         self._drawing_width = -1
         self._cursor = 0
@@ -229,14 +240,14 @@ class VirtualTable(ScrollView, can_focus=True):
         first = self.scroll_offset.y
         return range(first, min(len(self._source), first + self.page_rows))
 
-    def show(self, source: TableSource, *, empty: str = "", order: Order | None = None) -> None:
+    def show(self, source: TableSource, *, empty: str = "", sort: Sort = DEFAULT_SORT) -> None:
         """Show these rows, or the same ones as they are now; redraws only what differs.
 
-        `empty` is said where there are none; `order` tells how they are sorted already, if that is not done here.
+        `empty` is said where there are none; `sort` tells how they are sorted already, if that is not done here.
         """
         top, offset = self.scroll_offset.y, self._cursor - self.scroll_offset.y
         self._source = source = self._sorted(source)
-        self._say_around(empty, order or self.order)
+        self._say_around(empty, self.sort if sort == DEFAULT_SORT else sort)
         found = source.index_of(self.cursor_key) if self.cursor_key is not None else None
         self._cursor = found if found is not None else max(0, min(self._cursor, len(source) - 1))
         if found is None:
@@ -248,18 +259,20 @@ class VirtualTable(ScrollView, can_focus=True):
         self._redraw_changes()
         self.post_message(self.Moved())
 
-    def sort_by(self, order: Order | None) -> None:
+    def sort_by(self, sort: Sort) -> None:
         """Sort what is shown, now and from now on, by a column; by none, leave it as it comes."""
-        self.order = order
-        source = self._source.source if isinstance(self._source, SortedRows) else self._source
+        self.sort = sort
+        source = self._source.source if isinstance(self._source, SortedSource) else self._source
         self._source = source
         self.show(source, empty=self._empty)
 
     def _sorted(self, source: TableSource) -> TableSource:
-        if self.order is None:
+        column, descending = self.sort
+        if column is None:
             return source
-        is_known = isinstance(self._source, SortedRows) and self._source.source is source
-        return self._source if is_known else SortedRows(source, self.order, self._pinned)
+        if isinstance(self._source, SortedSource) and self._source.source is source:
+            return self._source
+        return SortedSource(source, column, descending=descending, pinned=self._pinned)
 
     def _set_length(self, lines: int) -> None:
         """Move the scrollbar alone: to assign `virtual_size` would lay out the screen and send every row again."""
@@ -277,9 +290,9 @@ class VirtualTable(ScrollView, can_focus=True):
         eighths = 8 * self.size.height
         return self.scroll_offset.y * eighths // lines, -(-self.size.height * eighths // lines)
 
-    def _say_around(self, empty: str, order: Order | None) -> None:
-        if order != self._shown_order:
-            self._shown_order = order
+    def _say_around(self, empty: str, sort: Sort) -> None:
+        if sort != self._shown_sort:
+            self._shown_sort = sort
             self._refresh_line(0)
         if empty != self._empty:
             self._empty = empty
@@ -309,7 +322,7 @@ class VirtualTable(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Draw the heading, a row, or nothing."""
         if y < HEADER_LINES:
-            return self.drawing.heading(self._shown_order)
+            return self.drawing.heading(self._shown_sort)
         index = self.scroll_offset.y + y - HEADER_LINES
         if index >= len(self._source):
             self._drawn.pop(y, None)

@@ -10,11 +10,12 @@ from textual.pilot import Pilot
 from gnjobs.outputs.faults import Fault
 from gnjobs.records.hosts import HostLoad, write_beat
 from gnjobs.watch.filters import parse_filter
+from gnjobs.watch.listing import Sort
 from gnjobs_tui.ordering import in_order
-from gnjobs_tui.outputs.fault_list import FAULTS, TIMES, FaultList
+from gnjobs_tui.outputs.fault_list import FAULTS, TIMES, Choice, FaultList
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell
-from gnjobs_tui.widgets.table import RowList, SortedRows
+from gnjobs_tui.widgets.table import RowList, SortedSource
 from tests.support.command import environment
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.servers import Server
@@ -46,7 +47,7 @@ def test_rows_sort_by_value_else_by_text_and_those_without_one_come_last() -> No
     rows = RowList([(str(place), {"run": cell}) for place, cell in enumerate(cells)])
 
     def keys(descending: bool) -> str:
-        found = SortedRows(rows, ("run", descending), pinned=1)
+        found = SortedSource(rows, "run", descending=descending, pinned=1)
         assert [found.index_of(found.key_at(place)) for place in range(6)] == [*range(6)]
         return "".join(found.key_at(place) for place in range(6))
 
@@ -57,16 +58,17 @@ def test_sorted_faults_know_their_matches_and_equal_ones_the_most_frequent() -> 
     faults = [
         Fault(row=row, value=value, kind="k") for row, value in ((3, "x"), (1, "y"), (2, "x"), (None, "x"))
     ]
-    among_all = FaultList(parse_filter("found:x", FAULTS), shows_all=True, order=("row", False))
-    combined = FaultList(is_grouped=True)
+    wanted = parse_filter("found:x", FAULTS)
+    among_all = FaultList(Choice(wanted, shows_all=True, sort=Sort("row")))
+    combined = FaultList(Choice(is_grouped=True))
     for listed in (among_all, combined):
         listed.take(faults)
         listed.arrange()
-    assert [among_all.row(place).fault.row for place in range(4)] == [1, 2, 3, None]
-    assert [among_all.row(place).is_match for place in range(4)] == [False, True, True, True]
+    assert [among_all[place].fault.row for place in range(4)] == [1, 2, 3, None]
+    assert [among_all[place].is_match for place in range(4)] == [False, True, True, True]
     assert [among_all.match_beside(1, forward=forward) for forward in (True, False)] == [2, 3]
-    assert combined.order == (TIMES, True)
-    assert [combined.row(place).times for place in range(len(combined))] == [4]
+    assert combined.choice.order == Sort(TIMES, descending=True)
+    assert [combined[place].times for place in range(len(combined))] == [4]
 
 
 @pytest.fixture
