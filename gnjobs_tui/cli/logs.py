@@ -103,24 +103,18 @@ def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int
         lines = reader.follow(after, block_seconds=1.0)
         yield from lines
         if lines:
-            after = max(_last_number(line) for line in lines)
+            after = lines[-1].last
         elif ended:
             return
-
-
-def _last_number(line: "Line | Hole") -> int:
-    from gnjobs.outputs.lines import Hole
-
-    return line.last if isinstance(line, Hole) else line.number
 
 
 def _print_lines(lines: "Iterable[Line | Hole]", show: "Callable[[Line], None]", last: int) -> int:
     from gnjobs.outputs.lines import Hole
 
     for line in lines:
-        last = _last_number(line)
+        last = line.last
         if isinstance(line, Hole):
-            complain(f"lines {line.first} to {line.last} are missing")
+            complain(line.words)
         else:
             show(line)
     return last

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 from rich.cells import chop_cells
 
 from gnjobs.outputs.lines import Hole
-from gnjobs_tui.outputs.seen import Item, first_of, last_of, see_partial
+from gnjobs_tui.outputs.seen import Item, see_partial
 
 MOST_ITEMS = 4000
 
@@ -31,18 +31,18 @@ class LineWindow:
     @property
     def first(self) -> int:
         """The number of the first line in memory."""
-        return first_of(self._items[0]) if self._items else 1
+        return self._items[0].first if self._items else 1
 
     @property
     def last(self) -> int:
         """The number of the last whole line in memory."""
-        return last_of(self._items[-1]) if self._items else 0
+        return self._items[-1].last if self._items else 0
 
     def index_of(self, number: int) -> int | None:
         """The position of the item that stands for a line, None where it is not in memory."""
-        if not len(self) or not self.first <= number <= last_of(self[len(self) - 1]):
+        if not len(self) or not self.first <= number <= self[len(self) - 1].last:
             return None
-        found = bisect_right(self._items, number, key=first_of) - 1
+        found = bisect_right(self._items, number, key=lambda item: item.first) - 1
         if number > self.last:
             return len(self._items)
         return found
@@ -58,7 +58,7 @@ class LineWindow:
 
     def append(self, items: Sequence[Item]) -> bool:
         """Take what follows; forgets the other end beyond the bound. False where it does not follow."""
-        if items and self._items and first_of(items[0]) != self.last + 1:
+        if items and self._items and items[0].first != self.last + 1:
             return False
         self._items.extend(items)
         del self._items[: max(0, len(self._items) - self._most)]
@@ -70,7 +70,7 @@ class LineWindow:
 
     def prepend(self, items: Sequence[Item]) -> bool:
         """Take what precedes; forgets the other end beyond the bound. False where it does not precede."""
-        if items and self._items and last_of(items[-1]) != self.first - 1:
+        if items and self._items and items[-1].last != self.first - 1:
             return False
         self._items[:0] = items
         if len(self._items) > self._most:
@@ -156,10 +156,10 @@ class Pager:
         return self.cursor >= self.last
 
     def _set_top(self, index: int, part: int = 0) -> None:
-        self._top, self._top_part = first_of(self.window[index]), part
+        self._top, self._top_part = self.window[index].first, part
 
     def _set_cursor(self, index: int) -> None:
-        self.cursor = first_of(self.window[index])
+        self.cursor = self.window[index].first
 
     def _clamped(self, index: int) -> int:
         return max(0, min(index, len(self.window) - 1))
@@ -179,7 +179,7 @@ class Pager:
 
     def _is_cut(self, direction: int) -> bool:
         """Whether the current line goes on beyond the screen's edge in a direction."""
-        on_screen = [row.part for row in self.rows() if first_of(row.item) == self.cursor]
+        on_screen = [row.part for row in self.rows() if row.item.first == self.cursor]
         if not on_screen:
             return False
         return on_screen[-1] < self._rows_of(self._cursor_index()) - 1 if direction > 0 else on_screen[0] > 0
@@ -220,7 +220,7 @@ class Pager:
         self._keep_cursor_on_screen()
 
     def _keep_cursor_on_screen(self) -> None:
-        on_screen = [first_of(row.item) for row in self.rows()]
+        on_screen = [row.item.first for row in self.rows()]
         if on_screen:
             self.cursor = max(on_screen[0], min(self.cursor, on_screen[-1]))
 
@@ -247,7 +247,7 @@ class Pager:
             return
         self._goal = None
         self._set_cursor(index)
-        if all(first_of(row.item) != self.cursor for row in self.rows()):
+        if all(row.item.first != self.cursor for row in self.rows()):
             self._set_top(index)
             self.scroll(-(self.height // 3))
             self._set_cursor(index)
@@ -289,7 +289,7 @@ class Pager:
             self.window.replace(items)
             self._go_to_goal()
         if items:
-            self.last = max(self.last, last_of(items[-1]))
+            self.last = max(self.last, items[-1].last)
 
     def _go_to_goal(self) -> None:
         goal, self._goal = self._goal, None

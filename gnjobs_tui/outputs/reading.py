@@ -14,7 +14,7 @@ from gnjobs.records.keys import is_id
 from gnjobs.records.statuses import FINAL_STATUSES
 from gnjobs.store import JobStore
 from gnjobs_tui.outputs.pager import Need
-from gnjobs_tui.outputs.seen import Item, first_of, last_of, see, see_partial
+from gnjobs_tui.outputs.seen import Item, see, see_partial
 
 
 class Beside(NamedTuple):
@@ -67,7 +67,7 @@ def read_after(reader: OutputReader, after: int, count: int) -> list[Item]:
             break
         found += [see(item) for item in stored]
         size += _size(stored)
-        after, ask = last_of(found[-1]), ask * 8
+        after, ask = found[-1].last, ask * 8
     return found
 
 
@@ -83,7 +83,7 @@ def read_before(reader: OutputReader, before: int, count: int) -> list[Item]:
         stored = _whole_first_hole(reader, stored, start)
         found = [see(item) for item in stored] + found
         size += _size(stored)
-        before, ask = first_of(found[0]), ask * 8
+        before, ask = found[0].first, ask * 8
     return found
 
 
@@ -92,7 +92,7 @@ def read_around(reader: OutputReader, number: int, count: int) -> list[Item]:
     after = read_after(reader, number - 1, count - count // 2)
     if after and isinstance(after[0], Hole):
         after[0] = Hole(_begin_of(reader, number), after[0].last)
-    return read_before(reader, first_of(after[0]) if after else number, count // 2) + after
+    return read_before(reader, after[0].first if after else number, count // 2) + after
 
 
 def last_items(source: OutputSource, count: int) -> list[Item]:
@@ -259,10 +259,10 @@ class OutputFollower:
         if stored:
             extent = reader.extent()
             items = [see(item) for item in stored[-NEWEST:]]
-            if extent.last - last_of(items[-1]) > NEWEST:
+            if extent.last - items[-1].last > NEWEST:
                 # The writer is faster than this: go on at the end, or what is seen would lag further and further.
                 items = read_before(reader, extent.last + 1, NEWEST // 4) or items
-            last = last_of(items[-1])
+            last = items[-1].last
             told = told._replace(kind=extent.kind, first=extent.first, last=last, items=tuple(items))
         self._tell(told)
 

@@ -24,18 +24,18 @@ class SeenLine(NamedTuple):
     more: int = 0
     is_partial: bool = False
 
+    @property
+    def first(self) -> int:
+        """Its number, as a hole has it."""
+        return self.number
+
+    @property
+    def last(self) -> int:
+        """Its number, as a hole has it."""
+        return self.number
+
 
 Item = SeenLine | Hole
-
-
-def first_of(item: Item) -> int:
-    """The number of the first line that an item stands for."""
-    return item.first if isinstance(item, Hole) else item.number
-
-
-def last_of(item: Item) -> int:
-    """The number of the last line that an item stands for."""
-    return item.last if isinstance(item, Hole) else item.number
 
 
 def see(item: Line | Hole) -> Item:
@@ -61,10 +61,3 @@ def _token(line: Line, sentence: str) -> str:
     if line.kind == "log":
         return _LEVEL_TOKENS.get(sentence.partition(" ")[0].upper(), "plain")
     return _KIND_TOKENS.get(line.kind, "plain")
-
-
-def hole_words(hole: Hole) -> str:
-    """Say what is missing."""
-    if hole.first == hole.last:
-        return f"line {hole.first} is missing"
-    return f"lines {hole.first} to {hole.last} are missing"

@@ -9,7 +9,7 @@ from textual.timer import Timer
 
 from gnjobs.processes.seen import History
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
-from gnjobs_tui.outputs.seen import Item, SeenLine, hole_words
+from gnjobs_tui.outputs.seen import Item, SeenLine
 from gnjobs_tui.screens.row_actions import RowActions
 from gnjobs_tui.style import GLYPHS, Cell, content, cropped, safe
 
@@ -145,4 +145,4 @@ def glance_lines(glance: Glance | None, room: int, width: int) -> list[Content]:
 def _line(item: Item) -> Content:
     if isinstance(item, SeenLine):
         return content(Cell(item.text, item.token))
-    return content(Cell(hole_words(item), "warning"))
+    return content(Cell(item.words, "warning"))

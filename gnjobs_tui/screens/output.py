@@ -16,7 +16,6 @@ from gnjobs.text import count_text
 from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
-from gnjobs_tui.outputs.seen import hole_words
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_base import OutputBase
 from gnjobs_tui.widgets.prompt import Prompt
@@ -214,7 +213,7 @@ class OutputScreen(OutputBase):
         item = self.view.pager.current
         if item is None:
             return
-        self.dashboard.copy(hole_words(item) if isinstance(item, Hole) else item.text, "the line")
+        self.dashboard.copy(item.words if isinstance(item, Hole) else item.text, "the line")
 
     def action_kill(self) -> None:
         """Ask whether to kill what writes this."""

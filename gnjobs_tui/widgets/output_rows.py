@@ -11,7 +11,7 @@ from textual.strip import Strip
 from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.pager import Row
 from gnjobs_tui.outputs.search import Query
-from gnjobs_tui.outputs.seen import SeenLine, hole_words
+from gnjobs_tui.outputs.seen import SeenLine
 from gnjobs_tui.style import GLYPHS, Palette, fit
 
 LEAST_DIGITS = 3
@@ -49,7 +49,7 @@ def draw_row(row: Row, text: str, layout: Layout, palette: Palette, *, is_cursor
     """Draw one row of an item, exactly the layout's width but for the scroll bar."""
     gutter = Segment(_gutter(row, layout, is_cursor), palette.style("dim", is_cursor=is_cursor))
     if isinstance(row.item, Hole):
-        token, shown = "warning", fit(hole_words(row.item), layout.text_width)
+        token, shown = "warning", fit(row.item.words, layout.text_width)
         body = [Segment(shown, palette.style(token, is_cursor=is_cursor))]
     else:
         style = palette.style(row.item.token, is_cursor=is_cursor)

@@ -17,7 +17,7 @@ from textual.widget import Widget
 from gnjobs_tui.keys import bind
 from gnjobs_tui.outputs.pager import Need, Pager, Row
 from gnjobs_tui.outputs.search import Query
-from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
+from gnjobs_tui.outputs.seen import Item, SeenLine
 from gnjobs_tui.style import GLYPHS, Palette, palette_of
 from gnjobs_tui.widgets.output_rows import LEAST_DIGITS, Layout, draw_row, scroll_bar
 
@@ -157,13 +157,13 @@ class OutputView(Widget, can_focus=True):
             return Strip([Segment(" " * (layout.width - 1), palette.style("plain")), bar])
         row = self._rows[y]
         text = self.pager.parts_of(row.item)[row.part]
-        drawn = draw_row(row, text, layout, palette, is_cursor=first_of(row.item) == self.pager.cursor)
+        drawn = draw_row(row, text, layout, palette, is_cursor=row.item.first == self.pager.cursor)
         return Strip([*drawn, bar])
 
     def _thumb(self) -> range:
         if not self._rows:
             return range(0)
-        top, bottom = first_of(self._rows[0].item), last_of(self._rows[-1].item)
+        top, bottom = self._rows[0].item.first, self._rows[-1].item.last
         return scroll_bar(self.size.height, self.pager.first, self.pager.last, top, bottom)
 
     def _moved(self, position: tuple[int, int], cursor: int) -> None:
@@ -172,7 +172,7 @@ class OutputView(Widget, can_focus=True):
             self._show_all()
             return
         for y, row in enumerate(self._rows):
-            if first_of(row.item) in (cursor, self.pager.cursor):
+            if row.item.first in (cursor, self.pager.cursor):
                 self.refresh(Region(0, y, self.size.width - 1, 1))
         self._ask()
         self.post_message(self.Moved())
@@ -265,4 +265,4 @@ class OutputView(Widget, can_focus=True):
             share = event.y / max(1, self.size.height - 1)
             self.go_to(self.pager.first + round(share * (self.pager.last - self.pager.first)))
         elif event.y < len(self._rows):
-            self.go_to(first_of(self._rows[event.y].item))
+            self.go_to(self._rows[event.y].item.first)

@@ -56,7 +56,7 @@ DIALOGS = {
 }
 COPIES = {
     "row_actions: self.row.id": "copy of an id",
-    "output: hole_words(item) if isinstance(item, Hole) else item.text": "copy of a line",
+    "output: item.words if isinstance(item, Hole) else item.text": "copy of a line",
     "faults: safe(f\"{fault.file or '?'}: {sentence(fault)}\")": "copy of a fault",
     "dialogs: safe_text(self._text)": "copy of a text",
     "stacks: safe_text(self._text)": "copy of a text",

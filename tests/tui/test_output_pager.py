@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gnjobs.outputs.lines import Hole
 from gnjobs_tui.outputs.pager import MARGIN, LineWindow, Need, Pager
-from gnjobs_tui.outputs.seen import Item, SeenLine, first_of, last_of
+from gnjobs_tui.outputs.seen import Item, SeenLine
 
 
 def lines(first: int, last: int, width: int = 4) -> list[Item]:
@@ -17,12 +17,12 @@ def lines(first: int, last: int, width: int = 4) -> list[Item]:
 def pager_of(items: Sequence[Item], height: int = 10, wrap: int = 0) -> Pager:
     pager = Pager()
     pager.height, pager.wrap_width = height, wrap
-    pager.arrive(last_of(items[-1]), list(items), follow=True)
+    pager.arrive(items[-1].last, list(items), follow=True)
     return pager
 
 
 def on_screen(pager: Pager) -> list[int]:
-    return [first_of(row.item) for row in pager.rows()]
+    return [row.item.first for row in pager.rows()]
 
 
 def test_it_opens_at_the_end() -> None:
@@ -152,7 +152,7 @@ MOVES = st.one_of(
 def test_the_current_line_is_always_on_screen(widths: list[int | None], moves: list[tuple[str, int]]) -> None:
     items: list[Item] = []
     for width in widths:
-        first = last_of(items[-1]) + 1 if items else 1
+        first = items[-1].last + 1 if items else 1
         hole = width is None and not (items and isinstance(items[-1], Hole))
         items += [Hole(first, first + 4)] if hole else lines(first, first, width or 0)
     pager = pager_of(items)

@@ -17,7 +17,7 @@ from gnjobs_tui.outputs import reading
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource
 from gnjobs_tui.outputs.save import file_name, proposed_path, save_output
 from gnjobs_tui.outputs.search import MOST_SKIMMED, Query, search
-from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, first_of, hole_words, last_of, see
+from gnjobs_tui.outputs.seen import LONGEST_SEEN, Item, SeenLine, see
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_child, write_line, write_running
 from tests.support.waiting import wait_for
@@ -38,18 +38,18 @@ def reader(server: Server, client: redis.Redis) -> OutputReader:
 
 def covered(items: list[Item]) -> bool:
     """Whether items follow each other without a gap."""
-    return all(last_of(one) + 1 == first_of(two) for one, two in pairwise(items))
+    return all(one.last + 1 == two.first for one, two in pairwise(items))
 
 
 def test_reading_backwards_over_holes(reader: OutputReader) -> None:
     last = reading.read_before(reader, 112_003, 5)
     assert last[-2:] == [Hole(112_001, 112_001), see(reader.read(112_002, 1)[0])]
     assert covered(last)
-    assert last_of(last[-1]) == 112_002
+    assert last[-1].last == 112_002
     over = reading.read_before(reader, 110_003, 1000)
     assert Hole(3001, 110_000) in over
     assert covered(over)
-    assert first_of(over[0]) < 3000
+    assert over[0].first < 3000
 
 
 @pytest.mark.parametrize("inside", [3001, 50_000, 110_000])
@@ -63,7 +63,7 @@ def test_reading_around_a_line_that_is_missing_gives_the_whole_hole(
 
 def test_reading_forwards_ends_at_the_end(reader: OutputReader) -> None:
     found = reading.read_after(reader, 111_990, 1000)
-    assert (first_of(found[0]), last_of(found[-1])) == (111_991, 112_002)
+    assert (found[0].first, found[-1].last) == (111_991, 112_002)
     assert reading.read_after(reader, 112_002, 10) == []
 
 
@@ -79,7 +79,7 @@ def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Re
         assert writer.flush(20)
     items = reading.read_before(OutputReader(client, "long"), 41, 1000)
     assert len(items) < 40
-    assert last_of(items[-1]) == 40
+    assert items[-1].last == 40
     last = items[-1]
     assert isinstance(last, SeenLine)
     assert len(last.text) < LONGEST_SEEN + 100
@@ -217,7 +217,7 @@ class Following:
     @property
     def texts(self) -> list[str]:
         items = [item for news in list(self.told) for item in news.items]
-        return [item.text if isinstance(item, SeenLine) else hole_words(item) for item in items]
+        return [item.text if isinstance(item, SeenLine) else item.words for item in items]
 
     def wait_for(self, text: str) -> None:
         wait_for(lambda: text in self.texts, what=text)

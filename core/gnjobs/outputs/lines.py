@@ -26,12 +26,29 @@ class Line(msgspec.Struct, frozen=True):
     kind: str
     text: str
 
+    @property
+    def first(self) -> int:
+        """Its number, as a hole has it."""
+        return self.number
+
+    @property
+    def last(self) -> int:
+        """Its number, as a hole has it."""
+        return self.number
+
 
 class Hole(msgspec.Struct, frozen=True):
     """Lines that are missing, both ends included: trimmed, or lost by the server."""
 
     first: int
     last: int
+
+    @property
+    def words(self) -> str:
+        """Say what is missing."""
+        if self.first == self.last:
+            return f"line {self.first} is missing"
+        return f"lines {self.first} to {self.last} are missing"
 
 
 class Extent(msgspec.Struct, frozen=True):

@@ -76,10 +76,7 @@ def _skim(stored: Stored, first: int, count: int, may_hold: MayHold) -> tuple[li
     if isinstance(stored, NumberedStream):
         return stored.skim(first, count, may_hold)
     found = stored.read(first, min(count, _LINES_SKIMMED))
-    last = found[-1] if found else None
-    if last is None:
-        return found, first
-    return found, (last.number if isinstance(last, Line) else last.last) + 1
+    return found, found[-1].last + 1 if found else first
 
 
 class OutputReader:
@@ -144,13 +141,12 @@ class OutputReader:
             count = _LINES_AT_ONCE if last is None else min(_LINES_AT_ONCE, last - cursor + 1)
             portion = self.read(cursor, count)
             for item in portion:
-                number = item.number if isinstance(item, Line) else item.last
-                if last is not None and number > last:
-                    break
+                if last is not None and item.last > last:
+                    return
                 yield item
             if not portion:
                 return
-            cursor = number + 1
+            cursor = portion[-1].last + 1
 
     def _wait(self, after: int, seconds: float) -> list[Line | Hole]:
         return self._ask(lambda stored: stored.wait(after, max(0.0, seconds), _LINES_AT_ONCE))

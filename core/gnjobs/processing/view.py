@@ -190,8 +190,7 @@ class JobView:
         return self._cursors.get((source.kind, source.id), 0)
 
     def _move_on(self, source: Source, lines: Sequence[Line | Hole]) -> None:
-        last = lines[-1]
-        self._cursors[source.kind, source.id] = last.last if isinstance(last, Hole) else last.number
+        self._cursors[source.kind, source.id] = lines[-1].last
 
     def _new_lines(self, reader: OutputReader, cursor: int) -> list[Line | Hole]:
         """Read on from the last line that was processed, which must still be there, or trimmed away."""
