@@ -1,7 +1,7 @@
 """Reads the lines of one output around a position, and follows its end in a thread."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import redis
@@ -53,7 +53,6 @@ class OutputSource(NamedTuple):
 
 # Lines may be a megabyte long: few are asked for until it is known that they are short.
 FIRST_ASKED = 16
-MOST_ASKED = 5000
 LARGEST_PORTION = 8_000_000
 
 
@@ -107,26 +106,6 @@ def read_need(reader: OutputReader, need: Need, count: int) -> list[Item]:
     """Read what a pager needs."""
     read = {"before": read_before, "after": read_after, "around": read_around}[need.direction]
     return read(reader, need.number, count)
-
-
-def all_after(reader: OutputReader, first: int, last: int) -> Iterator[list[Line | Hole]]:
-    """Go through the stored lines from `first` to `last`, in portions of a bounded size."""
-    ask = FIRST_ASKED
-    while first <= last:
-        stored = _until(reader.read(first, min(ask, last - first + 1)), last + 1)
-        if not stored:
-            return
-        yield stored
-        first, ask = _number_after(stored[-1]), _next_ask(stored)
-
-
-def _number_after(item: Line | Hole) -> int:
-    return (item.last if isinstance(item, Hole) else item.number) + 1
-
-
-def _next_ask(items: list[Line | Hole]) -> int:
-    average = _size(items) // max(1, len(items)) + 1
-    return max(1, min(MOST_ASKED, LARGEST_PORTION // average))
 
 
 def _until(items: list[Line | Hole], before: int) -> list[Line | Hole]:

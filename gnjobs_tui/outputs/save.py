@@ -11,7 +11,6 @@ from gnjobs.outputs.lines import Hole
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.records.values import encode_text
 from gnjobs.text import safe_line
-from gnjobs_tui.outputs.reading import all_after
 
 LONGEST_NAME = 100
 
@@ -31,20 +30,19 @@ def file_name(*parts: str | None, suffix: str = ".txt") -> str:
     return ("-".join(word for word in words if word)[:LONGEST_NAME] or "output") + suffix
 
 
-def save_output(reader: OutputReader, path: Path, is_stopped: Callable[[], bool] = lambda: False) -> Saved:
+def save_output(reader: OutputReader, path: Path, is_stopped: Callable[[], bool]) -> Saved:
     """Write every stored line into a new file; raises `OSError` where there is no room or no permission."""
     extent = reader.extent()
     lines = missing = 0
     with new_file(path) as file:
-        for stored in all_after(reader, extent.first, extent.last):
+        for item in reader.iterate(extent.first, extent.last):
             if is_stopped():
                 return Saved(path, lines, missing, is_whole=False)
-            for item in stored:
-                if isinstance(item, Hole):
-                    missing += item.last - item.first + 1
-                else:
-                    file.write(encode_text(item.text) + b"\n")
-                    lines += 1
+            if isinstance(item, Hole):
+                missing += item.last - item.first + 1
+            else:
+                file.write(encode_text(item.text) + b"\n")
+                lines += 1
     return Saved(path, lines, missing + extent.first - 1, is_whole=True)
 
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from gnjobs.errors import OutputRestarted
-from gnjobs.outputs.lines import Extent, Line
+from gnjobs.outputs.lines import Extent, Hole, Line
 from gnjobs.outputs.reader import OutputReader
 from tests.support.outputs import KEY, add, shown
 
@@ -64,6 +64,26 @@ def test_a_list(client: redis.Redis) -> None:
     assert shown(reader.read(0, 1)) == [(1, "line 1")]
     with pytest.raises(OutputRestarted):
         reader.follow(3000, 0.05)
+
+
+class Portions(OutputReader):
+    """Notes how many lines it is asked for at once."""
+
+    def __init__(self, client: redis.Redis, key: str) -> None:
+        super().__init__(client, key)
+        self.asked: list[int] = []
+
+    def read(self, first: int, count: int) -> list[Line | Hole]:
+        self.asked.append(count)
+        return super().read(first, count)
+
+
+@pytest.mark.parametrize(("length", "most"), [(500_000, 16), (10, 5000)])
+def test_of_long_lines_few_are_read_at_once(client: redis.Redis, length: int, most: int) -> None:
+    client.rpush(KEY, *["x" * length] * 50)
+    reader = Portions(client, KEY)
+    assert len(list(reader.iterate())) == 50
+    assert max(reader.asked) == most
 
 
 @pytest.mark.parametrize("field", [None, "stdout"])

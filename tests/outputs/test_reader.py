@@ -32,6 +32,7 @@ def test_missing_lines_are_a_hole(client: redis.Redis) -> None:
     expected = [(1, "a"), (2, "b"), (3, 110_000), (110_001, "c")]
     assert shown(reader.read(1, 10)) == shown(list(reader.iterate())) == expected
     assert shown(reader.read(50_000, 1)) == [(50_000, 110_000), (110_001, "c")]
+    assert shown(list(reader.iterate(2, 50))) == [(2, "b"), (3, 50)]
 
 
 def test_overlapping_lines_are_skipped(client: redis.Redis) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 import redis
 
 from gnjobs.errors import NoSuchChild, OutputRestarted
-from gnjobs.outputs.lines import Extent, ExtentKind, Hole, Line, entry_number
+from gnjobs.outputs.lines import NUMBERS_END, Extent, ExtentKind, Hole, Line, entry_number
 from gnjobs.outputs.streams import (
     ForeignStream,
     MayHold,
@@ -26,6 +26,9 @@ from gnjobs.records.reading import Records
 from gnjobs.records.values import encode_text
 
 _LINES_AT_ONCE: Final = 5000
+# Lines may be a megabyte long: few are asked for until it is known that they are short.
+_FIRST_ASKED: Final = 16
+_LARGEST_PORTION: Final = 8_000_000
 _LINES_SKIMMED: Final = 500
 _LONGEST_BLOCK: Final = 1.0
 
@@ -70,6 +73,12 @@ class NoLines:
         """Let a moment pass."""
         time.sleep(min(seconds, 0.2))
         return []
+
+
+def _next_count(portion: Sequence[Line | Hole]) -> int:
+    """How many lines to ask for after these, if they are as long."""
+    size = sum(len(item.text) for item in portion if isinstance(item, Line))
+    return max(1, min(_LINES_AT_ONCE, _LARGEST_PORTION * len(portion) // max(1, size)))
 
 
 def _skim(stored: Stored, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
@@ -134,19 +143,15 @@ class OutputReader:
             if last == after and time.monotonic() >= deadline:
                 return []
 
-    def iterate(self, first: int = 1, last: int | None = None) -> Iterator[Line | Hole]:
-        """Go through the lines from `first` to `last` (None: to the end), reading them in portions."""
-        cursor = max(first, 1)
-        while last is None or cursor <= last:
-            count = _LINES_AT_ONCE if last is None else min(_LINES_AT_ONCE, last - cursor + 1)
-            portion = self.read(cursor, count)
+    def iterate(self, first: int = 1, last: int = NUMBERS_END) -> Iterator[Line | Hole]:
+        """Go through the lines from `first` to `last`, reading them in portions of bounded size."""
+        cursor, count = max(first, 1), _FIRST_ASKED
+        while cursor <= last and (portion := self.read(cursor, min(count, last - cursor + 1))):
             for item in portion:
-                if last is not None and item.last > last:
+                if item.first > last:
                     return
-                yield item
-            if not portion:
-                return
-            cursor = portion[-1].last + 1
+                yield Hole(item.first, min(item.last, last)) if isinstance(item, Hole) else item
+            cursor, count = portion[-1].last + 1, _next_count(portion)
 
     def _wait(self, after: int, seconds: float) -> list[Line | Hole]:
         return self._ask(lambda stored: stored.wait(after, max(0.0, seconds), _LINES_AT_ONCE))
