@@ -13,6 +13,7 @@ from gnjobs.text import (
     clock_text,
     count_text,
     duration_words,
+    last_line,
     parse_duration,
     silence_text,
 )
@@ -29,6 +30,12 @@ NOW = datetime(2026, 7, 14, 12, 0).timestamp()
 )  # fmt: skip
 def test_what_people_type(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+def test_the_last_line_of_a_traceback_is_its_error() -> None:
+    assert last_line("Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
+    assert last_line("the only one") == "the only one"
+    assert last_line(" \n") == last_line(None) == ""
 
 
 def test_digits_are_grouped_in_one_way() -> None:

@@ -78,6 +78,11 @@ def percent_text(percent: float | None) -> str:
     return "" if percent is None else "99%" if 99 < percent < 100 else f"{percent:.0f}%"
 
 
+def last_line(text: str | None) -> str:
+    """The last line that says something: of a traceback, the error itself."""
+    return (text or "").rstrip().rpartition("\n")[2].strip()
+
+
 def size_text(size: float | None) -> str:
     """Bytes in the unit that a person would take."""
     if size is None:

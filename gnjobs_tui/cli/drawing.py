@@ -13,7 +13,7 @@ from rich.text import Text
 from gnjobs.health.states import DONE, STATES, State, child_state, display_state
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.records.fields import percent_done, run_seconds
-from gnjobs.text import age_text, percent_text, safe_line, size_text
+from gnjobs.text import age_text, last_line, percent_text, safe_line, size_text
 from gnjobs_tui.glyphs import drawable, glyphs_of_terminal
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _draw_children(
             _text(_run_time(child, now)),
             _text(child.faults),
             _text(count),
-            _text((child.error or child.message or "").strip().rpartition("\n")[2]),
+            _text(last_line(child.error or child.message)),
         )
     _console.print(Text())
     _console.print(table)

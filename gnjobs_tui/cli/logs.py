@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs.text import safe_line
+from gnjobs.text import last_line, safe_line
 from gnjobs_tui.cli.completion import complete_child, complete_job
 from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.session import Session, complain, find_child, on_terminal, with_session
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 TERMINAL_LINES = 50
 _MOST_PLACES = 3
-_NEWLINE = "\n"
 LAST_LINE = 10**12
 
 
@@ -91,7 +90,7 @@ def _say_where(store: "JobStore", job_id: str) -> None:
     ]
     more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
     job = store.get(job_id)
-    error = f"; its error: {job.error.strip().rpartition(_NEWLINE)[2]}" if job.error else ""
+    error = f"; its error: {last_line(job.error)}" if job.error else ""
     where = f"; try {', '.join(places[:_MOST_PLACES])}{more}" if places else ""
     complain(f"the job's own output is empty{where}{error}")
 

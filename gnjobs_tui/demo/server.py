@@ -9,6 +9,7 @@ import redis
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.connection import connect
+from gnjobs.text import last_line
 
 READY_WITHIN = 20.0
 
@@ -61,5 +62,5 @@ def start_server(directory: Path) -> subprocess.Popen[bytes]:
         except redis.RedisError:
             time.sleep(0.01)
     process.kill()
-    said = log.read_text(errors="replace").strip().rpartition("\n")[2] if log.exists() else "it said nothing"
+    said = last_line(log.read_text(errors="replace")) if log.exists() else "it said nothing"
     raise NoServer(f"{command[0]} did not start: {said}")

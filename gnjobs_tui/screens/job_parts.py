@@ -8,7 +8,7 @@ from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, percent_done, run_seconds
-from gnjobs.text import count_text, percent_text, silence_text
+from gnjobs.text import count_text, last_line, percent_text, silence_text
 from gnjobs_tui.screens.job_cells import (
     BAR_WIDTH,
     CPU,
@@ -131,7 +131,7 @@ class JobParts:
             "cpu": Cell("" if job.is_final else percent_text(cpu)),
             "silent": Cell(silence_text(job_silence(job)), "warning"),
             "run": Cell(run_text(run_seconds(job, self._clock()), is_over=job.is_final)),
-            "says": Cell(_last_line(job.error) or job.message or ""),
+            "says": Cell(last_line(job.error) or job.message or ""),
         }
 
     def _child_cells(self, state: State, child: Child, processes: "Sequence[SeenProcess]") -> Cells:
@@ -173,7 +173,7 @@ def child_words(child: Child) -> str:
     if child.stop_by:
         return f"by {child.stop_by}" + (f": {child.stop_reason}" if child.stop_reason else "")
     faults = f"{child.faults} fault{'' if child.faults == 1 else 's'}" if child.faults else ""
-    said = _last_line(child.error) or child.message or _how_far(child)
+    said = last_line(child.error) or child.message or _how_far(child)
     return ", ".join(part for part in (faults, said) if part)
 
 
@@ -182,7 +182,3 @@ def _how_far(child: Child) -> str:
         return ""
     total = f" of {count_text(child.total)}" if child.total else ""
     return f"{child.unit or 'done'} {count_text(child.done)}{total}"
-
-
-def _last_line(text: str | None) -> str:
-    return (text or "").strip().rpartition("\n")[2]

@@ -226,11 +226,6 @@ def test_the_python_beside_an_embedding_server_is_found(monkeypatch: pytest.Monk
     assert launching.python_executable() == expected
 
 
-def test_the_last_line_of_a_traceback_is_its_error() -> None:
-    assert launching.last_line(b"Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
-    assert launching.last_line(b"") == ""
-
-
 StartInstead = Callable[[str], list["subprocess.Popen[bytes]"]]
 
 

@@ -9,7 +9,7 @@ from gnjobs.health.verdict import DEAD, NO_BEAT, OK, QUIET, STUCK, Health, Limit
 from gnjobs.processes.seen import Presence, ProcessSnapshot
 from gnjobs.records.fields import SLURM, Child, Job
 from gnjobs.records.statuses import LOST, PENDING, RUNNING, STOPPING
-from gnjobs.text import MINUTE, clock_text, duration_words
+from gnjobs.text import MINUTE, clock_text, duration_words, last_line
 
 BEAT_SECONDS: Final = 5.0
 LEAST_OVERDUE: Final = 15.0
@@ -138,7 +138,7 @@ def _how_it_ended(job: Job) -> tuple[str, ...]:
     if job.left_running:
         said.append(f"left running: {job.left_running}")
     if job.error:
-        said.append(job.error.strip().rpartition("\n")[2])
+        said.append(last_line(job.error))
     return tuple(said)
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records import values
-from gnjobs.text import duration_words
+from gnjobs.text import duration_words, last_line
 
 # Words of Slurm's for a job's state.
 WAITING: Final = frozenset("PENDING REQUEUED REQUEUE_HOLD REQUEUE_FED SPECIAL_EXIT RESV_DEL_HOLD".split())
@@ -261,11 +261,6 @@ def _run(
     except subprocess.TimeoutExpired:
         raise NoAnswer(f"{command[0]}: Slurm gave no answer within {seconds:.0f} s") from None
     if done.returncode:
-        raise SlurmError(f"{command[0]}: {_last_line(done.stderr) or f'exit code {done.returncode}'}")
+        why = re.sub(r"^\w+: (error: )?", "", last_line(done.stderr)) or f"exit code {done.returncode}"
+        raise SlurmError(f"{command[0]}: {why}")
     return done.stdout
-
-
-def _last_line(said: str) -> str:
-    """The line that says most, without the name of the program before it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return re.sub(r"^\w+: (error: )?", "", lines[-1]) if lines else ""

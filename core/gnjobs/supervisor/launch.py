@@ -38,7 +38,7 @@ from gnjobs.supervisor.setup import (
     holding_stop_signals,
     read_until_ready,
 )
-from gnjobs.text import DEFAULT_URL
+from gnjobs.text import DEFAULT_URL, last_line
 
 if TYPE_CHECKING:
     from gnjobs.records.fields import Job
@@ -132,7 +132,8 @@ def spawn(
         process.wait(max(1.0, until - time.monotonic()))
     if not said.startswith(READY):
         reports.close()
-        raise LaunchError(f"the supervisor could not be started: {last_line(said) or 'it ended at once'}")
+        why = last_line(said.decode("utf-8", "replace")) or "it ended at once"
+        raise LaunchError(f"the supervisor could not be started: {why}")
     return Spawned(int(said.split()[1]), reports)
 
 
@@ -163,12 +164,6 @@ def _start(
         start_new_session=True,
         cwd=directory,
     )
-
-
-def last_line(text: bytes) -> str:
-    """The last line that says something: of a traceback, the error itself."""
-    lines = [line.strip() for line in text.decode("utf-8", "replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
 
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -328,7 +323,8 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
         raise LaunchError(f"systemd-run gave no answer within {_SYSTEMD_SECONDS:.0f} s") from problem
     unknown = signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN  # then every exit code reads 0
     if done.returncode or (unknown and done.stderr.strip()):
-        raise LaunchError(f"systemd-run: {last_line(done.stderr) or f'exit code {done.returncode}'}")
+        why = last_line(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}"
+        raise LaunchError(f"systemd-run: {why}")
 
 
 def _ask_agent(job: "Job", url: str, prefix: str, host: str) -> None:

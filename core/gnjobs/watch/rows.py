@@ -17,7 +17,7 @@ from gnjobs.health.verdict import OK
 from gnjobs.records.fields import ROW_FIELDS, Job, Listed
 from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, STOPPING, SUCCESS
 from gnjobs.records.summaries import ChildrenSummary
-from gnjobs.text import mask_secrets
+from gnjobs.text import last_line, mask_secrets
 
 RANK_FINISHED, RANK_UNFINISHED, RANK_TROUBLED = 0, 1, 2
 LONGEST_TEXT = 300
@@ -108,13 +108,6 @@ def cut(text: str | None) -> str | None:
     return text[:LONGEST_TEXT] if text else None
 
 
-def _last_line(text: str | None) -> str | None:
-    end = (
-        mask_secrets(text)[-4096:] if text else ""
-    )  # masked before the cut, which could leave a password's end
-    return next((line for line in reversed(end.split("\n")) if line.strip()), None)
-
-
 def last_word(
     status: str | None,
     message: str | None,
@@ -130,7 +123,8 @@ def last_word(
     if status not in {ERROR, LOST, KILLED}:
         return cut(message)
     exited = f"signal {signal}" if signal else f"exit code {exit_code}" if exit_code else None
-    return cut(_last_line(error)) or cut(message) or exited
+    # Masked before it is cut, which could leave a password's end.
+    return cut(last_line(mask_secrets(error)[-4096:] if error else None)) or cut(message) or exited
 
 
 def ended_children(summary: ChildrenSummary | None) -> int | None:
