@@ -7,6 +7,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.timer import Timer
 
+from gnjobs.errors import GnjobsError
 from gnjobs.processes.seen import History
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
 from gnjobs_tui.outputs.seen import Item, SeenLine
@@ -107,7 +108,6 @@ class GlanceScreen(RowActions):
     def _read_last(self, aim: Aim) -> None:
         from redis.exceptions import RedisError
 
-        from gnjobs.errors import GnjobsError
         from gnjobs_tui.outputs.reading import OutputSource, last_items
 
         store, glance = self.dashboard.store_under(aim.prefix), Glance(aim)

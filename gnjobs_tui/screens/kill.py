@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from redis.exceptions import RedisError
 from textual import getters
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -11,6 +12,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
+from gnjobs.errors import GnjobsError
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.kill_run import (
@@ -113,10 +115,6 @@ class KillScreen(ModalScreen[None]):
         self.query_one("#processes", Static).update(lines([*rows, *left_out_lines(self._left_out)]))
 
     def _look(self) -> None:
-        from redis.exceptions import RedisError
-
-        from gnjobs.errors import GnjobsError
-
         target = self._targets[0]
         try:
             store = self.dashboard.store_under(target.prefix)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
+from gnjobs.errors import GnjobsError
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import percent_done
@@ -109,7 +110,6 @@ class KillRun:
         from redis.exceptions import TimeoutError as RedisTimeoutError
 
         from gnjobs.control.kill import kill_job
-        from gnjobs.errors import GnjobsError
         from gnjobs.records.requests import step
 
         target = self.targets[place]

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from redis.exceptions import RedisError
 from textual.binding import BindingType
 from textual.message import Message
 from textual.worker import Worker, get_current_worker
 
-from gnjobs.errors import FilterError
+from gnjobs.errors import FilterError, GnjobsError
 from gnjobs.outputs.lines import Hole
 from gnjobs.text import count_text
 from gnjobs_tui.keys import Argument, bind
@@ -122,10 +123,6 @@ class OutputScreen(OutputBase):
         self.say_beside(f"searching {self._query.text}, esc stops")
 
     def _find(self, query: Query, start: int, forward: bool) -> None:
-        from redis.exceptions import RedisError
-
-        from gnjobs.errors import GnjobsError
-
         worker, told_at = get_current_worker(), time.monotonic()
         found: Progress | None = None
         why = ""
@@ -194,10 +191,6 @@ class OutputScreen(OutputBase):
         self.dashboard.say("saving")
 
     def _save(self, path: Path) -> None:
-        from redis.exceptions import RedisError
-
-        from gnjobs.errors import GnjobsError
-
         worker = get_current_worker()
         try:
             saved = save_output(self.source().open(), path, lambda: worker.is_cancelled)

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from contextlib import suppress
 
+from redis.exceptions import RedisError
 from textual import getters
 from textual.app import ComposeResult
 from textual.message import Message
 
+from gnjobs.errors import GnjobsError
 from gnjobs.watch.rows import Change
 from gnjobs_tui.keys import Keys
 from gnjobs_tui.outputs.pager import Need
@@ -159,10 +161,6 @@ class OutputBase(WatchScreen):
         self.run_worker(lambda: self._read_lines(need), thread=True, exit_on_error=False, group="read")
 
     def _read_lines(self, need: Need) -> None:
-        from redis.exceptions import RedisError
-
-        from gnjobs.errors import GnjobsError
-
         items: list[Item] | None = None
         try:
             items = read_need(self.source().open(), need, READ_AT_ONCE)
