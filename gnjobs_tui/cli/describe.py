@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs_tui.cli.session import Session, say, searching, with_session
+from gnjobs_tui.cli.session import Session, json_option, say, searching, with_session
 
 if TYPE_CHECKING:
     from gnjobs.records.survey import Survey
@@ -14,7 +14,7 @@ _WIDTH = 16
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @with_session
 def describe(session: Session, as_json: bool) -> int:
     """Try the description of each prefix on the server: what of its jobs is found, and what is not understood.

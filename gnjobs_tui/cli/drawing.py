@@ -60,7 +60,7 @@ def _text(value: object, style: str = "") -> Text:
 
 def _state_text(state: State) -> Text:
     symbol = state.ascii_symbol if _IS_ASCII else state.symbol
-    return Text(f"{symbol} {state.word}", style=_STYLES.get(state.token, ""))
+    return Text(f"{symbol} {state.word}", style=_STYLES[state.token])
 
 
 def _table(*columns: str) -> Table:
@@ -88,9 +88,12 @@ def _clock(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at).strftime("%d %b %H:%M")
 
 
-def _run_time(job: "Job | Child", now: float) -> str:
-    seconds = run_seconds(job, now)
+def _age(seconds: float | None) -> str:
     return "" if seconds is None else age_text(seconds)
+
+
+def _run_time(job: "Job | Child", now: float) -> str:
+    return _age(run_seconds(job, now))
 
 
 def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
@@ -157,10 +160,6 @@ def draw_pulse(pulse: "Pulse", findings: "Iterable[Finding]") -> None:
         cells = (name, part.created, *ends, _age(part.waited), run, usual)
         table.add_row(*(_text(cell) for cell in cells))
     _console.print(table)
-
-
-def _age(seconds: float | None) -> str:
-    return "" if seconds is None else age_text(seconds)
 
 
 def draw_events(events: "Iterable[Event]") -> None:

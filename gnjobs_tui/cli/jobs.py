@@ -22,7 +22,7 @@ _VIAS = ("detach", "systemd", "agent", "slurm")
 _READ_WITHIN = 10.0
 
 
-@click.command(context_settings={"ignore_unknown_options": False, "allow_interspersed_args": True})
+@click.command()
 @click.option(
     "--type",
     "job_type",

@@ -10,11 +10,12 @@ import click
 
 from gnjobs_tui.cli.completion import complete_user
 from gnjobs_tui.cli.json_output import ENDED_FIELDS, JOB_COLUMNS, job_object, print_json
-from gnjobs_tui.cli.matching import PAGE, matching_jobs
+from gnjobs_tui.cli.matching import PAGE, matching_jobs, newest_first
 from gnjobs_tui.cli.selection import FILTER_HELP
 from gnjobs_tui.cli.session import (
     Session,
     field_line,
+    json_option,
     on_terminal,
     print_fields,
     say,
@@ -24,8 +25,6 @@ from gnjobs_tui.cli.session import (
 
 if TYPE_CHECKING:
     from gnjobs.health.hosts import HostHealth
-    from gnjobs.records.fields import Job
-    from gnjobs.store import JobStore
     from gnjobs_tui.cli.matching import Found
 
 TERMINAL_JOBS = 50
@@ -42,7 +41,7 @@ _PRINTED = ("status", "label", "user-id", "percent", "faults")
 @click.option("--filter", "query", metavar="Q", help=FILTER_HELP)
 @click.option("--limit", type=click.IntRange(1, MOST_LISTED), metavar="N",
               help=f"At most N jobs.  [default: all; on a terminal {TERMINAL_JOBS}]")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @click.option(
     "--tsv", "as_tsv", is_flag=True, help="The same columns as --json, separated by tabs, after a heading."
 )
@@ -114,26 +113,19 @@ def _cell(value: object) -> object:
     return "; ".join(value) if isinstance(value, list) else value
 
 
-def _unfinished(store: "JobStore") -> "Iterator[Job]":
-    page = store.page(unfinished=True, count=PAGE)
-    yield from page.jobs
-    while page.next is not None:
-        page = store.page(unfinished=True, before=page.next, count=PAGE)
-        yield from page.jobs
-
-
 def hosts_now(session: Session) -> "list[HostHealth]":
     """Every host with an agent or with jobs at work that may be seen."""
     from gnjobs.health.hosts import judge_hosts
     from gnjobs.records.hosts import read_beats
 
     beats = [beat for store in session.stores for beat in read_beats(store.client, store.keys)]
-    jobs = (job for store in session.stores for job in _unfinished(store) if session.actor.may("see", job))
+    found = (each for store in session.stores for each in newest_first(store, unfinished=True))
+    jobs = (job for _, job in found if session.actor.may("see", job))
     return judge_hosts(beats, jobs, session.store.now())
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @with_session
 def hosts(session: Session, as_json: bool) -> int:
     """List hosts: whether the agent answers, load, memory, and jobs at work; the troubled ones first."""
@@ -156,7 +148,7 @@ def hosts(session: Session, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @with_session
 def users(session: Session, as_json: bool) -> int:
     """List users with counts of their jobs by status; the user with the newest job is first."""

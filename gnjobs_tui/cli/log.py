@@ -13,7 +13,7 @@ import click
 
 from gnjobs.text import parse_duration
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.session import Session, on_terminal, print_fields, say, with_session
+from gnjobs_tui.cli.session import Session, json_option, on_terminal, print_fields, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.records.events import Event
@@ -47,7 +47,7 @@ def parse_since(text: str, now: datetime) -> float:
     "-f", "--follow", is_flag=True, help="Show new events as they happen; without --since only those."
 )
 @click.option("--after", metavar="ID", help="Start after the event with this id, in place of --since.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @with_session
 def log(session: Session, since: str | None, follow: bool, after: str | None, as_json: bool) -> int:
     """Show what happened, newest last: ends, losses, removals, and kills with who asked and why.

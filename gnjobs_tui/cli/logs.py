@@ -9,7 +9,7 @@ import click
 from gnjobs.text import last_line, safe_line
 from gnjobs_tui.cli.completion import complete_child, complete_job
 from gnjobs_tui.cli.json_output import print_json
-from gnjobs_tui.cli.session import Session, complain, find_child, on_terminal, with_session
+from gnjobs_tui.cli.session import Session, complain, find_child, json_option, on_terminal, with_session
 
 if TYPE_CHECKING:
     from gnjobs.outputs.lines import Hole, Line
@@ -33,7 +33,7 @@ LAST_LINE = 10**12
 @click.option(
     "--from", "first", type=click.IntRange(1, LAST_LINE), metavar="LINE", help="Start at this line number."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @click.option("--text", "as_text", is_flag=True, help="Sentences, as on a terminal, also into a pipe.")
 @with_session
 def logs(

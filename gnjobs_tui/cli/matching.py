@@ -96,7 +96,11 @@ def _newest(
     from heapq import merge
 
     return merge(
-        *(_newest_first(store, user, count, unfinished) for store in stores for user in users),
+        *(
+            newest_first(store, user, unfinished=unfinished, count=count)
+            for store in stores
+            for user in users
+        ),
         key=lambda listed: listed[1].created or 0.0,
         reverse=True,
     )
@@ -116,7 +120,10 @@ def _unindexed(
                     yield store, job
 
 
-def _newest_first(store: "JobStore", user: str | None, count: int, unfinished: bool) -> "Iterator[Listed]":
+def newest_first(
+    store: "JobStore", user: str | None = None, *, unfinished: bool, count: int = PAGE
+) -> "Iterator[Listed]":
+    """The indexed jobs of a store, or of one of its users, newest first, read `count` at a time."""
     page = store.page(user=user, unfinished=unfinished, count=count)
     while True:
         for job in page.jobs:

@@ -184,6 +184,9 @@ class Duration(click.ParamType[float]):
             self.fail(f"{value!r:.80} is not a length of time such as 90s, 15m, 2h or 7d", param, ctx)
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+
+
 def on_terminal() -> bool:
     """Whether a person reads what we print."""
     return sys.stdout.isatty()

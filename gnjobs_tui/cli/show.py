@@ -8,7 +8,7 @@ import click
 
 from gnjobs_tui.cli.completion import complete_job
 from gnjobs_tui.cli.json_output import print_json, status_object
-from gnjobs_tui.cli.session import Session, with_session
+from gnjobs_tui.cli.session import Session, json_option, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Limits
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("id_", metavar="ID", shell_complete=complete_job)
 @click.option("--faults", is_flag=True, help="Show all faults in the job's data instead.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @click.option(
     "--csv",
     "as_csv",
