@@ -38,7 +38,7 @@ _PACKAGE = "gnjobs_tui."
 _KEY = re.compile(r"((ctrl|shift|alt)\+)*(\S|[a-z][a-z0-9_]+)")
 
 
-def usual_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
+def replaced_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
     """The usual keys of the bindings that get others.
 
     Raises `ConfigError` where there is no such binding or key, or where one key would do two things on a screen.
@@ -97,7 +97,7 @@ class GnjobsApp(Dashboard):
         self, config: Config, actor: Actor, *, user: str | None = None, theme: str | None = None
     ) -> None:
         job_columns(config.columns, of_user=False)
-        usual = usual_keys(config.keys) if config.keys else {}
+        usual = replaced_keys(config.keys) if config.keys else {}
         super().__init__(config, actor)
         self.animation_level = "none"
         self.usual_keys = usual

@@ -157,7 +157,8 @@ class _Reader:
         try:
             url = url_file.read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            raise ValueError(f"url-file {url_file} can't be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ValueError(f"url-file {url_file} can't be read: {why}") from error
         if not url:
             raise ValueError(f"url-file {url_file} is empty")
         _check_secret(url_file, url)
@@ -190,7 +191,7 @@ def _texts(name: str, value: object) -> tuple[str, ...]:
 
 def _some_texts(name: str, value: object) -> tuple[str, ...]:
     if not (found := _texts(name, value)):
-        raise ValueError(f"{name} names none")
+        raise ValueError(f"{name} is empty")
     return found
 
 

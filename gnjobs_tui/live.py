@@ -91,7 +91,7 @@ class ShownList:
         return self.current
 
     def close(self) -> None:
-        """Keep no list right any more."""
+        """Stop updating the lists."""
         for listing in (self.current, self._following):
             if listing is not None:
                 self._catalogue.close(listing)
@@ -200,7 +200,7 @@ class Watch:
         self.draw_soon()
 
     def work(self) -> None:
-        """Go on with long work in slices, between which keys are answered."""
+        """Do long work in slices, so that keys are answered in between."""
         if not self._working:
             self._working = True
             self._slice()

@@ -37,7 +37,7 @@ def acl(
     Pipe the rule into redis-cli, or with --acl-file append it to the server's ACL file. Needs Redis 7 or Valkey.
     """
     if (role == "curator") != (user is not None):
-        raise click.UsageError("--user goes with curator, and curator needs it")
+        raise click.UsageError("--user is for the role curator, which needs it")
     ids = () if user is None else _ids(session, user)
     name = name or "-".join(("gnjobs", role, *([user] if user else [])))
     digest = None if password_file is None else _digest(password_file)

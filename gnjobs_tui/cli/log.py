@@ -58,7 +58,7 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
     if not follow:
         session.only_look()
     if after is not None and (since is not None or not _EVENT_ID.fullmatch(after)):
-        raise click.UsageError("--after takes the id of an event, and goes without --since")
+        raise click.UsageError("--after takes an event's id and excludes --since")
     start = parse_since(since, datetime.fromtimestamp(time.time())) if since else None
     events = _followed(session, start, after) if follow else _past(session, start, after)
     visible = (event for event in events if session.actor.may_see_owner(event.owner))

@@ -112,7 +112,7 @@ def _run(arguments: list[str]) -> Any:
     except Exception as error:  # noqa: BLE001 - a traceback prints the text of every exception raw
         if any(each.__module__.partition(".")[0] == "redis" for each in type(error).__mro__):
             return _redis_failure(error, session)
-        complain(f"it failed: {type(error).__name__}: {error}")
+        complain(f"unexpected error: {type(error).__name__}: {error}")
         return FAILED
 
 

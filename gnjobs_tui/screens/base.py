@@ -159,7 +159,7 @@ class WatchScreen(Screen[Any]):
         me = content(f"{app.actor.name} ({role})")
         right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me
         if held := app.typed.held:
-            right = content(Cell(f"{cropped(held, LONGEST_HELD)} held until this is read", "warning"))
+            right = content(Cell(f"{cropped(held, LONGEST_HELD)} will act once this is read", "warning"))
         self.query_one("#header", Line).show(left, right)
 
     def draw(self) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # They act at once, whatever waits before them.
 AT_ONCE = frozenset({"ctrl+c", "ctrl+z"})
-# About so long it takes until a key shows on the screen: meanwhile nothing else is loaded.
+# How long a key takes to show on the screen: meanwhile nothing else is loaded.
 KEY_SECONDS = 0.03
 TMUX_SECONDS = 2.0
 
@@ -83,7 +83,7 @@ class Dashboard(App[None]):
         self.typed.add(event)
 
     def _say_dropped(self) -> None:
-        self.say("the keys that waited are dropped: this could not be read so far", is_error=True)
+        self.say("this screen takes too long to read; the keys that waited were dropped", is_error=True)
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         """Send only what looks different now; Textual would send the whole screen for a dialog."""

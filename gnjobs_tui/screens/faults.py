@@ -54,7 +54,7 @@ KEYS = (
     ("c", "combine equal"),
     ("<", "sort"),
     ("s", "save CSV"),
-    ("enter", "whole"),
+    ("enter", "details"),
     ("y", "copy"),
     ("?", "help"),
     ("esc", "back"),

@@ -80,7 +80,7 @@ class GlanceScreen(RowActions):
         raise NotImplementedError
 
     def draw_glance(self) -> None:
-        """Show what was read."""
+        """Show the lines that were read last."""
         raise NotImplementedError
 
     @property

@@ -111,12 +111,12 @@ class HostsScreen(BeatsScreen, TableScreen):
         self.read_beats()
 
     def trail(self) -> Sequence[Part]:
-        """Where we are."""
+        """The screen's name."""
         return ["hosts"]
 
     def draw_content(self) -> None:
         """Show the hosts as they are now."""
-        empty = "no agent runs, and no job" if self._beats is not None else "reading …"
+        empty = "no agents and no running jobs" if self._beats is not None else "reading …"
         self.table.show(RowList(self._rows()), empty=empty)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:

@@ -90,7 +90,7 @@ def pane_lines(
 def ended_words(row: JobRow | Job | Child, now: float) -> str:
     """How, when and after how long a job or child ended; what its data were like."""
     if row.status not in _ENDS:
-        return f"its stored status is {row.status!r}, which means nothing to us"
+        return f"unknown stored status {row.status!r}"
     run = row.run_seconds(now) if isinstance(row, JobRow) else run_seconds(row, now)
     words = [_ENDS[row.status]]
     words += [f"after {duration_words(run)}"] if run is not None else []

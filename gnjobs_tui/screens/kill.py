@@ -157,7 +157,7 @@ class KillScreen(ModalScreen[None]):
         if message.button.id == "cancel":
             self.action_close()
         elif not self.dashboard.typed.was_seen:
-            self.dashboard.say("not killed: typed before this was seen")
+            self.dashboard.say("not killed: that key was pressed before this question was shown")
             self.query_one("#cancel").focus()
         elif self._run is None:
             self._begin()
@@ -209,5 +209,5 @@ class KillScreen(ModalScreen[None]):
     def action_close(self) -> None:
         """Close; a kill that runs goes on, and its results are kept."""
         if self._run is not None and not self._run.is_over:
-            self.dashboard.say("the kill goes on; its end will be said, and L shows it")
+            self.dashboard.say("the kill continues; you will be told when it ends, and L lists it")
         self.dismiss()

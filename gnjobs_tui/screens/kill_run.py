@@ -118,9 +118,8 @@ class KillRun:
         try:
             store = self._store_of(target)
             if (made := store.get(target.job_id).created) is not None and target.created not in (0.0, made):
-                self._add(
-                    place, step("refused", "another job has this id by now; look again", final=True), tell
-                )
+                why = "this id now belongs to another job; reload and check"
+                self._add(place, step("refused", why, final=True), tell)
                 return
             for each in kill_job(
                 store,

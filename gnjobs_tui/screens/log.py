@@ -70,7 +70,7 @@ class LogScreen(TableScreen):
         self.reload()
 
     def trail(self) -> Sequence[Part]:
-        """Where we are."""
+        """The screen's name."""
         return ["event log"]
 
     def changed(self, change: Change) -> None:

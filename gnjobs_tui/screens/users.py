@@ -30,7 +30,7 @@ class UsersScreen(TableScreen):
         self.table.focus()
 
     def trail(self) -> Sequence[Part]:
-        """Where we are."""
+        """The screen's name."""
         return ["users"]
 
     def draw_content(self) -> None:

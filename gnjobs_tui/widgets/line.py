@@ -23,7 +23,7 @@ class Lines(Widget):
         self._content = Content("")
 
     def render(self) -> Content:
-        """What is shown."""
+        """Give Textual the lines to draw."""
         return self._content
 
     def show_lines(self, rows: Sequence[Content]) -> None:

@@ -83,7 +83,7 @@ def test_the_worst_of_many_kills_is_the_exit_code(server: Server, store: JobStor
         (("rm", "some-id", "--yes"), "--yes goes with --filter"),
         (("wait", "some-id", "--timeout", "soon"), "not a length of time"),
         (("ls", "--json", "--tsv"), "exclude each other"),
-        (("log", "--after", "$"), "takes the id of an event"),
+        (("log", "--after", "$"), "excludes --since"),
         (("metrics", "--listen", "here"), "is no address"),
         (("ls", "--redis-url", "redis://127.0.0.1/abc"), "the database is a number such as 0, not 'abc'"),
         (("ls", "--redis-url", "redis://127.0.0.1:abc/0"), "the port is a number such as 6379"),

@@ -66,7 +66,7 @@ def test_no_key_answers_a_question_that_was_not_seen_yet(tmp_path: Path) -> None
         with Terminal(gnjobs(), 100, 30, environment(server.url)) as terminal:
             terminal.wait_for("3 running 2")
             terminal.send("K\t\t" + ENTER)
-            terminal.wait_for("typed before this was seen")
+            terminal.wait_for("not killed: that key was pressed")
             assert "asked as" not in Typist(terminal).at_rest()
             # An enter behind an escape presses nothing that was left.
             terminal.send("\t\t")
