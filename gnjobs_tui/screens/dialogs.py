@@ -19,7 +19,8 @@ from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.style import Cell, Parts, content, fit, lines, safe, state_cell
 from gnjobs_tui.widgets.columns import Column
-from gnjobs_tui.widgets.table import HEADER_LINES, RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 
 # The border, a line above and one below what scrolls.
 LINES_AROUND: Final = 4

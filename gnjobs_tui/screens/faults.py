@@ -37,7 +37,8 @@ from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.prompt import Prompt
-from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
+from gnjobs_tui.widgets.rows import NumberedRows
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
     Column("file", "File", 12, 99, grows=1),

@@ -16,7 +16,8 @@ from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.table import RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS: Final = (
     Column("host", "Host", 12, 100, grows=1),

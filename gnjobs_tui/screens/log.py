@@ -15,7 +15,8 @@ from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.table import KeyedRows, VirtualTable
+from gnjobs_tui.widgets.rows import KeyedRows
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
     Column("at", "When", 9, 100, order="oldest first"),

@@ -15,7 +15,8 @@ from gnjobs_tui.screens.stacks import StacksScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.table import RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
     Column("pid", "Process", 14, 100, order="lowest first"),

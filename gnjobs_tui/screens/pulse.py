@@ -32,7 +32,8 @@ from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.style import GLYPHS, Cell, Parts, content, safe
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line, Lines
-from gnjobs_tui.widgets.table import RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import VirtualTable
 
 # The titles are those of the days; types and hosts have rows of titles.
 COLUMNS: Final = (

@@ -16,7 +16,8 @@ from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table import NumberedRows, VirtualTable
+from gnjobs_tui.widgets.rows import NumberedRows
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMN = Column("line", "", 30, 100, grows=1)
 _WHAT = {"stack": "stacks", "files": "open files"}

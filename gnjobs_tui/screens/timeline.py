@@ -19,7 +19,8 @@ from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line
-from gnjobs_tui.widgets.table import RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import VirtualTable
 
 if TYPE_CHECKING:
     from gnjobs_tui.screens.dialogs import Orders

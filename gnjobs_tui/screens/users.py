@@ -7,7 +7,8 @@ from gnjobs.text import clock_text
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.table import RowList, VirtualTable
+from gnjobs_tui.widgets.rows import RowList
+from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
     Column("user", "User", 12, 100, grows=1),

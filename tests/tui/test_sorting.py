@@ -15,7 +15,7 @@ from gnjobs_tui.ordering import in_order
 from gnjobs_tui.outputs.fault_list import FAULTS, TIMES, Choice, FaultList
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell
-from gnjobs_tui.widgets.table import RowList, SortedSource
+from gnjobs_tui.widgets.rows import RowList, SortedSource
 from tests.support.command import environment
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.servers import Server
