@@ -15,6 +15,7 @@ from gnjobs.text import (
     duration_words,
     last_line,
     parse_duration,
+    plural,
     silence_text,
 )
 
@@ -36,6 +37,11 @@ def test_the_last_line_of_a_traceback_is_its_error() -> None:
     assert last_line("Traceback\n  x\nValueError: bad\n\n") == "ValueError: bad"
     assert last_line("the only one") == "the only one"
     assert last_line(" \n") == last_line(None) == ""
+
+
+def test_one_is_said_otherwise_than_many() -> None:
+    assert [plural(number, "fault") for number in (0, 1, 12_345)] == ["0 faults", "1 fault", "12 345 faults"]
+    assert [plural(number, "match", "matches") for number in (1, 2)] == ["1 match", "2 matches"]
 
 
 def test_digits_are_grouped_in_one_way() -> None:

@@ -73,6 +73,11 @@ def count_text(number: float) -> str:
     return f"{number:.0f}" if abs(number) < 10_000 else f"{number:,.0f}".replace(",", " ")
 
 
+def plural(number: float, what: str, several: str = "") -> str:
+    """So many of something: `1 fault`, `96 000 faults`; `several` is its plural where that takes more than an s."""
+    return f"{count_text(number)} {what if number == 1 else several or f'{what}s'}"
+
+
 def percent_text(percent: float | None) -> str:
     """A percentage; nothing but the whole is 100."""
     return "" if percent is None else "99%" if 99 < percent < 100 else f"{percent:.0f}%"

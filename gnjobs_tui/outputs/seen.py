@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from gnjobs.outputs.faults import line_sentence
 from gnjobs.outputs.lines import Hole, Line
+from gnjobs.text import plural
 from gnjobs_tui.style import GLYPHS, safe
 
 LONGEST_SEEN = 10_000
@@ -54,7 +55,7 @@ def see_partial(number: int, text: str) -> SeenLine:
 def _cut(text: str) -> tuple[str, int]:
     more = max(0, len(text) - LONGEST_SEEN)
     seen = safe(text[:LONGEST_SEEN], LONGEST_SEEN)
-    return (f"{seen}{GLYPHS.cut} and {more} characters more" if more else seen), more
+    return (f"{seen}{GLYPHS.cut} and {plural(more, 'more character')}" if more else seen), more
 
 
 def _token(line: Line, sentence: str) -> str:

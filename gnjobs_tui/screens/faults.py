@@ -22,7 +22,7 @@ from gnjobs.outputs.faults import (
     row_words,
     sentence,
 )
-from gnjobs.text import count_text
+from gnjobs.text import count_text, plural
 from gnjobs.watch.filters import Filter
 from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import Keys, bind
@@ -146,18 +146,18 @@ class FaultsScreen(TableScreen):
     def trail(self) -> Sequence[Part]:
         """The job's name, how many faults there are, and which of them are listed."""
         count = len(self._all)
-        found = f"   {count_text(count)} {'fault' if count == 1 else 'faults'}"
-        parts: list[Part] = [self._target.label, found]
+        parts: list[Part] = [self._target.label, f"   {plural(count, 'fault')}"]
         if self._is_reading:
             parts.append(Cell(" so far, reading", "dim"))
         elif count == MOST_FAULTS:
             parts.append(Cell(" read, there may be more", "warning"))
         shown, wanted = self._shown, self._shown.choice.wanted
         if wanted is not None:
-            how = "re: takes too long" if wanted.is_too_slow else f"{count_text(shown.matching)} match"
+            matches = plural(shown.matching, "match", "matches")
+            how = "re: takes too long" if wanted.is_too_slow else matches
             parts.append(Cell(f"   /{wanted}: {how}", "accent"))
         if shown.choice.is_grouped:
-            parts.append(Cell(f"   {count_text(len(shown))} kinds", "accent"))
+            parts.append(Cell(f"   {plural(len(shown), 'kind')}", "accent"))
         return parts
 
     def _read(self, others: list[Fault]) -> None:
@@ -323,7 +323,7 @@ class FaultsScreen(TableScreen):
             self.dashboard.say(f"not saved: {refusal_words(error)}", is_error=True)
         else:
             so_far = " so far" if self._is_reading else ""
-            self.dashboard.say(f"saved {count_text(len(chosen))} faults{so_far} in {path}")
+            self.dashboard.say(f"saved {plural(len(chosen), 'fault')}{so_far} in {path}")
 
     def action_back(self) -> None:
         """Close the field, give up the filter, else go back."""

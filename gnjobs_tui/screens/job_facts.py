@@ -13,7 +13,7 @@ from gnjobs.health.verdict import OK, Health
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Child, Field, Job, run_seconds
 from gnjobs.records.statuses import PENDING, RUNNING
 from gnjobs.records.summaries import ChildrenSummary, TellingProcess
-from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words, size_text
+from gnjobs.text import DAY, MINUTE, clock_text, count_text, duration_words, plural, size_text
 from gnjobs_tui.screens.job_cells import run_text
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell
 
@@ -79,9 +79,9 @@ def fact_lines(job: Job, now: float, width: int) -> Rows:
     """Where and how long it runs, on what, as far as there is room, and its command."""
     facts = [_when(job, now)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
-    number = f"{job.processes} process{'' if job.processes == 1 else 'es'}"
     facts += [f"Slurm job {job.slurm_job}"] if job.slurm_job else []
-    facts += [number] if job.processes and not job.is_final else []
+    if job.processes and not job.is_final:
+        facts.append(plural(job.processes, "process", "processes"))
     limit = f" of {size_text(job.memory_limit)}" if job.memory_limit else ""
     facts += [f"{size_text(job.rss)}{limit}"] if job.rss else []
     facts += [f"wrote {size_text(job.written)}"] if job.written else []
@@ -172,14 +172,15 @@ def result_lines(report: "Report", room: int, width: int) -> Rows:
         rows = [(str(row[0] or ""), str(row[-1] or "")) for row in table.rows[:fits] if row]
         found += _table_lines(rows, counts, width)
         if 0 <= fits < len(table.rows):
-            found.append([Cell(f"  and {count_text(len(table.rows) - fits)} more kinds; e shows all", "dim")])
+            more = plural(len(table.rows) - fits, "more kind")
+            found.append([Cell(f"  and {more}; e shows all", "dim")])
     return found[: max(1, room)]
 
 
 def _table_lines(rows: Sequence[tuple[str, str]], counts: Sequence[int], width: int) -> Rows:
     """Lines of a first column, what is said, and how often, under one another."""
     firsts = [safe(first) for first, _ in rows]
-    times = [f"×{count}" if count > 1 else "" for count in counts[: len(rows)]]
+    times = [f"×{count_text(count)}" if count > 1 else "" for count in counts[: len(rows)]]
     first_width = min(WIDEST_FIRST, max((cell_len(first) for first in firsts), default=0))
     times_width = max((len(text) for text in times), default=0)
     longest = max((cell_len(safe(said)) for _, said in rows), default=0)

@@ -9,7 +9,7 @@ from gnjobs.errors import GnjobsError
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import percent_done
-from gnjobs.text import duration_words, percent_text, silence_text
+from gnjobs.text import duration_words, percent_text, plural, silence_text
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.job_facts import without_directory
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell, state_named
@@ -284,7 +284,7 @@ def what_ends(
             ]
         ]
     processes = [each for each in snapshot.processes if target.child in (None, each.child)]
-    number = f"{len(processes)} process{'es' if len(processes) != 1 else ''} end{'s' if len(processes) == 1 else ''}"
+    number = f"{plural(len(processes), 'process', 'processes')} {'ends' if len(processes) == 1 else 'end'}"
     goes_on = "; the children still at work go on." if target.child else "."
     seen = f"   (seen {max(0.0, now - snapshot.at):.0f} s ago)"
     return [[number + goes_on, Cell(seen, "dim")], *(_process_line(process) for process in processes)]

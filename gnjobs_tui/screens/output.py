@@ -13,7 +13,7 @@ from textual.worker import Worker, get_current_worker
 
 from gnjobs.errors import FilterError, GnjobsError
 from gnjobs.outputs.lines import Hole
-from gnjobs.text import count_text
+from gnjobs.text import count_text, plural
 from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
@@ -225,6 +225,7 @@ class OutputScreen(OutputBase):
 
 
 def _saved_words(saved: Saved) -> str:
-    missing = f", {count_text(saved.missing)} were missing" if saved.missing else ""
+    were = "was" if saved.missing == 1 else "were"
+    missing = f", {count_text(saved.missing)} {were} missing" if saved.missing else ""
     cut = "" if saved.is_whole else ", not all of them"
-    return f"saved {count_text(saved.lines)} lines{missing}{cut} in {saved.path}"
+    return f"saved {plural(saved.lines, 'line')}{missing}{cut} in {saved.path}"

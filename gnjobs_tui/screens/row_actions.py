@@ -125,7 +125,8 @@ class RowActions(TableScreen):
                 self.dashboard.say("nothing to remove: only jobs that have ended are removed")
             return
         running = len(chosen) - len(rows)
-        kept = f" {running} that have not ended stay." if running else ""
+        stay = "has not ended stays" if running == 1 else "have not ended stay"
+        kept = f" {running} that {stay}." if running else ""
         hidden = f" The filter hides {marks} of the marked jobs." if (marks := self.hidden_marks()) else ""
         one = f"{rows[0].label} ({rows[0].id[:8]}) with all its outputs"
         what = one if len(rows) == 1 else f"{len(rows)} jobs with all their outputs"

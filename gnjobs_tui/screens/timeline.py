@@ -10,7 +10,7 @@ from textual.message import Message
 from gnjobs.health.silence import ChildJudge
 from gnjobs.health.states import State, child_state
 from gnjobs.records.fields import Child, Job, run_seconds
-from gnjobs.text import age_text, clock_text, count_text
+from gnjobs.text import age_text, clock_text, count_text, plural
 from gnjobs.watch.rows import Change
 from gnjobs_tui.screens.job_cells import run_text
 from gnjobs_tui.screens.job_parts import part_state_cell
@@ -96,8 +96,9 @@ class Timeline:
         busy = sum(self._ends) - sum(self._begins)
         mean = busy / (self.end - self.begin)
         workers = self.job.max_workers
-        used = f" of {workers} workers at work on average, {100 * mean / workers:.0f} %" if workers else ""
-        return ", ".join(said) + (f"; {mean:.1f}{used or ' at work on average'}" if self._begins else "")
+        of = f" of {plural(workers, 'worker')}" if workers else ""
+        share = f", {100 * mean / workers:.0f} %" if workers else ""
+        return ", ".join(said) + (f"; {mean:.1f}{of} at work on average{share}" if self._begins else "")
 
 
 class TimelineRows:

@@ -31,7 +31,7 @@ TOASTS = {
     "output: f'not saved: {refusal_words(error)}'": "toast of a save refused",
     "output: f'not saved: {self.dashboard.explain(error)}'": "toast of a save refused",
     "faults: f'not saved: {refusal_words(error)}'": "toast of a save refused",
-    "faults: f'saved {count_text(len(chosen))} faults{so_far} in {path}'": "toast of a save",
+    "faults: f\"saved {plural(len(chosen), 'fault')}{so_far} in {path}\"": "toast of a save",
     "output: _saved_words(saved)": "toast of a save",
 }
 NOTES = {

@@ -82,7 +82,7 @@ def test_very_long_lines_are_read_few_at_a_time(server: Server, client: redis.Re
     last = items[-1]
     assert isinstance(last, SeenLine)
     assert len(last.text) < LONGEST_SEEN + 100
-    assert last.text.endswith("… and 990000 characters more")
+    assert last.text.endswith("… and 990 000 more characters")
 
 
 def found_by(

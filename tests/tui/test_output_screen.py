@@ -182,7 +182,7 @@ async def test_a_line_of_ten_megabytes_and_a_million_returns(server: Server, chi
         await pilot.press("g", "w")
         await shows(pilot, "  1> yyy")
         await pilot.press("G")
-        await until(pilot, lambda: "characters more" in screen_text(pilot))
+        await until(pilot, lambda: "more characters" in screen_text(pilot))
 
 
 async def test_save_and_copy(
