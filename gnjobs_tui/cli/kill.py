@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gnjobs.errors import GnjobsError
+from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE
 from gnjobs_tui.cli.completion import complete_child
 from gnjobs_tui.cli.exits import DONE, FAILED, exit_code
 from gnjobs_tui.cli.selection import Target, select, selecting, try_each
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
 
-DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _AT_ONCE = 16
 
 

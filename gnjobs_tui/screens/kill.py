@@ -13,10 +13,10 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Static
 
 from gnjobs.errors import GnjobsError
+from gnjobs.records.requests import DEFAULT_GRACE
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.kill_run import (
-    GRACE,
     KillRun,
     LeftOut,
     Target,
@@ -31,7 +31,7 @@ from gnjobs_tui.style import Cell, Part, content, lines
 LOW = 30
 # Title, who, what ends, buttons and the room between them.
 ROWS_AROUND_STEPS, LEAST_STEPS = 18, 6
-_ASK_LABEL = f"Kill: TERM, after {GRACE:.0f} s KILL"
+_ASK_LABEL = f"Kill: TERM, after {DEFAULT_GRACE:.0f} s KILL"
 
 
 class KillScreen(ModalScreen[None]):

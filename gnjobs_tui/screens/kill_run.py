@@ -68,7 +68,6 @@ def target_of_row(row: JobRow) -> Target:
 
 
 NOT_ASKED = "not asked: Redis does not answer; nothing was signalled"
-GRACE = 10.0
 AT_ONCE = 16
 # Older than this, what a supervisor saw is no longer what is there.
 SNAPSHOT_AGE = 60.0
@@ -121,15 +120,10 @@ class KillRun:
                 why = "this id now belongs to another job; reload and check"
                 self._add(place, step("refused", why, final=True), tell)
                 return
-            for each in kill_job(
-                store,
-                target.job_id,
-                target.child,
-                actor=self.actor,
-                reason=self.reason,
-                grace=GRACE,
-                force=force,
-            ):
+            steps = kill_job(
+                store, target.job_id, target.child, actor=self.actor, reason=self.reason, force=force
+            )
+            for each in steps:
                 self._add(place, each, tell)
         except (GnjobsError, RedisError, OSError) as error:
             is_away = isinstance(error, RedisConnectionError | RedisTimeoutError) and not self.steps[place]
