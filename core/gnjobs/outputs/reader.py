@@ -58,15 +58,15 @@ class NoLines:
         self._extent = Extent(1, 0, kind)
 
     def extent(self) -> Extent:
-        """Nothing."""
+        """What kind of thing stands there, which has no lines."""
         return self._extent
 
     def last(self) -> int:
-        """Nothing."""
+        """There is no last line."""
         return 0
 
     def read(self, _first: int, _count: int) -> list[Line | Hole]:
-        """Nothing."""
+        """There are no lines."""
         return []
 
     def wait(self, _after: int, seconds: float, _most: int) -> list[Line | Hole]:
