@@ -164,7 +164,7 @@ def test_thousands_of_children_are_removed_with_all_they_said(server: Server) ->
     store = JobStore(server.client(), KEYS, server.url)
     job, other = store.create(["true"], user_id="u"), store.create(["true"], user_id="u")
     outputs = {f"c{number}": KEYS.child_output(job.id, f"c{number}") for number in range(20_000)}
-    add_children(store.client, KEYS.job(job.id), outputs)
+    add_children(store.client, store.run_of(job), outputs)
     pipe = store.client.pipeline(transaction=False)
     for number in range(0, 20_000, 50):
         pipe.hset(KEYS.child(job.id, f"c{number}"), "status", "success")

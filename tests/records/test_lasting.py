@@ -6,10 +6,12 @@ import redis
 from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
+from gnjobs.records.scripts import Run
 from gnjobs.records.statuses import ERROR, KILLED, PENDING, RUNNING, UNFINISHED_STATUSES
 
 KEYS = Keys("p")
 RECORD, HASH = KEYS.job("j"), KEYS.child("j", "c")
+RUN = Run(RECORD)
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def end(client: redis.Redis) -> Statement:
     """The end of a child, which runs."""
     client.hset(RECORD, "status", "running")
     client.hset(HASH, mapping={"status": "running", "label": "a"})
-    statement = Statement.of_child(KEYS, "j", "c", made=new_child("a", may_fail=True))
+    statement = Statement.of_child(KEYS, RUN, "j", "c", made=new_child("a", may_fail=True))
     statement.step((PENDING, RUNNING), ERROR, {"signal": 11})
     return statement
 
@@ -57,15 +59,13 @@ def test_the_end_that_came_first_stays(client: redis.Redis, end: Statement) -> N
 
 def test_a_key_of_another_type_costs_no_other_child_its_end(client: redis.Redis, end: Statement) -> None:
     client.set(KEYS.child("j", "d"), "somebody else's")
-    other = Statement.of_child(KEYS, "j", "d")
+    other = Statement.of_child(KEYS, RUN, "j", "d")
     other.step(UNFINISHED_STATUSES, KILLED, {})
     assert [said.outcome for said in say(client, [other, end])] == ["foreign", "done"]
 
 
 def test_the_record_itself_is_made_again_only_when_told(client: redis.Redis) -> None:
-    record = Statement(
-        RECORD, RECORD, made={b"label": b"a job"}, children={"c": "p:jobs:j:children:c:output"}
-    )
+    record = Statement(RUN, RECORD, made={b"label": b"a job"}, children={"c": "p:jobs:j:children:c:output"})
     record.step({PENDING}, RUNNING, {"pid": 7})
     assert outcome(client, record) == "gone"
     assert not client.exists(RECORD)

@@ -5,7 +5,7 @@ import threading
 import pytest
 import redis
 
-from gnjobs.records.scripts import add_children, transition
+from gnjobs.records.scripts import Run, add_children, transition
 from gnjobs.records.statuses import FINAL_STATUSES, RUNNING, UNFINISHED_STATUSES
 from tests.support.servers import Server
 
@@ -40,15 +40,15 @@ def test_the_same_token_again_is_success_and_writes_nothing(client: redis.Redis)
 
 def test_a_record_that_is_gone_is_not_made_again(client: redis.Redis) -> None:
     assert transition(client, KEY, {RUNNING}, "success", "t1") == ("gone", "")
-    assert add_children(client, KEY, {"a": "x"}) == -1
+    assert add_children(client, Run(KEY), {"a": "x"}) == -1
     assert not client.exists(KEY)
 
 
 def test_children_are_counted_once(client: redis.Redis) -> None:
     client.hset(KEY, "status", "running")
     outputs = {f"c{n}": f"{KEY}:children:c{n}:output" for n in range(5000)}
-    assert add_children(client, KEY, outputs) == 5000
-    assert add_children(client, KEY, outputs | {"late": "x"}) == 1
+    assert add_children(client, Run(KEY), outputs) == 5000
+    assert add_children(client, Run(KEY), outputs | {"late": "x"}) == 1
     assert client.hget(KEY, "children") == b"5001"
 
 

@@ -194,7 +194,7 @@ class _Kill:
             return
         verdict = step("verified", "it had not been started", verified=True)
         last = conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
-        self.job = self.store.get(self.job.id)
+        self.job = self.store.again(self.job)
         if self.job.is_final or not last.verified:
             if self.job.is_in_slurm and last.verified:
                 yield self._slurm.leave_queue()
@@ -210,7 +210,7 @@ class _Kill:
             return
         verdict = step("verified", "marked as killed", verified=True)
         conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
-        self.job = self.store.get(self.job.id)
+        self.job = self.store.again(self.job)
         written = "it is marked as killed" if self.job.is_final else f"its status is {self.job.status}"
         text = f"no process of it was found on {host_name()}; {written}, yet its program may run it elsewhere or later"
         yield step("left", text, final=True)
@@ -290,10 +290,10 @@ class _Kill:
     def _read_target(self) -> Job | Child:
         if self.child is not None:
             return self.store.child(self.job.id, self.child.id)
-        return self.store.get(self.job.id)
+        return self.store.again(self.job)
 
     def _unanswered(self) -> Iterator[KillStep]:
-        self.job = self.store.get(self.job.id)
+        self.job = self.store.again(self.job)
         if self.job.is_final:
             yield from self._already_ended(self.job)
         elif is_on_this_host(self.job):
@@ -323,7 +323,7 @@ class _Kill:
             yield from self._ask_agent(self.job.launch_host)
             return
         last = conclude_kill(self.store, self.job, None, stop, verdict)
-        self.job = self.store.get(self.job.id)
+        self.job = self.store.again(self.job)
         yield last
 
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
@@ -349,11 +349,11 @@ class _Kill:
         with contextlib.suppress(RedisError, NoSuchJob):  # what counts is that it ends
             if self._local.is_there():
                 self._mark_stopping(stop)
-            self.job = self.store.get(self.job.id)
+            self.job = self.store.again(self.job)
 
     def _mark_stopping(self, stop: StopRequest) -> None:
-        key = self.store.keys.job(self.job.id)
-        transition(self.store.client, key, {RUNNING}, STOPPING, uuid.uuid4().hex, stop.job_fields)
+        run = self.store.run_of(self.job)
+        transition(self.store.client, run.record, {RUNNING}, STOPPING, uuid.uuid4().hex, stop.job_fields, run)
 
     def _may_act(self) -> bool:
         return os.geteuid() == 0 or self.job.account == login_name()

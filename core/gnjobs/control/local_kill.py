@@ -139,7 +139,7 @@ class LocalKill:
 
     def _has_end(self) -> bool:
         try:
-            return self._store.get(self._job.id).is_final
+            return self._store.again(self._job).is_final
         except (NoSuchJob, RedisError):
             return False
 

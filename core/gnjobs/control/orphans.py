@@ -48,6 +48,7 @@ class Orphan:
     def __init__(self, store: Records, job: Job, view: ProcessView) -> None:
         self._store = store
         self._id, self._written = job.id, job.written or 0  # the rest may be as long as somebody likes
+        self._run = store.run_of(job)
         self._wanted = wanted_of(job, store)
         self._view: ProcessView | None = None
         snapshot = read_processes(store.client, store.keys, job.id)
@@ -67,6 +68,10 @@ class Orphan:
             job.last_output or job.started or 0.0,
         )
 
+    def is_of(self, job: Job) -> bool:
+        """Whether it is this job, and not an earlier one of its id."""
+        return self._run == self._store.run_of(job)
+
     def beat(self, now: float, view: ProcessView, fields: Mapping[str, Value]) -> None:
         """Beat in its supervisor's place, with what a view shows of it `now` (the server's time) and `fields` more."""
         self._view = view
@@ -75,7 +80,7 @@ class Orphan:
         written = max(self._written, values.integer(str(said.fields["written"])) or 0)
         pipe = client.pipeline(transaction=False)
         reads = self._signs.add_reads(pipe)
-        set_fields(pipe, keys.job(self._id), {**said.fields, "written": written, **fields})
+        set_fields(pipe, self._run.record, {**said.fields, "written": written, **fields}, self._run)
         if said.snapshot is not None:
             pipe.set(keys.processes(self._id), said.snapshot, xx=True, keepttl=True)
         with self._signs.watch.noting_what_is_too_large():
@@ -191,7 +196,7 @@ class Rounds:
             for job, reply in zip(chunk, replies, strict=True):
                 is_read = not isinstance(reply, Exception)
                 found = read_job_list(job.id, cut_record(reply), _WHOLE) if is_read else None
-                if found is not None and not found.is_final:
+                if found is not None and not found.is_final and found.run == job.run:
                     yield found
 
     def _safely(self, jobs: Iterable[Job], judge: Callable[..., bool], *arguments: Any) -> list[Job]:
@@ -239,6 +244,8 @@ class Rounds:
 
     def _keep(self, job: Job, now: float, view: ProcessView, present: Presence) -> None:
         """Beat for an orphan, since it still runs, and say so; what can't be seen is not beaten for."""
+        if job.id in self._orphans and not self._orphans[job.id].is_of(job):
+            del self._orphans[job.id]
         if job.id not in self._orphans and len(self._orphans) < _MOST_ORPHANS:
             self._orphans[job.id] = Orphan(self._store, job, view)
         fields: dict[str, Value] = {}
@@ -256,7 +263,7 @@ class Rounds:
         stop = StopRequest.of(job)
         status = KILLED if stop else LOST
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why, **(stop.fields if stop else {})}
-        end_children(self._store, job.id, status, fields)
+        end_children(self._store, job, status, fields)
         return self._write(job, UNFINISHED_STATUSES, status, fields, why, stop)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
@@ -265,7 +272,7 @@ class Rounds:
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
         is_written = self._write(job, {PENDING}, LOST, fields, why)
         if is_written:  # not before: a supervisor that was slow may have begun it meanwhile
-            end_children(self._store, job.id, LOST, fields)
+            end_children(self._store, job, LOST, fields)
         return is_written
 
     def _write(

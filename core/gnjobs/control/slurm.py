@@ -123,16 +123,16 @@ class SlurmRounds:
             if is_news or now - (job.queue_read or 0.0) > _SAY_AGAIN_SECONDS:
                 reasons[job.id] = {**reasons.get(job.id, {}), "queue-reason": encode_text(reason)}
         elif placed.waits and _nobody_reports(job, now):
-            requeue_job(self._store, self._store.get(job.id), placed.how_it_ends or "asked for in Slurm")
+            requeue_job(self._store, self._store.again(job), placed.how_it_ends or "asked for in Slurm")
 
     def _conclude(self, job: Job, placed: Placed | None, now: float) -> None:
         """Write the end of a job that Slurm has ended, or knows no more, and that no supervisor reported."""
-        job = self._store.get(job.id)
+        job = self._store.again(job)
         status, why = _verdict(job, placed)
         by = SLURM if status == KILLED else None
         fields: dict[str, Value] = {"finished": f"{now:.3f}"}
         fields |= {"stop-by": SLURM, "stop-reason": encode_text(why)} if by else {"error": encode_text(why)}
-        end_children(self._store, job.id, status, fields)
+        end_children(self._store, job, status, fields)
         text = f"ended by {SLURM}: {why}" if by else f"{status}: {why}"
         end_job(self._store, job, JobEnd(status, fields, text, by or "agent", why if by else None))
 

@@ -372,6 +372,7 @@ class OutputWriter:
 
     def _give_up(self, error: AnotherWriter | OutputRemoved) -> None:
         self._delivery.is_given_up = True
+        self._hash_key = None  # so is the hash, another job's or gone
         with self._changed:
             self.error = error
             self._window.discard()

@@ -295,7 +295,8 @@ def kill_child(
         return
     key = records.keys.child(job.id, child.id)
     with contextlib.suppress(redis.RedisError):  # what counts is that it ends
-        transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields)
+        run = records.run_of(job)
+        transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields, run)
     verdict = yield from end_processes(look or (lambda: find(child.id)), grace=grace)
     yield conclude_kill(records, job, child, stop, verdict, patience=patience)
 

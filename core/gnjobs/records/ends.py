@@ -96,8 +96,7 @@ def end_job(
     the job's supervisor.
     """
     if move is None:
-        key = records.keys.job(job.id)
-        move = partial(transition, records.client, key, token=token or uuid.uuid4().hex)
+        move = _mover(records, job, token)
         if job.is_foreign and job.supervisor_pid is None:
             if records.keys.layout.json:
                 return "refused", job.status or ""  # its readers could not read the record any more
@@ -116,6 +115,11 @@ def end_job(
     return outcome, status
 
 
+def _mover(records: Records, job: Job, token: str | None = None) -> Move:
+    run = records.run_of(job)
+    return partial(transition, records.client, run.record, token=token or uuid.uuid4().hex, run=run)
+
+
 def _for_old_readers(records: Records, job: Job, allowed: Collection[str]) -> Collection[str]:
     """Have another program's record told its readers' words; its own word for a status counts as ours does."""
     if records.keys.layout.writes:
@@ -131,13 +135,13 @@ def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:
     run_on_end(records, job, as_ourselves=is_own)
 
 
-def end_children(records: Records, job_id: str, status: str, fields: Mapping[str, Value]) -> None:
+def end_children(records: Records, job: Job, status: str, fields: Mapping[str, Value]) -> None:
     """Give a final status to all children that have none, for a job of which nothing runs any more."""
-    children = records.children(job_id)
+    children, run = records.children(job.id), records.run_of(job)
     while chunk := list(islice(children, _AT_ONCE)):
         pipe = records.client.pipeline(transaction=False)
-        for key in [records.keys.child(job_id, child.id) for child in chunk if not child.is_final]:
-            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields)
+        for key in [records.keys.child(job.id, child.id) for child in chunk if not child.is_final]:
+            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields, run)
         replies_of(pipe)
 
 
@@ -155,18 +159,18 @@ def requeue_job(records: Records, job: Job, why: str, *, move: Move | None = Non
     Its children of this run are put away: whatever became of them is no failure of the next one. Called again after
     an error of redis-py's, with the same `move`, it is done once.
     """
-    key = records.keys.job(job.id)
-    end_children(records, job.id, KILLED, {"finished": f"{records.now():.3f}", "error": f"requeued: {why}"})
+    run = records.run_of(job)
+    end_children(records, job, KILLED, {"finished": f"{records.now():.3f}", "error": f"requeued: {why}"})
     for child in records.children(job.id):
-        set_fields(records.client, records.keys.child(job.id, child.id), {MAY_FAIL_FIELD: 1})
-    move = move or partial(transition, records.client, key, token=uuid.uuid4().hex)
+        set_fields(records.client, records.keys.child(job.id, child.id), {MAY_FAIL_FIELD: 1}, run)
+    move = move or _mover(records, job)
     fields: dict[str, Value] = {
         "queue-reason": encode_text(f"requeued: {why}"),
         "requeues": (job.requeues or 0) + 1,
     }
     outcome, _ = move((RUNNING, STOPPING), PENDING, fields=fields)
     if outcome == "done":
-        records.client.hdel(key, *_OF_A_RUN)
+        records.client.hdel(run.record, *_OF_A_RUN)
         records.client.unlink(records.keys.processes(job.id))
         record_event(
             records.client, records.keys, "requeued", job, text=f"requeued by Slurm: {why}", by=SLURM
@@ -227,7 +231,7 @@ def _write_job(
     token: str,
 ) -> tuple[Outcome, str]:
     fields: dict[str, Value] = {"finished": f"{records.now():.3f}", **stop.fields}
-    end_children(records, job.id, status, fields)
+    end_children(records, job, status, fields)
     end = JobEnd(status, fields | stop.job_fields, f"{status}; {verdict.text}", stop.by, stop.reason)
     return end_job(records, job, end, allowed=allowed, token=token)
 
@@ -237,7 +241,8 @@ def _write_child(
 ) -> tuple[Outcome, str]:
     key = records.keys.child(job.id, child.id)
     fields = {"finished": f"{records.now():.3f}", **stop.fields}
-    outcome, status = transition(records.client, key, UNFINISHED_STATUSES, KILLED, token, fields)
+    run = records.run_of(job)
+    outcome, status = transition(records.client, key, UNFINISHED_STATUSES, KILLED, token, fields, run)
     if outcome == "done":
         text = f"child {child.label or child.id} killed; {verdict.text}"
         record_event(records.client, records.keys, "killed", job, text=text, by=stop.by, reason=stop.reason)

@@ -15,6 +15,7 @@ ENV_PREFIX: Final = "GNJOBS_PREFIX"
 ENV_JOB: Final = "GNJOBS_JOB_ID"
 ENV_CHILD: Final = "GNJOBS_CHILD_ID"
 ENV_MARK: Final = "GNJOBS_MARK"
+ENV_CREATED: Final = "GNJOBS_CREATED"  # which job of its id it is: see `records.scripts.Run`
 ENV_OWNER: Final = "GNJOBS_OWNER"  # whom the job was launched for, whatever its record says by now
 ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
 ENV_DIRECTORY: Final = "GNJOBS_DIRECTORY"  # where a job begins whose record names no directory
@@ -32,6 +33,11 @@ ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
 def digest_of_mark(mark: str) -> str:
     """What stands of a mark in the record: whoever reads that can't bear the mark, and be taken for the job's."""
     return hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def created_here(job_id: str) -> str:
+    """When the job of this id was created of which this process is part; nothing where that is not known."""
+    return os.environ.get(ENV_CREATED, "") if os.environ.get(ENV_JOB) == job_id else ""
 
 
 def pipe_identity(descriptor: int) -> str:

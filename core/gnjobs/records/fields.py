@@ -113,8 +113,9 @@ class Listed(msgspec.Struct, frozen=True):
 class Job(Listed, frozen=True, kw_only=True):
     """One job's record; None where nothing readable is stored.
 
-    `estimated_start`, `is_foreign` and `is_uncounted` are stored nowhere: see `records.foreign`. `raw` holds the fields
-    that are none of ours and those that can't be read, which `unreadable` names.
+    `estimated_start`, `is_foreign` and `is_uncounted` are stored nowhere: see `records.foreign`. `run` is what its
+    record says of when it was created, as it stands there: see `scripts.Run`. `raw` holds the fields that are none of
+    ours and those that can't be read, which `unreadable` names.
     """
 
     id: str
@@ -213,6 +214,7 @@ class Job(Listed, frozen=True, kw_only=True):
     orphaned: Annotated[
         Moment, Stored("agent, once", "When the agent found that the supervisor was gone.")
     ] = None
+    run: str = ""
     estimated_start: float | None = None
     is_foreign: bool = False
     is_uncounted: bool = False
@@ -380,16 +382,16 @@ def _pairs(fields: Fields) -> Iterable[tuple[str, bytes]]:
 
 def read_job(job_id: str, fields: Fields) -> Job:
     """Read a whole record (HGETALL); fields that are none of ours are kept in `raw`, `child:` fields are not."""
-    return Job(id=job_id, **_read(_OF_JOB, _pairs(fields)))
+    created = fields.get("created") or fields.get(b"created")  # type: ignore[call-overload]
+    return Job(id=job_id, run=values.run_of(created), **_read(_OF_JOB, _pairs(fields)))
 
 
 def read_job_list(
     job_id: str, listed: Sequence[bytes | None], names: Sequence[str] = LIST_FIELDS
 ) -> Job | None:
     """Read the values of these fields (HMGET), or return None where there is no record."""
-    if all(value is None for value in listed):
-        return None
-    return Job(id=job_id, **_read(_OF_JOB, zip(names, listed, strict=True)))
+    found = {name: value for name, value in zip(names, listed, strict=True) if value is not None}
+    return read_job(job_id, found) if found else None
 
 
 def read_child(child_id: str, fields: Fields, output_key: str | None = None) -> Child:

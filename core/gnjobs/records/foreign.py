@@ -69,6 +69,8 @@ def read_record(layout: Layout, job_id: str, stored: Mapping[str, bytes]) -> Job
         fields["created"] = began
     is_ours = "heartbeat" in fields or values.seconds(stored.get("created")) is not None
     job = read_job(job_id, fields)
+    if fields.get("created") != stored.get("created"):
+        job = msgspec.structs.replace(job, run=values.run_of(stored.get("created")))
     if not is_ours or MIRROR_FIELD in fields:
         is_uncounted = job.faults is None and status != PENDING and "faults" in layout.parts.values()
         job = msgspec.structs.replace(job, is_foreign=True, is_uncounted=is_uncounted)

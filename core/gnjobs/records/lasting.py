@@ -18,7 +18,7 @@ from gnjobs.records.connection import readable, replies_of
 from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
-from gnjobs.records.scripts import Value, add_children, add_transition, make_hash, set_fields
+from gnjobs.records.scripts import Run, Value, add_children, add_transition, make_hash, set_fields
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.records.values import encode_text
 
@@ -56,6 +56,7 @@ class Said(NamedTuple):
 class Statement:
     """All that one writer has said of a job or child: the changes of its status, and its fields.
 
+    It is said of this `run` of the job, and nothing of it to another that has its id by now.
     `made` are the fields of the hash before the first step, for one that has to be made again. `children` (id →
     output key) are listed in the job's record. A child that is `first_hand` knows more of its own end than who
     may have restored it.
@@ -63,14 +64,14 @@ class Statement:
 
     def __init__(
         self,
-        record: str,
+        run: Run,
         key: str,
         *,
         made: Mapping[Any, Value] | None = None,
         children: Mapping[str, str] | None = None,
         first_hand: bool = False,
     ) -> None:
-        self.record = record
+        self.run = run
         self.key = key
         self.made: Mapping[Any, Value] = made or {}
         self.children: Mapping[str, str] = children or {}
@@ -80,11 +81,11 @@ class Statement:
 
     @classmethod
     def of_child(
-        cls, keys: Keys, job_id: str, child_id: str, output_key: str | None = None, **options: Any
+        cls, keys: Keys, run: Run, job_id: str, child_id: str, output_key: str | None = None, **options: Any
     ) -> "Statement":
         """A statement about a child."""
         children = {child_id: output_key or keys.child_output(job_id, child_id)}
-        return cls(keys.job(job_id), keys.child(job_id, child_id), children=children, **options)
+        return cls(run, keys.child(job_id, child_id), children=children, **options)
 
     def step(self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]) -> Step:
         """Add a change of the status, to be said; what belongs to it is said again only where it was made."""
@@ -125,17 +126,17 @@ def say(client: redis.Redis, statements: Sequence[Statement], *, makes_record: b
 
 
 def _say_some(client: redis.Redis, statements: Sequence[Statement], *, makes_record: bool) -> list[Said]:
-    record = statements[0].record
+    run = statements[0].run
     listed = {name: key for each in statements for name, key in each.children.items()}
-    is_job = statements[0].key == record
-    may_make = makes_record if is_job else add_children(client, record, listed) >= 0
+    is_job = statements[0].key == run.record
+    may_make = makes_record if is_job else add_children(client, run, listed) >= 0
     said = dict(zip(statements, _take_steps(client, statements), strict=True))
     gone = [statement for statement in statements if said[statement].outcome == "gone"]
     if gone and may_make:
         _make(client, gone)
         said.update(zip(gone, _take_steps(client, gone, is_made=True), strict=True))
     if is_job:
-        add_children(client, record, listed)
+        add_children(client, run, listed)
     _set_fields(client, {each: each.fields_to_set(said[each]) for each in statements})
     return list(said.values()) if is_job or may_make else [Said("gone")] * len(statements)
 
@@ -146,7 +147,7 @@ def _take_steps(client: redis.Redis, statements: Sequence[Statement], *, is_made
     for statement in statements:
         for step in statement.steps:
             fields = {**statement.fields, **step.fields} if step is statement.steps[-1] else step.fields
-            add_transition(pipe, statement.key, step.allowed_from, step.to, step.token, fields)
+            add_transition(pipe, statement.key, step.allowed_from, step.to, step.token, fields, statement.run)
     replies = iter(pipe.execute(raise_on_error=False))
     without_steps = Said("done") if is_made else Said("gone")
     return [
@@ -163,8 +164,8 @@ def _read(reply: Any) -> Said:
 def _make(client: redis.Redis, statements: Iterable[Statement]) -> None:
     pipe = client.pipeline(transaction=False)
     for statement in statements:
-        whole = statement.fields if statement.key == statement.record else {}
-        make_hash(pipe, statement.key, MONTH, {"status": PENDING, **whole, **statement.made})
+        whole = statement.fields if statement.key == statement.run.record else {}
+        make_hash(pipe, statement.key, MONTH, {"status": PENDING, **whole, **statement.made}, statement.run)
     replies_of(pipe)
 
 
@@ -173,7 +174,7 @@ def _set_fields(client: redis.Redis, fields: Mapping[Statement, Mapping[str, Val
     known = {statement: said for statement, said in fields.items() if said}
     pipe = client.pipeline(transaction=False)
     for statement, said in known.items():
-        set_fields(pipe, statement.key, said)
+        set_fields(pipe, statement.key, said, statement.run)
     for statement, reply in zip(known, pipe.execute(raise_on_error=False), strict=True):
         if not statement.is_final:
             readable(reply)

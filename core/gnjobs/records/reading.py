@@ -39,6 +39,7 @@ from gnjobs.records.indexes import (
 from gnjobs.records.keys import CHILD_FIELD, DEFAULT_PREFIX, Keys, check_id, check_ids, is_id
 from gnjobs.records.layouts import Layout
 from gnjobs.records.pipeline import RecordPipeline
+from gnjobs.records.scripts import Run
 
 MOST_FIELDS: Final = 5000
 _CHUNK: Final = 500
@@ -197,6 +198,17 @@ class Records:
         if job is None:
             raise NoSuchJob(f"there is no job {job_id}")
         return dated(self.client, self.keys, [job])[0]
+
+    def again(self, job: Job) -> Job:
+        """Read the record of this job anew; raises `NoSuchJob`, also where another job has its id by now."""
+        found = self.get(job.id)
+        if job.run not in ("", found.run):
+            raise NoSuchJob(f"another job has the id {job.id} by now")
+        return found
+
+    def run_of(self, job: Job) -> Run:
+        """Name this job, and no other of its id, to the scripts that write."""
+        return Run(self.keys.job(job.id), job.run)
 
     def many(self, job_ids: Sequence[str]) -> list[Job | None]:
         """Read the list fields of many records in one pipeline; None where there is no record."""

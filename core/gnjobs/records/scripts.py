@@ -1,7 +1,7 @@
 """The Lua scripts that write with a condition: new records, changes of status, additions of children, other fields."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import redis
 
@@ -18,34 +18,41 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return true
 """
 
+_IS_ANOTHERS = "local is_anothers = ARGV[1] ~= '' and redis.call('HGET', KEYS[2], 'created') ~= ARGV[1]\n"
+
 # The token of the last transition makes a retry after a lost reply a success instead of a refusal. A record whose
 # `status` is read by another program says by `old-words` which fields to write for which status, and has ours beside.
-_TRANSITION = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
+_TRANSITION = (
+    _IS_ANOTHERS
+    + """
+if is_anothers or redis.call('EXISTS', KEYS[1]) == 0 then return {'gone', ''} end
 local status = redis.call('HGET', KEYS[1], 'own-status') or redis.call('HGET', KEYS[1], 'status') or ''
-if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[3] then return {'stood', status} end
+if redis.call('HGET', KEYS[1], 'transition-token') == ARGV[4] then return {'stood', status} end
 local allowed = false
-for word in string.gmatch(ARGV[1], '[^,]+') do allowed = allowed or word == status end
+for word in string.gmatch(ARGV[2], '[^,]+') do allowed = allowed or word == status end
 if not allowed then return {'refused', status} end
 local words = redis.call('HGET', KEYS[1], 'old-words')
 local is_read, told = pcall(cjson.decode, words or 'null')
 if words and is_read and type(told) == 'table' then
-  redis.call('HSET', KEYS[1], 'own-status', ARGV[2], 'transition-token', ARGV[3])
-  local said = told[ARGV[2]]
+  redis.call('HSET', KEYS[1], 'own-status', ARGV[3], 'transition-token', ARGV[4])
+  local said = told[ARGV[3]]
   for name, value in pairs(type(said) == 'table' and said or {}) do
     if type(value) == 'string' then redis.call('HSET', KEYS[1], name, value) end
   end
 else
-  redis.call('HSET', KEYS[1], 'status', ARGV[2], 'transition-token', ARGV[3])
+  redis.call('HSET', KEYS[1], 'status', ARGV[3], 'transition-token', ARGV[4])
 end
-for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-return {'done', ARGV[2]}
+for i = 5, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return {'done', ARGV[3]}
 """
+)
 
-_ADD_CHILDREN = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+_ADD_CHILDREN = (
+    _IS_ANOTHERS
+    + """
+if is_anothers or redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
 local added = 0
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   -- Looked for first: a server that is full refuses even what would change nothing.
   if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 0 then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
@@ -55,17 +62,25 @@ end
 if added > 0 then redis.call('HINCRBY', KEYS[1], 'children', added) end
 return added
 """
+)
 
-_SET_FIELDS = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV))
+_SET_FIELDS = (
+    _IS_ANOTHERS
+    + """
+if is_anothers or redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
 return 1
 """
+)
 
-_MAKE_HASH = """
-for i = 2, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
-if redis.call('TTL', KEYS[1]) == -1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end
+_MAKE_HASH = (
+    _IS_ANOTHERS
+    + """
+if is_anothers and redis.call('EXISTS', KEYS[2]) == 1 then return end
+for i = 3, #ARGV, 2 do redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if redis.call('TTL', KEYS[1]) == -1 then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 """
+)
 
 _ADD_FIELDS = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -94,6 +109,21 @@ Outcome = Literal["done", "refused", "gone"]
 Value = str | bytes | int | float
 
 
+class Run(NamedTuple):
+    """Whose record or child is meant: that of the job whose `record` says this of when it was `created`.
+
+    What is said of it is `gone` where another job has its id by now. Without a time it is whichever job has the id.
+    """
+
+    record: str
+    created: str = ""
+
+
+def _eval(client: redis.Redis, script: str, key: str, run: Run | None, *arguments: Value) -> Any:
+    record, created = run or (key, "")
+    return client.eval(script, 2, key, record, values.encode_text(created), *arguments)
+
+
 def create_record(
     client: redis.Redis, key: str, token: str, lifetime: int, fields: Mapping[str, Value]
 ) -> bool:
@@ -112,13 +142,14 @@ def transition(
     to: str,
     token: str,
     fields: Mapping[str, Value] | None = None,
+    run: Run | None = None,
 ) -> tuple[Outcome, str]:
     """Change the status of the job or child at `key` if it is one of `allowed_from`, and the fields with it.
 
     The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
     `refused` where another status stands, `gone` where there is no record (none is made).
     """
-    outcome, status = add_transition(client, key, allowed_from, to, token, fields)
+    outcome, status = add_transition(client, key, allowed_from, to, token, fields, run)
     word: Outcome = "gone" if outcome == b"gone" else "refused" if outcome == b"refused" else "done"
     return word, values.text(status) or ""
 
@@ -130,16 +161,17 @@ def add_transition(
     to: str,
     token: str,
     fields: Mapping[str, Value] | None = None,
+    run: Run | None = None,
 ) -> Any:
     """Add a `transition` to a pipeline, whose reply of outcome and status comes with the others.
 
     The outcome is `stood` where the same token stands already.
     """
     pairs = [part for pair in (fields or {}).items() for part in pair]
-    return pipe.eval(_TRANSITION, 1, key, ",".join(allowed_from), to, token, *pairs)
+    return _eval(pipe, _TRANSITION, key, run, ",".join(allowed_from), to, token, *pairs)
 
 
-def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) -> int:
+def add_children(client: redis.Redis, run: Run, output_keys: Mapping[str, str]) -> int:
     """Record children (id → output key) in the job's record; those already there stay.
 
     May run at any time and again after a lost reply. Returns how many were added, -1 without a record.
@@ -148,16 +180,16 @@ def add_children(client: redis.Redis, key: str, output_keys: Mapping[str, str]) 
     added = 0
     for start in range(0, len(pairs), _CHILDREN_PER_CALL):
         chunk = [part for pair in pairs[start : start + _CHILDREN_PER_CALL] for part in pair]
-        count = int(client.eval(_ADD_CHILDREN, 1, key, *chunk))
+        count = int(_eval(client, _ADD_CHILDREN, run.record, run, *chunk))
         if count < 0:
             return count
         added += count
     return added
 
 
-def make_hash(pipe: redis.Redis, key: str, lifetime: int, fields: Mapping[str, Value]) -> None:
+def make_hash(pipe: redis.Redis, key: str, lifetime: int, fields: Mapping[str, Value], run: Run) -> None:
     """Make a hash, which expires in `lifetime` seconds; fields and an expiry that it has already stay."""
-    pipe.eval(_MAKE_HASH, 1, key, lifetime, *(part for pair in fields.items() for part in pair))
+    _eval(pipe, _MAKE_HASH, key, run, lifetime, *(part for pair in fields.items() for part in pair))
 
 
 def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:
@@ -165,12 +197,12 @@ def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bo
     return bool(client.eval(_ADD_FIELDS, 1, key, *(part for pair in fields.items() for part in pair)))
 
 
-def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> Any:
+def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value], run: Run | None = None) -> Any:
     """Set fields of the hash at `key` only where it exists, so that what was removed is not made again.
 
     Returns 1, or 0 where there is no such hash; in a pipeline the reply comes with the others.
     """
-    return client.eval(_SET_FIELDS, 1, key, *(part for pair in fields.items() for part in pair))
+    return _eval(client, _SET_FIELDS, key, run, *(part for pair in fields.items() for part in pair))
 
 
 def read_small(client: redis.Redis, key: str, names: Sequence[str]) -> Any:

@@ -80,6 +80,12 @@ def seconds(value: bytes | str | None) -> float | None:
     return number(value, 0.0, LATEST_TIME)
 
 
+def run_of(created: bytes | str | None) -> str:
+    """Read which run of a job a record is of; nothing where that can be no time, in whatever form."""
+    found = text(created) or ""
+    return found if len(found) <= LONGEST_NUMBER and found.isprintable() else ""
+
+
 def many_seconds(found: Sequence[bytes | None]) -> list[float | None]:
     """Read many times as `seconds` reads each: quick where all of them are as they should be."""
     try:

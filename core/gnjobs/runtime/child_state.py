@@ -12,10 +12,11 @@ from gnjobs.processes.proc import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import replies_of
+from gnjobs.records.environment import created_here
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
-from gnjobs.records.scripts import Value, make_hash, set_fields
+from gnjobs.records.scripts import Run, Value, make_hash, set_fields
 from gnjobs.records.statuses import ERROR, PENDING, RUNNING, STOPPING
 
 _FIELDS_EVERY: Final = 0.25
@@ -38,7 +39,8 @@ class ChildState:
         self.has_ended = False
         self.watch_until = 0.0
         made = new_child(None, may_fail=may_fail)
-        self._statement = Statement.of_child(keys, job_id, child_id, made=made, first_hand=True)
+        run = Run(keys.job(job_id), created_here(job_id))
+        self._statement = Statement.of_child(keys, run, job_id, child_id, made=made, first_hand=True)
         self._claim = self._statement.step((PENDING,), RUNNING, _this_process())
         self._lasting = Lasting(self._statement)
         self._end: tuple[str, Mapping[str, Value]] | None = None
@@ -138,7 +140,7 @@ class ChildState:
         """
         pipe = client.pipeline(transaction=False)
         pipe.hmget(self._statement.key, "faults", "label", MAY_FAIL_FIELD)
-        make_hash(pipe, self._statement.key, MONTH, {})
+        make_hash(pipe, self._statement.key, MONTH, {}, self._statement.run)
         found, _ = replies_of(pipe)
         faults, label, may_fail = found or (None, None, None)
         found_as = new_child(values.text(label), may_fail=may_fail is not None)
@@ -146,7 +148,8 @@ class ChildState:
         return values.integer(faults) or 0
 
     def _set(self, client: redis.Redis, news: Mapping[str, Value]) -> str:
-        return "done" if not news or set_fields(client, self._statement.key, news) else "gone"
+        is_set = not news or set_fields(client, self._statement.key, news, self._statement.run)
+        return "done" if is_set else "gone"
 
     def _take_news(self, last_line: float) -> dict[str, Value]:
         with self.changed:

@@ -262,7 +262,7 @@ class ChildRun:
         if status == KILLED:
             said["stop-reason"] = why
         made = new_child(self._labels[index], may_fail=self._may_fail)
-        end = Statement.of_child(self._job.keys, self._job.id, self._id(index), made=made)
+        end = Statement.of_child(self._job.keys, self._job.run, self._job.id, self._id(index), made=made)
         end.step((PENDING, RUNNING), status, said)
         return end
 

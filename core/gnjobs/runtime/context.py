@@ -14,9 +14,10 @@ import redis
 from gnjobs.errors import NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.connection import connect, patiently
+from gnjobs.records.environment import created_here
 from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys, check_id, child_ids
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
-from gnjobs.records.scripts import Value, add_children, make_hash, set_fields
+from gnjobs.records.scripts import Run, Value, add_children, make_hash, set_fields
 from gnjobs.records.statuses import PENDING
 
 _LONGEST_NESTED_PREFIX = 24
@@ -57,12 +58,13 @@ class JobContext:
         self.id = check_id(job_id, "job id")
         self.url = url
         self.keys = Keys(prefix)
+        self.run = Run(self.keys.job(job_id), created_here(job_id))
         self.client = connect(url)
         self.child_id = child_id
 
     def set_fields(self, fields: Mapping[str, Value]) -> None:
         """Set fields of the job's record, waiting while Redis is away."""
-        patiently(lambda: set_fields(self.client, self.keys.job(self.id), fields))
+        patiently(lambda: set_fields(self.client, self.run.record, fields, self.run))
 
     def allocate_children(self, labels: Iterable[str], *, may_fail: bool = False) -> list[str]:
         """Build and record the output keys of children that are to be started; returns them in order.
@@ -112,8 +114,7 @@ class JobContext:
 
     def _record_children(self, output_keys: Mapping[str, str]) -> None:
         """Name new children in the job's record, in which they stand before the first is started."""
-        record = self.keys.job(self.id)
-        if output_keys and patiently(lambda: add_children(self.client, record, output_keys)) < 0:
+        if output_keys and patiently(lambda: add_children(self.client, self.run, output_keys)) < 0:
             raise NoSuchJob(f"the record of job {self.id} is gone, so it can have no children")
 
     def _make_children(self, children: Sequence[tuple[str, str]], *, may_fail: bool) -> None:
@@ -131,7 +132,7 @@ class JobContext:
         pipe = self.client.pipeline(transaction=False)
         for child_id, label in children:
             fields = {"status": PENDING, **new_child(label, may_fail=may_fail)}
-            make_hash(pipe, self.keys.child(self.id, child_id), MONTH, fields)
+            make_hash(pipe, self.keys.child(self.id, child_id), MONTH, fields, self.run)
         pipe.execute()
 
 

@@ -13,7 +13,7 @@ from gnjobs.outputs.lines import Line
 from gnjobs.records import values
 from gnjobs.records.keys import DRY_RUN_PREFIX, Keys, new_job_id
 from gnjobs.records.lasting import Statement
-from gnjobs.records.scripts import Value
+from gnjobs.records.scripts import Run, Value
 from gnjobs.records.statuses import ERROR
 from gnjobs.runtime.context import ChildEnds, JobContext
 from gnjobs.text import count_text, safe_line
@@ -172,6 +172,7 @@ class DryContext(JobContext):
         self.id = job_id or new_job_id()
         self.url = ""
         self.keys = Keys(DRY_RUN_PREFIX)
+        self.run = Run(self.keys.job(self.id))
         self.child_id = child_id
         self.state = DryState(child_id or "job")
         self._allocated: list[str] = []

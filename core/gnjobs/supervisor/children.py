@@ -266,7 +266,8 @@ def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
 def _statement(link: RecordLink, watch: ChildWatch, child_id: str) -> Statement:
     child = watch.forgotten.get(child_id) or watch.children[child_id]
     made = new_child(child.label, may_fail=child.may_fail)
-    return Statement.of_child(link.keys, link.job_id, child_id, watch.output_keys[child_id], made=made)
+    run, output_key = link.statement.run, watch.output_keys[child_id]
+    return Statement.of_child(link.keys, run, link.job_id, child_id, output_key, made=made)
 
 
 def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:

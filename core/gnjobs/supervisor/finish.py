@@ -72,6 +72,7 @@ def mirror_output(link: RecordLink) -> None:
         link.client,
         link.key,
         {name: kept[kind].text() for kind, name in zip(_STREAMS, fields, strict=True)},
+        link.statement.run,
     )
 
 

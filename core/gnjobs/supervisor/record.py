@@ -15,7 +15,7 @@ from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
 from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, kept_for
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Outcome, Value, read_small, set_fields, transition
+from gnjobs.records.scripts import Outcome, Run, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
 
 
@@ -32,7 +32,7 @@ class RecordLink:
         self._connection = CountedConnection(url)
         self.client = self._connection.client
         self.records = Records(self.client, keys, url)
-        self.statement = Statement(self.key, self.key)
+        self.statement = Statement(Run(self.key), self.key)
         self.found: dict[bytes, bytes] = {}
         self._mended_at = 0
         self._run_id: str | None = None
@@ -95,6 +95,7 @@ class RecordLink:
     def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
         """Make the job ours: `pending` becomes `running`, for one supervisor only."""
         if not self.statement.steps:
+            self.statement.run = self.records.run_of(self.job)
             self.statement.step({PENDING}, RUNNING, fields)
         outcome, status = self._take(self.statement.steps[0])
         if outcome == "done":
@@ -113,7 +114,7 @@ class RecordLink:
 
     def _take(self, step: Step) -> tuple[Outcome, str]:
         outcome, status = transition(
-            self.client, self.key, step.allowed_from, step.to, step.token, step.fields
+            self.client, self.key, step.allowed_from, step.to, step.token, step.fields, self.statement.run
         )
         if outcome == "done":
             self.said.update(step.fields)
@@ -123,7 +124,7 @@ class RecordLink:
         """Add to a pipeline the writing of those fields that differ from what was said before."""
         changed = {name: value for name, value in fields.items() if self.said.get(name) != value}
         self.said.update(changed)
-        set_fields(pipe, self.key, changed or {"heartbeat": self.now()})
+        set_fields(pipe, self.key, changed or {"heartbeat": self.now()}, self.statement.run)
 
     def mend(self) -> bool:
         """Write what the server forgot: the record, its status, our fields, children and index entries.

@@ -127,17 +127,21 @@ class Reporter(threading.Thread):
         if "faults" not in fields:
             self._link.said.pop("faults", None)
         self._link.say(pipe, fields)
-        if said.snapshot is not None:
-            name = self._link.keys.processes(self._link.job_id)
-            pipe.set(name, said.snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
-        if "faults" not in self._link.said:
-            pipe.hdel(self._link.key, "faults")  # what was counted before is not all
         asked = time.monotonic()
         with self._watch.noting_what_is_too_large():
             replies = pipe.execute(raise_on_error=False)
-        self._take(replies, asked, reads)
-        self._has_snapshot = self._has_snapshot or said.snapshot is not None
-        self._renew_daily()
+        if self._take(replies, asked, reads):
+            self._say_beside(said.snapshot)
+            self._renew_daily()
+
+    def _say_beside(self, snapshot: bytes | None) -> None:
+        """Write what no condition holds for, now that the record is known to be ours."""
+        if "faults" not in self._link.said:
+            self._link.client.hdel(self._link.key, "faults")  # what was counted before is not all
+        if snapshot is not None:
+            name = self._link.keys.processes(self._link.job_id)
+            self._link.client.set(name, snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
+            self._has_snapshot = True
 
     def _make_moves(self) -> None:
         while self._moves:
@@ -162,7 +166,8 @@ class Reporter(threading.Thread):
             fields["faults"] = self._count_faults() + self._watch.faults + left
         return fields | self._listed.notes
 
-    def _take(self, replies: list[Any], asked: float, reads: int) -> None:
+    def _take(self, replies: list[Any], asked: float, reads: int) -> bool:
+        """Take what a beat was answered; returns whether the record is there, and ours."""
         clock, *rest = replies
         for reply in (clock, rest[0], *rest[reads:]):
             if isinstance(reply, RedisError):
@@ -175,11 +180,10 @@ class Reporter(threading.Thread):
             self._has_snapshot = False
             is_there = self._mend()
         if not is_there:
-            # A first snapshot in the same beat would have made its key again.
-            self._link.client.delete(self._link.keys.processes(self._link.job_id))
             self._note_removed()
-            return
+            return False
         self._watch.discover(self._link.client, count)
+        return True
 
     def _is_replaced(self, problem: Exception) -> bool:
         """Whether something else stands where the record was: somebody's data, which we leave alone."""

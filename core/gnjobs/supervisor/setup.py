@@ -18,6 +18,7 @@ from gnjobs.records import values
 from gnjobs.records.environment import (
     ENV_ASKED,
     ENV_CHILD,
+    ENV_CREATED,
     ENV_DIRECTORY,
     ENV_IN_SLURM,
     ENV_JOB,
@@ -169,7 +170,7 @@ ECHO = "GNJOBS_ECHO"
 
 _NOT_INHERITED = frozenset(
     {REPORT_FD, ECHO, ENV_LINES_FD, ENV_LINES_PIPE, ENV_CHILD, ENV_DIRECTORY, ENV_MARK, ENV_OWNER, ENV_ASKED}
-    | {ENV_IN_SLURM}
+    | {ENV_IN_SLURM, ENV_CREATED}
 )
 
 
@@ -236,4 +237,4 @@ def for_command(outer: Mapping[str, str], settings: Settings, job: "Job") -> dic
     """The environment of a job's command; Python does not hold back there what it prints."""
     given = {**outer, **(values.json(job.env, dict[str, str]) or {})}
     own = _marked(given, settings.url, settings.prefix, settings.job_id, job.user)
-    return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark}
+    return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark, ENV_CREATED: job.run}
