@@ -64,7 +64,7 @@ def test_nothing_that_a_holder_wrote_acts_where_an_agent_says_why_it_does_not_wo
     store: JobStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     holder = msgspec.structs.replace(Holder.this_process(), account="x\x1b]0;owned\x07")
-    store.client.set(store.keys.host_agent(host_name()), msgspec.json.encode(holder))
+    store.client.set(store.keys.host_agent(host_name()), msgspec.json.encode(holder), ex=30)
     assert run_agent(store) == 1
     assert capsys.readouterr().err.endswith(" of x␛]0;owned␇\n")
 
@@ -95,7 +95,7 @@ def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
     assert agent.begin() is None
     thread = threading.Thread(target=agent.run)
     thread.start()
-    store.client.set(KEYS.host_agent(host_name()), msgspec.json.encode(Holder.this_process()))
+    store.client.set(KEYS.host_agent(host_name()), msgspec.json.encode(Holder.this_process()), ex=30)
     thread.join(10)
     assert not thread.is_alive()
 
@@ -108,6 +108,18 @@ def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: py
     store.client.set(key, msgspec.json.encode(elsewhere), px=1500)
     assert AgentLock(store.client, key, seconds=0.2).take() == elsewhere
     assert AgentLock(store.client, key, seconds=3.0).take() is None
+
+
+@pytest.mark.parametrize("seconds", [None, 3600])
+def test_what_would_keep_the_lock_for_longer_than_an_agent_does_is_nobodys(
+    store: JobStore, seconds: int | None
+) -> None:
+    key = KEYS.host_agent(host_name())
+    store.client.set(key, b'{"token": "x", "pid": 1}', ex=seconds)
+    lock = AgentLock(store.client, key)
+    assert lock.renew() is None
+    assert 0 < store.client.ttl(key) <= 30
+    lock.release()
 
 
 @pytest.mark.faults

@@ -72,7 +72,7 @@ class AgentLock:
         while True:
             stored = self._read()
             holder = None if stored == self._mine else values.json(stored, Holder)
-            if holder is not None and not holder.is_gone:
+            if holder is not None and not holder.is_gone and self._expires():
                 return holder
             # Refused where it changed meanwhile: somebody was faster, or this is said again since a reply was lost.
             if swap(self._client, self._key, stored, self._mine, int(self._seconds * 1000)):
@@ -82,6 +82,11 @@ class AgentLock:
         """Let go of it, if it is ours."""
         if self._read() == self._mine:
             self._client.delete(self._key)
+
+    def _expires(self) -> bool:
+        """Whether it goes without being renewed, as what an agent wrote does."""
+        seconds: Any = self._client.ttl(self._key)
+        return 0 <= seconds <= max(LOCK_SECONDS, self._seconds)
 
     def _read(self) -> bytes:
         """What stands there; what no agent can have written is removed."""
