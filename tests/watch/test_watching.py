@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import threading
+from itertools import islice
 
 import redis
 
@@ -62,6 +63,19 @@ def test_no_job_is_passed_over_while_others_are_removed(server: Server) -> None:
     left = {name.decode() for name in client.zrange(KEYS.jobs, 0, -1)}
     assert len(left) == 6000 - 3 * 900
     assert told >= left
+
+
+def test_members_that_are_no_ids_keep_nothing_from_being_read(server: Server) -> None:
+    """As many as two pages share, where they share them."""
+    with server.client() as client:
+        client.zadd(
+            KEYS.jobs, {f"{'!' if 1800 < rank < 2200 else 'job-'}{rank}": -rank for rank in range(4000)}
+        )
+        client.hset(KEYS.job("job-3999"), mapping={"status": "success", "created": 1})
+        steps = Loader(make_sources(client, [KEYS.prefix])).steps()
+        told = [row.id for change in islice(steps, 100) for row in change.rows]
+    assert told == ["job-3999"]
+    assert next(steps, None) is None
 
 
 WITHOUT_HIREDIS = """

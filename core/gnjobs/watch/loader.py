@@ -111,17 +111,16 @@ class Loader:
 
     def _pages(self, source: Source, index: str) -> Iterator[list[str]]:
         """All ids in an index, in pages that overlap, so that none is passed over when others before it are removed."""
-        start, before = 0, set[str]()
+        start, before = 0, set[bytes]()
         while True:
             members = self._members(source, index, start, _LOADED_AT_ONCE)
-            page = ids_among(members)
-            if before and before.isdisjoint(page):
+            if before and before.isdisjoint(members):
                 start, before = max(0, start - _LOADED_AT_ONCE), set()
                 continue
-            yield [job_id for job_id in page if job_id not in before]
+            yield ids_among([member for member in members if member not in before])
             if len(members) < _LOADED_AT_ONCE:
                 return
-            start, before = start + _LOADED_AT_ONCE - _OVERLAP, set(page)
+            start, before = start + _LOADED_AT_ONCE - _OVERLAP, set(members)
 
     def _unindexed(self) -> Iterator[Change]:
         """What no index lists, of all prefixes in one pass over the server's keys.
