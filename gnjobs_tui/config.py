@@ -21,7 +21,7 @@ from gnjobs.errors import ConfigError, FilterError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
-from gnjobs.records.layouts import LAYOUTS, Layout, layout_of
+from gnjobs.records.layouts import LAYOUTS, PREFIX, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
 
 _MOST_LINKS: Final = 40  # as many as the kernel follows
@@ -227,7 +227,10 @@ def _user(login: str, entry: object) -> UserEntry:
 
 
 def _layout(prefix: str, table: object) -> Layout:
-    """A description: what it says over that of the prefix that it is like, or that ships for its own."""
+    """A description: what it says over that of the prefix that it is like, or that ships for its own.
+
+    Of another prefix's `workers` only those are taken that name the prefix: the others fit that one's jobs as well.
+    """
     if not isinstance(table, dict):
         raise ValueError(f"[layouts.{prefix}] must be a table")
     given = dict(table)
@@ -237,7 +240,11 @@ def _layout(prefix: str, table: object) -> Layout:
     if "expires-after" in given:
         given["expires-after"] = _length(f"layouts.{prefix}.expires-after", given["expires-after"])
     try:
-        return Keys(prefix, msgspec.convert(msgspec.to_builtins(layout_of(like)) | given, Layout)).layout
+        whole = msgspec.convert(msgspec.to_builtins(layout_of(like)) | given, Layout)
+        if like != prefix and "workers" not in given:
+            named = tuple(pattern for pattern in whole.workers if PREFIX in pattern.split())
+            whole = msgspec.structs.replace(whole, workers=named)
+        return Keys(prefix, whole).layout
     except msgspec.ValidationError as error:
         raise ValueError(f"layouts.{prefix}: {error}") from error
 

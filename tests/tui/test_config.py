@@ -11,6 +11,7 @@ import pytest
 from gnjobs.errors import ConfigError, NotAllowed
 from gnjobs.records.actor import Actor, actor_from, login_name
 from gnjobs.records.fields import Job
+from gnjobs.records.layouts import GN2, UPLOADER
 from gnjobs_tui.config import Config, load_config, read_settings
 from tests.support.os_accounts import needs_accounts
 
@@ -71,6 +72,18 @@ def test_url_file_prefixes_and_limits(files: Files, tmp_path: Path) -> None:
     assert config.limits.stuck_by_type == {"insert": 3600}
     assert config.layouts["gnqc"].expires_after == 86400
     assert config.overridden(prefixes=("other",)).prefixes == ("other",)
+
+
+def test_patterns_that_fit_another_prefixes_workers_are_not_taken_over(files: Files) -> None:
+    own = '[layouts.b]\nlike = "gn2"\nworkers = ["b.worker * <id>"]\n[layouts.gn2]\nwords = { parked = "pending" }\n'
+    files.system.write_text('[layouts.a]\nlike = "gn2"\n[layouts.c]\nlike = "gn-uploader"\n' + own)
+    workers = {prefix: layout.workers for prefix, layout in files.load().layouts.items()}
+    assert workers == {
+        "a": (),
+        "b": ("b.worker * <id>",),
+        "c": UPLOADER.workers,
+        "gn2": GN2.workers,
+    }
 
 
 @pytest.mark.parametrize(
