@@ -281,10 +281,10 @@ def test_no_job_is_started_whose_launcher_waits_no_longer(store: JobStore) -> No
 def test_a_request_is_of_the_run_that_it_names_or_of_one_that_had_begun() -> None:
     """However the server's clock was set meanwhile."""
     asked = ControlRequest("s/5000-0", "kill", "nightly", digest="the first")
-    assert asked.is_before(6.0, "the second")
-    assert not asked.is_before(6.0, "the first")
-    assert not asked.is_before(4.0, "the second")  # a record may say another mark by now
-    assert replace(asked, digest=None).is_before(6.0, None)
+    assert asked.is_of("the first", 6.0)
+    assert not asked.is_of("the second", 4.0)
+    assert not asked.is_of(None, 4.0)
+    assert [replace(asked, digest=None).is_of("the second", since) for since in (4.0, 6.0)] == [True, False]
 
 
 def test_a_failure_that_nobody_expected_is_answered_and_costs_no_worker() -> None:

@@ -10,6 +10,7 @@ from gnjobs.errors import NoSuchJob
 from gnjobs.records.ends import end_children
 from gnjobs.records.environment import ENV_CREATED, ENV_JOB, ENV_LASTING
 from gnjobs.records.keys import Keys
+from gnjobs.records.requests import ControlRequest, send_request
 from gnjobs.records.statuses import KILLED, RUNNING, SUCCESS
 from gnjobs.runtime.child_state import ChildState
 from gnjobs.store import JobStore
@@ -123,3 +124,15 @@ def test_whoever_ends_a_job_ends_no_child_of_a_later_one(server: Server) -> None
     assert store.child("j", "c").status == RUNNING
     with pytest.raises(NoSuchJob):
         store.again(job)
+
+
+def test_a_kill_of_an_earlier_job_is_not_heeded_though_it_was_asked_later_by_the_servers_clock(
+    server: Server,
+) -> None:
+    """The clock may have been set back before the later job began."""
+    with supervised(server, ["sleep", "100"]) as job:
+        job.wait_for("running")
+        stream = KEYS.admin_requests
+        send_request(job.client, stream, ControlRequest("", "kill", job.id, reason="first", digest="another"))
+        send_request(job.client, stream, ControlRequest("", "kill", job.id, reason="ours", grace=0.5))
+        assert job.wait_for("killed").stop_reason == "ours"

@@ -189,8 +189,8 @@ class Agent:
         """
         if request.job:
             job = self._store.get(request.job)
-            made, is_named = job.created or 0.0, request.digest is not None
-            if request.is_before(made, wanted_of(job).token) and (is_named or made <= self._store.now()):
+            made = job.created or 0.0
+            if not request.is_of(wanted_of(job).token, made if made <= self._store.now() else 0.0):
                 return [step("refused", "it was asked of an earlier job of this id", final=True)]
         if request.kind == "start" and self._store.now() - request.asked_ms / 1000 > LATEST_START:
             return [step("refused", "whoever asked for the start waits no longer", final=True)]

@@ -111,7 +111,7 @@ class _Kill:
         self.grace = grace
         self.force = force
         self.as_agent = as_agent
-        self._has_asked = False
+        self._was_answered = False
         # Whom they were checked against, whatever the record says later: an agent ends for others only what is theirs.
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
@@ -126,9 +126,10 @@ class _Kill:
     def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
         """The steps; of what says here that it is the job, its supervisor is asked, whatever the record says."""
         for each in self._steps(timeout):
-            is_last = each.final and self.child is None and self.owner is None and not self._has_asked
+            is_last = each.final and self.child is None and self.owner is None and not self._was_answered
             if is_last and self._local.is_claimed():
-                yield from self._ask(self._stream, timeout, partial(self._unless_it_runs, each))
+                unanswered = partial(self._unless_it_runs, each)
+                yield from self._ask(self._stream, timeout, unanswered, names_run=False)
             else:
                 yield each
 
@@ -221,6 +222,7 @@ class _Kill:
         timeout: float,
         unanswered: Callable[[], Iterator[KillStep]],
         may_answer: Callable[[], bool] = lambda: True,
+        names_run: bool = True,
     ) -> Iterator[KillStep]:
         """Ask on a stream and pass on what is answered, until nobody is there who could answer, or for too long."""
         request = ControlRequest(
@@ -233,7 +235,7 @@ class _Kill:
             grace=self.grace,
             force=self.force,
             origin=host_name(),
-            digest=wanted_of(self.job).token,
+            digest=wanted_of(self.job).token if names_run else None,
         )
         client, answers = self.store.client, self.store.keys.answers(self.job.id)
         last, asked = newest_id(client, answers), step("asked", f"asked as {self.by}")
@@ -243,13 +245,13 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield asked
-        self._has_asked = True
         began = time.monotonic()
         until, is_heard, has_gone = began + timeout, False, False
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:
                 if not is_heard:  # the rest may take its time, and no answers make it longer
-                    is_heard, until = True, time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
+                    self._was_answered = is_heard = True
+                    until = time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
                 if answered.final:
                     said = self._confirmed(answered)
                     yield from self._unless_it_runs(said, time.monotonic() - began)
@@ -371,8 +373,7 @@ class _Kill:
         yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
 
     def _may_still_run(self) -> bool:
-        target = self._read_target()
-        return not target.is_final or bool(self.job.left_running)
+        return not self._read_target().is_final or bool(self.job.left_running)
 
     def _unanswered_by_agent(self) -> Iterator[KillStep]:
         if self._may_still_run():

@@ -96,12 +96,14 @@ class ControlRequest(msgspec.Struct, frozen=True):
         """When it was asked, by the server's clock (unix milliseconds)."""
         return int(self.id.rpartition("/")[2].partition("-")[0])
 
-    def is_before(self, since: float, mark: str | None) -> bool:
-        """Whether it was asked of an earlier job of its id than that which began then (unix seconds) with this mark.
+    def is_of(self, mark: str | None, since: float) -> bool:
+        """Whether it was asked of the run of its job with this digest of a mark, which began then (unix seconds).
 
-        What names the mark's digest is of that run, though the server's clock was set back meanwhile.
+        The time counts only where it names no run: the server's clock may have been set back meanwhile.
         """
-        return self.asked_ms < int(since * 1000) and (mark is None or self.digest != mark)
+        if self.digest is not None and self.kind != "start":
+            return self.digest == mark
+        return self.asked_ms >= int(since * 1000)
 
 
 def stream_of_asker(keys: Keys, actor: "Actor", job: Job) -> str:

@@ -109,9 +109,7 @@ class Supervision:
             _streams_heeded(link.keys, job),
             wakeups.post,
             since=since,
-            is_for_us=lambda request: (
-                request.job == job.id and not request.is_before(since, self._wanted.token)
-            ),
+            is_for_us=lambda request: request.job == job.id and request.is_of(self._wanted.token, since),
         )
         self._answers = Answers(self._listener, link.keys)
         self._requests = RequestPool(self._beside, self._answers.send, link.keys)
