@@ -213,6 +213,18 @@ def masked(value: Any) -> Any:
     return value
 
 
+def encodable(value: Any) -> Any:
+    """Return the same value, as JSON knows it, in texts that any encoding takes: with `?` for what was no UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {encodable(name): encodable(each) for name, each in value.items()}
+        case list() | tuple():
+            return [encodable(each) for each in value]
+    return value
+
+
 def _without_password(found: re.Match[str]) -> str:
     """Mask what stands between a user and the last `@`, or a cut text's end, in time that grows with its length."""
     url = found.group()

@@ -64,6 +64,11 @@ def test_a_supervisor_runs_it_once_with_the_job_as_json(server: Server, told: Pa
     assert len(list(told.glob("*.json"))) == 1
 
 
+def test_what_is_no_utf_8_keeps_nobody_from_being_told(store: JobStore, told: Path) -> None:
+    run_on_end(store, store.create(["true"], label="S\udce3o"), as_ourselves=True)
+    assert read_one(told)["label"] == "S?o"
+
+
 def test_it_is_no_process_of_the_job_that_a_kill_would_end(
     server: Server, told: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

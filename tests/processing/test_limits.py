@@ -48,6 +48,15 @@ def test_no_part_of_a_report_can_be_gigantic(place: str) -> None:
     assert CUT_NOTE in said.notes
 
 
+@pytest.mark.parametrize("length", [1, LARGEST_REPORT])
+def test_what_is_no_utf_8_keeps_no_report_from_being_sent(length: int) -> None:
+    named = "S\udce3o" * length
+    given = Report(named, tables=(ReportTable(named, (named,), ((named,),)),), notes=(named,))
+    said = start_processing(Job(id="j"), lambda _: given).report(Job(id="j"), ())
+    assert said.headline.startswith("S?o")
+    assert len(msgspec.json.encode(said)) <= LARGEST_REPORT
+
+
 def test_a_gigabyte_is_cut_before_it_is_copied() -> None:
     row = ("x" * 1_000_000,)
 

@@ -86,7 +86,7 @@ class AgentLock:
     def _expires(self) -> bool:
         """Whether it goes without being renewed, as what an agent wrote does."""
         seconds: Any = self._client.ttl(self._key)
-        return 0 <= seconds <= max(LOCK_SECONDS, self._seconds)
+        return bool(0 <= seconds <= max(LOCK_SECONDS, self._seconds))
 
     def _read(self) -> bytes:
         """What stands there; what no agent can have written is removed."""

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from gnjobs.text import encodable
+
 LARGEST_REPORT = 1_000_000
 CUT_NOTE = "this report was cut: it was larger than 1 MB"
 
@@ -39,19 +41,19 @@ class Report(msgspec.Struct, frozen=True):
 
 def failed_report(why: str) -> Report:
     """What is reported where a processor failed."""
-    return Report("the output could not be processed", notes=(why, "the raw output can be read all the same"))
+    return Report(
+        "the output could not be processed", notes=(encodable(why), "the raw output can be read all the same")
+    )
 
 
 def bounded(report: Report) -> Report:
-    """Return the report, or as much of it as 1 MB holds, with a note that it was cut.
+    """Return the report in texts that any encoding takes, or as much as 1 MB holds, with a note that it was cut.
 
     Raises `msgspec.ValidationError` for one whose parts are not what they should be.
     """
-    if _is_huge(report):
-        return _cut(report)
-    cleaned = _encodable(report)
-    msgspec.convert(cleaned, Report)
-    return report if len(msgspec.json.encode(cleaned)) <= LARGEST_REPORT else _cut(report)
+    small = _cut(report) if _is_huge(report) else report
+    said = msgspec.convert(encodable(msgspec.to_builtins(small)), Report)
+    return said if len(msgspec.json.encode(said)) <= LARGEST_REPORT else _cut(said)
 
 
 def _is_huge(report: Report) -> bool:
@@ -107,16 +109,3 @@ def _rows_that_fit(table: ReportTable, room: int) -> tuple[tuple[tuple[Cell, ...
 
 def _short(cell: Cell) -> Cell:
     return cell[:1000] if isinstance(cell, str) else cell
-
-
-def _encodable(report: Report) -> object:
-    def clean(value: object) -> object:
-        if isinstance(value, str):
-            return value.encode("utf-8", "replace").decode()
-        if isinstance(value, list | tuple):
-            return [clean(each) for each in value]
-        if isinstance(value, dict):
-            return {name: clean(each) for name, each in value.items()}
-        return value
-
-    return clean(msgspec.to_builtins(report))

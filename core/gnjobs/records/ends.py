@@ -63,11 +63,6 @@ class StopRequest(NamedTuple):
         return cls(job.stop_by or "", job.stop_reason or "", job.stop_requested)
 
     @property
-    def asker(self) -> str:
-        """Who asked, as text that any encoding takes."""
-        return self.by.encode("utf-8", "replace").decode()
-
-    @property
     def fields(self) -> dict[str, Value]:
         """The fields that say so in a job's or a child's hash."""
         return {"stop-by": encode_text(self.by), "stop-reason": encode_text(self.reason)}
@@ -205,7 +200,7 @@ def conclude_kill(
     A Redis that is away is waited for `patience` seconds.
     """
     if not verdict.verified:
-        return told(verdict, stop.asker, "refused", "")
+        return told(verdict, stop.by, "refused", "")
     token = uuid.uuid4().hex
 
     def write() -> tuple[Outcome, str]:
@@ -218,7 +213,7 @@ def conclude_kill(
     except redis.RedisError as problem:
         text = f"{verdict.text}, but Redis did not take the status: {problem}"
         return step("left", text, verdict.pids, final=True)
-    return told(verdict, stop.asker, outcome, stands)
+    return told(verdict, stop.by, outcome, stands)
 
 
 def _write_job(

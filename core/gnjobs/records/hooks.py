@@ -24,7 +24,7 @@ from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.reading import Records, fetch_job
-from gnjobs.text import complain, masked
+from gnjobs.text import complain, encodable, masked
 
 LONGEST_RUN: Final = 60.0
 _ENDING_SECONDS: Final = 5.0
@@ -215,4 +215,4 @@ def _said(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
 
 def _as_json(job: Job) -> bytes:
     told = {name: value for name, value in msgspec.to_builtins(job).items() if name not in _NOT_TOLD}
-    return msgspec.json.encode(masked(told))
+    return msgspec.json.encode(encodable(masked(told)))

@@ -29,6 +29,7 @@ from gnjobs.supervisor.measure import Amount
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.wakeups import Exit
+from gnjobs.text import encodable
 
 # Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
@@ -79,7 +80,7 @@ class WatchedChild(NamedTuple):
 
 def _read_child(listed: Sequence[bytes | None]) -> WatchedChild:
     status, last_output, started, faults, label, pid, may_fail, done, unit, *rest = listed
-    word = _valid(values.text(status)) or PENDING
+    word = encodable(values.text(status)) or PENDING
     return WatchedChild(
         word,
         values.seconds(last_output),
@@ -98,11 +99,6 @@ def _short(value: bytes | None) -> str | None:
     """Read words that many children may have in common: each is kept once, and not at any length."""
     text = values.text(value)
     return None if text is None else sys.intern(text[:_LONGEST_WORDS])
-
-
-def _valid(text: str | None) -> str | None:
-    """Make text encodable: what was no UTF-8 becomes `?`."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
 
 
 class ChildWatch:
@@ -223,18 +219,18 @@ class ChildWatch:
 
 
 def _named(children: Sequence[WatchedChild]) -> str:
-    named = [f"{_valid(child.label)}{_how(child.end_fields)}" for child in children[:_NAMED]]
+    named = [f"{encodable(child.label)}{_how(child.end_fields)}" for child in children[:_NAMED]]
     return ", ".join(named) + (f" and {len(children) - _NAMED} more" if len(children) > _NAMED else "")
 
 
 def _how(end: Mapping[str, str]) -> str:
     words = {"signal": "signal", "exit-code": "exit code"}
-    return next((f" ({word} {_valid(end[name])})" for name, word in words.items() if name in end), "")
+    return next((f" ({word} {encodable(end[name])})" for name, word in words.items() if name in end), "")
 
 
 def _by_whom(killed: Sequence[WatchedChild]) -> str:
     def said(field: str) -> list[str]:
-        return sorted({_valid(child.end_fields.get(field)) or "" for child in killed} - {""})
+        return sorted({encodable(child.end_fields.get(field)) or "" for child in killed} - {""})
 
     by, why = ", ".join(said("stop-by")), "; ".join(said("stop-reason"))
     return (f" by {by}" if by else "") + (f": {why}" if why else "")

@@ -350,9 +350,9 @@ class Supervision:
         """Tell those who asked for the kill how it went."""
         verdict = self._verdict or step("verified", "was already gone", verified=True)
         if self._stop is not None:
-            asker = self._stop.asker
+            by = self._stop.by
             self._answers.tell(
-                told(verdict, asker, "done", KILLED) if is_recorded else told(verdict, asker, "gone", "")
+                told(verdict, by, "done", KILLED) if is_recorded else told(verdict, by, "gone", "")
             )
 
     def _complain(self, line: str) -> None:

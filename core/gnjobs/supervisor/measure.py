@@ -17,6 +17,7 @@ from gnjobs.processes.table import ProcessView
 from gnjobs.processes.waits import Waits
 from gnjobs.records import values
 from gnjobs.records.scripts import Value
+from gnjobs.text import encodable
 
 _JITTER: Final = 2.0
 _SLACK: Final = 1.0
@@ -75,7 +76,7 @@ class Amount(NamedTuple):
     def of(cls, done: float, unit: bytes | str | None) -> "Amount":
         """Take a unit as it is stored, whatever it is."""
         text = values.text(unit)
-        return cls(done, None if text is None else text[:_LONGEST_UNIT].encode("utf-8", "replace").decode())
+        return cls(done, encodable(text and text[:_LONGEST_UNIT]))
 
 
 _LONGEST_UNIT: Final = 30

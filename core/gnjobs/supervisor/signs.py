@@ -15,6 +15,7 @@ from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 from gnjobs.supervisor.children import ChildWatch, WatchedChild
 from gnjobs.supervisor.measure import Amount, Clocks, LastSign, Measuring
+from gnjobs.text import encodable
 
 _WORDS: Final = ("percent", "message", "done", "unit")
 
@@ -156,7 +157,7 @@ class _ChildSigns:
         child = self._watch.children[child_id]
         return SilentChild(
             id=child_id,
-            label=None if child.label is None else child.label.encode("utf-8", "replace").decode(),
+            label=encodable(child.label),
             since=None if heard is None else round(heard, 3),
             **({"pid": child.pid} | told_of(does)),
         )
