@@ -15,6 +15,7 @@ from gnjobs.records.requests import ControlRequest
 from gnjobs.store import JobStore
 from tests.support import genenetwork_double as double
 from tests.support.servers import Server
+from tests.support.supervised import KEYS, supervised
 from tests.support.uploader_double.web import create_job
 from tests.support.waiting import wait_for
 
@@ -98,7 +99,7 @@ def test_what_another_host_runs_is_not_called_gone_for_what_was_found_here(serve
     store, told = JobStore.from_url(server.url), []
     for host in ({}, {"host": "elsewhere"}, {"host": host_name()}):
         job_id = create_job(server.client(), ["true"], "qc", **{"status": "running", **host})
-        decoy = subprocess.Popen([*sleeping("1000.03125"), "scripts.worker", "x", "gn-uploader:jobs", job_id])
+        decoy = decoy_of(job_id)
         try:
             wait_for(lambda: commands(store, job_id), 20)  # noqa: B023 - within this turn
             told.append(list(kill_job(store, job_id, actor=TUX, grace=0.0))[-1].verified)
@@ -106,6 +107,39 @@ def test_what_another_host_runs_is_not_called_gone_for_what_was_found_here(serve
         finally:
             end(decoy)
     assert told == [True, False, True]
+
+
+def decoy_of(job_id: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([*sleeping("1000.03125"), "scripts.worker", "x", "gn-uploader:jobs", job_id])
+
+
+@pytest.mark.parametrize("host", [{}, {"host": "elsewhere"}])
+def test_a_record_that_says_of_a_mark_has_no_worker_here_called_its_job(
+    server: Server, host: dict[str, str]
+) -> None:
+    store, mark = JobStore.from_url(server.url), {"mark": "f" * 64}
+    job_id = create_job(server.client(), ["true"], "qc", status="running", **mark, **host)
+    decoy = decoy_of(job_id)
+    try:
+        last = list(kill_job(store, job_id, actor=TUX, grace=0.0, supervisor_timeout=0.1))[-1]
+        assert "nobody answers on" in last.text
+        assert (last.verified, store.get(job_id).status, decoy.poll()) == (False, "running", None)
+    finally:
+        end(decoy)
+
+
+def test_a_job_of_ours_whose_record_lost_its_supervisor_is_killed_by_that(server: Server) -> None:
+    with supervised(server, ["sleep", "600"]) as job:
+        job.wait_for("running")
+        pid = wait_for(lambda: job.read().pid)
+        job.client.hdel(KEYS.job(job.id), "supervisor-pid")
+        job.client.hset(KEYS.job(job.id), "host", "elsewhere")
+        decoy = decoy_of(job.id)
+        try:
+            assert list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX))[-1].verified
+            assert (psutil.pid_exists(pid), decoy.poll()) == (False, None)
+        finally:
+            end(decoy)
 
 
 def test_where_two_jobs_run_the_same_command_neither_is_touched(server: Server) -> None:

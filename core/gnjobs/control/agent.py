@@ -247,7 +247,7 @@ class Agent:
 
     def _finish_kill(self, job: Job) -> None:
         """Go on with a kill whose supervisor died over it, again after a while where something was left."""
-        if job.supervisor_pid is None or time.monotonic() < self._kills.get(job.id, 0.0):
+        if not job.is_supervised or time.monotonic() < self._kills.get(job.id, 0.0):
             return
         self._kills = {name: until for name, until in self._kills.items() if until > time.monotonic()}
         self._kills[job.id] = time.monotonic() + _AGAIN_SECONDS

@@ -135,7 +135,7 @@ class _Kill:
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
-        if self.child is not None and (self.job.supervisor_pid is None or not is_id(self.child.id)):
+        if self.child is not None and not (self.job.is_supervised and is_id(self.child.id)):
             yield step(
                 "refused",
                 "a worker of a Pool can't be killed alone: its parent would wait for it for ever; kill the job instead",
@@ -145,7 +145,7 @@ class _Kill:
             yield from self._already_ended(target)
         elif self.job.status == PENDING and (self.job.supervisor_pid is None or self.job.is_in_slurm):
             yield from self._kill_pending()
-        elif self.job.supervisor_pid is None:
+        elif not self.job.is_supervised:
             yield from self._end_here()
         elif pids_count_here(self.job) and not self._supervisor_lives():
             yield from self._answer_for_supervisor("is gone")
@@ -395,6 +395,6 @@ class _Kill:
 
     def _end_here(self) -> Iterator[KillStep]:
         """Do the supervisor's work, or end what another program started."""
-        if self.child is None and self.job.supervisor_pid is not None and self._may_act():
+        if self.child is None and self.job.is_supervised and self._may_act():
             self._announce()
         yield from self._local.steps()

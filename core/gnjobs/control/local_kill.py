@@ -100,7 +100,7 @@ class LocalKill:
 
     def steps(self) -> Iterator[KillStep]:
         """End the child, the job and its frozen supervisor, or what another program started; yields each step."""
-        if self._job.supervisor_pid is None:
+        if not self._job.is_supervised:
             yield from self._end_foreign_job()
         elif self._child is not None:
             yield from kill_child(
@@ -169,7 +169,7 @@ class LocalKill:
 
     def _of_this_host(self, gone: KillStep) -> KillStep:
         """Any account can start what looks like a worker: say that no other host was looked at."""
-        if is_on_this_host(self._job) or self._job.mark is not None:  # what has that is surely the job's own
+        if is_on_this_host(self._job):
             return gone
         if self._job.host is None:
             text = f"{gone.text}; its record names no host: {host_name()} alone was looked at"

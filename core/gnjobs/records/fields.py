@@ -70,6 +70,8 @@ Difference = Annotated[float | None, Kind(values.difference, "number", "seconds"
 Summary = Annotated[ChildrenSummary | None, Kind(children_summary, "JSON")]
 Telling = Annotated[TellingProcess | None, Kind(telling_process, "JSON")]
 
+_CHANGE: Final = "script `transition`, at each change"
+_ALLOCATION: Final = "parent, when it allocates the child"
 _CREATOR: Final = "creator, once"
 _LAUNCHER: Final = "launcher, once"
 _CLAIM: Final = "supervisor, when it takes the job"
@@ -96,9 +98,7 @@ class Listed(msgspec.Struct, frozen=True):
     user: Annotated[
         Text, Stored(_CREATOR, "The id of the owner.", name="user-id", alias="user_id", json=True)
     ] = None
-    status: Annotated[
-        Text, Stored("script `transition`, at each change", "Where the job stands.", json=True)
-    ] = None
+    status: Annotated[Text, Stored(_CHANGE, "Where the job stands.", json=True)] = None
     percent: Annotated[Percent, Stored(_CODE, "How far the job is.", json=True)] = None
     faults: Annotated[
         Whole,
@@ -227,6 +227,11 @@ class Job(Listed, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
     @property
+    def is_supervised(self) -> bool:
+        """Whether a supervisor of ours took it, as far as its record says."""
+        return self.supervisor_pid is not None or self.mark is not None
+
+    @property
     def is_in_slurm(self) -> bool:
         """Whether Slurm runs it, or is to be asked to."""
         return self.slurm_job is not None or self.queue_reason is not None
@@ -247,12 +252,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     output_key: str | None = None
-    label: Annotated[Text, Stored("parent, when it allocates the child", "What to call it.", json=True)] = (
-        None
-    )
-    status: Annotated[
-        Text, Stored("script `transition`, at each change", "Where the child stands.", json=True)
-    ] = None
+    label: Annotated[Text, Stored(_ALLOCATION, "What to call it.", json=True)] = None
+    status: Annotated[Text, Stored(_CHANGE, "Where the child stands.", json=True)] = None
     percent: Annotated[Percent, Stored(_CHILD, "How far the child is.", json=True)] = None
     faults: Annotated[Whole, Stored(_CHILD, "How many faults it found in the data.", json=True)] = None
     message: Annotated[Text, Stored(_CHILD, "What it is doing, in its own words.", json=True)] = None
@@ -277,10 +278,7 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     partial_line: Annotated[
         Text, Stored("the child, at most once a second", "An output line that is not finished yet.")
     ] = None
-    may_fail: Annotated[
-        Whole,
-        Stored("parent, when it allocates the child", "1 where its failure is no error of the job's."),
-    ] = None
+    may_fail: Annotated[Whole, Stored(_ALLOCATION, "1 where its failure is no error of the job's.")] = None
     raw: Mapping[str, str] = {}
     unreadable: tuple[str, ...] = ()
 
