@@ -272,7 +272,10 @@ def is_localhost(host: str) -> bool:
 
 
 def place_of(url: str, prefix: str) -> str:
-    """What two spellings of one server and database, with the same prefix, have in common; nothing is looked up."""
+    """What two spellings of one server and database, with the same prefix, have in common; nothing is looked up.
+
+    Where they name no loopback, it is the same on every host.
+    """
     try:
         parts = urlsplit(url)
         path, (database, *_) = parts.path, parse_qs(parts.query).get("db", [""])
@@ -293,8 +296,7 @@ def place_of(url: str, prefix: str) -> str:
 def _spelt_once(url: str, default_port: int) -> str:
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    is_here = host in _LOOPBACK or host == socket.gethostname().lower()
-    return f"{'localhost' if is_here else host}:{parts.port or default_port}"
+    return f"{socket.gethostname().lower() if host in _LOOPBACK else host}:{parts.port or default_port}"
 
 
 def socket_path(url: str) -> str | None:

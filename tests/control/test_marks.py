@@ -378,6 +378,17 @@ def test_a_server_is_the_same_in_several_spellings(one: str, other: str) -> None
     assert place_of(one, "p") != place_of("redis://localhost:1/0", "p")
 
 
+def test_what_a_job_in_slurm_is_marked_with_is_the_same_on_the_servers_own_host_and_on_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = set()
+    for host in ("db1", "login"):
+        monkeypatch.setattr("socket.gethostname", lambda name=host: name)
+        said.add(place_of("redis://db1/0", "p"))
+        assert place_of("redis://localhost/0", "p") == place_of(f"redis://{host}/0", "p")
+    assert len(said) == 1
+
+
 def test_masters_of_one_name_are_several_where_other_sentinels_name_them() -> None:
     one, other = "redis+sentinel://a:1,b:2/mymaster/0", "redis+sentinel://c:1/mymaster/0"
     assert place_of(one, "p") != place_of(other, "p")
