@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import redis
 
 from gnjobs.errors import GnjobsError, OutputRestarted
-from gnjobs.outputs.lines import Hole, Line
+from gnjobs.outputs.lines import Hole, Line, up_to
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.records import values
 from gnjobs.records.keys import is_id
@@ -76,7 +76,7 @@ def read_before(reader: OutputReader, before: int, count: int) -> list[Item]:
     ask, size = FIRST_ASKED, 0
     while len(found) < count and size < LARGEST_PORTION and before > 1:
         start = max(1, before - min(ask, count - len(found)))
-        stored = _until(reader.read(start, before - start), before)
+        stored = up_to(reader.read(start, before - start), before - 1)
         if not stored:
             break
         stored = _whole_first_hole(reader, stored, start)
@@ -106,21 +106,6 @@ def read_need(reader: OutputReader, need: Need, count: int) -> list[Item]:
     """Read what a pager needs."""
     read = {"before": read_before, "after": read_after, "around": read_around}[need.direction]
     return read(reader, need.number, count)
-
-
-def _until(items: list[Line | Hole], before: int) -> list[Line | Hole]:
-    """Leave out what does not precede a line; holes are not counted in what is read."""
-    kept: list[Line | Hole] = []
-    for item in items:
-        if isinstance(item, Hole):
-            kept.append(Hole(item.first, min(item.last, before - 1)))
-            if item.last >= before - 1:
-                break
-        elif item.number >= before:
-            break
-        else:
-            kept.append(item)
-    return kept
 
 
 def _whole_first_hole(reader: OutputReader, items: list[Line | Hole], start: int) -> list[Line | Hole]:

@@ -1,6 +1,6 @@
 """Numbered lines, and the form in which they lie in a stream's entries."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -84,6 +84,12 @@ class Entry(msgspec.Struct, frozen=True):
             Line(number + i, self.at, self.kind, part.decode("utf-8", "surrogateescape"))
             for i, part in enumerate(parts)
         ]
+
+
+def up_to(items: Sequence[Line | Hole], last: int) -> list[Line | Hole]:
+    """What of these is line `last` or before it; a hole that goes on is cut there."""
+    wanted = (item for item in items if item.first <= last)
+    return [Hole(item.first, min(item.last, last)) if isinstance(item, Hole) else item for item in wanted]
 
 
 def entry_number(entry_id: bytes) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeVar
 import redis
 
 from gnjobs.errors import NoSuchChild, OutputRestarted
-from gnjobs.outputs.lines import NUMBERS_END, Extent, ExtentKind, Hole, Line, entry_number
+from gnjobs.outputs.lines import NUMBERS_END, Extent, ExtentKind, Hole, Line, entry_number, up_to
 from gnjobs.outputs.streams import (
     ForeignStream,
     MayHold,
@@ -147,10 +147,7 @@ class OutputReader:
         """Go through the lines from `first` to `last`, reading them in portions of bounded size."""
         cursor, count = max(first, 1), _FIRST_ASKED
         while cursor <= last and (portion := self.read(cursor, min(count, last - cursor + 1))):
-            for item in portion:
-                if item.first > last:
-                    return
-                yield Hole(item.first, min(item.last, last)) if isinstance(item, Hole) else item
+            yield from portion if portion[-1].last <= last else up_to(portion, last)
             cursor, count = portion[-1].last + 1, _next_count(portion)
 
     def _wait(self, after: int, seconds: float) -> list[Line | Hole]:
