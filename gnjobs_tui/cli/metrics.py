@@ -137,12 +137,11 @@ class JobsCollector:
 
 
 def _agents(values: Values, store: "JobStore", now: float) -> None:
-    from gnjobs.records.connection import read_or_none
+    from gnjobs.records.hosts import read_beats
 
-    found = read_or_none(store.client.zrevrange, store.keys.hosts, 0, _MOST_LABELS, withscores=True)
-    for host, beat in found or ():
-        name = _label(host.decode("utf-8", "surrogateescape"))
-        values.put("gnjobs_agent_heartbeat_age_seconds", max(0.0, now - beat), store.keys.prefix, name)
+    for beat in read_beats(store.client, store.keys)[:_MOST_LABELS]:
+        age = max(0.0, now - beat.at)
+        values.put("gnjobs_agent_heartbeat_age_seconds", age, store.keys.prefix, beat.host)
 
 
 def _label(text: str) -> str:

@@ -27,6 +27,8 @@ from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.foreign import Part, part_key
+from gnjobs.records.hosts import read_beats
+from gnjobs.records.indexes import tidy
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
@@ -127,6 +129,24 @@ def test_a_command_does_too(large: JobStore, arguments: tuple[str, ...]) -> None
 
 def test_an_agent_looks_at_all_jobs_all_the_same(large: JobStore) -> None:
     Agent(large).look_around()
+
+
+def test_a_list_of_hosts_with_a_huge_member_is_read_and_begun_anew(large: JobStore, server: Server) -> None:
+    large.client.zadd(KEYS.hosts, {"db1": large.now()})
+    with server.client() as client:
+        client.zadd(KEYS.hosts, {HUGE: large.now()})
+    assert [beat.host for beat in read_beats(large.client, KEYS)] == ["db1"]
+    told = run(large.url, "metrics").stdout
+    assert "gnjobs_up 1.0" in told
+    assert 'heartbeat_age_seconds{host="db1"' in told
+    Agent(large).look_around()
+    assert not large.client.exists(KEYS.hosts)
+
+
+def test_a_huge_member_keeps_no_other_index_from_being_tidied(large: JobStore) -> None:
+    large.client.zadd(KEYS.user_jobs("jsmith"), {"gone": 1})
+    tidy(large.client, KEYS, "jsmith")
+    assert not large.client.exists(KEYS.user_jobs("jsmith"))
 
 
 def test_behind_a_huge_event_the_log_goes_on(large: JobStore, server: Server) -> None:

@@ -29,7 +29,7 @@ from gnjobs.records import events
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import is_passing, patiently
 from gnjobs.records.fields import Job
-from gnjobs.records.hosts import AGENT_BEAT_SECONDS, write_beat
+from gnjobs.records.hosts import AGENT_BEAT_SECONDS, renew_list, write_beat
 from gnjobs.records.indexes import tidy
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
@@ -233,6 +233,7 @@ class Agent:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)
+            renew_list(self._store.client, self._store.keys)
             if events.renew_log(self._store.client, self._store.keys):
                 why = "since somebody wrote one of the future"
                 complain(f"agent: the event log took no more entries, {why}; it begins anew")

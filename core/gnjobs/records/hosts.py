@@ -1,6 +1,5 @@
 """What agents say of their hosts: that they are there, and how busy the host is."""
 
-import contextlib
 from typing import Any, Final
 
 import msgspec
@@ -8,7 +7,8 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import is_wrong_type, passing_over_other_types
+from gnjobs.records.connection import is_wrong_type, passing_over_other_types, read_or_none
+from gnjobs.records.indexes import members_by_score
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.values import Seconds
 
@@ -50,6 +50,14 @@ def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> No
     client.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
 
 
+def renew_list(client: redis.Redis, keys: Keys) -> None:
+    """Begin the list of hosts anew where it is too large to be read at once: each agent's next beat is in it again."""
+    try:
+        read_or_none(client.zrange, keys.hosts, 0, _MOST_HOSTS)
+    except TooLarge:
+        client.unlink(keys.hosts)
+
+
 def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
     """Whether a host has an agent that has beaten lately, or may have where nobody can tell."""
     if host is None or not is_id(host):
@@ -65,11 +73,9 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:
     """Every host that an agent has beaten for and not left in order, the last one first."""
     latest = client.time()[0] + values.MOST_AHEAD
-    found: Any = []
-    with contextlib.suppress(TooLarge), passing_over_other_types():
-        found = client.zrevrangebyscore(keys.hosts, latest, 0, 0, _MOST_HOSTS, withscores=True)
-    hosts = [(values.text(name) or "", float(at)) for name, at in found]
-    known = [(host, at) for host, at in hosts if is_id(host)]
+    found = members_by_score(client, keys.hosts, latest, 0, _MOST_HOSTS)
+    hosts = [(values.text(name) or "", at) for name, at in found]
+    known = [(host, at) for host, at in hosts if is_id(host) and at >= 0]
     pipe = client.pipeline(transaction=False)
     for host, _ in known:
         pipe.getrange(keys.host_load(host), 0, _LONGEST_LOAD)

@@ -86,7 +86,7 @@ def read_index(client: redis.Redis, index: str, before: Cursor | None, count: in
     found: list[Entry] = []
     offset = 0 if before is None else _passed(client, index, before, count)
     while len(found) < count:
-        chunk = _members(client, index, highest, offset, count)
+        chunk = members_by_score(client, index, highest, offset, count)
         entries = _entries(chunk)
         found += entries if before is None else [entry for entry in entries if not before.is_behind(entry)]
         if len(chunk) < count:
@@ -99,7 +99,7 @@ def _passed(client: redis.Redis, index: str, before: Cursor, count: int) -> int:
     """How many entries of a cursor's score need not be read again, where they are many and none was removed since."""
     if before.passed <= count:
         return 0
-    last = _entries(_members(client, index, before.created, before.passed - 1, 1))
+    last = _entries(members_by_score(client, index, before.created, before.passed - 1, 1))
     return before.passed - 1 if last and before.is_behind(last[0]) else 0
 
 
@@ -124,16 +124,17 @@ def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> 
     return list(found)
 
 
-def _members(
+def members_by_score(
     client: redis.Redis, index: str, highest: float | str, offset: int, count: int
 ) -> list[tuple[bytes, float]]:
+    """Some members up to a score, the highest first; one that is too large is empty, a key of another type has none."""
     try:
         found = read_or_none(client.zrevrangebyscore, index, highest, "-inf", offset, count, withscores=True)
     except TooLarge:  # a member may be: it alone is left out
         if count == 1:
             return [(b"", float("nan"))]
-        first = _members(client, index, highest, offset, count // 2)
-        return first + _members(client, index, highest, offset + len(first), count - count // 2)
+        first = members_by_score(client, index, highest, offset, count // 2)
+        return first + members_by_score(client, index, highest, offset + len(first), count - count // 2)
     return list(found or ())
 
 
@@ -258,7 +259,7 @@ class UserSummary(NamedTuple):
 
 def count_users(client: redis.Redis, keys: Keys) -> list[UserSummary]:
     """Count the newest 1000 jobs of each of 10 000 users who have any, the user with the newest job first."""
-    found = _members(client, keys.users, "+inf", 0, MOST_USERS)
+    found = members_by_score(client, keys.users, "+inf", 0, MOST_USERS)
     named = [(values.text(member) or "", values.seconds(str(score))) for member, score in found]
     counted = (
         UserSummary(user, _count(client, keys, user), newest) for user, newest in named if is_user(user)
@@ -287,12 +288,12 @@ def tidy(client: redis.Redis, keys: Keys, user: str | None = None) -> None:
 
     Some are the oldest, some taken at random, so that old jobs that are kept for long hide nothing.
     """
+    _tidy_index(client, keys, keys.jobs)
+    _tidy_index(client, keys, keys.unfinished, also=_FINAL)
+    users = [user] if user is not None and is_user(user) else []
+    for each in dict.fromkeys([*users, *_some_users(client, keys)]):
+        _tidy_index(client, keys, keys.user_jobs(each))
     with contextlib.suppress(TooLarge):
-        _tidy_index(client, keys, keys.jobs)
-        _tidy_index(client, keys, keys.unfinished, also=_FINAL)
-        users = [user] if user is not None and is_user(user) else []
-        for each in dict.fromkeys([*users, *_some_users(client, keys)]):
-            _tidy_index(client, keys, keys.user_jobs(each))
         _tidy_users(client, keys)
 
 
@@ -304,11 +305,13 @@ def _some_users(client: redis.Redis, keys: Keys) -> list[str]:
 def _some(
     client: redis.Redis, index: str, *, oldest: int = _OLDEST, random: int = _RANDOM
 ) -> Collection[bytes]:
+    """Some members, none where one of them is too large: the other indexes are tidied all the same."""
     pipe = client.pipeline(transaction=False)
     pipe.zrange(index, 0, oldest - 1)
     pipe.zrandmember(index, random)
-    replies = [reply or () for reply in replies_of(pipe)]
-    return dict.fromkeys(member for reply in replies for member in reply)
+    with contextlib.suppress(TooLarge):
+        return dict.fromkeys(member for reply in replies_of(pipe) for member in reply or ())
+    return ()
 
 
 def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[bytes] = frozenset()) -> None:
