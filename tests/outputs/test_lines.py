@@ -4,11 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.outputs.lines import Entry, encode_json, entry_number, read_entry
+from gnjobs.outputs.lines import Entry, Hole, Line, encode_json, entry_number, read_entry, up_to
 from gnjobs.records.values import encode_text
 from tests.support.hostile import TEXTS
 
 FIELDS = {b"at": b"1700000000123", b"kind": b"out", b"data": b"a\nb\nc"}
+
+
+def test_a_hole_of_one_line_is_one() -> None:
+    assert [Hole(5, last).words for last in (5, 7)] == ["line 5 is missing", "lines 5 to 7 are missing"]
+
+
+def test_what_is_cut_at_a_line_ends_with_it() -> None:
+    items = [Hole(1, 3), Line(4, None, "out", "a"), Hole(5, 9)]
+    assert [up_to(items, last)[-1] for last in (2, 4, 6)] == [Hole(1, 2), items[1], Hole(5, 6)]
+    assert up_to(items, 0) == []
 
 
 def test_an_entry_ends_at_its_number() -> None:
