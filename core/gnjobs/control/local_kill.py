@@ -10,7 +10,6 @@ from gnjobs.errors import NoSuchJob
 from gnjobs.processes.end import end_processes, kill_child
 from gnjobs.processes.find import (
     SUPERVISOR_MODULE,
-    Identity,
     claimants,
     processes_of,
     supervisor_here,
@@ -20,7 +19,7 @@ from gnjobs.processes.find import (
 from gnjobs.processes.host import host_name, is_on_this_host
 from gnjobs.processes.presence import unseen
 from gnjobs.processes.proc import STOPPED_STATES, read_command, read_entry
-from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.seen import Found, Identity, SeenProcess
 from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import is_shared, worker_processes_of

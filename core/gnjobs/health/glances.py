@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from gnjobs.processes.activity import Wait, runs_in, wait_in
-from gnjobs.processes.find import Identity
+from gnjobs.processes.seen import Identity
 from gnjobs.processes.sockets import socket_inode
 from gnjobs.processes.waits import INPUT, link_of, polled
 

@@ -24,8 +24,7 @@ from gnjobs.processes.activity import (
     read_state,
     read_wait,
 )
-from gnjobs.processes.find import Identity
-from gnjobs.processes.seen import SeenProcess, computes
+from gnjobs.processes.seen import Identity, SeenProcess, computes
 from gnjobs.processes.sockets import socket_inodes
 
 LEAST_WINDOW: Final = 2.0
@@ -92,7 +91,7 @@ class Idleness:
         found = [(process, sample) for process in processes if (sample := self._sample(process)) is not None]
         reaped = _reaped_by_parent(before, self._samples)
         self._seen = [
-            self._measured(process, sample, before.get(_identity(process)), reaped, seconds, at, now)
+            self._measured(process, sample, before.get(process.identity), reaped, seconds, at, now)
             for process, sample in found
         ]
         self._forget(before)
@@ -106,7 +105,7 @@ class Idleness:
         if counters is None or counters.started != process.started or counters.state in "ZX":
             return None
         sample = Sample(counters, read_runs(process.pid))
-        self._samples[_identity(process)] = sample
+        self._samples[process.identity] = sample
         return sample
 
     def _measured(
@@ -120,7 +119,7 @@ class Idleness:
         now: float,
     ) -> SeenProcess:
         cpu = _cpu(sample.counters, before, reaped.get(process.pid, 0), seconds)
-        identity, state = _identity(process), sample.counters.state
+        identity, state = process.identity, sample.counters.state
         lives = before is None or _moved(sample, before, cpu, seconds)
         if before is not None and not lives:
             state = _settled_state(process.pid, sample.counters)
@@ -179,10 +178,6 @@ class Idleness:
             self._signs.pop(identity, None)
         self._traffic.forget({pid for pid, _ in self._samples})
         self._glances.forget(self._samples.keys())
-
-
-def _identity(process: SeenProcess) -> Identity:
-    return process.pid, process.started
 
 
 def _reaped_by_parent(before: Mapping[Identity, Sample], now: Mapping[Identity, Sample]) -> Mapping[int, int]:

@@ -10,9 +10,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gnjobs.processes.find import Identity
 from gnjobs.processes.proc import process_start
-from gnjobs.processes.seen import SeenProcess, computes
+from gnjobs.processes.seen import Identity, SeenProcess, computes
 from gnjobs.processes.stack import Frame, python_frames
 from gnjobs.text import duration_words
 
@@ -57,17 +56,17 @@ class StackSamples:
         told = dict(self._stays)
         return [
             msgspec.structs.replace(process, code=words)
-            if (words := _words(told.get((process.pid, process.started), {})))
+            if (words := _words(told.get(process.identity, {})))
             else process
             for process in seen
         ]
 
     def sample(self, processes: Sequence[SeenProcess], every: float) -> None:
         """Begin to take a sample of the busiest of these, if the last one is `every` seconds old; forget all others."""
-        silent = {(process.pid, process.started) for process in processes}
+        silent = {process.identity for process in processes}
         busy = [process for process in processes if computes(process.cpu)]
         chosen = sorted(busy, key=lambda process: -(process.cpu or 0.0))[:_MOST_PROCESSES]
-        identities = [(process.pid, process.started) for process in chosen]
+        identities = [process.identity for process in chosen]
         for known in (self._stays, self._failures):
             for gone in known.keys() - silent:
                 known.pop(gone, None)

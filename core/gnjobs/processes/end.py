@@ -18,7 +18,7 @@ import redis
 
 from gnjobs.processes.host import account_name
 from gnjobs.processes.proc import owners_of, process_start
-from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.seen import Found, Identity, SeenProcess
 from gnjobs.processes.table import Mark, read_mark
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
@@ -34,8 +34,6 @@ _EMPTY_LOOKS = 2
 _MOST_HELD = 200  # by one ending, of the descriptors that a process may have
 # How long what can't be inspected is looked at again: a process that is just being started may be so for a moment.
 _HIDDEN_SECONDS = 0.5
-
-Identity = tuple[int, int]
 
 
 class Target:
@@ -93,18 +91,17 @@ class _Ending:
         """Find the job's processes again and hold those that are new; returns these."""
         found = self._find()
         self.hidden, self.seen = found.hidden, found.processes
-        held = {(target.process.pid, target.process.started) for target in self.alive.values()}
+        held = {target.process.identity for target in self.alive.values()}
         new = []
         for process in found.processes:
             if len(self.alive) >= _MOST_HELD:
                 break  # the others' turn comes when these are gone
-            if (process.pid, process.started) in held or (
-                target := Target.hold(process, found.marks.get(process.pid))
-            ) is None:
+            target = None if process.identity in held else Target.hold(process, found.marks.get(process.pid))
+            if target is None:
                 continue
             self.alive[target.pidfd] = target
             self._poll.register(target.pidfd, select.POLLIN)
-            self.met.add((process.pid, process.started))
+            self.met.add(process.identity)
             new.append(target)
         return new
 

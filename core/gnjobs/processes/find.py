@@ -15,7 +15,7 @@ from gnjobs.processes.proc import (
     read_command,
     read_entry,
 )
-from gnjobs.processes.seen import Found, SeenProcess
+from gnjobs.processes.seen import Found, Identity, SeenProcess
 from gnjobs.processes.table import Mark, ProcessView, Wanted, descendants, read_mark
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Job
@@ -25,8 +25,6 @@ from gnjobs.text import place_of
 
 SUPERVISOR_MODULE = "gnjobs.supervisor"
 _LENGTH_OF_MARK, _LENGTH_OF_DIGEST = 32, 64
-
-Identity = tuple[int, int]
 
 
 def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
@@ -44,7 +42,7 @@ def processes_of(
     wanted: Wanted,
     child_id: str | None = None,
     *,
-    supervisor: tuple[int, int] | None = None,
+    supervisor: Identity | None = None,
     view: ProcessView | None = None,
     store: Records | None = None,
 ) -> Found:
@@ -107,7 +105,7 @@ def supervisor_here(job: Job, wanted: Wanted) -> Identity | None:
     return (pid, started) if is_it and pid is not None and started is not None else None
 
 
-def supervisor_process(supervisor: tuple[int, int], wanted: Wanted) -> Found:
+def supervisor_process(supervisor: Identity, wanted: Wanted) -> Found:
     """The job's supervisor (pid and start) as a process to be ended, or nothing where it is another one or gone."""
     pid, started = supervisor
     if not is_supervisor(pid, started, wanted, unreadable=False):
@@ -119,7 +117,7 @@ class _Search:
     """One search for the processes of one job."""
 
     def __init__(
-        self, wanted: Wanted, view: ProcessView, supervisor: tuple[int, int] | None, store: Records | None
+        self, wanted: Wanted, view: ProcessView, supervisor: Identity | None, store: Records | None
     ) -> None:
         self.wanted = wanted
         self.view = view

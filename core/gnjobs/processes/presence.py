@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Final
 
 from gnjobs.processes.activity import read_state
-from gnjobs.processes.find import Identity, is_supervisor, processes_of, wanted_of
+from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import (
     is_of_this_boot,
     is_on_this_host,
@@ -16,7 +16,7 @@ from gnjobs.processes.host import (
     sees_all_namespaces,
 )
 from gnjobs.processes.proc import shows_our_processes
-from gnjobs.processes.seen import Presence, ProcessSnapshot
+from gnjobs.processes.seen import Identity, Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.processes.traces import Trace, claims_of, traces_of
 from gnjobs.records.fields import Child, Job
@@ -57,7 +57,7 @@ def look_well(
     if presence.kind != "gone":
         return presence
     found = stored()
-    known = {(each.pid, each.started) for each in found.processes} if found is not None else set()
+    known = {each.identity for each in found.processes} if found is not None else set()
     again = look(job, known=known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 

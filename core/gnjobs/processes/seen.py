@@ -11,6 +11,8 @@ from gnjobs.records import values
 IDLE_CPU: Final = 1.0
 LONGEST_SNAPSHOT: Final = 4 * 1024 * 1024  # of some 15 000 processes; a job's code can write any
 
+Identity = tuple[int, int]  # pid and start: no other process of this boot has both
+
 
 def computes(cpu: float | None) -> bool:
     """Whether this much CPU (% of one core) is work."""
@@ -39,6 +41,11 @@ class SeenProcess(msgspec.Struct, frozen=True):
     waits: str | None = None
     waits_for: int | None = None
     code: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """Its pid and start."""
+        return self.pid, self.started
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -8,9 +8,10 @@ import os
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from gnjobs.processes.find import Identity, claiming, wanted_of
+from gnjobs.processes.find import claiming, wanted_of
 from gnjobs.processes.host import account_name, login_name, user_id
 from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entry
+from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, ProcessView, Wanted
 from gnjobs.records import values
 from gnjobs.records.fields import Child, Job

@@ -11,8 +11,7 @@ from gnjobs.health.idleness import Idleness
 from gnjobs.health.parts import Family
 from gnjobs.health.sampling import SAMPLES_UNTIL_QUIET, StackSamples
 from gnjobs.health.verdict import Limits
-from gnjobs.processes.find import Identity
-from gnjobs.processes.seen import History, ProcessSnapshot, SeenProcess
+from gnjobs.processes.seen import History, Identity, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.waits import Waits
 from gnjobs.records import values
@@ -170,7 +169,7 @@ class Measuring:
         is_due = time.monotonic() >= self._snapshot_after
         self._view = self._look(None if is_due else self._view)
         seen = self._tell(self._idleness.look(self._find(self._view), now), now, silence, is_due=is_due)
-        self._waits = {(each.pid, each.started): each for each in seen if each.waits is not None}
+        self._waits = {each.identity: each for each in seen if each.waits is not None}
         snapshot = None
         if is_due:
             self._snapshot_after = time.monotonic() + _SNAPSHOT_SECONDS - BEAT_SECONDS / 2
@@ -193,7 +192,7 @@ class Measuring:
 
     def _as_last_told(self, process: SeenProcess) -> SeenProcess:
         """A process with what it was seen to wait for, where it idles since; every 10 s that is looked for anew."""
-        told = self._waits.get((process.pid, process.started))
+        told = self._waits.get(process.identity)
         if told is None or told.idle_since != process.idle_since:
             return process
         return msgspec.structs.replace(process, waits=told.waits, waits_for=told.waits_for)
