@@ -27,6 +27,7 @@ from gnjobs.processes.traces import is_concealed
 from gnjobs.records import events, requests
 from gnjobs.records.connection import is_passing
 from gnjobs.records.ends import StopRequest, conclude_kill
+from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats
@@ -358,7 +359,7 @@ class _Kill:
         transition(self.store.client, run.record, {RUNNING}, STOPPING, uuid.uuid4().hex, stop.job_fields, run)
 
     def _may_act(self) -> bool:
-        return os.geteuid() == 0 or self.job.account == login_name()
+        return os.geteuid() == SUPER_USER or self.job.account == login_name()
 
     def _ask_agent(self, host: str | None = None) -> Iterator[KillStep]:
         host = host or self.job.host
@@ -368,8 +369,7 @@ class _Kill:
         yield step("answered", f"asking the agent of {host}")
         # In a curator's own stream the agent hears what concerns a silent supervisor.
         is_curators = self.actor.role == "curator"
-        keys = self.store.keys
-        stream = self._stream if is_curators else keys.host_control(host or "")
+        stream = self._stream if is_curators else self.store.keys.host_control(host or "")
         yield from self._ask(stream, AGENT_BEAT_SECONDS, self._unanswered_by_agent, self._may_still_run)
 
     def _may_still_run(self) -> bool:

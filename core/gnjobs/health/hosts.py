@@ -8,11 +8,10 @@ import msgspec
 
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import Job
-from gnjobs.records.hosts import AgentBeat, HostLoad
+from gnjobs.records.hosts import AGENT_BEAT_SECONDS, AgentBeat, HostLoad
 from gnjobs.records.statuses import RUNNING, STOPPING
 from gnjobs.text import clock_text, size_text
 
-AGENT_SECONDS: Final = 30.0
 ANSWERS: Final = "answers"
 NO_AGENT: Final = "no agent"
 _SCARCE: Final = 0.05
@@ -91,7 +90,7 @@ def _judge(host: str, agent: AgentBeat | None, jobs: list[Job], now: float) -> H
     return HostHealth(
         host=host,
         beat=agent.at if agent is not None else None,
-        answers=agent is not None and now - agent.at < AGENT_SECONDS,
+        answers=agent is not None and now - agent.at < AGENT_BEAT_SECONDS,
         load=agent.load if agent is not None else None,
         running=len(jobs),
         silent=sum(

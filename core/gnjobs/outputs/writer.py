@@ -15,11 +15,11 @@ from gnjobs.outputs.delivery import OutputDelivery
 from gnjobs.outputs.window import BATCH_BYTES, GROUP_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import passing_over_other_types
+from gnjobs.records.keys import MONTH
 from gnjobs.records.scripts import set_fields
 from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import encode_text
 
-KEEP_SECONDS: Final = 30 * 86400
 MAX_BYTES: Final = 256 * 1024 * 1024
 BUFFER_BYTES: Final = 64 * 1024 * 1024
 
@@ -87,7 +87,7 @@ class OutputWriter:
         key: str,
         *,
         hash_key: str | None = None,
-        expire_seconds: float = KEEP_SECONDS,
+        expire_seconds: float = MONTH,
         max_bytes: int = MAX_BYTES,
         buffer_bytes: int = BUFFER_BYTES,
         companion: Companion | None = None,

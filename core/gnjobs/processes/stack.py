@@ -19,7 +19,7 @@ from gnjobs.processes.host import login_name
 from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
-from gnjobs.records.environment import ENV_JOB
+from gnjobs.records.environment import ENV_JOB, SUPER_USER
 from gnjobs.text import safe_line
 
 NOT_ALLOWED: Final = "may not look into it"
@@ -31,7 +31,6 @@ _MOST_PRINTED: Final = 8 << 20  # bytes
 _NO_PYTHON: Final = ("find python version", "python interpreter")
 _LONGEST_NAME: Final = 80
 _OF_NO_JOB: Final = "-"
-_SUPER_USER: Final = 0
 _ONLY_LOOKING: Final = "-all,+sys_ptrace"
 
 
@@ -112,7 +111,7 @@ def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedP
 def _as_account_of(pid: int) -> list[str]:
     """What runs a program for root with the rights of a process's account: it opens whatever that has put in a path."""
     users, groups = owners_of(pid), groups_of(pid)
-    if os.geteuid() != _SUPER_USER or not users or not groups or users[1] == _SUPER_USER:
+    if os.geteuid() != SUPER_USER or not users or not groups or users[1] == SUPER_USER:
         return []
     account = [f"--reuid={users[1]}", f"--regid={groups[1]}", "--clear-groups"]
     return ["setpriv", *account, f"--inh-caps={_ONLY_LOOKING}", f"--ambient-caps={_ONLY_LOOKING}"]

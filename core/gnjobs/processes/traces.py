@@ -14,9 +14,9 @@ from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entr
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, ProcessView, Wanted
 from gnjobs.records import values
+from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
 
-_SUPER_USER: Final = 0
 _INIT: Final = 1
 _WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its mark"
 
@@ -132,7 +132,7 @@ def _earliest(job: Job) -> int:
 def may_be_of(pid: int, account: str | None) -> bool:
     """Whether a process that is there may be of a job that this account started: root may become anybody."""
     uid, owners = None if account is None else user_id(account), owners_of(pid)
-    return bool(owners) and (uid in (None, _SUPER_USER) or uid in owners)
+    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners)
 
 
 def _is_of_the_kernel(entry: TableEntry) -> bool:

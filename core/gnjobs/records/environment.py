@@ -20,14 +20,15 @@ ENV_OWNER: Final = "GNJOBS_OWNER"  # whom the job was launched for, whatever its
 ENV_ASKED: Final = "GNJOBS_ASKED"  # what the launcher wants to run: see `supervisor.setup`
 ENV_DIRECTORY: Final = "GNJOBS_DIRECTORY"  # where a job begins whose record names no directory
 ENV_ON_END: Final = "GNJOBS_ON_END"  # a command, quoted for a shell: see `records.hooks`
-ENV_IN_SLURM: Final = (
-    "GNJOBS_IN_SLURM"  # of a supervisor that is itself a job of Slurm's, not only inside one
-)
+# Of a supervisor that is itself a job of Slurm's, not only inside one.
+ENV_IN_SLURM: Final = "GNJOBS_IN_SLURM"
 ENV_SLURM_JOB: Final = "SLURM_JOB_ID"  # Slurm's own, as the next
 ENV_SLURM_RESTARTS: Final = "SLURM_RESTART_COUNT"
 ENV_LASTING: Final = "GNJOBS_LASTING_SECONDS"  # see `records.lasting`
 ENV_LINES_FD: Final = "GNJOBS_LINES_FD"
 ENV_LINES_PIPE: Final = "GNJOBS_LINES_PIPE"
+
+SUPER_USER: Final = 0
 
 
 def digest_of_mark(mark: str) -> str:
@@ -60,7 +61,6 @@ def lines_descriptor(environment: Mapping[str, str]) -> int | None:
     return int(number)
 
 
-_SUPER_USER: Final = 0
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -84,7 +84,7 @@ def as_account(name: str | None) -> Begin:
         entry = pwd.getpwnam(name)
     except KeyError:
         raise ValueError(f"there is no account {name!r:.80} here") from None
-    if entry.pw_uid == _SUPER_USER:
+    if entry.pw_uid == SUPER_USER:
         raise ValueError("nothing is run as root for somebody else")
     _leave_keys()
     program = shutil.which("setpriv") or "setpriv"  # ours, whatever the account's environment finds

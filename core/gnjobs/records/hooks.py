@@ -19,7 +19,7 @@ import msgspec
 import redis
 
 from gnjobs.records.connection import connect, patiently
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, Begin, as_account
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, SUPER_USER, Begin, as_account
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
@@ -31,7 +31,6 @@ _ENDING_SECONDS: Final = 5.0
 _KEPT: Final = 64 * 1024
 _MOST_SAID: Final = 16 * 1024 * 1024
 _AT_A_TIME, _MOST_OF_AN_ACCOUNT, _MOST_WAITING = 8, 2, 1000
-_SUPER_USER: Final = 0
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
 # Without them it counts as no process of the job, and is not ended with it.
 _MARKS: Final = frozenset({ENV_JOB, ENV_CHILD, ENV_MARK})
@@ -148,7 +147,7 @@ _waiting = _Waiting()
 
 def _begin(account: str | None, as_ourselves: bool) -> Begin:
     """As whom it runs, and with which environment; raises `ValueError`."""
-    if not as_ourselves and os.geteuid() == _SUPER_USER:
+    if not as_ourselves and os.geteuid() == SUPER_USER:
         return as_account(account)
     return Begin((), {name: value for name, value in os.environ.items() if name not in _MARKS})
 

@@ -9,10 +9,9 @@ from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import is_wrong_type, passing_over_other_types, read_or_none
 from gnjobs.records.indexes import members_by_score
-from gnjobs.records.keys import Keys, is_id
+from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.values import Seconds
 
-_KEPT_SECONDS: Final = 30 * 86400
 _MOST_HOSTS: Final = 10_000
 _LONGEST_LOAD: Final = 4096
 AGENT_BEAT_SECONDS: Final = 30.0
@@ -47,7 +46,7 @@ def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> No
             raise
         client.unlink(keys.hosts)
         client.zadd(keys.hosts, {host: load.at})
-    client.set(keys.host_load(host), msgspec.json.encode(load), ex=_KEPT_SECONDS)
+    client.set(keys.host_load(host), msgspec.json.encode(load), ex=MONTH)
 
 
 def renew_list(client: redis.Redis, keys: Keys) -> None:

@@ -46,6 +46,11 @@ def kept_for(keep: float | None) -> int:
     return math.ceil(min(keep, LONGEST)) if keep else WEEK
 
 
+def lifetime(keep: float | None) -> int:
+    """How long the keys of a job live that has not ended (seconds, rounded up)."""
+    return math.ceil(min(max(keep or 0.0, MONTH), LONGEST))
+
+
 def expire_ended(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Let every key of a job that has ended live as long as it is kept, for one whose supervisor can't do it."""
     for chunk in output_keys(client, keys, job.id):
@@ -118,7 +123,7 @@ def store_record(
     given = fields | {"status": PENDING}
     stored = {name: encode_text(str(value)) for name, value in given.items() if value is not None}
     token = uuid.uuid4().hex
-    if not create_record(client, keys.job(job_id), token, _lifetime(keep), stored):
+    if not create_record(client, keys.job(job_id), token, lifetime(keep), stored):
         raise JobExists(f"there is already a job {job_id}")
     return read_job(job_id, {name.encode(): value for name, value in stored.items()})
 
@@ -173,11 +178,7 @@ def index(client: redis.Redis, keys: Keys, job: Job) -> None:
 
 def renew(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Let an unfinished job's record live for as long as one must."""
-    client.expire(keys.job(job.id), _lifetime(job.keep))
-
-
-def _lifetime(keep: float | None) -> int:
-    return math.ceil(min(max(keep or 0.0, MONTH), LONGEST))
+    client.expire(keys.job(job.id), lifetime(job.keep))
 
 
 _AT_ONCE = 500

@@ -14,7 +14,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import Keys
+from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.streams import read_behind
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import safe_line, safe_text
@@ -68,7 +68,6 @@ def pid_list(pids: Iterable[int]) -> str:
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0
 _KEPT_ENTRIES = 10_000
 _LONGEST_NAME, _LONGEST_REASON = 200, 2000  # supervisors write them into records
-_LIFETIME = 30 * 86400
 _ANSWERS_AT_ONCE = 1000
 _NO_MORE_IDS = "exhausted the last possible ID"
 
@@ -175,7 +174,7 @@ def _add(client: redis.Redis, stream: str, fields: Any) -> str | None:
     """Add an entry; returns its id, None where an entry of the future, behind which nothing counts, or no stream is."""
     pipe = client.pipeline(transaction=False)
     pipe.xadd(stream, fields, maxlen=_KEPT_ENTRIES, approximate=True)
-    pipe.expire(stream, _LIFETIME)
+    pipe.expire(stream, MONTH)
     pipe.time()
     added, expired, now = pipe.execute(raise_on_error=False)
     for reply in (added, expired, now):

@@ -20,7 +20,7 @@ from gnjobs.records.connection import connect
 from gnjobs.records.ends import StopRequest, told
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
-from gnjobs.records.keys import MONTH, Keys, is_id, is_user
+from gnjobs.records.keys import Keys, is_id, is_user
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
@@ -92,10 +92,7 @@ class Supervision:
         self._watch = ChildWatch(link.keys, job.id)
         link.statement.children = self._watch.output_keys
         self._output = OutputWriter(
-            settings.url,
-            link.keys.output(job.id),
-            hash_key=link.key,
-            expire_seconds=max(link.keep, MONTH),
+            settings.url, link.keys.output(job.id), hash_key=link.key, expire_seconds=link.lifetime
         )
         self._command = RunningCommand(self._output)
         self._listed = ListedFaults(settings.url, link)

@@ -11,9 +11,9 @@ from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import CountedConnection, replies_of
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
-from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, MONTH, Keys
+from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, Keys
 from gnjobs.records.lasting import Statement, Step, say
-from gnjobs.records.lifecycle import expire_keys, kept_for
+from gnjobs.records.lifecycle import expire_keys, lifetime
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import Outcome, Run, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
@@ -164,11 +164,10 @@ class RecordLink:
         replies_of(pipe)
 
     @property
-    def keep(self) -> int:
-        """How long the job is kept after its end (seconds, rounded up)."""
-        return kept_for(values.number(self.found.get(b"keep")))
+    def lifetime(self) -> int:
+        """How long the job's keys live while it may run (seconds)."""
+        return lifetime(values.number(self.found.get(b"keep")))
 
-    def renew(self, seconds: int | None = None) -> None:
-        """Let every key of the job live for `seconds`, by default as long as a running job's must."""
-        lifetime = seconds or max(self.keep, MONTH)
-        expire_keys(self.client, self.keys, self.job_id, self.statement.children, lifetime)
+    def renew(self) -> None:
+        """Let every key of the job live for as long as a running job's must."""
+        expire_keys(self.client, self.keys, self.job_id, self.statement.children, self.lifetime)

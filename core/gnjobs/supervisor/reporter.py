@@ -12,6 +12,7 @@ from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import is_wrong_type
+from gnjobs.records.keys import MONTH
 from gnjobs.records.lasting import lasting_seconds
 from gnjobs.records.scripts import Value
 from gnjobs.records.servers import is_refusal
@@ -22,7 +23,6 @@ from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import JobSigns, Said
 from gnjobs.text import complain
 
-SNAPSHOT_LIFETIME = 30 * 86400
 _PATIENCE_SECONDS = 60.0
 _RENEW_SECONDS = 86400
 
@@ -140,7 +140,7 @@ class Reporter(threading.Thread):
             self._link.client.hdel(self._link.key, "faults")  # what was counted before is not all
         if snapshot is not None:
             name = self._link.keys.processes(self._link.job_id)
-            self._link.client.set(name, snapshot, ex=SNAPSHOT_LIFETIME, xx=self._has_snapshot)
+            self._link.client.set(name, snapshot, ex=MONTH, xx=self._has_snapshot)
             self._has_snapshot = True
 
     def _make_moves(self) -> None:
