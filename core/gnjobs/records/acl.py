@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
-from gnjobs.records.keys import Keys
+from gnjobs.records.keys import KeyPart, Keys
 
 AclRole = Literal["viewer", "curator", "admin", "writer", "web", "agent"]
 ACL_ROLES: Final[tuple[AclRole, ...]] = ("viewer", "curator", "admin", "writer", "web", "agent")
@@ -68,24 +68,24 @@ def acl_rules(role: AclRole, keys: Iterable[Keys], user_ids: Iterable[str] = ())
 
 def _everything(keys: Keys) -> list[str]:
     """The patterns of all keys of a prefix: its jobs may be laid out beside the others."""
-    own, jobs = keys.pattern("everything"), keys.pattern("jobs")
+    own, jobs = keys.pattern(KeyPart.EVERYTHING), keys.scan_pattern()
     return [own] if jobs.startswith(own.removesuffix("*")) else [own, jobs]
 
 
 def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> list[Grant]:
     everything = [pattern for each in keys for pattern in _everything(each)]
-    jobs = [pattern for each in keys for pattern in (each.jobs, each.pattern("jobs"), each.unfinished)]
-    users = [pattern for each in keys for pattern in (each.users, each.pattern("user-jobs"))]
+    jobs = [pattern for each in keys for pattern in (each.jobs, each.scan_pattern(), each.unfinished)]
+    users = [pattern for each in keys for pattern in (each.users, each.pattern(KeyPart.USER_JOBS))]
     hosts = [
         pattern
         for each in keys
-        for pattern in (each.hosts, each.pattern("host-agent"), each.pattern("host-load"))
+        for pattern in (each.hosts, each.pattern(KeyPart.HOST_AGENT), each.pattern(KeyPart.HOST_LOAD))
     ]
     events = [each.events for each in keys]
     admin_requests = [each.admin_requests for each in keys]
-    all_requests = [each.pattern("user-requests") for each in keys]
-    host_requests = [each.pattern("host-control") for each in keys]
-    starts = [each.pattern("host-starts") for each in keys]
+    all_requests = [each.pattern(KeyPart.USER_REQUESTS) for each in keys]
+    host_requests = [each.pattern(KeyPart.HOST_CONTROL) for each in keys]
+    starts = [each.pattern(KeyPart.HOST_STARTS) for each in keys]
     watch = Grant(_WATCH, reads=everything, channels=[_CHANGES_CHANNEL])
     log = Grant(("xadd",), writes=events)
     match role:

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 from gnjobs.errors import InvalidName
@@ -27,26 +28,18 @@ _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,127}")
 _NEVER_TOLD = (b":output", b":processes", b":control", b":answers")
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,255}")
 
-KeyPart = Literal[
-    "everything",
-    "jobs",
-    "user-jobs",
-    "user-requests",
-    "host-agent",
-    "host-control",
-    "host-starts",
-    "host-load",
-]
 
-_PATTERNS: dict[KeyPart, str] = {
-    "everything": ":*",
-    "user-jobs": ":users:*:jobs",
-    "user-requests": ":users:*:requests",
-    "host-agent": ":hosts:*:agent",
-    "host-control": ":hosts:*:control",
-    "host-starts": ":hosts:*:starts",
-    "host-load": ":hosts:*:load",
-}
+class KeyPart(StrEnum):
+    """A sort of keys, as the glob behind the prefix that matches them."""
+
+    EVERYTHING = ":*"
+    USER_JOBS = ":users:*:jobs"
+    USER_REQUESTS = ":users:*:requests"
+    HOST_AGENT = ":hosts:*:agent"
+    HOST_CONTROL = ":hosts:*:control"
+    HOST_STARTS = ":hosts:*:starts"
+    HOST_LOAD = ":hosts:*:load"
+
 
 KeyKind = Literal["record", "output", "child", "child-output", "processes", "control", "answers", "foreign"]
 
@@ -149,8 +142,8 @@ class Keys:
                 )
 
     def pattern(self, part: KeyPart) -> str:
-        """The glob for an ACL that matches every key of one sort."""
-        return f"{self.jobs_namespace}*" if part == "jobs" else f"{self.prefix}{_PATTERNS[part]}"
+        """The glob that matches every key of one sort."""
+        return f"{self.prefix}{part}"
 
     def __repr__(self) -> str:
         return f"Keys({self.prefix!r})"

@@ -11,7 +11,7 @@ from gnjobs.records import values
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, Job
 from gnjobs.records.foreign import parse_part
 from gnjobs.records.indexes import scan_steps
-from gnjobs.records.keys import Keys
+from gnjobs.records.keys import KeyPart, Keys
 from gnjobs.records.layouts import ID
 from gnjobs.records.reading import fetch_job
 from gnjobs.records.statuses import STATUSES
@@ -55,7 +55,7 @@ class Survey(msgspec.Struct, kw_only=True):
 def survey(client: redis.Redis, keys: Keys, looked: Callable[[int], None] = lambda _: None) -> Survey:
     """Look at every key under a prefix, and read the first 1000 records; `looked` is told how many keys were seen."""
     found = Survey(prefix=keys.prefix, key=f"{keys.jobs_namespace}{ID}")
-    for names in scan_steps(client, keys.pattern("everything")):
+    for names in scan_steps(client, keys.pattern(KeyPart.EVERYTHING)):
         for name in names:
             _take_key(client, keys, found, values.text(name) or "")
         looked(found.keys_seen)
