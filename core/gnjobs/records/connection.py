@@ -89,6 +89,12 @@ def is_wrong_type(error: object) -> bool:
     return isinstance(error, redis.ResponseError) and "WRONGTYPE" in str(error)  # a script's begins otherwise
 
 
+def server_time(client: redis.Redis) -> float:
+    """The server's time in unix seconds."""
+    seconds, microseconds = client.time()
+    return float(seconds) + float(microseconds) / 1_000_000
+
+
 @contextmanager
 def passing_over_other_types() -> Iterator[None]:
     """Go on where a key holds something of another type, which is somebody else's; other errors are raised."""

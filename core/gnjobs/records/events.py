@@ -15,7 +15,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import connect, is_passing, read_or_none
+from gnjobs.records.connection import connect, is_passing, read_or_none, server_time
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
 from gnjobs.records.streams import newest_entries, newest_id, read_behind
@@ -130,7 +130,7 @@ def renew_log(client: redis.Redis, keys: Keys) -> bool:
 
     The old one is kept as `P:events:ended`, in place of any earlier one.
     """
-    now = float(client.time()[0])
+    now = server_time(client)
     try:
         last = values.text(client.xinfo_stream(keys.events)["last-generated-id"]) or "0-0"
         is_full = values.is_ahead(last, now)
@@ -152,7 +152,7 @@ def _has_entries(client: redis.Redis, keys: Keys, since: float) -> bool:
 
 def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
     """Where to go on: behind the `last` id, and in a log that was begun anew at its beginning."""
-    now = float(client.time()[0])
+    now = server_time(client)
     is_anew = values.is_ahead(last, now) and not values.is_ahead(newest_id(client, keys.events), now)
     return "0-0" if is_anew else last
 

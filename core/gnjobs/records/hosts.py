@@ -7,7 +7,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import is_wrong_type, passing_over_other_types, read_or_none
+from gnjobs.records.connection import is_wrong_type, passing_over_other_types, read_or_none, server_time
 from gnjobs.records.indexes import members_by_score
 from gnjobs.records.keys import MONTH, Keys, is_id
 from gnjobs.records.values import Seconds
@@ -61,7 +61,7 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
     """Whether a host has an agent that has beaten lately, or may have where nobody can tell."""
     if host is None or not is_id(host):
         return False
-    now = float(client.time()[0])
+    now = server_time(client)
     beat: Any = now
     with passing_over_other_types():
         beat = client.zscore(keys.hosts, host)
@@ -71,7 +71,7 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
 
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:
     """Every host that an agent has beaten for and not left in order, the last one first."""
-    latest = client.time()[0] + values.MOST_AHEAD
+    latest = server_time(client) + values.MOST_AHEAD
     found = members_by_score(client, keys.hosts, latest, 0, _MOST_HOSTS)
     hosts = [(values.text(name) or "", at) for name, at in found]
     known = [(host, at) for host, at in hosts if is_id(host) and at >= 0]

@@ -11,7 +11,13 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge, read_hashes
-from gnjobs.records.connection import passing_over_other_types, read_or_none, readable, replies_of
+from gnjobs.records.connection import (
+    passing_over_other_types,
+    read_or_none,
+    readable,
+    replies_of,
+    server_time,
+)
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, OWN_STATUS, Keys, ids_among, is_id, is_user
 from gnjobs.records.pipeline import Pipeline, scan_ahead
@@ -335,8 +341,8 @@ def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[byt
 
 def _tidy_users(client: redis.Redis, keys: Keys) -> None:
     """Remove users who created nothing for a month and of whose jobs no index is left."""
-    seconds, _ = client.time()
-    found = read_or_none(client.zrangebyscore, keys.users, "-inf", seconds - MONTH, 0, _OLDEST) or []
+    now = server_time(client)
+    found = read_or_none(client.zrangebyscore, keys.users, "-inf", now - MONTH, 0, _OLDEST) or []
     named = {member: user for member in found if is_user(user := values.text(member) or "")}
     pipe = client.pipeline(transaction=False)
     for user in named.values():

@@ -11,7 +11,7 @@ import redis
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import connect, passing_over_other_types
+from gnjobs.records.connection import connect, passing_over_other_types, server_time
 from gnjobs.records.keys import Keys, is_id
 from gnjobs.records.requests import (
     ControlRequest,
@@ -191,5 +191,4 @@ class ControlListener(threading.Thread):
 
     def _now(self) -> float:
         """The server's time (unix seconds), which ids of entries are."""
-        seconds, microseconds = self._client.time()
-        return float(seconds) + float(microseconds) / 1_000_000
+        return server_time(self._client)

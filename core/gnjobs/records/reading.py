@@ -12,7 +12,7 @@ from gnjobs.errors import AmbiguousId, InvalidName, NoSuchChild, NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.bounded import Slowness, TooLarge, read_carefully, read_hashes
 from gnjobs.records.columns import JobReader
-from gnjobs.records.connection import connect, passing_over_other_types, read_or_none, readable
+from gnjobs.records.connection import connect, passing_over_other_types, read_or_none, readable, server_time
 from gnjobs.records.fields import CHILD_FIELDS, Child, Job
 from gnjobs.records.fields import read_child as understand_child
 from gnjobs.records.foreign import (
@@ -189,8 +189,7 @@ class Records:
 
     def now(self) -> float:
         """The server's time in unix seconds."""
-        seconds, microseconds = self.client.time()
-        return float(seconds) + float(microseconds) / 1_000_000
+        return server_time(self.client)
 
     def get(self, job_id: str) -> Job:
         """Read a whole record; raises `NoSuchJob`. A key that is no hash is a job of which nothing is known."""

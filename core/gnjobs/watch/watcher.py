@@ -132,8 +132,9 @@ class Watcher:
 def _server_time(client: "redis.Redis") -> float:
     from redis.exceptions import ResponseError
 
+    from gnjobs.records.connection import server_time
+
     try:
-        seconds, microseconds = client.time()
+        return server_time(client)
     except ResponseError:
         return time.time()
-    return float(seconds) + microseconds / 1e6
