@@ -5,7 +5,7 @@ from typing import Final
 
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
-from gnjobs.records.fields import percent_done
+from gnjobs.records.fields import percent_done, run_seconds
 from gnjobs.text import MINUTE, age_text, clock_text, percent_text, silence_text, size_text
 from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
 from gnjobs.watch.rows import JobRow
@@ -111,7 +111,7 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "children": Cell(_children(row)),
         "cpu": Cell(percent_text(row.cpu)),
         "silent": Cell(silence_text(shown_silence(row, now)), "warning"),
-        "run": Cell(run_text(row.run_seconds(now), is_over=row.is_final)),
+        "run": Cell(run_text(run_seconds(row, now), is_over=row.is_final)),
         "started": Cell(clock_text(row.started, now), "dim"),
         "id": Cell(row.id[:8], "dim"),
         "type": Cell(row.type or "", "dim"),

@@ -91,7 +91,7 @@ def ended_words(row: JobRow | Job | Child, now: float) -> str:
     """How, when and after how long a job or child ended; what its data were like."""
     if row.status not in _ENDS:
         return f"unknown stored status {row.status!r}"
-    run = row.run_seconds(now) if isinstance(row, JobRow) else run_seconds(row, now)
+    run = run_seconds(row, now)
     words = [_ENDS[row.status]]
     words += [f"after {duration_words(run)}"] if run is not None else []
     words += [moment_words(row.finished, now)] if row.finished else []

@@ -20,7 +20,7 @@ def trend_parts(row: JobRow, history: History | None, now: float, width: int) ->
     if row.is_final:
         return []
     is_stuck = row.rank == RANK_TROUBLED
-    left = "" if is_stuck else left_words(row.percent, row.run_seconds(now), row.silence)
+    left = "" if is_stuck else left_words(row.percent, run_seconds(row, now), row.silence)
     if history is None:
         return [left]
     room = max(SHORTEST, min(LONGEST, (width - _WORDS) // 3))

@@ -7,6 +7,7 @@ import pytest
 
 from gnjobs.health.assess import assess
 from gnjobs.health.verdict import STUCK
+from gnjobs.records.fields import run_seconds
 from gnjobs.records.layouts import UPLOADER, Layout
 from gnjobs.store import JobStore
 from tests.support.mirror import mirror
@@ -44,7 +45,7 @@ def test_lists_are_ordered_by_it(server: Server) -> None:
         rows = seen.rows()
         assert rows[older].started == pytest.approx(time.time() - AGO, abs=5)
         assert rows[older].created < rows[newer].created
-        assert rows[older].run_seconds(time.time()) is None
+        assert run_seconds(rows[older], time.time()) is None
 
 
 def test_one_that_nobody_started_is_stuck(server: Server) -> None:

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list
+from gnjobs.records.fields import LIST_FIELDS, Job, read_job_list, run_seconds
 from gnjobs.records.foreign import list_names, read_listed
 from gnjobs.records.keys import MIRROR_FIELD, OWN_STATUS
 from gnjobs.records.layouts import LAYOUTS
@@ -144,10 +144,10 @@ def test_children_that_are_done_are_counted_from_the_summary() -> None:
 
 def test_times_of_a_running_and_of_an_ended_job() -> None:
     running = row_of(Job(id="a", status="running", started=100.0, last_output=120.0, heartbeat=150.0))
-    assert (running.run_seconds(160.0), running.silent_since, running.silence) == (60.0, 120.0, 30.0)
+    assert (run_seconds(running, 160.0), running.silent_since, running.silence) == (60.0, 120.0, 30.0)
     ended = row_of(Job(id="a", status="success", started=100.0, finished=130.0, last_output=120.0))
-    assert (ended.run_seconds(1000.0), ended.silent_since, ended.silence) == (30.0, None, None)
-    assert row_of(Job(id="a", status="pending")).run_seconds(5.0) is None
+    assert (run_seconds(ended, 1000.0), ended.silent_since, ended.silence) == (30.0, None, None)
+    assert run_seconds(row_of(Job(id="a", status="pending")), 5.0) is None
 
 
 def test_rows_are_ordered_by_trouble_then_unfinished_then_creation() -> None:

@@ -85,12 +85,14 @@ def _cpu_words(cpu: float | None) -> str:
     return f", CPU {math.floor(cpu * 10) / 10:.1f} %" if cpu < 10 else f", CPU {cpu:.0f} %"
 
 
+def silent_since(job: Job) -> float | None:
+    """When a line or progress last came from a job or any of its children; None for one that is not at work."""
+    return job.last_output or job.started if job.status in (RUNNING, STOPPING) else None
+
+
 def job_silence(job: Job) -> float | None:
     """Seconds that a job and all its children have been silent at its last beat; None for one that is not at work."""
-    since = job.last_output or job.started
-    if job.status not in (RUNNING, STOPPING):
-        return None
-    return _seconds_until_beat(job, since)
+    return _seconds_until_beat(job, silent_since(job))
 
 
 def child_silence(job: Job, child: Child) -> float | None:

@@ -109,6 +109,11 @@ class Listed(msgspec.Struct, frozen=True):
     host: Annotated[Text, Stored(_CLAIM, "The host that the job runs on.", json=True)] = None
     children: Annotated[Whole, Stored(_CODE, "How many children were allocated.", json=True)] = None
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended for good."""
+        return self.status in FINAL_STATUSES
+
 
 class Job(Listed, frozen=True, kw_only=True):
     """One job's record; None where nothing readable is stored.
@@ -222,11 +227,6 @@ class Job(Listed, frozen=True, kw_only=True):
     unreadable: tuple[str, ...] = ()
 
     @property
-    def is_final(self) -> bool:
-        """Whether the job has ended for good."""
-        return self.status in FINAL_STATUSES
-
-    @property
     def is_supervised(self) -> bool:
         """Whether a supervisor of ours took it, as far as its record says."""
         return self.supervisor_pid is not None or self.mark is not None
@@ -288,12 +288,12 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in FINAL_STATUSES
 
 
-def percent_done(part: "Listed | Child") -> float | None:
+def percent_done(part: Listed | Child) -> float | None:
     """How far a job or child is: 100 once it succeeded, None where nothing was reported (a record begins with 0)."""
     return 100.0 if part.status == SUCCESS else part.percent or None
 
 
-def run_seconds(part: Job | Child, now: float) -> float | None:
+def run_seconds(part: Listed | Child, now: float) -> float | None:
     """How long a job or child has run, or ran; None where its start, or its end, is not known."""
     began = part.began if isinstance(part, Job) else part.started
     end = part.finished or (None if part.is_final else now)

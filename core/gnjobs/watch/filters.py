@@ -22,7 +22,7 @@ from gnjobs.errors import FilterError
 from gnjobs.health.states import GROUPS, STATES, group_of
 from gnjobs.health.verdict import Health
 from gnjobs.records import values
-from gnjobs.records.fields import ROW_FIELDS, Job
+from gnjobs.records.fields import ROW_FIELDS, Job, run_seconds
 from gnjobs.records.statuses import STATUSES
 from gnjobs.text import parse_duration
 from gnjobs.watch.patterns import Pattern
@@ -156,7 +156,7 @@ _COUNTS: Final = (values.integer, values.number, values.percentage)
 MEASURES: Final[dict[str, Measure]] = {
     "age": Measure(_age, parse_duration, timed=True),
     "ended": Measure(_ended, parse_duration, timed=True),
-    "run": Measure(JobRow.run_seconds, parse_duration, timed=True),
+    "run": Measure(run_seconds, parse_duration, timed=True),
     "silent": Measure(lambda row, _: row.silence, parse_duration),
     **{
         field.attribute: _counted(field.attribute)

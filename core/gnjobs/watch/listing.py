@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from gnjobs.health.states import ALL, group_of
 from gnjobs.records import values
-from gnjobs.records.fields import ROW_FIELDS, Field
+from gnjobs.records.fields import ROW_FIELDS, Field, run_seconds
 from gnjobs.watch.collections import KeyedRows
 from gnjobs.watch.filters import Filter
 from gnjobs.watch.rows import JobRow, default_order
@@ -30,7 +30,7 @@ def _folded(text: str | None) -> str | None:
 
 
 def _run(row: JobRow) -> float | None:
-    return row.run_seconds(row.heartbeat or 0.0 if row.job else 0.0)
+    return run_seconds(row, row.heartbeat or 0.0 if row.job else 0.0)
 
 
 def _silence(row: JobRow) -> float | None:

@@ -16,6 +16,7 @@ import msgspec
 
 from gnjobs.health.hosts import HostHealth
 from gnjobs.health.states import DONE, FAILED, FAULTS, LOST
+from gnjobs.records.fields import run_seconds
 from gnjobs.records.statuses import PENDING
 from gnjobs.text import DAY, HOUR, MINUTE, count_text, duration_words
 from gnjobs.watch.rows import JobRow
@@ -314,7 +315,7 @@ def _collect(
         wait = max(0.0, row.started - row.created)
         created_on.waits.append(wait)
         of_type.waits.append(wait)
-    run = row.run_seconds(now)
+    run = run_seconds(row, now)
     if not row.is_final:
         if run is not None:
             of_type.at_work.append(run)

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from gnjobs.health.silence import job_silence, silent_since
 from gnjobs.health.states import State, state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records.fields import ROW_FIELDS, Job, Listed
@@ -48,7 +49,7 @@ class JobRow(Listed, frozen=True, gc=False):
 
     @property
     def is_final(self) -> bool:
-        """Whether the job has ended for good."""
+        """Whether the job had ended for good, whatever its record says beside that."""
         return self.job is None
 
     @property
@@ -74,22 +75,12 @@ class JobRow(Listed, frozen=True, gc=False):
     @property
     def silent_since(self) -> float | None:
         """When the last line or progress came, while the job runs."""
-        if self.job is None or self.started is None:
-            return None
-        return self.job.last_output or self.started
+        return silent_since(self.job) if self.job else None
 
     @property
     def silence(self) -> float | None:
         """Seconds without a line or progress up to the last heartbeat, both by the supervisor's clock."""
-        since, heartbeat = self.silent_since, self.heartbeat
-        return None if since is None or heartbeat is None else max(0.0, heartbeat - since)
-
-    def run_seconds(self, now: float) -> float | None:
-        """How long the job has run, or ran."""
-        if self.started is None:
-            return None
-        end = self.finished if self.is_final else now
-        return None if end is None else max(0.0, end - self.started)
+        return job_silence(self.job) if self.job else None
 
     def judged(self, verdict: str) -> "JobRow":
         """Return this row with a verdict of health; the same object where it changes nothing."""
