@@ -15,10 +15,10 @@ _WAYS: Final = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and 
 
 def files_of(found: Found) -> str:
     """Say which files each of these processes has open, one process after the other."""
-    return told_of(found, open_files)
+    return told_of(found, _open_files)
 
 
-def open_files(process: SeenProcess) -> list[str]:
+def _open_files(process: SeenProcess) -> list[str]:
     """Say which files a process has open, or why that can't be said: `3  read   62 % of 1200000 bytes  /data/a.tsv`."""
     directory = f"/proc/{process.pid}/fd"
     try:

@@ -179,11 +179,7 @@ class Waits:
 
     @cached_property
     def _locks(self) -> Sequence[Sequence[str]]:
-        try:
-            with open("/proc/locks", encoding="ascii") as file:
-                return [words for line in file if len(words := line.split()) >= 6]
-        except OSError:
-            return []
+        return [words for words in _words_in("/proc/locks") if len(words) >= 6]
 
     @cached_property
     def _tcp(self) -> Mapping[int, TcpSocket]:
@@ -202,6 +198,15 @@ def link_of(pid: int, number: int) -> str:
         return ""
 
 
+def _words_in(path: str) -> list[list[str]]:
+    """The words of each line that the kernel says there; none where that can't be seen."""
+    try:
+        with open(path, encoding="ascii") as file:
+            return [words for line in file if (words := line.split())]
+    except OSError:
+        return []
+
+
 def _is_idle(process: SeenProcess, now: float) -> bool:
     return (
         process.state in "SD" and process.idle_since is not None and now - process.idle_since >= _IDLE_SECONDS
@@ -210,12 +215,9 @@ def _is_idle(process: SeenProcess, now: float) -> bool:
 
 def _is_open_for(pid: int, number: int, mode: str | None) -> bool:
     """Whether a file is open for reading (`0`) or writing (`1`), by the last digit of its flags."""
-    try:
-        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
-            flags = next((line.split()[1] for line in file if line.startswith("flags:")), "")
-    except OSError:
-        return False
-    return mode is None or flags[-1:] in (mode, "2")
+    path = f"/proc/{pid}/fdinfo/{number}"
+    flags = next((words[1] for words in _words_in(path) if words[0] == "flags:"), "")
+    return flags != "" and (mode is None or flags[-1:] in (mode, "2"))
 
 
 def polled(pid: int, wait: Wait, events: int = 0xFFFF) -> Iterator[int]:
@@ -237,12 +239,9 @@ def polled(pid: int, wait: Wait, events: int = 0xFFFF) -> Iterator[int]:
 
 
 def _watched(pid: int, number: int, events: int) -> Iterator[int]:
-    try:
-        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as file:
-            found = [line.split() for line in file if line.startswith("tfd:")]
-    except OSError:
-        return
-    yield from (int(words[1]) for words in found if int(words[3], 16) & events)
+    for words in _words_in(f"/proc/{pid}/fdinfo/{number}"):
+        if words[0] == "tfd:" and int(words[3], 16) & events:
+            yield int(words[1])
 
 
 def _memory(pid: int, address: int, length: int) -> bytes:
