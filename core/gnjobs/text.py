@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -86,6 +87,13 @@ def percent_text(percent: float | None) -> str:
 def last_line(text: str | None) -> str:
     """The last line that says something: of a traceback, the error itself."""
     return (text or "").rstrip().rpartition("\n")[2].strip()
+
+
+def few(words: Iterable[str], most: int) -> str:
+    """The first of many words, and how many more there are: `a, b and 3 more`."""
+    named = list(words)
+    more = len(named) - most
+    return ", ".join(named[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def size_text(size: float | None) -> str:

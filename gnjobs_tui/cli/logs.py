@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs.text import last_line, safe_line
+from gnjobs.text import few, last_line, plural, safe_line
 from gnjobs_tui.cli.completion import complete_child, complete_job
 from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.session import Session, complain, find_child, json_option, on_terminal, with_session
@@ -85,13 +85,10 @@ def _say_where(store: "JobStore", job_id: str) -> None:
 
     children = store.all_children(job_id)
     counts = zip(children, line_counts(store, job_id, children), strict=True)
-    places = [
-        f"--child '{child.id}' ({count} line{'' if count == 1 else 's'})" for child, count in counts if count
-    ]
-    more = f" and {len(places) - _MOST_PLACES} more" if len(places) > _MOST_PLACES else ""
+    places = [f"--child '{child.id}' ({plural(count, 'line')})" for child, count in counts if count]
     job = store.get(job_id)
     error = f"; its error: {last_line(job.error)}" if job.error else ""
-    where = f"; try {', '.join(places[:_MOST_PLACES])}{more}" if places else ""
+    where = f"; try {few(places, _MOST_PLACES)}" if places else ""
     complain(f"the job's own output is empty{where}{error}")
 
 

@@ -15,7 +15,7 @@ from gnjobs.health.verdict import Health
 from gnjobs.records.fields import Job, run_seconds
 from gnjobs.records.keys import is_user
 from gnjobs.records.statuses import SUCCESS
-from gnjobs.text import duration_words, safe_line
+from gnjobs.text import duration_words, plural, safe_line
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -88,7 +88,7 @@ def _message(job: Job) -> tuple[str, str, str]:
     said = (
         killed if job.stop_by else "",
         job.error,
-        f"{job.faults} fault{'' if job.faults == 1 else 's'} in its data" if job.faults else "",
+        f"{plural(job.faults, 'fault')} in its data" if job.faults else "",
         job.message,
         f"ran {duration_words(run)} on {job.host}" if run is not None else "",
         f"gnjobs show {job.id}",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gnjobs.errors import FilterError, GnjobsError
+from gnjobs.text import plural, safe_line
 from gnjobs_tui.cli.completion import complete_job
 from gnjobs_tui.cli.exits import DONE, exit_code
 from gnjobs_tui.cli.session import Session, complain, searching
@@ -86,11 +87,10 @@ def _confirm(found: "list[Found]", verb: str) -> None:
     """Have a person type the number of jobs; raises `Declined`, or `UsageError` where nobody can be asked."""
     count = len(found)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(f"{count} {_jobs(count)} would be {verb}: add --yes where nobody can be asked")
+        raise click.UsageError(f"{plural(count, 'job')} would be {verb}: add --yes where nobody can be asked")
     from rich.cells import set_cell_size
 
     from gnjobs.health.states import display_state
-    from gnjobs.text import safe_line
 
     width = shutil.get_terminal_size().columns  # what wraps would look like one more job
     for _, job, health in found[:_MOST_SHOWN]:
@@ -120,10 +120,6 @@ def _still_the_same(found: "list[Found]") -> "list[Found]":
     for _, job_id in changed:
         complain(f"{job_id} is another job by now, and is left out")
     return [each for each in found if (each[0], each[1].id) not in changed]
-
-
-def _jobs(count: int) -> str:
-    return "job" if count == 1 else "jobs"
 
 
 def try_each(targets: Sequence[Target], act: Callable[["JobStore", str], int]) -> int:

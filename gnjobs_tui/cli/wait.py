@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gnjobs.records.statuses import STATUSES, SUCCESS
-from gnjobs.text import duration_words
+from gnjobs.text import duration_words, few
 from gnjobs_tui.cli.exits import DONE, FAILED, NO_SUCH_JOB
 from gnjobs_tui.cli.selection import Target, select, selecting
 from gnjobs_tui.cli.session import Duration, Session, complain, say, with_session
@@ -45,10 +45,7 @@ def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: flo
             break
         if left <= 0:
             names = [job_id for _, job_id in waiting]
-            more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-            complain(
-                f"not ended within {duration_words(timeout or 0.0)}: {', '.join(names[:_MOST_NAMED])}{more}"
-            )
+            complain(f"not ended within {duration_words(timeout or 0.0)}: {few(names, _MOST_NAMED)}")
             return max(worst, FAILED)
         time.sleep(min(_LOOK_AGAIN_AFTER, left))
     return worst

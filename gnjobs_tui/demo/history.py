@@ -11,7 +11,7 @@ from gnjobs.records.fields import Job, read_job
 from gnjobs.records.keys import child_ids
 from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
 from gnjobs.store import JobStore
-from gnjobs.text import DAY, HOUR, MINUTE, count_text
+from gnjobs.text import DAY, HOUR, MINUTE, count_text, plural
 from gnjobs_tui.demo.files import BAD_CELLS, STRAINS
 
 JOBS: Final = 320
@@ -68,7 +68,7 @@ def write_history(store: JobStore, count: int = JOBS) -> None:
         kind = {KILLED: "killed", ERROR: "failed", LOST: "lost"}.get(job.status or "", "ended")
         text = {SUCCESS: DONE.word, ERROR: f"failed: {job.error}"}.get(job.status or "", job.status or "")
         if job.faults:
-            text += f", {job.faults} fault{'' if job.faults == 1 else 's'} in its data"
+            text += f", {plural(job.faults, 'fault')} in its data"
         record_event(pipe, store.keys, kind, job, text=text, by=job.stop_by, reason=job.stop_reason, at=at)
     pipe.execute()
 

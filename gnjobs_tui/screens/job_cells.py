@@ -6,7 +6,7 @@ from typing import Final
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import percent_done, run_seconds
-from gnjobs.text import MINUTE, age_text, clock_text, percent_text, silence_text, size_text
+from gnjobs.text import MINUTE, age_text, clock_text, percent_text, plural, silence_text, size_text
 from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.style import GLYPHS, Cell, state_cell, state_named
@@ -87,7 +87,7 @@ def _children(row: JobRow) -> str:
 
 
 def _says(row: JobRow) -> str:
-    faults = f"{row.faults} fault{'' if row.faults == 1 else 's'}" if row.faults else ""
+    faults = plural(row.faults, "fault") if row.faults else ""
     return ", ".join(part for part in (faults, row.says) if part)
 
 

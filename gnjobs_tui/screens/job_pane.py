@@ -9,7 +9,7 @@ from gnjobs.health.states import ALL, GROUPS
 from gnjobs.health.verdict import Health
 from gnjobs.records.fields import Child, Job, run_seconds
 from gnjobs.records.statuses import ERROR, KILLED, LOST, SUCCESS
-from gnjobs.text import duration_words, moment_words
+from gnjobs.text import duration_words, moment_words, plural
 from gnjobs.watch.catalogue import Counts
 from gnjobs.watch.rows import RANK_TROUBLED, JobRow
 from gnjobs_tui.screens.job_facts import DOT, break_lines, health_words
@@ -95,7 +95,7 @@ def ended_words(row: JobRow | Job | Child, now: float) -> str:
     words = [_ENDS[row.status]]
     words += [f"after {duration_words(run)}"] if run is not None else []
     words += [moment_words(row.finished, now)] if row.finished else []
-    faults = f"; {row.faults} fault{'' if row.faults == 1 else 's'} in its data" if row.faults else ""
+    faults = f"; {plural(row.faults, 'fault')} in its data" if row.faults else ""
     return " ".join(words) + faults
 
 

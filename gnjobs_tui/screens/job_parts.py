@@ -8,7 +8,7 @@ from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
 from gnjobs.health.verdict import Limits
 from gnjobs.records.fields import Child, Job, percent_done, run_seconds
-from gnjobs.text import count_text, last_line, percent_text, silence_text
+from gnjobs.text import count_text, last_line, percent_text, plural, silence_text
 from gnjobs_tui.screens.job_cells import (
     BAR_WIDTH,
     CPU,
@@ -172,7 +172,7 @@ def child_words(child: Child) -> str:
     """The last word on a child: who killed it, what went wrong, what it found, or how far it is."""
     if child.stop_by:
         return f"by {child.stop_by}" + (f": {child.stop_reason}" if child.stop_reason else "")
-    faults = f"{child.faults} fault{'' if child.faults == 1 else 's'}" if child.faults else ""
+    faults = plural(child.faults, "fault") if child.faults else ""
     said = last_line(child.error) or child.message or _how_far(child)
     return ", ".join(part for part in (faults, said) if part)
 

@@ -10,7 +10,7 @@ from gnjobs.health.assess import beat_overdue_after
 from gnjobs.records.fields import Job
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, AgentBeat, HostLoad
 from gnjobs.records.statuses import RUNNING, STOPPING
-from gnjobs.text import clock_text, size_text
+from gnjobs.text import clock_text, plural, size_text
 
 ANSWERS: Final = "answers"
 NO_AGENT: Final = "no agent"
@@ -50,7 +50,7 @@ class HostHealth(msgspec.Struct, frozen=True, kw_only=True):
             yield f"agent {self.agent_words(now)}"
         if self.silent:
             unseen = " and no agent" if self.beat is None else ""
-            yield f"{self.silent} of {self.running} {'job' if self.running == 1 else 'jobs'} silent{unseen}"
+            yield f"{self.silent} of {plural(self.running, 'job')} silent{unseen}"
         found = self.load if self.answers else None
         if found is not None and found.cores and found.load > found.cores:
             yield f"load {self.load_words}"

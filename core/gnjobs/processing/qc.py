@@ -12,6 +12,7 @@ from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.statuses import PENDING
+from gnjobs.text import plural
 
 MOST_GROUPS = 500
 _MOST_FILES = 100_000
@@ -61,7 +62,7 @@ class QcProcessor:
         notes = list(self._input.notes)
         hidden = total - sum(self._counts.values())
         if hidden:
-            notes.append(f"and {_number(hidden, 'fault')} {self._why_hidden}")
+            notes.append(f"and {plural(hidden, 'fault')} {self._why_hidden}")
         tables = (self._table(),) if self._counts else ()
         return Report(self._headline(job, children), job.percent, tuple(metrics), tables, tuple(notes))
 
@@ -82,14 +83,14 @@ class QcProcessor:
         ]
         files, bad = max(len(parts), len(self._files)), len(self._files)
         unsound = sum(1 for child in parts if child.status in _ENDS)
-        rest = f", {_number(unsound, 'file')} not checked to the end" if unsound else ""
+        rest = f", {plural(unsound, 'file')} not checked to the end" if unsound else ""
         total = self._all_faults(job)
         if not total:
             if job.status == PENDING:
                 return "nothing checked yet"
-            return f"no faults in {_number(files, 'file')}{when}{rest}" if files else f"no faults{when}"
-        within = f"{bad} of {_number(files, 'file')}" if files > bad else _number(bad, "file")
-        return f"{_number(total, 'fault')} in {within}{when}{rest}"
+            return f"no faults in {plural(files, 'file')}{when}{rest}" if files else f"no faults{when}"
+        within = f"{bad} of {plural(files, 'file')}" if files > bad else plural(bad, "file")
+        return f"{plural(total, 'fault')} in {within}{when}{rest}"
 
     def _table(self) -> ReportTable:
         groups = sorted(self._counts, key=lambda group: (-self._counts[group], group))
@@ -112,7 +113,3 @@ def _short(fault: Fault) -> Fault:
 def _row(file: str, fault: Fault) -> tuple[str | int | None, ...]:
     titles = (fault.row, fault.row_title, fault.column, fault.column_title)
     return (file, *titles, fault.value, fault.expected or fault.message, sentence(fault))
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -6,12 +6,12 @@ Needs Redis 7 or Valkey, which know selectors and patterns for reading alone.
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, get_args
 
 from gnjobs.records.keys import KeyPart, Keys
 
 AclRole = Literal["viewer", "curator", "admin", "writer", "web", "agent"]
-ACL_ROLES: Final[tuple[AclRole, ...]] = ("viewer", "curator", "admin", "writer", "web", "agent")
+ACL_ROLES: Final[tuple[AclRole, ...]] = get_args(AclRole)
 
 _CHANGES_CHANNEL = "&__redis__:invalidate"
 # No KEYS, no CONFIG, no CLIENT KILL or PAUSE, no scripts.

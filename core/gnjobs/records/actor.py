@@ -4,17 +4,17 @@ import os
 import pwd
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import msgspec
 
 from gnjobs.errors import NotAllowed
 from gnjobs.records.fields import Job
 
-Role = Literal["admin", "curator", "viewer"]
+Role = Literal["viewer", "curator", "admin"]
 Action = Literal["see", "kill", "remove", "run", "serve"]
 
-ROLES: tuple[Role, ...] = ("viewer", "curator", "admin")
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class Identity(Protocol):

@@ -17,7 +17,7 @@ from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, Keys
 from gnjobs.records.streams import read_behind
 from gnjobs.records.values import Seconds, encode_text
-from gnjobs.text import safe_line, safe_text
+from gnjobs.text import few, safe_line, safe_text
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -60,9 +60,7 @@ def failed(problem: Exception) -> KillStep:
 
 def pid_list(pids: Iterable[int]) -> str:
     """Pids for a person: the first ten, and how many more."""
-    all_pids = list(pids)
-    shown = ", ".join(str(pid) for pid in all_pids[:10])
-    return shown + (f" and {len(all_pids) - 10} more" if len(all_pids) > 10 else "")
+    return few(map(str, pids), 10)
 
 
 DEFAULT_GRACE, LONGEST_GRACE = 10.0, 3600.0

@@ -16,7 +16,7 @@ from gnjobs.records.lasting import Statement
 from gnjobs.records.scripts import Run, Value
 from gnjobs.records.statuses import ERROR
 from gnjobs.runtime.context import ChildEnds, JobContext
-from gnjobs.text import count_text, safe_line
+from gnjobs.text import count_text, plural, safe_line
 
 KEPT: Final = 100_000
 _PROGRESS_EVERY: Final = 1.0
@@ -117,7 +117,7 @@ class DryState:
         with self.changed:
             self._show()
             self.has_ended = True
-        faults = f", {self._faults} fault{'' if self._faults == 1 else 's'}" if self._faults else ""
+        faults = f", {plural(self._faults, 'fault')}" if self._faults else ""
         _show(self._name, ("failed" if status == ERROR else "done") + faults)
 
     def finish(self) -> None:

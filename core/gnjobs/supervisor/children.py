@@ -29,7 +29,7 @@ from gnjobs.supervisor.measure import Amount
 from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.wakeups import Exit
-from gnjobs.text import encodable
+from gnjobs.text import encodable, few
 
 # Without `error`, which may be long: what the child itself said of it stands in its output, too.
 _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
@@ -219,8 +219,7 @@ class ChildWatch:
 
 
 def _named(children: Sequence[WatchedChild]) -> str:
-    named = [f"{encodable(child.label)}{_how(child.end_fields)}" for child in children[:_NAMED]]
-    return ", ".join(named) + (f" and {len(children) - _NAMED} more" if len(children) > _NAMED else "")
+    return few((f"{encodable(child.label)}{_how(child.end_fields)}" for child in children), _NAMED)
 
 
 def _how(end: Mapping[str, str]) -> str:

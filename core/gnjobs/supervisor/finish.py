@@ -23,6 +23,7 @@ from gnjobs.supervisor.outcome import Outcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import encode_summary
 from gnjobs.supervisor.wakeups import Exit
+from gnjobs.text import plural
 
 MIRROR_BYTES = 32 * 1024 * 1024
 _STREAMS = ("out", "err")
@@ -203,7 +204,7 @@ class Finishing:
         """Say for the log of events how it ended, and of a kill how long it took."""
         words = _WORDS.get(status, status)
         if faults:
-            words += f", {faults} fault{'' if faults == 1 else 's'} in its data"
+            words += f", {plural(faults, 'fault')} in its data"
         if self._outcome.stop is not None:
             words += f"; all processes gone after {self._outcome.ending_took:.1f} s"
         return f"{words}: {error}" if error else words

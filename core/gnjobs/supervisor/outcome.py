@@ -9,6 +9,7 @@ from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import ERROR, KILLED, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.wakeups import Exit
+from gnjobs.text import few
 
 _LONGEST_NOTE = 500
 
@@ -66,5 +67,4 @@ class Outcome(NamedTuple):
 
 
 def _names(processes: Sequence[SeenProcess]) -> str:
-    shown = ", ".join(f"pid {each.pid} ({each.command:.80})" for each in processes[:5])
-    return shown + (f" and {len(processes) - 5} more" if len(processes) > 5 else "")
+    return few((f"pid {each.pid} ({each.command:.80})" for each in processes), 5)
