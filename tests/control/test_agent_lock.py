@@ -11,7 +11,7 @@ import redis
 
 from gnjobs.control.agent import Agent, run_agent
 from gnjobs.control.agent_lock import AgentLock, Holder
-from gnjobs.processes.host import boot_id, host_name, login_name
+from gnjobs.processes.host import boot_id, host_name, own_account
 from gnjobs.records.connection import connect
 from gnjobs.store import JobStore
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
@@ -54,7 +54,7 @@ def test_a_second_agent_says_why_it_does_not_work(
     agents.append(start_agent(server.url.replace("127.0.0.1", "localhost"), *account))
     _, said = agents[1].communicate(timeout=30)
     assert agents[1].returncode == 1
-    assert f"already runs on {host_name()}: pid {agents[0].pid} of {login_name()}" in said
+    assert f"already runs on {host_name()}: pid {agents[0].pid} of {own_account()}" in said
     agents[0].terminate()
     assert agents[0].wait(60) == 0
     assert not holder(server)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.host import host_name, login_name, pid_namespace
+from gnjobs.processes.host import host_name, own_account, pid_namespace
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.listener import ControlListener
@@ -216,7 +216,7 @@ def test_while_anything_bears_its_mark_no_kill_is_verified(
         store.client.hset(KEYS.job(job.id), mapping={"account": "nobody", "mark": "0" * 64})
         last = list(kill_job(store, job.id, actor=Actor.admin("tux")))[-1]
     assert (last.kind, last.verified) == ("left", False), last
-    assert last.text.endswith(f"; yet it runs here: {other.pid} of {'nobody' if account else login_name()}")
+    assert last.text.endswith(f"; yet it runs here: {other.pid} of {'nobody' if account else own_account()}")
 
 
 CHANGED = {
@@ -273,7 +273,7 @@ def test_whatever_its_record_says_what_bears_a_jobs_id_here_is_left_running(
             last = list(kill_job(store, job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
             assert other.poll() is None
     assert (last.kind, last.verified, last.pids) == ("left", False, (other.pid,)), last
-    assert f"of {login_name()} runs" in last.text
+    assert f"of {own_account()} runs" in last.text
 
 
 def test_what_was_asked_before_the_job_began_does_not_reach_a_later_one_of_its_id(

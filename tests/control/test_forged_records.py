@@ -14,7 +14,7 @@ from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Orphan
 from gnjobs.control.stack import find_here
-from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.host import boot_id, host_name, own_account, pid_namespace
 from gnjobs.processes.presence import Looks
 from gnjobs.processes.proc import process_start, read_command
 from gnjobs.processes.table import ProcessView
@@ -54,7 +54,7 @@ def identity(pid: int, **other: object) -> dict[str, object]:
     return {
         "status": "running",
         "host": host_name(),
-        "account": login_name(),
+        "account": own_account(),
         "boot-id": boot_id(),
         "pid-namespace": pid_namespace(),
         "heartbeat": 1,

@@ -9,7 +9,7 @@ from gnjobs.control import slurm_kill
 from gnjobs.control.kill import kill_job
 from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.slurm_kill import SlurmKill
-from gnjobs.processes.host import host_name, login_name
+from gnjobs.processes.host import host_name, own_account
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor
 from gnjobs.records.backoff import Backoff
@@ -55,7 +55,7 @@ def test_what_others_have_wait_under_its_name_comes_after_the_job_itself(
         queue.write(number, account="jane")
     if shown != "its number":
         store.client.hset(KEYS.job(job.id), "slurm-job", "99")
-    store.client.hset(KEYS.job(job.id), "account", login_name() if shown == "its account" else "elsewhere")
+    store.client.hset(KEYS.job(job.id), "account", own_account() if shown == "its account" else "elsewhere")
     monkeypatch.setattr(slurm_kill, "_AT_ONCE", 1)
     monkeypatch.setattr(slurm_kill, "CANCEL_SECONDS", 0.0)
     assert not SlurmKill(store, store.get(job.id)).cancel_and_wait().verified
@@ -147,7 +147,7 @@ def test_no_record_has_a_kill_verified_while_slurm_may_not_end_the_job(
     last = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))[-1]
     assert (last.final, last.verified) == (True, False), last
     if status != "running":
-        assert f"Slurm's job 17 of {login_name()} is RUNNING" in last.text
+        assert f"Slurm's job 17 of {own_account()} is RUNNING" in last.text
         assert "permission denied" in last.text
 
 
@@ -218,7 +218,7 @@ def test_a_job_without_a_number_is_none_of_a_stranger_who_takes_its_name(
     queue: FakeSlurm, store: JobStore, forged: str | None
 ) -> None:
     job = submitted(store)
-    waits = {"status": "pending", "account": login_name(), "launched": 1, "launch-host": host_name()}
+    waits = {"status": "pending", "account": own_account(), "launched": 1, "launch-host": host_name()}
     store.client.hset(KEYS.job(job.id), mapping=waits)
     store.client.hdel(KEYS.job(job.id), "slurm-job")
     if forged is not None:

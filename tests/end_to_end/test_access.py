@@ -12,7 +12,7 @@ import redis
 from click.testing import CliRunner, Result
 
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import own_account
 from gnjobs.records.acl import AclRole, acl_rules
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
@@ -198,7 +198,7 @@ def test_a_writer_runs_jobs_with_children(
 def as_jsmith(tmp_path: Path) -> tuple[str, str]:
     """The option by which whoever runs this is a curator of jsmith's jobs."""
     own = tmp_path / "config.toml"
-    own.write_text(f"[users]\n{login_name()} = 'jsmith'\n")
+    own.write_text(f"[users]\n{own_account()} = 'jsmith'\n")
     return "--config", str(own)
 
 
@@ -239,7 +239,7 @@ def test_a_curator_elsewhere_is_answered_by_the_agent_where_the_supervisor_is_de
         done = subprocess.run(on_other_host(*kill), capture_output=True, text=True, timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr
     assert sleeper.alive() == []
-    assert sleeper.read().stop_by == f"jsmith ({login_name()})"
+    assert sleeper.read().stop_by == f"jsmith ({own_account()})"
     check_nothing_was_refused(guarded)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import own_account
 from gnjobs.records.keys import Keys
 from gnjobs.store import JobStore
 from tests.support.command import environment, run
@@ -343,7 +343,7 @@ def child_states(server: Server, job_id: str) -> dict[str, str]:
 
 def test_a_curator_is_told_of_no_ids_but_hers(server: Server, store: JobStore, tmp_path: Path) -> None:
     own = tmp_path / "config.toml"
-    own.write_text(f"[users]\n{login_name()} = 'jsmith'\n")
+    own.write_text(f"[users]\n{own_account()} = 'jsmith'\n")
     for job_id, user in (
         ("twin-1", "jsmith"),
         ("twin-2", "agunn"),

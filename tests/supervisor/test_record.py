@@ -8,7 +8,7 @@ import redis
 from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Step
-from gnjobs.records.scripts import Outcome
+from gnjobs.records.scripts import MoveOutcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
 from gnjobs.supervisor import reporter as reporting
 from gnjobs.supervisor.children import ChildWatch, read_children
@@ -26,7 +26,7 @@ class LossyLink(RecordLink):
 
     loses_reply = False
 
-    def _take(self, step: Step) -> tuple[Outcome, str]:
+    def _take(self, step: Step) -> tuple[MoveOutcome, str]:
         taken = super()._take(step)
         if self.loses_reply:
             self.loses_reply = False

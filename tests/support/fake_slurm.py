@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import own_account
 
 # Puts what `squeue` is asked to write behind each column in place of each §.
 SEPARATED = 'mark=${SQUEUE_FORMAT2#*24}; sed "s/§/${mark%%,*}/g"'
@@ -33,7 +33,7 @@ class FakeSlurm:
     def __init__(self, place: Path) -> None:
         self._place = place
         self.path = f"{place}:/usr/bin:/bin"
-        (place / "account").write_text(f"{login_name()}\n")
+        (place / "account").write_text(f"{own_account()}\n")
         for name, script in _SCRIPTS.items():
             (place / name).write_text(f"#!/bin/sh\ncd {place}\n{script}\n")
             (place / name).chmod(stat.S_IRWXU)

@@ -38,10 +38,10 @@ from gnjobs.records.requests import (
     APPLICATIONS,
     ControlRequest,
     KillStep,
-    asker_of,
-    asking,
+    asker_words,
+    proven_asker,
+    proven_user,
     step,
-    user_asking,
 )
 from gnjobs.records.servers import explain
 from gnjobs.text import complain
@@ -179,7 +179,7 @@ class Agent:
 
     def _is_for_us(self, request: ControlRequest) -> bool:
         """Whether it was asked of this host's agent, or by a user for her job here whose supervisor can't hear it."""
-        user = user_asking(self._store.keys, request)
+        user = proven_user(self._store.keys, request)
         return user is None or self._rounds.overdue.get(request.job or "", (None,))[0] == user
 
     def _do(self, request: ControlRequest) -> Iterable[KillStep]:
@@ -201,12 +201,12 @@ class Agent:
 
         Applications may have jobs started, and nothing else: what they have killed they ask in their users' names.
         """
-        user, asker = user_asking(self._store.keys, request), asker_of(self._store.keys, request)
+        user, asker = proven_user(self._store.keys, request), asker_words(self._store.keys, request)
         if request.kind == "start" and request.job and user is None:
             job = self._store.get(request.job)
             account = start_for_agent(job, self._store, self._starts, request.digest)
             return [step("written", f"started on {self._host} as {account}", verified=True, final=True)]
-        if asking(self._store.keys, request) == APPLICATIONS:
+        if proven_asker(self._store.keys, request) == APPLICATIONS:
             return [step("refused", f"{request.kind} is for admins and the job's owner to ask", final=True)]
         if request.kind == "kill" and request.job:
             return kill_job(

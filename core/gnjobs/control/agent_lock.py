@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 import redis
 
-from gnjobs.processes.host import boot_id, login_name, pid_namespace
+from gnjobs.processes.host import boot_id, own_account, pid_namespace
 from gnjobs.processes.proc import ENDED_STATES, process_start, read_entry
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge
@@ -35,7 +35,7 @@ class Holder(msgspec.Struct, frozen=True):
     def this_process(cls) -> "Holder":
         """Ourselves."""
         pid = os.getpid()
-        return cls(uuid.uuid4().hex, pid, process_start(pid), boot_id(), pid_namespace(), login_name())
+        return cls(uuid.uuid4().hex, pid, process_start(pid), boot_id(), pid_namespace(), own_account())
 
     @property
     def is_gone(self) -> bool | None:

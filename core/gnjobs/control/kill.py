@@ -20,7 +20,7 @@ from gnjobs.control.slurm_kill import SlurmKill
 from gnjobs.errors import GnjobsError, NoSuchChild, NoSuchJob, NotAllowed
 from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import is_supervisor, wanted_of
-from gnjobs.processes.host import host_name, is_on_this_host, login_name, pids_count_here
+from gnjobs.processes.host import host_name, is_on_this_host, own_account, pids_count_here
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted
 from gnjobs.processes.traces import is_concealed
@@ -339,7 +339,7 @@ class _Kill:
             and agent_beats(self.store.client, self.store.keys, self.job.host)
         ):
             yield step(
-                "answered", f"{supervisor}, and {login_name()} may not end processes of {self.job.account}"
+                "answered", f"{supervisor}, and {own_account()} may not end processes of {self.job.account}"
             )
             yield from self._ask_agent()
         else:
@@ -359,7 +359,7 @@ class _Kill:
         transition(self.store.client, run.record, {RUNNING}, STOPPING, uuid.uuid4().hex, stop.job_fields, run)
 
     def _may_act(self) -> bool:
-        return os.geteuid() == SUPER_USER or self.job.account == login_name()
+        return os.geteuid() == SUPER_USER or self.job.account == own_account()
 
     def _ask_agent(self, host: str | None = None) -> Iterator[KillStep]:
         host = host or self.job.host

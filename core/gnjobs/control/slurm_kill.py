@@ -71,18 +71,18 @@ class SlurmKill:
         its = [placed for placed in found if not self._why_not(placed)] or its
         return _verdict([placed for placed in its if placed.id in (*refusals, self._number)] or its)
 
-    def confirm(self, answered: KillStep, patience: float) -> Generator[KillStep, None, KillStep]:
+    def confirm(self, answered: KillStep, wait_seconds: float) -> Generator[KillStep, None, KillStep]:
         """Return what was answered, that the job is gone, once Slurm has nothing more of it.
 
-        What is there after `patience` seconds is cancelled. Where nobody can ask Slurm here, the answer stands.
+        Cancels what is still there after `wait_seconds`. Where nobody can ask Slurm here, the answer stands.
         """
         if not self._is_in_slurm and time.monotonic() < _silence.retry_at:
             return answered
         try:
             left = self._left_after(_LEAVING_SECONDS)
-            if left and patience and not any(placed.waits for placed in left):
+            if left and wait_seconds and not any(placed.waits for placed in left):
                 yield step("answered", f"{answered.text}; {_words(left)}, and has still to end")
-                left = self._left_after(patience)
+                left = self._left_after(wait_seconds)
         except SlurmError as problem:
             if not isinstance(problem, NoAnswer):
                 return answered

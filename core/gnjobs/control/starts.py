@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gnjobs.errors import LaunchError
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import own_account
 from gnjobs.records import values
 from gnjobs.records.actor import AgentStarts
 from gnjobs.records.environment import ENV_DIRECTORY, SUPER_USER, Begin, as_account
@@ -32,7 +32,7 @@ def start_for_agent(job: Job, store: Records, starts: Mapping[str, AgentStarts],
     account = _account_for(job, starts)
     if (url := starts[account].url) is None:
         raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
-    is_us = account == login_name()
+    is_us = account == own_account()
     try:
         begin = Begin((), os.environ) if is_us and os.geteuid() != SUPER_USER else as_account(account)
     except ValueError as refused:

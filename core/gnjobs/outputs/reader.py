@@ -35,7 +35,7 @@ _LONGEST_BLOCK: Final = 1.0
 Result = TypeVar("Result")
 
 
-class Stored(Protocol):
+class Form(Protocol):
     """One form in which lines are stored."""
 
     def extent(self) -> Extent:
@@ -81,7 +81,7 @@ def _next_count(portion: Sequence[Line | Hole]) -> int:
     return max(1, min(_LINES_AT_ONCE, _LARGEST_PORTION * len(portion) // max(1, size)))
 
 
-def _skim(stored: Stored, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
+def _skim(stored: Form, first: int, count: int, may_hold: MayHold) -> tuple[list[Line | Hole], int]:
     if isinstance(stored, NumberedStream):
         return stored.skim(first, count, may_hold)
     found = stored.read(first, min(count, _LINES_SKIMMED))
@@ -103,7 +103,7 @@ class OutputReader:
         self.field = field
         self._name = encode_text(key)  # a file's name in a key may be anything but UTF-8
         self._client = client
-        self._stored: Stored | None = None
+        self._stored: Form | None = None
 
     def extent(self) -> Extent:
         """Say which lines there are, and in what form they are stored."""
@@ -157,7 +157,7 @@ class OutputReader:
         timeout = self._client.connection_pool.connection_kwargs.get("socket_timeout")
         return min(_LONGEST_BLOCK, timeout / 2) if timeout else _LONGEST_BLOCK
 
-    def _ask(self, question: Callable[[Stored], Result]) -> Result:
+    def _ask(self, question: Callable[[Form], Result]) -> Result:
         """Ask the form that the key had last time; look at the key again if it has changed."""
         for _ in range(2):
             if self._stored is None or isinstance(self._stored, NoLines):
@@ -170,7 +170,7 @@ class OutputReader:
                 self._stored = None
         return question(NoLines("unreadable"))
 
-    def _find(self) -> Stored:
+    def _find(self) -> Form:
         found: Any = self._client.type(self._name)
         if found == b"none":
             return NoLines("none")
@@ -184,14 +184,14 @@ class OutputReader:
             return TextLines(StringText(self._client, self._name), is_whole=self._is_whole)
         return NoLines("unreadable")
 
-    def _find_field(self, field: str) -> Stored:
+    def _find_field(self, field: str) -> Form:
         length: Any = self._client.hstrlen(self._name, field)
         if length > LARGEST_FIELD:
             return NoLines("unreadable")
         text = FieldText(self._client, self._name, field)
         return TextLines(text, is_whole=self._is_whole) if length else NoLines("none")
 
-    def _find_stream(self) -> Stored:
+    def _find_stream(self) -> Form:
         try:
             info: Any = self._client.xinfo_stream(self._name)
         except redis.ResponseError:

@@ -276,12 +276,12 @@ def kill_child(
     *,
     look: Callable[[], Found] | None = None,
     grace: float,
-    patience: float = 0.0,
+    wait_seconds: float = 0.0,
 ) -> Iterator[KillStep]:
     """Kill one child alone, while its siblings go on; yields each step, the last of them final.
 
     `find` finds the processes of one child, or those of the whole job for None; `look` what is to be ended, by default
-    the child's. A Redis that does not take the child's end is waited for `patience` seconds.
+    the child's. Waits up to `wait_seconds` for a Redis that is away.
     """
     if child.is_final:
         yield step("skipped", f"it has already ended: {child.status}", verified=True, final=True)
@@ -295,7 +295,7 @@ def kill_child(
         run = records.run_of(job)
         transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields, run)
     verdict = yield from end_processes(look or (lambda: find(child.id)), grace=grace)
-    yield conclude_kill(records, job, child, stop, verdict, patience=patience)
+    yield conclude_kill(records, job, child, stop, verdict, wait_seconds=wait_seconds)
 
 
 def _why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from gnjobs.processes.seen import Found, SeenProcess
-from gnjobs.processes.stack import not_allowed, stacks_of, told_of
+from gnjobs.processes.stack import not_allowed, stacks_of, text_of_each
 from gnjobs.text import safe_line
 
 _MOST_FILES: Final = 200
@@ -15,7 +15,7 @@ _WAYS: Final = {os.O_RDONLY: "read", os.O_WRONLY: "write", os.O_RDWR: "read and 
 
 def files_of(found: Found) -> str:
     """Say which files each of these processes has open, one process after the other."""
-    return told_of(found, _open_files)
+    return text_of_each(found, _open_files)
 
 
 def _open_files(process: SeenProcess) -> list[str]:

@@ -57,7 +57,7 @@ def user_id(account: str) -> int | None:
         return None
 
 
-def login_name() -> str:
+def own_account() -> str:
     """The account that this process runs as."""
     return account_name(os.getuid())
 
@@ -84,7 +84,7 @@ def load_here(now: float) -> HostLoad:
         load=round(load, 2),
         memory=memory,
         free=free,
-        account=login_name(),
+        account=own_account(),
         pid=os.getpid(),
     )
 

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gnjobs.processes.activity import read_wait, thread_ids
-from gnjobs.processes.host import login_name
+from gnjobs.processes.host import own_account
 from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
@@ -119,10 +119,10 @@ def _as_account_of(pid: int) -> list[str]:
 
 def stacks_of(found: Found) -> str:
     """Say where each thread of these processes is, or why that can't be said; none is stopped for it."""
-    return told_of(found, _stack)
+    return text_of_each(found, _stack)
 
 
-def told_of(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
+def text_of_each(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> str:
     """Say something of each process, of as many as there is time for: a heading that names it, and lines below."""
     until = time.monotonic() + _SECONDS
     in_time = takewhile(lambda _: time.monotonic() < until, found.processes[:_MOST_PROCESSES])
@@ -149,7 +149,7 @@ def _stack(process: SeenProcess) -> Sequence[str]:
 
 def not_allowed(process: SeenProcess) -> str:
     """Say that we may not look into a process."""
-    return f"it belongs to {process.account or 'another account'}, and {login_name()} {NOT_ALLOWED}"
+    return f"it belongs to {process.account or 'another account'}, and {own_account()} {NOT_ALLOWED}"
 
 
 def _may_inspect(pid: int) -> bool:

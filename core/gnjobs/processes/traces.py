@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Final, NamedTuple
 
 from gnjobs.processes.find import claiming, wanted_of
-from gnjobs.processes.host import account_name, login_name, user_id
+from gnjobs.processes.host import account_name, own_account, user_id
 from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entry
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, ProcessView, Wanted
@@ -144,7 +144,7 @@ def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
     for pid in (job.supervisor_pid, job.pid):
         if pid and is_concealed(pid):
             yield Trace(pid, "of another account runs, which can't be seen", False)
-    if _INIT not in view.table and job.account != login_name():
+    if _INIT not in view.table and job.account != own_account():
         yield Trace(
             job.pid or 0, f"may run: those of {job.account or 'other accounts'} are not shown to us", False
         )

@@ -17,7 +17,7 @@ Action = Literal["see", "kill", "remove", "run", "serve"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-class Identity(Protocol):
+class KnownUsers(Protocol):
     """What of a configuration decides who somebody is (see `gnjobs_tui.config.Config`)."""
 
     @property
@@ -131,7 +131,7 @@ def _is_in_user_namespace() -> bool:
         return False  # a kernel without them
 
 
-def actor_from(config: Identity, login: str, *, read_only: bool = False) -> Actor:
+def actor_from(config: KnownUsers, login: str, *, read_only: bool = False) -> Actor:
     """The actor who has this login name, by the configuration."""
     entry = config.users.get(login, UserEntry())
     return Actor(login, config.role_of(login), entry.ids, read_only)

@@ -15,7 +15,7 @@ from gnjobs.records.layouts import Layout
 from gnjobs.records.statuses import FINAL_STATUSES
 
 Column = Sequence[bytes | None]
-Listed = Sequence[Column]
+Replies = Sequence[Column]
 
 _STATUS: Final = "status"
 _CREATED: Final = "created"
@@ -44,9 +44,9 @@ class _Meanings(dict[Any, Any]):
 class Columns(dict[str, Column]):
     """The stored values of many jobs by field; what was not read is missing in all of them."""
 
-    def __init__(self, names: Sequence[str], listed: Listed) -> None:
-        super().__init__(zip(names, zip(*listed, strict=True), strict=False))
-        self.nothing: Column = (None,) * len(listed)
+    def __init__(self, names: Sequence[str], replies: Replies) -> None:
+        super().__init__(zip(names, zip(*replies, strict=True), strict=False))
+        self.nothing: Column = (None,) * len(replies)
         self.created_as_stored = self[_CREATED]
 
     def __missing__(self, name: str) -> Column:
@@ -104,11 +104,11 @@ class ColumnReader:
         status = reply[self._status]
         return (self._words[status, reply[self._ending]] if self.is_described else status) in _FINAL
 
-    def columns(self, job_ids: Sequence[str], listed: Listed) -> Columns:
-        """The values of each field in gnjobs' own names and forms; `listed` may have only the first fields."""
-        columns = Columns(self.names, listed)
+    def columns(self, job_ids: Sequence[str], replies: Replies) -> Columns:
+        """The values of each field in gnjobs' own names and forms; `replies` may have only the first fields."""
+        columns = Columns(self.names, replies)
         if self.is_described:
-            self._translate(columns, job_ids, listed)
+            self._translate(columns, job_ids, replies)
         for alias, name in ALIASES.items():
             columns.prefer(name, alias)
         if OWN_STATUS in columns:
@@ -116,13 +116,13 @@ class ColumnReader:
             columns[_STATUS] = columns[OWN_STATUS]
         return columns
 
-    def _translate(self, columns: Columns, job_ids: Sequence[str], listed: Listed) -> None:
+    def _translate(self, columns: Columns, job_ids: Sequence[str], replies: Replies) -> None:
         layout = self._layout
         columns.cut()
         if layout.json:
             for name in self.names:
                 columns.change(name, plain_value)
-        columns[_STATUS] = [self._words[reply[self._status], reply[self._ending]] for reply in listed]
+        columns[_STATUS] = [self._words[reply[self._status], reply[self._ending]] for reply in replies]
         for ours, theirs in self._described.items():
             own = columns.nothing if ours == theirs else columns[ours]
             columns[ours] = [
@@ -154,11 +154,11 @@ class JobReader(ColumnReader):
         super().__init__(layout, (*names, *aliases, _HEARTBEAT, OWN_STATUS, MIRROR_FIELD))
         self._fields = [JOB_FIELDS[name] for name in names]
 
-    def read_jobs(self, job_ids: Sequence[str], listed: Listed) -> list[Job | None]:
+    def read_jobs(self, job_ids: Sequence[str], replies: Replies) -> list[Job | None]:
         """The records, without `raw` and `unreadable`; None for one of which these fields do not tell enough."""
         if not job_ids:
             return []
-        stored = self.columns(job_ids, listed)
+        stored = self.columns(job_ids, replies)
         stored.cut()
         found = {field.attribute: self.read(field.kind.read, stored[field.name]) for field in self._fields}
         created = values.many_seconds(stored.created_as_stored) if self.is_described else found[_CREATED]

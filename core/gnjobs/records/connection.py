@@ -137,7 +137,7 @@ def as_far_as_possible() -> Iterator[None]:
             raise
 
 
-Value = TypeVar("Value")
+Result = TypeVar("Result")
 
 # What a server says that will take the same command later: redis-py makes classes of some of it, without the word.
 _PASSING_ERRORS = (
@@ -159,7 +159,7 @@ def is_passing(error: redis.RedisError) -> bool:
     return not is_refusal(error) and (isinstance(error, _PASSING_ERRORS) or said.startswith(_PASSING_WORDS))
 
 
-def patiently(action: Callable[[], Value], limit: float = math.inf) -> Value:
+def patiently(action: Callable[[], Result], limit: float = math.inf) -> Result:
     """Do something in Redis, again and again while it is away; `action` must bear being repeated.
 
     Errors that will stay are raised at once, any other after `limit` seconds.

@@ -21,7 +21,7 @@ from gnjobs.records.keys import WORDS_FIELD
 from gnjobs.records.lifecycle import expire_ended
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, step
-from gnjobs.records.scripts import Outcome, Value, add_fields, add_transition, set_fields, transition
+from gnjobs.records.scripts import MoveOutcome, Value, add_fields, add_transition, set_fields, transition
 from gnjobs.records.statuses import ERROR, KILLED, LOST, PENDING, RUNNING, STOPPING, UNFINISHED_STATUSES
 from gnjobs.records.values import encode_text
 
@@ -34,7 +34,7 @@ class Move(Protocol):
 
     def __call__(
         self, allowed_from: Collection[str], to: str, *, fields: Mapping[str, Value]
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[MoveOutcome, str]:
         """Return the outcome, and the status that the job has then."""
 
 
@@ -83,7 +83,7 @@ def end_job(
     move: Move | None = None,
     is_repeated: bool = False,
     is_own: bool = False,
-) -> tuple[Outcome, str]:
+) -> tuple[MoveOutcome, str]:
     """Write how a job ended, unless its end is written already; returns the outcome and the status that it has.
 
     Raises redis-py's errors, and may then be called again with the same `token`, or the same `move` in place of the
@@ -173,7 +173,7 @@ def requeue_job(records: Records, job: Job, why: str, *, move: Move | None = Non
     return outcome == "done"
 
 
-def told(verdict: KillStep, by: str, outcome: Outcome, status: str) -> KillStep:
+def last_step(verdict: KillStep, by: str, outcome: MoveOutcome, status: str) -> KillStep:
     """The last step of a kill, as its askers are told: what became of the processes, and of the record."""
     if not verdict.verified:
         return step("left", f"not killed: {verdict.text}", verdict.pids, final=True)
@@ -193,27 +193,27 @@ def conclude_kill(
     *,
     allowed: Collection[str] = UNFINISHED_STATUSES,
     status: str = KILLED,
-    patience: float = 0.0,
+    wait_seconds: float = 0.0,
 ) -> KillStep:
     """Write what a kill of a job or child came to, unless something is left; returns its last step.
 
-    A Redis that is away is waited for `patience` seconds.
+    Waits up to `wait_seconds` for a Redis that is away.
     """
     if not verdict.verified:
-        return told(verdict, stop.by, "refused", "")
+        return last_step(verdict, stop.by, "refused", "")
     token = uuid.uuid4().hex
 
-    def write() -> tuple[Outcome, str]:
+    def write() -> tuple[MoveOutcome, str]:
         if child is not None:
             return _write_child(records, job, child, stop, verdict, token)
         return _write_job(records, job, stop, verdict, status, allowed, token)
 
     try:
-        outcome, stands = patiently(write, patience)
+        outcome, stands = patiently(write, wait_seconds)
     except redis.RedisError as problem:
         text = f"{verdict.text}, but Redis did not take the status: {problem}"
         return step("left", text, verdict.pids, final=True)
-    return told(verdict, stop.by, outcome, stands)
+    return last_step(verdict, stop.by, outcome, stands)
 
 
 def _write_job(
@@ -224,7 +224,7 @@ def _write_job(
     status: str,
     allowed: Collection[str],
     token: str,
-) -> tuple[Outcome, str]:
+) -> tuple[MoveOutcome, str]:
     fields: dict[str, Value] = {"finished": f"{records.now():.3f}", **stop.fields}
     end_children(records, job, status, fields)
     end = JobEnd(status, fields | stop.job_fields, f"{status}; {verdict.text}", stop.by, stop.reason)
@@ -233,7 +233,7 @@ def _write_job(
 
 def _write_child(
     records: Records, job: Job, child: Child, stop: StopRequest, verdict: KillStep, token: str
-) -> tuple[Outcome, str]:
+) -> tuple[MoveOutcome, str]:
     key = records.keys.child(job.id, child.id)
     fields = {"finished": f"{records.now():.3f}", **stop.fields}
     run = records.run_of(job)

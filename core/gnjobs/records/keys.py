@@ -161,7 +161,7 @@ class Keys:
         return f"{self.job(job_id)}:processes"
 
     def control(self, job_id: str) -> str:
-        """The stream of requests to the job's supervisor, and its answers."""
+        """What earlier versions used for requests; removed with its job."""
         return f"{self.job(job_id)}:control"
 
     def answers(self, job_id: str) -> str:

@@ -17,7 +17,7 @@ from gnjobs.records.requests import (
     ControlRequest,
     KillStep,
     answer,
-    asking,
+    proven_asker,
     read_request,
     read_step,
     step,
@@ -155,7 +155,7 @@ class ControlListener(threading.Thread):
                 self._ended.remove(stream)
 
     def _may_be_heard(self, stream: str, request: ControlRequest) -> bool:
-        if asking(self._keys, request) is None:
+        if proven_asker(self._keys, request) is None:
             return True
         return self._budgets.setdefault(stream, _Budget()).spend()
 

@@ -11,7 +11,7 @@ import redis
 
 from gnjobs.errors import GnjobsError
 from gnjobs.records.keys import Keys
-from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, asking, failed, step
+from gnjobs.records.requests import DEFAULT_GRACE, ControlRequest, KillStep, failed, proven_asker, step
 
 MOST_ASKERS = 20  # of the same, who are told each step
 
@@ -33,7 +33,7 @@ class _Room(NamedTuple):
 
 _WAITING = _Room(1000, 900, 100)
 _AT_WORK = _Room(8, 6, 2)
-_PATIENT = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
+_LONG_GRACE = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
 _LOOKING = _Room(6, 4, 2)  # what changes nothing, and may hang with the file system that it looks at
 
 About = tuple[str | None, str, str | None, str | None, bool, float]
@@ -60,7 +60,7 @@ class RequestPool:
         self._askers: dict[About, list[ControlRequest]] = {}
         self._waiting: deque[ControlRequest] = deque()
         self._at_work: dict[_Room, Counter[str | None]] = {
-            room: Counter() for room in (_AT_WORK, _PATIENT, _LOOKING)
+            room: Counter() for room in (_AT_WORK, _LONG_GRACE, _LOOKING)
         }
         self._workers: set[threading.Thread] = set()
 
@@ -142,7 +142,7 @@ class RequestPool:
 
         Who asks for less grace does not wait for who asked for more; a look knows none.
         """
-        asker = asking(self._keys, request)
+        asker = proven_asker(self._keys, request)
         grace = 0.0 if request.force or request.kind != "kill" else request.grace
         return asker, request.kind, request.job, request.child, request.force, grace
 
@@ -150,5 +150,5 @@ class RequestPool:
 def _room_of(request: ControlRequest) -> _Room:
     if request.kind not in ("kill", "start"):
         return _LOOKING
-    is_patient = request.kind == "kill" and not request.force and request.grace > DEFAULT_GRACE
-    return _PATIENT if is_patient else _AT_WORK
+    has_long_grace = request.kind == "kill" and not request.force and request.grace > DEFAULT_GRACE
+    return _LONG_GRACE if has_long_grace else _AT_WORK

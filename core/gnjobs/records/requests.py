@@ -89,6 +89,11 @@ class ControlRequest(msgspec.Struct, frozen=True):
     digest: str | None = None
 
     @property
+    def stream(self) -> str:
+        """The stream that it came on."""
+        return self.id.rpartition("/")[0]
+
+    @property
     def asked_ms(self) -> int:
         """When it was asked, by the server's clock (unix milliseconds)."""
         return int(self.id.rpartition("/")[2].partition("-")[0])
@@ -113,25 +118,21 @@ def stream_of_asker(keys: Keys, actor: "Actor", job: Job) -> str:
 APPLICATIONS = "@applications"  # no user's id
 
 
-def asker_of(keys: Keys, request: ControlRequest) -> str:
+def asker_words(keys: Keys, request: ControlRequest) -> str:
     """Who asks: for a user's stream, that user with the name that the request gives; else that name alone."""
-    user = user_asking(keys, request)
+    user = proven_user(keys, request)
     return request.by if user in (None, request.by) else f"{user} ({request.by})"
 
 
-def asking(keys: Keys, request: ControlRequest) -> str | None:
+def proven_asker(keys: Keys, request: ControlRequest) -> str | None:
     """Who asks, as the server proves by the stream: a user, `APPLICATIONS`, or None for admins and ourselves."""
-    stream = _stream_of(request)
+    stream = request.stream
     return APPLICATIONS if keys.is_host_starts(stream) else keys.user_asking(stream)
 
 
-def user_asking(keys: Keys, request: ControlRequest) -> str | None:
+def proven_user(keys: Keys, request: ControlRequest) -> str | None:
     """The user whose stream a request came on, as the server proves; None for admins, applications and agents."""
-    return keys.user_asking(_stream_of(request))
-
-
-def _stream_of(request: ControlRequest) -> str:
-    return request.id.rpartition("/")[0]
+    return keys.user_asking(request.stream)
 
 
 def send_request(client: redis.Redis, stream: str, request: ControlRequest) -> str:

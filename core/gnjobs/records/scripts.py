@@ -105,7 +105,7 @@ return found
 
 _CHILDREN_PER_CALL = 2000
 
-Outcome = Literal["done", "refused", "gone"]
+MoveOutcome = Literal["done", "refused", "gone"]
 Value = str | bytes | int | float
 
 
@@ -143,14 +143,14 @@ def transition(
     token: str,
     fields: Mapping[str, Value] | None = None,
     run: Run | None = None,
-) -> tuple[Outcome, str]:
+) -> tuple[MoveOutcome, str]:
     """Change the status of the job or child at `key` if it is one of `allowed_from`, and the fields with it.
 
     The same token again is `done` and writes nothing. Returns the outcome and the status that now stands:
     `refused` where another status stands, `gone` where there is no record (none is made).
     """
     outcome, status = add_transition(client, key, allowed_from, to, token, fields, run)
-    word: Outcome = "gone" if outcome == b"gone" else "refused" if outcome == b"refused" else "done"
+    word: MoveOutcome = "gone" if outcome == b"gone" else "refused" if outcome == b"refused" else "done"
     return word, values.text(status) or ""
 
 

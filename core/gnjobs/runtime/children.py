@@ -49,7 +49,7 @@ class ChildFailure(msgspec.Struct, frozen=True):
 _LASTING_AT_ONCE = 16
 _LASTING_THREADS_AT_ONCE = 100
 
-Outcome = ChildResult | ChildFailure
+ChildOutcome = ChildResult | ChildFailure
 
 
 class ChildRun:
@@ -81,7 +81,7 @@ class ChildRun:
         self._child_process: type[ChildProcess] = ChildProcess
         self._stops = on_failure == "stop"
         self._may_fail = on_failure == "ignore"
-        self._outcomes: dict[int, Outcome] = {}
+        self._outcomes: dict[int, ChildOutcome] = {}
         self._keys: list[str] = []
         self._taking = threading.Lock()
         self._first_failed: str | None = None
@@ -91,7 +91,7 @@ class ChildRun:
         self._ends = job.child_ends()
         self._has_begun = False
 
-    def in_threads(self) -> list[Outcome]:
+    def in_threads(self) -> list[ChildOutcome]:
         """Run each child in a thread of this process."""
         self._keys = self._job.allocate_children(self._labels, may_fail=self._may_fail)
         store_before_ending()
@@ -133,12 +133,12 @@ class ChildRun:
         if oldest is not None:
             oldest.outlast()
 
-    def _after_exit(self, index: int, error: SystemExit) -> Outcome:
+    def _after_exit(self, index: int, error: SystemExit) -> ChildOutcome:
         if error.code in (None, 0):
             return ChildResult(self._id(index), self._labels[index], None)
         return self._failure(index, traceback.format_exc())
 
-    def in_slurm(self, options: Sequence[str]) -> list[Outcome]:
+    def in_slurm(self, options: Sequence[str]) -> list[ChildOutcome]:
         """Run each child where Slurm places it, with these options of `srun`."""
         from gnjobs.runtime import remote
 
@@ -146,7 +146,7 @@ class ChildRun:
         self._workers = self._given_workers or remote.workers_in_slurm()
         return self.in_processes()
 
-    def in_processes(self) -> list[Outcome]:
+    def in_processes(self) -> list[ChildOutcome]:
         """Run each child in a process and a session of its own."""
         function = pickled(self._function, self._function)
         for item in self._items:
@@ -218,7 +218,7 @@ class ChildRun:
         if code > 0 and not self._has_begun and not process.is_elsewhere:
             raise cannot_be_child(self._function, f"a child could not get it: {error.strip()}")
 
-    def _take(self, index: int, outcome: Outcome) -> None:
+    def _take(self, index: int, outcome: ChildOutcome) -> None:
         has_failed = isinstance(outcome, ChildFailure)
         with self._taking:
             self._outcomes[index] = outcome
@@ -273,7 +273,7 @@ class ChildRun:
     def _id(self, index: int) -> str:
         return child_id_of_output(self._keys[index])[2]
 
-    def _in_order(self) -> list[Outcome]:
+    def _in_order(self) -> list[ChildOutcome]:
         return [self._outcomes[index] for index in range(len(self._items))]
 
 

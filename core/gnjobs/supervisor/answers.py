@@ -6,7 +6,7 @@ import threading
 from gnjobs.records.keys import Keys
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import MOST_ASKERS
-from gnjobs.records.requests import ControlRequest, KillStep, asking
+from gnjobs.records.requests import ControlRequest, KillStep, proven_asker
 
 
 class Answers(threading.Thread):
@@ -28,8 +28,8 @@ class Answers(threading.Thread):
 
     def add_asker(self, request: ControlRequest) -> None:
         """Send the steps of the kill to this asker, too, from now on, unless many of the same stream are told them."""
-        asker = asking(self._keys, request)
-        if sum(asking(self._keys, other) == asker for other in self._askers) < MOST_ASKERS:
+        asker = proven_asker(self._keys, request)
+        if sum(proven_asker(self._keys, other) == asker for other in self._askers) < MOST_ASKERS:
             self._askers.append(request)
 
     def tell(self, step: KillStep) -> None:

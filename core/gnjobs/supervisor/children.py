@@ -26,7 +26,7 @@ from gnjobs.records.statuses import (
 )
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.measure import Amount
-from gnjobs.supervisor.outcome import Outcome
+from gnjobs.supervisor.outcome import JobOutcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.wakeups import Exit
 from gnjobs.text import encodable, few
@@ -265,7 +265,9 @@ def _statement(link: RecordLink, watch: ChildWatch, child_id: str) -> Statement:
     return Statement.of_child(link.keys, run, link.job_id, child_id, output_key, made=made)
 
 
-def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits: Mapping[int, Exit]) -> None:
+def settle_children(
+    link: RecordLink, watch: ChildWatch, outcome: JobOutcome, exits: Mapping[int, Exit]
+) -> None:
     """Give every unfinished child its final status; one whose process outlived the job stays as it is."""
     read_children(link, watch)
     alive = {process.pid for process in outcome.survivors}
@@ -282,7 +284,7 @@ def settle_children(link: RecordLink, watch: ChildWatch, outcome: Outcome, exits
 
 
 def end_of_child(
-    child: WatchedChild, outcome: Outcome, exits: Mapping[int, Exit]
+    child: WatchedChild, outcome: JobOutcome, exits: Mapping[int, Exit]
 ) -> tuple[str, dict[str, Value]]:
     """The final status of a child that ended with its job, without a word of its own."""
     how = exits.get(child.pid) if child.pid is not None else None

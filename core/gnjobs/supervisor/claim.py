@@ -8,7 +8,7 @@ import uuid
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from gnjobs.health.assess import BEAT_SECONDS, BeatClock, beat_overdue_after
-from gnjobs.processes.host import boot_id, host_name, login_name, pid_namespace
+from gnjobs.processes.host import boot_id, host_name, own_account, pid_namespace
 from gnjobs.processes.proc import process_start
 from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
@@ -140,7 +140,7 @@ def _failed(link: RecordLink, job: Job, error: str, status: str, token: str) -> 
 def _kill_unclaimed(link: RecordLink, number: signal.Signals, token: str) -> None:
     """End a job that nobody has claimed, ourselves included: what was not started is surely gone."""
     job = link.read()
-    stop = StopRequest(login_name(), f"its supervisor got {number.name}", round(link.now(), 3))
+    stop = StopRequest(own_account(), f"its supervisor got {number.name}", round(link.now(), 3))
     fields = {**stop.job_fields, "finished": stop.at}
     status = ""
     if job is not None:
@@ -194,7 +194,7 @@ def identity() -> dict[str, Value]:
     """The fields of a record that say who supervises the job, so that no reused pid is mistaken for it."""
     known: dict[str, Value | None] = {
         "host": host_name(),
-        "account": login_name(),
+        "account": own_account(),
         "supervisor-pid": os.getpid(),
         "supervisor-started": process_start(os.getpid()),
         "boot-id": boot_id(),

@@ -19,7 +19,7 @@ from gnjobs.records.statuses import ERROR, SUCCESS
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.children import ChildWatch, settle_children
 from gnjobs.supervisor.listed_faults import ListedFaults
-from gnjobs.supervisor.outcome import Outcome
+from gnjobs.supervisor.outcome import JobOutcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import encode_summary
 from gnjobs.supervisor.wakeups import Exit
@@ -94,7 +94,7 @@ class Finishing:
         link: RecordLink,
         watch: ChildWatch,
         output: OutputWriter,
-        outcome: Outcome,
+        outcome: JobOutcome,
         exits: Mapping[int, Exit],
         *,
         own_faults: int,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 from redis.exceptions import RedisError
 
 from gnjobs.errors import LaunchError
-from gnjobs.processes.host import host_name, login_name, pid_namespace
+from gnjobs.processes.host import host_name, own_account, pid_namespace
 from gnjobs.records.connection import connect
 from gnjobs.records.environment import ENV_PREFIX, ENV_URL
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys
@@ -284,7 +284,7 @@ def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | No
         where = {
             "launch-host": host_name(),
             "launch-namespace": pid_namespace() or "",
-            "account": login_name(),
+            "account": own_account(),
         }
         set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where, **(more or {})})
     except (RedisError, ValueError):
@@ -330,7 +330,7 @@ def _launch_in_a_unit(job_id: str, environment: dict[str, str]) -> None:
 def _ask_agent(job: "Job", url: str, prefix: str, host: str) -> None:
     """Have the agent of a host start the supervisor; it says when it has."""
     keys = Keys(prefix)
-    asked = ControlRequest("", "start", job.id, by=login_name(), origin=host_name(), digest=digest_of(job))
+    asked = ControlRequest("", "start", job.id, by=own_account(), origin=host_name(), digest=digest_of(job))
     client = connect(url)
     try:
         request_id = send_request(client, keys.host_starts(host), asked)

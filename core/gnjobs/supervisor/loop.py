@@ -12,20 +12,20 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
-from gnjobs.processes.host import allow_many_descriptors, login_name
+from gnjobs.processes.host import allow_many_descriptors, own_account
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.connection import connect
-from gnjobs.records.ends import StopRequest, told
+from gnjobs.records.ends import StopRequest, last_step
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.keys import Keys, is_id, is_user
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.pool import RequestPool
 from gnjobs.records.reading import Records
-from gnjobs.records.requests import ControlRequest, KillStep, asker_of, asking, step
-from gnjobs.records.statuses import KILLED, RUNNING, STOPPING
+from gnjobs.records.requests import ControlRequest, KillStep, asker_words, proven_asker, step
+from gnjobs.records.statuses import RUNNING, STOPPING
 from gnjobs.supervisor import slurm
 from gnjobs.supervisor.answers import Answers
 from gnjobs.supervisor.children import ChildWatch
@@ -33,7 +33,7 @@ from gnjobs.supervisor.command import RunningCommand
 from gnjobs.supervisor.finish import Finishing
 from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring
-from gnjobs.supervisor.outcome import Outcome
+from gnjobs.supervisor.outcome import JobOutcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.reporter import Reporter
 from gnjobs.supervisor.setup import ReportPipe, Settings, release_memory
@@ -237,7 +237,7 @@ class Supervision:
             self._complain(f"told to stop before {before}")
             self._is_over = True
             return
-        by = login_name() if self._settings.slurm_job is None else SLURM
+        by = own_account() if self._settings.slurm_job is None else SLURM
         stop = StopRequest(by, f"its supervisor got {number.name}", self._link.now())
         self._is_stopped_by_signal = self._stop is None or self._is_stopped_by_signal
         self._kill(stop, GRACE_SECONDS if self._stop is None else 0.0, is_admins=False)
@@ -258,8 +258,8 @@ class Supervision:
         else:
             self._answers.add_asker(request)
             self._answers.tell(step("answered", f"supervisor {os.getpid()} answers"))
-            stop = StopRequest(asker_of(self._link.keys, request), request.reason, self._link.now())
-            is_admins = asking(self._link.keys, request) is None
+            stop = StopRequest(asker_words(self._link.keys, request), request.reason, self._link.now())
+            is_admins = proven_asker(self._link.keys, request) is None
             self._kill(stop, 0.0 if request.force else request.grace, is_admins=is_admins)
 
     def _beside(self, request: ControlRequest) -> Iterator[KillStep]:
@@ -271,7 +271,7 @@ class Supervision:
 
     def _kill_child(self, request: ControlRequest) -> Iterator[KillStep]:
         yield step("answered", f"supervisor {os.getpid()} answers")
-        stop = StopRequest(asker_of(self._link.keys, request), request.reason, self._link.now())
+        stop = StopRequest(asker_words(self._link.keys, request), request.reason, self._link.now())
         with connect(self._settings.url) as client:
             records = Records(client, self._link.keys, self._settings.url)
             yield from kill_child(
@@ -281,7 +281,7 @@ class Supervision:
                 stop,
                 self._find,
                 grace=0.0 if request.force else request.grace,
-                patience=_REPORTING_SECONDS,
+                wait_seconds=_REPORTING_SECONDS,
             )
 
     def _kill(self, stop: StopRequest, grace: float, *, is_admins: bool) -> None:
@@ -319,8 +319,8 @@ class Supervision:
             self._stop = StopRequest(SLURM, by_slurm.why, since)
         elif self._stop is not None and self._stop.by == SLURM:
             # Slurm says nothing of it: somebody here did it.
-            self._stop = self._stop._replace(by=login_name())
-        outcome = Outcome(
+            self._stop = self._stop._replace(by=own_account())
+        outcome = JobOutcome(
             exit=self._command.exit or Exit(),
             failed_start=self._command.failure.error if self._command.failure else None,
             stop=self._stop,
@@ -347,10 +347,7 @@ class Supervision:
         """Tell those who asked for the kill how it went."""
         verdict = self._verdict or step("verified", "was already gone", verified=True)
         if self._stop is not None:
-            by = self._stop.by
-            self._answers.tell(
-                told(verdict, by, "done", KILLED) if is_recorded else told(verdict, by, "gone", "")
-            )
+            self._answers.tell(last_step(verdict, self._stop.by, "done" if is_recorded else "gone", ""))
 
     def _complain(self, line: str) -> None:
         complain(f"job {self._job.id}: {line}")

@@ -14,7 +14,7 @@ from gnjobs.text import few
 _LONGEST_NOTE = 500
 
 
-class Outcome(NamedTuple):
+class JobOutcome(NamedTuple):
     """The end of a job: how its main process ended, who stopped it, what outlived it.
 
     `requeued` says why Slurm will start it again: then it is the end of this run alone.

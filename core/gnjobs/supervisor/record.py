@@ -15,7 +15,7 @@ from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, Keys
 from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, lifetime
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Outcome, Run, Value, read_small, set_fields, transition
+from gnjobs.records.scripts import MoveOutcome, Run, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
 
 
@@ -92,7 +92,7 @@ class RecordLink:
             found = {name.encode(): value for name, value in pairs if value is not None}
         return dict(found)
 
-    def claim(self, fields: Mapping[str, Value]) -> tuple[Outcome, str]:
+    def claim(self, fields: Mapping[str, Value]) -> tuple[MoveOutcome, str]:
         """Make the job ours: `pending` becomes `running`, for one supervisor only."""
         if not self.statement.steps:
             self.statement.run = self.records.run_of(self.job)
@@ -106,13 +106,13 @@ class RecordLink:
 
     def move(
         self, allowed_from: Collection[str], to: str, fields: Mapping[str, Value]
-    ) -> tuple[Outcome, str]:
+    ) -> tuple[MoveOutcome, str]:
         """Change the status once; the same change again (after an error) is the same step."""
         if self.statement.steps[-1].to != to:
             self.statement.step(allowed_from, to, fields)
         return self._take(self.statement.steps[-1])
 
-    def _take(self, step: Step) -> tuple[Outcome, str]:
+    def _take(self, step: Step) -> tuple[MoveOutcome, str]:
         outcome, status = transition(
             self.client, self.key, step.allowed_from, step.to, step.token, step.fields, self.statement.run
         )

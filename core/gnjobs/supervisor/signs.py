@@ -64,7 +64,7 @@ class JobSigns:
         fields = {**measured.fields, "heartbeat": round(clocks.server, 3)}
         fields["clock-shift"] = round(clocks.server - clocks.wall)
         whole = measured.family.activity(measured.family.processes)
-        fields["doing"] = msgspec.json.encode(TellingProcess(**told_of(whole))).decode()
+        fields["doing"] = msgspec.json.encode(TellingProcess(**telling_fields(whole))).decode()
         if self._last_output:
             fields["last-output"] = round(self._last_output, 3)
         if self.watch.children:
@@ -159,11 +159,11 @@ class _ChildSigns:
             id=child_id,
             label=encodable(child.label),
             since=None if heard is None else round(heard, 3),
-            **({"pid": child.pid} | told_of(does)),
+            **({"pid": child.pid} | telling_fields(does)),
         )
 
 
-def told_of(does: Activity) -> dict[str, Any]:
+def telling_fields(does: Activity) -> dict[str, Any]:
     """The fields of a `TellingProcess` that say what processes do."""
     said = {"idle_since": does.idle_since, "cpu": does.cpu}
     if not does.telling:

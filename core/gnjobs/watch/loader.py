@@ -12,7 +12,7 @@ from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.indexes import members_by_rank, without_index
 from gnjobs.records.keys import ids_among, is_user
 from gnjobs.records.pipeline import scan_ahead
-from gnjobs.watch.reading import READ_AT_ONCE, Source
+from gnjobs.watch.reading import READ_AT_ONCE, WatchedPrefix
 from gnjobs.watch.rows import Change, JobRow, default_order
 
 FIRST_PAGE = 100
@@ -38,7 +38,11 @@ class Loader:
     """
 
     def __init__(
-        self, sources: Sequence[Source], *, hears: bool = False, pause: Callable[[], None] = lambda: None
+        self,
+        sources: Sequence[WatchedPrefix],
+        *,
+        hears: bool = False,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._sources = sources
         self._pause = pause
@@ -77,39 +81,39 @@ class Loader:
         self._seen.clear()
         yield Change(progress=1.0)
 
-    def _each(self) -> Iterator[tuple[Source, set[str]]]:
+    def _each(self) -> Iterator[tuple[WatchedPrefix, set[str]]]:
         return zip(self._sources, self._seen, strict=True)
 
-    def _unfinished(self, source: Source, seen: set[str], start: int) -> list[JobRow]:
+    def _unfinished(self, source: WatchedPrefix, seen: set[str], start: int) -> list[JobRow]:
         """Some of the unfinished; those that have ended are left to their own index, which also says whose they are."""
         page = ids_among(self._members(source, source.keys.unfinished, start, READ_AT_ONCE))
         seen.update(page)
         return source.read(page).rows
 
-    def _further_unfinished(self, source: Source, seen: set[str]) -> Iterator[Change]:
+    def _further_unfinished(self, source: WatchedPrefix, seen: set[str]) -> Iterator[Change]:
         total = self._allowed(source.client.zcard, source.keys.unfinished) or 0
         for start in range(READ_AT_ONCE, total, READ_AT_ONCE):
             yield Change(rows=tuple(self._unfinished(source, seen, start)))
 
-    def _index(self, source: Source) -> list[str]:
+    def _index(self, source: WatchedPrefix) -> list[str]:
         if source.users is None:
             return [source.keys.jobs]
         return [source.keys.user_jobs(user) for user in sorted(source.users) if is_user(user)]
 
-    def _newest(self, source: Source, seen: set[str]) -> Iterator[JobRow]:
+    def _newest(self, source: WatchedPrefix, seen: set[str]) -> Iterator[JobRow]:
         for index in self._index(source):
             page = ids_among(self._members(source, index, 0, FIRST_PAGE))
             yield from self._read_unseen(source, seen, page)
             seen.update(page)
 
-    def _rest(self, source: Source, seen: set[str], total: int) -> Iterator[Change]:
+    def _rest(self, source: WatchedPrefix, seen: set[str], total: int) -> Iterator[Change]:
         for index in self._index(source):
             for page in self._pages(source, index):
                 rows = self._read_unseen(source, seen, page)
                 self._loaded += len(page) / total
                 yield self._progress(rows)
 
-    def _pages(self, source: Source, index: str) -> Iterator[list[str]]:
+    def _pages(self, source: WatchedPrefix, index: str) -> Iterator[list[str]]:
         """All ids in an index, in pages that overlap, so that none is passed over when others before it are removed."""
         start, before = 0, set[bytes]()
         while True:
@@ -170,14 +174,14 @@ class Loader:
         for key in keys:
             self._gathered.pop(key, None)
 
-    def _uncounted(self, source: Source) -> Iterator[Change]:
+    def _uncounted(self, source: WatchedPrefix) -> Iterator[Change]:
         """The rows of jobs with faults to count, a few at a time, since each takes a question of its own."""
         source.uncounted.has_all = self._hears
         jobs = sorted(source.uncounted.jobs) if self._hears else []
         for start in range(0, len(jobs), _COUNTED_AT_ONCE):
             yield Change(rows=tuple(source.read(jobs[start : start + _COUNTED_AT_ONCE]).rows))
 
-    def _read_unseen(self, source: Source, seen: set[str], ids: Sequence[str]) -> tuple[JobRow, ...]:
+    def _read_unseen(self, source: WatchedPrefix, seen: set[str], ids: Sequence[str]) -> tuple[JobRow, ...]:
         unseen = [job_id for job_id in ids if job_id not in seen]
         return tuple(source.read_mostly_finished(unseen, self._pause).rows)
 
@@ -189,10 +193,10 @@ class Loader:
         self._told = min(progress, 0.99)
         return Change(rows=rows, progress=self._told)
 
-    def _members(self, source: Source, index: str, start: int, count: int) -> list[bytes]:
+    def _members(self, source: WatchedPrefix, index: str, start: int, count: int) -> list[bytes]:
         return self._allowed(members_by_rank, source.client, index, start, count) or []
 
-    def _indexed(self, source: Source) -> Counter[str | None]:
+    def _indexed(self, source: WatchedPrefix) -> Counter[str | None]:
         """How many jobs the indexes list: in all (None), and of each user."""
         users = source.users
         if users is None:

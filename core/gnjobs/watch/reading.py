@@ -11,7 +11,7 @@ import redis
 from gnjobs.health.states import state_of
 from gnjobs.health.verdict import OK
 from gnjobs.records import values
-from gnjobs.records.columns import ColumnReader, Columns, Listed
+from gnjobs.records.columns import ColumnReader, Columns, Replies
 from gnjobs.records.connection import is_wrong_type, passing_over_other_types
 from gnjobs.records.fields import ALIASES, JOB_FIELDS, ROW_FIELDS, Job
 from gnjobs.records.foreign import dated, list_names, read_listed
@@ -105,11 +105,11 @@ class RowReader:
             return False
         return first[_STATUS] != _SUCCESS or not all(_always_there(first))
 
-    def read(self, job_ids: Sequence[str], listed: Listed) -> list[JobRow]:
+    def read(self, job_ids: Sequence[str], replies: Replies) -> list[JobRow]:
         """Make rows of the values of `BRIEF_FIELDS`, in all of which `FURTHER_FIELDS` follow or in none."""
         if not job_ids:
             return []
-        stored, read = self._columns.columns(job_ids, listed), self._columns.read
+        stored, read = self._columns.columns(job_ids, replies), self._columns.read
         made: dict[str, Iterable[Any]] = {
             field.attribute: read(field.kind.read, stored[name]) for name, field in ROW_FIELDS.items()
         }
@@ -160,14 +160,14 @@ def _state_word(status: str, faults: int | None) -> str:
     return state_of(status, OK, faults).word
 
 
-class Found(NamedTuple):
+class ReadRows(NamedTuple):
     """Rows that were read, and the keys of those without a record, or of a user who is not watched."""
 
     rows: list[JobRow]
     gone: list[str]
 
 
-class Source:
+class WatchedPrefix:
     """Reads rows of the jobs under one prefix; `users` limits them to those of some users."""
 
     def __init__(
@@ -203,9 +203,9 @@ class Source:
         with passing_over_other_types():
             self.client.zcard(self.keys.unfinished)
 
-    def read(self, job_ids: Sequence[str]) -> Found:
+    def read(self, job_ids: Sequence[str]) -> ReadRows:
         """Read jobs of which few are expected to be finished."""
-        found = Found([], [])
+        found = ReadRows([], [])
         for start in range(0, len(job_ids), READ_AT_ONCE):
             ids = job_ids[start : start + READ_AT_ONCE]
             jobs = [
@@ -218,7 +218,9 @@ class Source:
                 self._keep(found, self.key(job_id), rows.get(job_id))
         return found
 
-    def read_mostly_finished(self, job_ids: Sequence[str], pause: Callable[[], None] = lambda: None) -> Found:
+    def read_mostly_finished(
+        self, job_ids: Sequence[str], pause: Callable[[], None] = lambda: None
+    ) -> ReadRows:
         """Read jobs of which most have ended: in brief, and only the others, and those without a time, whole.
 
         `pause` is called before each few hundred are looked at.
@@ -242,15 +244,15 @@ class Source:
         if poor := {row.id for row in rows if _says_too_little(row)}:
             whole += poor
             rows = [row for row in rows if row.id not in poor]
-        found = Found(rows, [])
+        found = ReadRows(rows, [])
         if self.users is not None:
-            found = Found([], [])
+            found = ReadRows([], [])
             for row in rows:
                 self._keep(found, row.key, row)
         others = self.read(whole)
-        return Found(found.rows + others.rows, found.gone + others.gone)
+        return ReadRows(found.rows + others.rows, found.gone + others.gone)
 
-    def read_unindexed(self, job_ids: Sequence[str], pause: Callable[[], None]) -> Found:
+    def read_unindexed(self, job_ids: Sequence[str], pause: Callable[[], None]) -> ReadRows:
         """Read jobs that no index lists, as other programs make them, most of which have ended."""
         # Of one like our own, which has no description, the first fields tell too little.
         return self.read_mostly_finished(job_ids, pause) if self._rows.is_described else self.read(job_ids)
@@ -271,7 +273,7 @@ class Source:
     def _row(self, job: Job) -> JobRow:
         return row_of(job, prefix=self.keys.prefix, key=self.key(job.id))
 
-    def _keep(self, found: Found, key: str, row: JobRow | None) -> None:
+    def _keep(self, found: ReadRows, key: str, row: JobRow | None) -> None:
         if row is not None and (self.users is None or row.user in self.users):
             found.rows.append(row)
         else:
@@ -290,10 +292,10 @@ def make_sources(
     prefixes: Iterable[str],
     users: frozenset[str] | None = None,
     layouts: Mapping[str, Layout] | None = None,
-) -> list[Source]:
+) -> list[WatchedPrefix]:
     """Make a source for each prefix; only the rows of the first are named by their ids alone."""
     every = [Keys(prefix, (layouts or {}).get(prefix)) for prefix in prefixes]
     return [
-        Source(client, keys, key_prefix=f"{keys.prefix}:" if number else "", users=users)
+        WatchedPrefix(client, keys, key_prefix=f"{keys.prefix}:" if number else "", users=users)
         for number, keys in enumerate(every)
     ]

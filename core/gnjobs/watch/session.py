@@ -13,7 +13,7 @@ from gnjobs.records import values
 from gnjobs.records.feed import ChangeFeed, TrackingRefused
 from gnjobs.records.keys import is_id
 from gnjobs.watch.loader import Loader
-from gnjobs.watch.reading import READ_AT_ONCE, Found, Source, WriteRefusals
+from gnjobs.watch.reading import READ_AT_ONCE, ReadRows, WatchedPrefix, WriteRefusals
 from gnjobs.watch.requests import Deliver, Look, WatchRequests
 from gnjobs.watch.rows import Change, FeedKind, FeedState
 
@@ -32,7 +32,7 @@ class WatchSession:
     def __init__(
         self,
         client: redis.Redis,
-        sources: list[Source],
+        sources: list[WatchedPrefix],
         requests: WatchRequests,
         deliver: Deliver,
         look: Look | None = None,
@@ -89,7 +89,7 @@ class WatchSession:
     def run(self) -> None:
         """Follow changes until asked to stop; errors of the connection pass through."""
         while not self._requests.stopping:
-            self._listen(self._patience())
+            self._listen(self._until_due())
             self._requests.quieten()
             if self._requests.take_refresh():
                 self._load(sweep=True)
@@ -140,7 +140,7 @@ class WatchSession:
         elif change != Change():
             self._deliver(change)
 
-    def _patience(self) -> float:
+    def _until_due(self) -> float:
         """Seconds until something else has to be done."""
         if self._steps is not None or self._requests.has_unlooked:
             return 0.0
@@ -180,17 +180,17 @@ class WatchSession:
         if not (self._changed or self._touched or self._events):
             return
         self._fetch_at = time.monotonic() + GATHER_SECONDS
-        found = Found([], [])
+        found = ReadRows([], [])
         for number, source in enumerate(self._sources):
             read = source.read([job_id for at, job_id in self._changed if at == number])
-            found = Found(found.rows + read.rows, found.gone + read.gone)
+            found = ReadRows(found.rows + read.rows, found.gone + read.gone)
         if self._loader is not None:
             self._loader.drop((*(row.key for row in found.rows), *found.gone))
         touched, events = frozenset(self._touched), self._events
         self._changed, self._touched, self._events = {}, set(), False
         self._tell(found, touched, events=events)
 
-    def _tell(self, found: Found, touched: Touched, *, events: bool) -> None:
+    def _tell(self, found: ReadRows, touched: Touched, *, events: bool) -> None:
         """Deliver rows in batches small enough not to block a screen's thread."""
         for start in range(READ_AT_ONCE, len(found.rows), READ_AT_ONCE):
             self._deliver(Change(rows=tuple(found.rows[start : start + READ_AT_ONCE])))
@@ -227,7 +227,7 @@ MOST_UNFINISHED = 10_000
 class Poll:
     """Rereads at an interval, which grows when reading takes long; `why` says what makes it necessary."""
 
-    def __init__(self, sources: list[Source], why: str) -> None:
+    def __init__(self, sources: list[WatchedPrefix], why: str) -> None:
         self.why = why
         self._sources = sources
         self._due = self._load_began = time.monotonic()
@@ -250,17 +250,17 @@ class Poll:
         now = time.monotonic()
         self._reload_due = now + max(RELOAD_EVERY, (now - self._load_began) / BUSY_SHARE)
 
-    def read(self, wanted: Collection[str]) -> Found:
+    def read(self, wanted: Collection[str]) -> ReadRows:
         """Read the unfinished, the newest and the wanted rows (keys of the catalogue)."""
         began = time.monotonic()
         read = [source.read(self._ids(source, wanted)) for source in self._sources]
         now = time.monotonic()
         self._due = now + min(LONGEST_POLL, max(POLL_EVERY, (now - began) / BUSY_SHARE))
-        return Found(
+        return ReadRows(
             [row for found in read for row in found.rows], [key for found in read for key in found.gone]
         )
 
-    def _ids(self, source: Source, wanted: Collection[str]) -> list[str]:
+    def _ids(self, source: WatchedPrefix, wanted: Collection[str]) -> list[str]:
         pipe = source.client.pipeline(transaction=False)
         pipe.zrevrange(source.keys.unfinished, 0, MOST_UNFINISHED - 1)
         pipe.zrevrange(source.keys.jobs, 0, NEWEST - 1)

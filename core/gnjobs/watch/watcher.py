@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import redis
 
     from gnjobs.records.layouts import Layout
-    from gnjobs.watch.reading import Source
+    from gnjobs.watch.reading import WatchedPrefix
 
 
 REPLY_TIMEOUT = 2.0
@@ -103,7 +103,7 @@ class Watcher:
         finally:
             self._requests.close()
 
-    def _watch(self, client: "redis.Redis", sources: "list[Source]") -> None:
+    def _watch(self, client: "redis.Redis", sources: "list[WatchedPrefix]") -> None:
         from gnjobs.records.servers import explain, is_refusal
         from gnjobs.watch.session import WatchSession
 
