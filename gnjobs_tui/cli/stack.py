@@ -16,7 +16,7 @@ def stack(session: Session, id_: str, child: str | None, files: bool) -> int:
 
     It stops no process. Python stacks need py-spy on the job's host: pip install 'gnjobs[stack]'.
     """
-    from gnjobs.control.stack import job_stacks
+    from gnjobs.control.looks import job_stacks
 
     store, job_id = session.find(id_)
     child = find_child(store, job_id, child) if child else None

@@ -88,7 +88,7 @@ class StacksScreen(WatchScreen):
         return [*self._target.trail, Cell(f"   {self._what}{when}{reading}", "dim")]
 
     def _read(self) -> None:
-        from gnjobs.control.stack import job_stacks
+        from gnjobs.control.looks import job_stacks
 
         app, target = self.dashboard, self._target
         store = app.store_under(target.prefix)

@@ -12,8 +12,8 @@ import pytest
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
+from gnjobs.control.looks import find_here
 from gnjobs.control.orphans import Orphan
-from gnjobs.control.stack import find_here
 from gnjobs.processes.host import boot_id, host_name, own_account, pid_namespace
 from gnjobs.processes.presence import Looks
 from gnjobs.processes.proc import process_start, read_command

@@ -7,8 +7,8 @@ import pytest
 
 from gnjobs.control import slurm_kill
 from gnjobs.control.kill import kill_job
-from gnjobs.control.slurm import SlurmRounds
 from gnjobs.control.slurm_kill import SlurmKill
+from gnjobs.control.slurm_rounds import SlurmRounds
 from gnjobs.processes.host import host_name, own_account
 from gnjobs.processes.slurm import SlurmError
 from gnjobs.records.actor import Actor

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.control import slurm
-from gnjobs.control.slurm import SlurmRounds
+from gnjobs.control import slurm_rounds
+from gnjobs.control.slurm_rounds import SlurmRounds
 from gnjobs.processes.host import host_name
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
@@ -18,7 +18,7 @@ from tests.support.supervised import KEYS
 def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     found = FakeSlurm(tmp_path)
     monkeypatch.setenv("PATH", found.path)
-    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_rounds, "LOOK_SECONDS", 0.0)
     return found
 
 
@@ -64,8 +64,8 @@ def test_records_without_a_number_cost_one_question_for_all(queue: FakeSlurm, st
 def test_a_round_has_a_limit_of_time_and_the_next_one_goes_on_from_there(
     queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_AT_ONCE", 1)
-    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_rounds, "_AT_ONCE", 1)
+    monkeypatch.setattr(slurm_rounds, "_ROUND_SECONDS", 0.0)
     jobs = [queued(store, queue, str(number)) for number in range(1, 4)]
     rounds = SlurmRounds(store)
     asked = []
@@ -78,14 +78,14 @@ def test_a_round_has_a_limit_of_time_and_the_next_one_goes_on_from_there(
 def test_what_there_was_no_time_to_ask_for_is_not_called_lost_and_comes_first(
     queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 0.0)
+    monkeypatch.setattr(slurm_rounds, "_ROUND_SECONDS", 0.0)
     renamed = queued(store, queue, "18", "renamed")
     forged = waiting(store, **{"slurm-job": "3000000000"})
     rounds = SlurmRounds(store)
     for _ in range(3):  # one question a round: the list of both is refused each time
         rounds.go([renamed, forged], store.now())
     assert statuses(store, [renamed, forged]) == ["pending", "pending"]
-    monkeypatch.setattr(slurm, "_ROUND_SECONDS", 5.0)
+    monkeypatch.setattr(slurm_rounds, "_ROUND_SECONDS", 5.0)
     for _ in range(2):
         rounds.go([renamed, forged], store.now())
     assert statuses(store, [renamed, forged]) == ["pending", "lost"]

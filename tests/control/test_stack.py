@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gnjobs.control.stack import streams_of_who_answers
+from gnjobs.control.looks import streams_of_who_answers
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.proc import process_start

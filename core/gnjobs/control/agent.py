@@ -16,9 +16,9 @@ import redis
 
 from gnjobs.control.agent_lock import AgentLock, Holder
 from gnjobs.control.kill import kill_job
+from gnjobs.control.looks import find_here
 from gnjobs.control.orphans import Rounds
-from gnjobs.control.slurm import SlurmRounds
-from gnjobs.control.stack import find_here
+from gnjobs.control.slurm_rounds import SlurmRounds
 from gnjobs.control.starts import LATEST_START, start_for_agent
 from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
