@@ -125,6 +125,28 @@ def moment_words(at: float, now: float) -> str:
     return f"at {when:%H:%M}" if abs(now - at) < 20 * HOUR else f"on {when.day} {when:%b %Y at %H:%M}"
 
 
+_INTERPRETER = re.compile(r"(?:python|perl|ruby|node|java|Rscript|R|bash|sh|dash)[\d.]*")
+_LONG_COMMAND = 40
+
+
+def telling(command: str) -> str:
+    """What tells a long command line from others: the module or script that runs, and its arguments.
+
+    The directories of programs, the interpreter and its options are left out, since they are the same in all of them.
+    """
+    if len(command) <= _LONG_COMMAND:
+        return command
+    words = command.split(" ")
+    name = words[0].rpartition("/")[2]
+    if not _INTERPRETER.fullmatch(name):
+        return " ".join([name, *words[1:]])
+    rest = words[1:]
+    while len(rest) > 1 and rest[0].startswith("-"):
+        if rest.pop(0) in ("-m", "-c"):
+            return " ".join(rest)
+    return " ".join([rest[0].rpartition("/")[2], *rest[1:]]) if rest else name
+
+
 TAB_WIDTH = 8
 
 # C0 (but not tab and newline, which callers lay out), DEL, C1; soft hyphen and Arabic letter mark; signs that enclose
@@ -167,28 +189,6 @@ def _own_secrets() -> re.Pattern[str] | None:
         return re.compile(os.environ[ENV_MASK]) if os.environ.get(ENV_MASK) else None
     except re.error:
         return re.compile(r"(?s).+")
-
-
-_INTERPRETER = re.compile(r"(?:python|perl|ruby|node|java|Rscript|R|bash|sh|dash)[\d.]*")
-_LONG_COMMAND = 40
-
-
-def telling(command: str) -> str:
-    """What tells a long command line from others: the module or script that runs, and its arguments.
-
-    The directories of programs, the interpreter and its options are left out, since they are the same in all of them.
-    """
-    if len(command) <= _LONG_COMMAND:
-        return command
-    words = command.split(" ")
-    name = words[0].rpartition("/")[2]
-    if not _INTERPRETER.fullmatch(name):
-        return " ".join([name, *words[1:]])
-    rest = words[1:]
-    while len(rest) > 1 and rest[0].startswith("-"):
-        if rest.pop(0) in ("-m", "-c"):
-            return " ".join(rest)
-    return " ".join([rest[0].rpartition("/")[2], *rest[1:]]) if rest else name
 
 
 def mask_secrets(text: str) -> str:

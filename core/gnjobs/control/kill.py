@@ -166,7 +166,7 @@ class _Kill:
         return requests.stream_of_asker(self.store.keys, self.actor, self.job)
 
     @property
-    def _local(self) -> "LocalKill":
+    def _local(self) -> LocalKill:
         stop, owner, as_agent = self._stop, self.owner, self.as_agent
         return LocalKill(self.store, self.job, self.child, stop, self.grace, owner, as_agent=as_agent)
 

@@ -147,9 +147,17 @@ def _words_beside(part: Part, does: Activity, told: TellingProcess | None, job: 
 def _told_process(told: TellingProcess | None) -> tuple[SeenProcess, ...]:
     if told is None or told.pid is None or told.state is None:
         return ()
-    cpu, idle_since = told.cpu, told.idle_since
-    seen = SeenProcess(told.pid, 0, None, told.state, cpu, command=told.command, idle_since=idle_since)
-    return (msgspec.structs.replace(seen, waits=told.waits, code=told.code),)
+    seen = SeenProcess(
+        told.pid,
+        started=0,
+        state=told.state,
+        cpu=told.cpu,
+        command=told.command,
+        idle_since=told.idle_since,
+        waits=told.waits,
+        code=told.code,
+    )
+    return (seen,)
 
 
 def _told_part(job: Job, told: SilentChild, total: int) -> Part:

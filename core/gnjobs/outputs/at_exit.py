@@ -18,7 +18,7 @@ _FLUSH_FIRST: Final = 100  # multiprocessing runs finalizers of higher priority 
 class Buffered(Protocol):
     """An object with data that must be stored before the process ends."""
 
-    def finish(self) -> object:
+    def flush(self) -> object:
         """Store it."""
 
     def outlast(self, timeout: float) -> object:
@@ -59,7 +59,7 @@ def _flush_all() -> None:
     held = list(_open.values())
     with contextlib.suppress(KeyboardInterrupt):
         for buffered in held:
-            buffered.finish()
+            buffered.flush()
         _outlast_until = _outlast_until or time.monotonic() + _OUTLAST_SECONDS
         for buffered in held:
             buffered.outlast(max(0.0, _outlast_until - time.monotonic()))

@@ -212,10 +212,6 @@ class OutputWriter:
         if self._is_closed:
             self._thread.join(timeout)
 
-    def finish(self) -> None:
-        """Store what there is, since the process ends."""
-        self.flush()
-
     def store_last(self, timeout: float) -> None:
         """Store what there is, for at most so many seconds; whoever writes from now on waits."""
         self._buffer_bytes = 0

@@ -169,9 +169,8 @@ def look_up_names(names: Iterable[str], seconds: float = 0.0) -> list[Placed]:
 
 
 def _look_up(which: str, seconds: float = 0.0) -> Iterator[Placed]:
-    separator = (
-        f"|{secrets.token_hex(16)}|"  # which no job's name or comment can hold, as no argument shows it
-    )
+    # Which no job's name or comment can hold, as no argument shows it.
+    separator = f"|{secrets.token_hex(16)}|"
     columns = ",".join(f"{column}:{width}{separator}" for column, width in _COLUMNS.values())
     command = ["squeue", "--noheader", "--all", "--states=all", which]
     try:
@@ -187,21 +186,20 @@ def _read(found: Sequence[str]) -> Iterator[Placed]:
     for start in range(0, len(found) - len(_COLUMNS) + 1, len(_COLUMNS)):
         cells = dict(zip(_COLUMNS, map(str.strip, found[start:]), strict=False))
         if _is_number(cells["id"]):
-            reason = "" if cells["reason"] in ("None", "") else cells["reason"]
             yield Placed(
-                cells["id"],
-                cells["state"],
-                reason,
-                cells["nodes"],
-                read_limit(cells["limit"]),
-                read_memory(cells["memory"], values.integer(cells["cpus"]) or 1),
-                values.integer(cells["restarts"]) or 0,
-                cells["preempted"] not in ("N/A", "None", ""),
-                (values.integer(cells["exit"]) or 0) & 0x7F,
-                cells["name"],
-                cells["comment"],
-                cells["account"],
-                cells["array"] if _is_number(cells["array"]) else cells["id"],
+                id=cells["id"],
+                state=cells["state"],
+                reason="" if cells["reason"] == "None" else cells["reason"],
+                nodes=cells["nodes"],
+                limit=read_limit(cells["limit"]),
+                memory=read_memory(cells["memory"], values.integer(cells["cpus"]) or 1),
+                restarts=values.integer(cells["restarts"]) or 0,
+                preempted=cells["preempted"] not in ("N/A", "None", ""),
+                signal=(values.integer(cells["exit"]) or 0) & 0x7F,
+                name=cells["name"],
+                comment=cells["comment"],
+                account=cells["account"],
+                array=cells["array"] if _is_number(cells["array"]) else cells["id"],
             )
 
 

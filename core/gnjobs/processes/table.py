@@ -35,10 +35,8 @@ from gnjobs.records.environment import (
 from gnjobs.text import place_of, socket_path
 
 _LONGEST_VALUE = 4096
-_LONG_ENVIRONMENT, _LONGEST_ENVIRONMENT = (
-    64 * 1024,
-    8 * 1024 * 1024,
-)  # a new program is given less than the second
+# A new program is given less than the second.
+_LONG_ENVIRONMENT, _LONGEST_ENVIRONMENT = 64 * 1024, 8 * 1024 * 1024
 _MOST_LONG = 64 * 1024 * 1024  # bytes of long environments, of an account
 # Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
 _LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100  # of an account

@@ -15,7 +15,7 @@ from gnjobs.processing.processor import Source
 from gnjobs.processing.report import Metric, Report, ReportTable
 from gnjobs.records import values
 from gnjobs.records.fields import Child, Job
-from gnjobs.text import count_text, duration_words
+from gnjobs.text import count_text, duration_words, plural
 
 MOST_TABLES = 1000
 _LONGEST_NAME = 200
@@ -112,7 +112,7 @@ class InsertProcessor:
         totals = [table.total for table in self._tables.values() if table.total is not None]
         rate = sum(table.rate for table in self._tables.values())
         left = sum(totals) - rows if totals else 0
-        headline = f"{count_text(rows)} row{'' if rows == 1 else 's'} inserted"
+        headline = f"{plural(rows, 'row')} inserted"
         if totals:
             headline = f"{count_text(rows)} of {count_text(sum(totals))} rows inserted"
         if rate and left > 0 and not job.is_final:

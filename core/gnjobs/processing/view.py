@@ -54,7 +54,7 @@ class JobView:
         self,
         store: Records,
         job_id: str,
-        processor: "Processing | None" = None,
+        processor: Processing | None = None,
         limits: Limits | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         *,

@@ -99,12 +99,12 @@ class ControlListener(threading.Thread):
         self._budgets: dict[str, _Budget] = {}
         self._answers = connect(url)
 
-    def answer(self, request: ControlRequest, step: KillStep) -> None:
+    def answer(self, request: ControlRequest, said: KillStep) -> None:
         """Answer a request; an answer that Redis does not take is lost, what it told of is done all the same."""
         if not request.id or request.job is None or not is_id(request.job):
             return
         try:
-            answer(self._answers, self._keys.answers(request.job), request.id, step)
+            answer(self._answers, self._keys.answers(request.job), request.id, said)
         except redis.RedisError:
             return
 

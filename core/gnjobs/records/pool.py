@@ -36,7 +36,16 @@ _AT_WORK = _Room(8, 6, 2)
 _LONG_GRACE = _Room(16, 12, 4)  # kills with a longer grace than usual, which mostly wait
 _LOOKING = _Room(6, 4, 2)  # what changes nothing, and may hang with the file system that it looks at
 
-About = tuple[str | None, str, str | None, str | None, bool, float]
+
+class _About(NamedTuple):
+    """What is asked for by whom: what is the same is done once."""
+
+    asker: str | None
+    kind: str
+    job: str | None
+    child: str | None
+    force: bool
+    grace: float
 
 
 class RequestPool:
@@ -57,7 +66,7 @@ class RequestPool:
         self._handle = handle
         self._answer = answer
         self._lock = threading.Lock()
-        self._askers: dict[About, list[ControlRequest]] = {}
+        self._askers: dict[_About, list[ControlRequest]] = {}
         self._waiting: deque[ControlRequest] = deque()
         self._at_work: dict[_Room, Counter[str | None]] = {
             room: Counter() for room in (_AT_WORK, _LONG_GRACE, _LOOKING)
@@ -73,7 +82,7 @@ class RequestPool:
                 return
             is_taken = askers is None
             if is_taken and (
-                is_taken := _WAITING.takes(Counter(asker for asker, *_ in self._askers), about[0])
+                is_taken := _WAITING.takes(Counter(each.asker for each in self._askers), about.asker)
                 and self._has_worker()
             ):
                 self._askers[about] = [request]
@@ -108,7 +117,7 @@ class RequestPool:
         """Take the first that waits and whose asker has not too much done already; None, and no worker, without any."""
         with self._lock:
             for request in self._waiting:
-                asker, room = self._about(request)[0], _room_of(request)
+                asker, room = self._about(request).asker, _room_of(request)
                 if room.takes(self._at_work[room], asker):
                     self._waiting.remove(request)
                     self._at_work[room][asker] += 1
@@ -128,23 +137,23 @@ class RequestPool:
         finally:
             with self._lock:
                 self._askers.pop(about, None)
-                self._at_work[_room_of(request)][about[0]] -= 1
+                self._at_work[_room_of(request)][about.asker] -= 1
 
-    def _tell(self, about: About, step: KillStep) -> None:
+    def _tell(self, about: _About, said: KillStep) -> None:
         with self._lock:
             askers = self._askers.get(about, [])
-            told = self._askers.pop(about, []) if step.final else list(askers)
+            told = self._askers.pop(about, []) if said.final else list(askers)
         for asker in told:
-            self._answer(asker, step)
+            self._answer(asker, said)
 
-    def _about(self, request: ControlRequest) -> About:
+    def _about(self, request: ControlRequest) -> _About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
 
         Who asks for less grace does not wait for who asked for more; a look knows none.
         """
         asker = proven_asker(self._keys, request)
         grace = 0.0 if request.force or request.kind != "kill" else request.grace
-        return asker, request.kind, request.job, request.child, request.force, grace
+        return _About(asker, request.kind, request.job, request.child, request.force, grace)
 
 
 def _room_of(request: ControlRequest) -> _Room:

@@ -138,9 +138,8 @@ class JobContext:
 
 def refuse_in_bootstrap() -> None:
     """Raise `TypeError` in a child that runs its parent's whole script, since it must only import it."""
-    multiprocessing = sys.modules.get(
-        "multiprocessing"
-    )  # not imported for this: no child was started without it
+    # Not imported for this: no child was started without it.
+    multiprocessing = sys.modules.get("multiprocessing")
     if multiprocessing is not None and getattr(multiprocessing.current_process(), "_inheriting", False):
         raise TypeError(
             "a child that imports this script would start children of its own: put what starts them "

@@ -68,9 +68,8 @@ def claim(link: RecordLink, wakeups: Wakeups, fields: dict[str, Value], asked: s
             if earlier.is_waited_for(link):
                 pause = _LOOK_SECONDS
                 continue
-            job = _claim_once(
-                link, fields, asked, token
-            )  # once tried, it may have been made though its reply was lost
+            # Once tried, it may have been made though its reply was lost.
+            job = _claim_once(link, fields, asked, token)
             for number in told:
                 wakeups.post(number)
             return job

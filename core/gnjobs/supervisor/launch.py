@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 _MOST_REMEMBERED = 1000
 _lock = threading.Lock()
-_origins: "OrderedDict[str, Origin]" = OrderedDict()
 
 
 class Origin(NamedTuple):
@@ -58,12 +56,15 @@ class Origin(NamedTuple):
         return f"Origin(prefix={self.prefix!r})"
 
 
+_origins: dict[str, Origin] = {}
+
+
 def remember_origin(job_id: str, url: str, prefix: str) -> None:
     """Remember where a job was created; the oldest are forgotten beyond a thousand."""
     with _lock:
         _origins[job_id] = Origin(url, prefix)
         if len(_origins) > _MOST_REMEMBERED:
-            _origins.popitem(last=False)
+            del _origins[next(iter(_origins))]
 
 
 def origin_of(job_id: str) -> Origin:
@@ -279,7 +280,7 @@ def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | No
     A Redis that is away is no reason not to launch: the supervisor waits for it.
     """
     client = connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS)
-    try:
+    with client, contextlib.suppress(RedisError, ValueError):
         seconds, _ = client.time()
         where = {
             "launch-host": host_name(),
@@ -287,10 +288,6 @@ def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | No
             "account": own_account(),
         }
         set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where, **(more or {})})
-    except (RedisError, ValueError):
-        return
-    finally:
-        client.close()
 
 
 def _warn_inside_a_unit() -> None:
@@ -331,19 +328,17 @@ def _ask_agent(job: "Job", url: str, prefix: str, host: str) -> None:
     """Have the agent of a host start the supervisor; it says when it has."""
     keys = Keys(prefix)
     asked = ControlRequest("", "start", job.id, by=own_account(), origin=host_name(), digest=digest_of(job))
-    client = connect(url)
     try:
-        request_id = send_request(client, keys.host_starts(host), asked)
-        limit = time.monotonic() + _AGENT_SECONDS
-        for said in read_answers(client, keys.answers(job.id), request_id, lambda: limit):
-            if said is not None and said.final:
-                if said.kind == "refused":
-                    raise LaunchError(f"the agent of {host} did not start the job: {said.text}")
-                return
+        with connect(url) as client:
+            request_id = send_request(client, keys.host_starts(host), asked)
+            limit = time.monotonic() + _AGENT_SECONDS
+            for said in read_answers(client, keys.answers(job.id), request_id, lambda: limit):
+                if said is not None and said.final:
+                    if said.kind == "refused":
+                        raise LaunchError(f"the agent of {host} did not start the job: {said.text}")
+                    return
     except RedisError as problem:
         raise LaunchError(f"the agent of {host} could not be asked: {problem}") from problem
-    finally:
-        client.close()
     raise LaunchError(
         f"no agent answered on {host} within {_AGENT_SECONDS:.0f} s: is `gnjobs agent` running?"
     )

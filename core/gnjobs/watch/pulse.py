@@ -18,7 +18,7 @@ from gnjobs.health.hosts import HostHealth
 from gnjobs.health.states import DONE, FAILED, FAULTS, LOST
 from gnjobs.records.fields import run_seconds
 from gnjobs.records.statuses import PENDING
-from gnjobs.text import DAY, HOUR, MINUTE, count_text, duration_words
+from gnjobs.text import DAY, HOUR, MINUTE, count_text, duration_words, plural
 from gnjobs.watch.rows import JobRow
 
 DAYS: Final = 14
@@ -135,7 +135,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
         days = f"the last {DAYS} days"
         if self.is_cut:
             days = f"the last {duration_words(self.now - self.since)}; more is not counted"
-        return f"{count_text(self.jobs)} job{'' if self.jobs == 1 else 's'} of {days}"
+        return f"{plural(self.jobs, 'job')} of {days}"
 
     def findings(self, hosts: Sequence[HostHealth] | None = None) -> list[Finding]:
         """What an operator asks first; of hosts only where they are known."""
