@@ -2,7 +2,7 @@
 
     GnjobsError
       ├ InvalidName        an id or a prefix that could reach other keys
-      ├ InvalidJob         no command, or a length of time that is none
+      ├ InvalidJob         no command, or an invalid length of time
       ├ JobExists          an id that is taken
       ├ NoSuchJob          no record under this id
       │   └ NoSuchChild    the job has no such child
@@ -34,7 +34,7 @@ class InvalidName(GnjobsError, ValueError):
 
 
 class InvalidJob(GnjobsError, ValueError):
-    """What is asked for makes no job: a command without words, or a length of time that is none."""
+    """What is asked for makes no job: a command without words, or an invalid length of time."""
 
 
 class JobExists(GnjobsError):

@@ -25,7 +25,7 @@ from tests.support.waiting import wait_for
 
 def test_a_job_is_started_only_where_the_configuration_allows_its_command(store: JobStore) -> None:
     job = store.create(["touch", "/tmp/of-an-agent"])
-    refused = pytest.raises(LaunchError, match="its configuration allows no command that begins so")
+    refused = pytest.raises(LaunchError, match="its configuration allows no command with this beginning")
     with agent_at_work(store), refused:
         launch(job, via="agent", store=store)
     assert store.get(job.id).status == "pending"
@@ -44,7 +44,7 @@ def test_nothing_is_started_in_a_directory_that_a_record_chose(store: JobStore) 
 @pytest.mark.parametrize("user", ["a\0b", "a:b", "\ud800"])
 def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -> None:
     job = msgspec.structs.replace(store.create(["true"]), user=user)
-    with pytest.raises(LaunchError, match="which is no user id"):
+    with pytest.raises(LaunchError, match="which is not a user id"):
         start_for_agent(job, store, {"nobody": TRUE_HERE}, digest_of(job))
 
 
@@ -71,7 +71,7 @@ def test_nothing_is_started_that_its_record_says_only_since_it_was_asked_for(
 ) -> None:
     job = store.create(["true"], user_id="jane")
     store.client.hset(KEYS.job(job.id), mapping=changed)
-    with agent_at_work(store), pytest.raises(LaunchError, match="says something else than what was asked"):
+    with agent_at_work(store), pytest.raises(LaunchError, match="says something other than what was asked"):
         launch(job, via="agent", store=store)
     assert store.get(job.id).launched is None
 

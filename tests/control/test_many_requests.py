@@ -275,7 +275,7 @@ def test_no_job_is_started_whose_launcher_waits_no_longer(store: JobStore) -> No
     store.client.hset(KEYS.job(job_id), "created", store.now() - 60)
     asked = f"{KEYS.host_starts(host_name())}/{int((store.now() - 11) * 1000)}-0"
     (said,) = Agent(store)._do(ControlRequest(asked, "start", job_id))
-    assert said.text == "whoever asked for the start waits no longer"
+    assert said.text == "it was asked too long ago: nobody waits for the start any more"
 
 
 def test_a_request_is_of_the_run_that_it_names_or_of_one_that_had_begun() -> None:

@@ -218,7 +218,7 @@ def test_children_that_contradict_their_job_are_evidence() -> None:
     health = assess(running(), now=NOW, children=[there, gone], snapshot=snapshot)
     assert (health.verdict, health.evidence[0]) == (
         "ok",
-        "b is called running, yet its process 5 was not seen",
+        "b is marked as running, but its process 5 was not seen",
     )
     just_begun = child("b", silent=0, pid=5, started=NOW - 9)
     for children, look in (([there], snapshot), ([there, just_begun], snapshot), ([there, gone], None)):

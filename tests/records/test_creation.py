@@ -118,7 +118,7 @@ def test_nothing_and_no_record_are_not_adopted(store: JobStore) -> None:
         store.adopt("nobody")
     assert not store.client.exists(KEYS.job("nobody"))
     store.client.rpush(KEYS.job("odd"), "x")
-    with pytest.raises(InvalidName, match="something else"):
+    with pytest.raises(InvalidName, match="something other"):
         store.adopt("odd")
 
 

@@ -64,7 +64,7 @@ async def test_columns_keys_and_filters_are_those_of_the_configuration(
         ('[keys]\n"table.sort" = "F"\n"jobs.hosts" = "F"', "both jobs.hosts and table.sort"),
         ('[keys]\n"text.copy" = "?,q"', "keys: q would stand for both text.close and text.copy"),
         ('[filters]\nmine = "state:odd"', "filters.mine: no state begins with 'odd'"),
-        ('[filters]\nmine = "re:("', "filters.mine: no regular expression"),
+        ('[filters]\nmine = "re:("', "filters.mine: not a regular expression"),
         ("[filters]\nmine = 3", "filters.mine must be text"),
     ],
 )

@@ -193,7 +193,9 @@ class Agent:
             if not request.is_of(wanted_of(job).token, made if made <= self._store.now() else 0.0):
                 return [step("refused", "it was asked of an earlier job of this id", final=True)]
         if request.kind == "start" and self._store.now() - request.asked_ms / 1000 > LATEST_START:
-            return [step("refused", "whoever asked for the start waits no longer", final=True)]
+            return [
+                step("refused", "it was asked too long ago: nobody waits for the start any more", final=True)
+            ]
         return self._steps(request)
 
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
@@ -222,7 +224,7 @@ class Agent:
         if request.kind in LOOKS and request.job:
             found = find_here(self._store, self._store.get(request.job), request.child, user)
             return [step("answered", LOOKS[request.kind](found), final=True)]
-        return [step("refused", f"{request.kind} is nothing that an agent does", final=True)]
+        return [step("refused", f"an agent can't {request.kind}", final=True)]
 
     def look_around(self) -> None:
         """Look at unfinished jobs of this host, and hear the owners of those that nobody reports on."""
@@ -235,8 +237,8 @@ class Agent:
             tidy(self._store.client, self._store.keys)
             renew_list(self._store.client, self._store.keys)
             if events.renew_log(self._store.client, self._store.keys):
-                why = "since somebody wrote one of the future"
-                complain(f"agent: the event log took no more entries, {why}; it begins anew")
+                why = "somebody dated an entry in the future, and no others could follow it"
+                complain(f"agent: a new event log was begun: {why}")
 
     def _streams(self) -> dict[str, object]:
         """What is heard: the host's requests, and those of owners, heard again whenever another job is overdue."""

@@ -200,7 +200,7 @@ class Rounds:
                     yield found
 
     def _safely(self, jobs: Iterable[Job], judge: Callable[..., bool], *arguments: Any) -> list[Job]:
-        """The jobs of which a judge says so; one whose keys hold something else keeps nobody from the others."""
+        """The jobs for which `judge` is true; one that can't be judged does not stop the others."""
         found = []
         for job in jobs:
             try:

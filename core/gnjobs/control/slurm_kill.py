@@ -1,4 +1,4 @@
-"""A kill in Slurm: of all that has a job's name and mark there, since the number in its record may be a decoy's."""
+"""Kills everything in Slurm that has a job's name and mark, since the number in its record may be a decoy's."""
 
 import time
 from collections.abc import Generator, Sequence
@@ -81,7 +81,7 @@ class SlurmKill:
         try:
             left = self._left_after(_LEAVING_SECONDS)
             if left and wait_seconds and not any(placed.waits for placed in left):
-                yield step("answered", f"{answered.text}; {_words(left)}, and has still to end")
+                yield step("answered", f"{answered.text}; {_words(left)}, which has yet to end")
                 left = self._left_after(wait_seconds)
         except SlurmError as problem:
             if not isinstance(problem, NoAnswer):
@@ -94,7 +94,7 @@ class SlurmKill:
             )
         if not left:
             return answered
-        yield step("answered", f"{answered.text}; yet {_words(left)}, and is to be ended")
+        yield step("answered", f"{answered.text}; yet {_words(left)}, which will be ended now")
         try:
             verdict = self.cancel_and_wait()
         except SlurmError as problem:

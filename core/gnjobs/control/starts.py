@@ -28,7 +28,7 @@ def start_for_agent(job: Job, store: Records, starts: Mapping[str, AgentStarts],
     was asked for: whoever writes records may have changed it since. Raises `LaunchError`.
     """
     if digest_of(job) != digest:
-        raise LaunchError("its record says something else than what was asked to be started")
+        raise LaunchError("its record says something other than what was asked to be started")
     account = _account_for(job, starts)
     if (url := starts[account].url) is None:
         raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
@@ -51,12 +51,12 @@ def _account_for(job: Job, starts: Mapping[str, AgentStarts]) -> str:
     if job.env is not None:
         raise LaunchError("this agent starts no job that brings an environment of its own")
     if job.user is not None and not is_user(job.user):
-        raise LaunchError(f"this agent starts no job of {job.user!r:.80}, which is no user id")
+        raise LaunchError(f"this agent starts no job of {job.user!r:.80}, which is not a user id")
     for account, allowed in starts.items():
         beginnings = [shlex.split(beginning) for beginning in allowed.commands]
         begins_so = any(first and words[: len(first)] == first for first in beginnings)
         if begins_so and job.cwd in (None, *allowed.directories):
             return account
     raise LaunchError(
-        "this agent starts no such job: its configuration allows no command that begins so in this directory"
+        "this agent starts no such job: its configuration allows no command with this beginning in this directory"
     )

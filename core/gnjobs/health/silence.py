@@ -261,7 +261,7 @@ def disagreements(job: Job, children: Sequence[Child], snapshot: ProcessSnapshot
     if gone:
         name = gone[0].label or gone[0].id
         more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
-        yield f"{name}{more} is called running, yet its process {gone[0].pid} was not seen"
+        yield f"{name}{more} is marked as running, but its process {gone[0].pid} was not seen"
 
 
 def _should_be_seen(job: Job, child: Child, looked_at: float) -> bool:

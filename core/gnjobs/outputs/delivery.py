@@ -94,7 +94,7 @@ class OutputDelivery:
         if self.is_given_up:
             return
         if not state.is_stream:
-            raise AnotherWriter(f"{self._key} holds something else than an output")
+            raise AnotherWriter(f"{self._key} holds something other than an output")
         if self._base is None:
             self._begin(state)
         else:

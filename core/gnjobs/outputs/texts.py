@@ -66,7 +66,7 @@ class Text(Protocol):
 
     @property
     def kind(self) -> ExtentKind:
-        """The kind of the extent that it is."""
+        """Which kind its extent is."""
 
     def look(self) -> tuple[int, bytes]:
         """Its length in bytes, and how it begins."""

@@ -1,6 +1,6 @@
 """Ending processes for sure: TERM, after a grace time KILL, and looking again until nothing is found.
 
-So are ended whole jobs, by their supervisors or in their place, and single children.
+Whole jobs, by their supervisor or in its place, and single children all end this way.
 """
 
 import contextlib

@@ -64,7 +64,7 @@ def _read_stat(path: str) -> list[bytes]:
 
 
 def _nothing_of(error: OSError) -> list[Any]:
-    """Nothing, of a process that is gone or not shown; where we have no room to look, that is no answer."""
+    """An empty list for a process that is gone or hidden; raises where we ran out of descriptors or memory."""
     if error.errno in _NO_ROOM:
         raise error
     return []

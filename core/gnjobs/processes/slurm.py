@@ -124,7 +124,7 @@ def submit(script: str, options: Sequence[str], environment: Mapping[str, str]) 
     said = _run(["sbatch", "--parsable", *options], environment=environment, given=script)
     found = said.strip().partition(";")[0]
     if not _is_number(found):
-        raise SlurmError(f"sbatch: {found!r:.80} is no id of a job")
+        raise SlurmError(f"sbatch: {found!r:.80} is not a job id")
     return found
 
 
@@ -224,7 +224,7 @@ def read_memory(text: str, cpus: int) -> int | None:
 def cancel(slurm_job: str) -> None:
     """Have Slurm end a job; raises `SlurmError`."""
     if not _is_number(slurm_job):
-        raise SlurmError(f"{slurm_job!r:.80} is no id of a job in Slurm")
+        raise SlurmError(f"{slurm_job!r:.80} is not a job id of Slurm's")
     _run(["scancel", slurm_job], environment=_ours())
 
 

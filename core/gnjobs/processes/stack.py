@@ -130,7 +130,7 @@ def text_of_each(found: Found, tell: Callable[[SeenProcess], Sequence[str]]) -> 
     left = len(found.processes) - len(told)
     told += [f"pid {pid}: {why}" for pid, why in found.hidden]
     if left:
-        told.append(f"and {left} processes more")
+        told.append(f"and {left} more processes")
     return "\n\n".join(told)[:_LONGEST] or "no process of it was found"
 
 

@@ -256,7 +256,7 @@ _MOMENT: Final = 0.01
 
 
 def require_our_processes() -> None:
-    """Raise `NoProcesses` where pids in `/proc` are not ours: what has them here would be signalled."""
+    """Raise `NoProcesses` where pids in `/proc` are not ours: other processes with the same pids would be signalled."""
     if not shows_our_processes():
         raise NoProcesses("/proc does not show the processes of this pid namespace: mount it anew")
 

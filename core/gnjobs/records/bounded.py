@@ -1,4 +1,4 @@
-"""How much of a reply is read, and how long slow ones are waited for: whoever writes must not stop who reads.
+"""Bounds the size of a reply and the wait for slow ones, so that whoever writes can't stop whoever reads.
 
 A reply that goes on beyond the limit ends its connection with `TooLarge`. Who reads many hashes at once then reads
 them again one by one, with the sizes of their fields first.

@@ -32,7 +32,7 @@ SUPER_USER: Final = 0
 
 
 def digest_of_mark(mark: str) -> str:
-    """What stands of a mark in the record: whoever reads that can't bear the mark, and be taken for the job's."""
+    """The digest of a mark, which the record holds: whoever reads it can't forge the mark."""
     return hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
 
 

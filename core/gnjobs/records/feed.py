@@ -28,7 +28,7 @@ class FeedDead(redis.ConnectionError):
 class ChangeFeed:
     """Names of changed keys as they are pushed; opened once, never again by itself, so that no gap goes unnoticed.
 
-    Told are keys whose names have one of the `prefixes`, whatever the client's account may read.
+    It reports keys whose names begin with one of the `prefixes`, even those that the account may not read.
     """
 
     def __init__(

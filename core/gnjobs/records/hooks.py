@@ -42,8 +42,8 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
     """Start the command of `GNJOBS_ON_END`, if there is one, and return; an event says when it fails.
 
     The job's own supervisor (`as_ourselves`) runs it as it is. Anybody else who is root runs it as the job's account,
-    and not at all where that is root too, since records can be forged. After 60 s it is killed. Eight run at a time, of
-    one account two, and of each in turn; of more than 1000 that wait, the newest of who has most is left out.
+    and not at all where that is root too, since records can be forged. After 60 s it is killed. Eight run at a time,
+    two of one account, the accounts in turn; when over 1000 wait, the newest of the account with the most is dropped.
     """
     words = shlex.split(os.environ.get(ENV_ON_END, ""))
     if not words:

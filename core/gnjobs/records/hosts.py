@@ -38,7 +38,7 @@ class AgentBeat(msgspec.Struct, frozen=True):
 
 
 def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> None:
-    """Say that a host's agent is there, and how busy the host is; what is no list of hosts is removed for it."""
+    """Say that a host's agent is there, and how busy the host is; replaces what else is in place of the list."""
     try:
         client.zadd(keys.hosts, {host: load.at})
     except redis.ResponseError as error:

@@ -112,7 +112,7 @@ def environment_text(env: Mapping[str, str] | None) -> str | None:
     """Variables as a record holds them (JSON); raises `InvalidJob` for one that no process could have."""
     for name, value in (env or {}).items():
         if not _VARIABLE.fullmatch(name) or not isinstance(value, str) or "\0" in value:
-            raise InvalidJob(f"{name!r:.80} is no variable that a job can be given")
+            raise InvalidJob(f"{name!r:.80} can't be a variable of a job")
     return msgspec.json.encode(env).decode() if env else None
 
 
@@ -135,7 +135,7 @@ def add_created(client: redis.Redis, keys: Keys, job_id: str, created: float) ->
     except redis.ResponseError as error:
         if not is_wrong_type(error):
             raise
-        raise InvalidName(f"the key of {job_id} holds something else than a job") from error
+        raise InvalidName(f"the key of {job_id} holds something other than a job") from error
 
 
 def take_over(client: redis.Redis, keys: Keys, job: Job) -> None:

@@ -149,7 +149,7 @@ class RequestPool:
     def _about(self, request: ControlRequest) -> _About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
 
-        Who asks for less grace does not wait for who asked for more; a look knows none.
+        A kill with less grace does not wait for one with more; looks have none.
         """
         asker = proven_asker(self._keys, request)
         grace = 0.0 if request.force or request.kind != "kill" else request.grace

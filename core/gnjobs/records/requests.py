@@ -170,7 +170,7 @@ def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
 
 
 def _add(client: redis.Redis, stream: str, fields: Any) -> str | None:
-    """Add an entry; returns its id, None where an entry of the future, behind which nothing counts, or no stream is."""
+    """Add an entry and return its id; None where the key is no stream, or ends in the future, where nothing counts."""
     pipe = client.pipeline(transaction=False)
     pipe.xadd(stream, fields, maxlen=_KEPT_ENTRIES, approximate=True)
     pipe.expire(stream, MONTH)

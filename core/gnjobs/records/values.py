@@ -92,7 +92,7 @@ def many_seconds(found: Sequence[bytes | None]) -> list[float | None]:
         read = list(map(float, found))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return list(map(seconds, found))
-    # A sum that is no finite number tells of one among them that is none; so may one that is far too large.
+    # The sum is not finite if one of them is not, or if one is far too large.
     good = math.isfinite(sum(read)) and min(read) >= 0.0 and max(read) <= LATEST_TIME
     return [*read] if good and max(map(len, found)) <= LONGEST_NUMBER else list(map(seconds, found))  # type: ignore[arg-type]
 

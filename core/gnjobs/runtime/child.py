@@ -36,8 +36,8 @@ class ChildOutput:
 
     `key` is the output key that the job recorded for it (`allocate_children`); `url` is by default what the
     job's environment says in `GNJOBS_REDIS_URL`. Of the output the newest `output_limit` bytes are kept (0: all of
-    it). Whether it `may_fail` without its job the job has recorded, which the server may have forgotten. The child is
-    running from here on. As a context manager it ends as success, or as error with the traceback.
+    it). `may_fail` repeats what the job recorded, in case the server forgot it. The child is running from here on. As
+    a context manager it ends as success, or as error with the traceback.
     Nothing that Redis does is raised; ending waits until it is stored. For a moment after it a thread sees that this
     lasts, and so does the process's end: a server that dies may forget its last second. In a dry run it prints
     instead, and keeps what was written in `writer.written`.

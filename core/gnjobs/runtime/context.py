@@ -71,8 +71,8 @@ class JobContext:
 
         Call it before any of them starts. Each then writes by `ChildOutput(key)`. A job one of whose children failed,
         was killed or ended without a word ends as `error`, unless they were allocated with `may_fail`. Raises
-        `NoSuchJob` where the job's record is gone, and `TypeError` in a child that runs its parent's script for want
-        of a guard.
+        `NoSuchJob` where the job's record is gone, and `TypeError` in a child that runs its parent's script because
+        that has no `__main__` guard.
         """
         names = [str(label) for label in labels]
         refuse_in_bootstrap()

@@ -234,7 +234,7 @@ def _marked(
 
 
 def for_command(outer: Mapping[str, str], settings: Settings, job: "Job") -> dict[str, str]:
-    """The environment of a job's command; Python does not hold back there what it prints."""
+    """The environment of a job's command, in which Python does not buffer what it prints."""
     given = {**outer, **(values.json(job.env, dict[str, str]) or {})}
     own = _marked(given, settings.url, settings.prefix, settings.job_id, job.user)
     return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark, ENV_CREATED: job.run}

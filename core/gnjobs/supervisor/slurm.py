@@ -42,7 +42,7 @@ def check_options(options: Sequence[str]) -> None:
     for option in options:
         name = option.partition("=")[0]
         if not option.startswith("-") or option in ("-", "--"):
-            raise LaunchError(f"{option!r:.80} is no option of sbatch: write --name=value in one word")
+            raise LaunchError(f"{option!r:.80} is not an option of sbatch: write --name=value in one word")
         if any(refused.startswith(name if name.startswith("--") else name[:2]) for refused in _REFUSED):
             raise LaunchError(f"{option:.80} can't be used: {_INSTEAD}")
         if not option.startswith("--") and option[1] in _WITHOUT_VALUE and len(option) > 2:

@@ -214,7 +214,7 @@ class Loader:
         return counts
 
     def _allowed(self, command: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """Run a read command; None where the server refuses it, which a key of another type is no reason to tell."""
+        """Run a read command; None where the server refuses it (then `refusal` says why) or for another type."""
         try:
             return command(*arguments, **options)
         except (redis.ResponseError, TooLarge) as error:

@@ -31,7 +31,7 @@ class Pattern:
             with warnings.catch_warnings(action="ignore"):  # they would be printed across the screen
                 self._compiled = regex.compile(text, flags)
         except (regex.error, ValueError, OverflowError, RecursionError) as error:
-            raise FilterError(f"no regular expression: {error}") from None
+            raise FilterError(f"not a regular expression: {error}") from None
         self._left = SECONDS_IN_ALL
 
     @property
