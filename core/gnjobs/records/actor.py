@@ -18,7 +18,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 
 
 class KnownUsers(Protocol):
-    """What of a configuration decides who somebody is (see `gnjobs_tui.config.Config`)."""
+    """The part of a configuration that decides who somebody is (see `gnjobs_tui.config.Config`)."""
 
     @property
     def users(self) -> "Mapping[str, UserEntry]":
@@ -36,9 +36,10 @@ class UserEntry(msgspec.Struct, frozen=True):
 
 
 class AgentStarts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a host's agent may start as one account: commands that begin so, in these directories, by default the first.
+    """What a host's agent may start as one account: commands with these beginnings, in these directories.
 
-    The jobs connect to `url`, None if it can't be read here: with the agent's own, their code could ask as an admin.
+    A job whose record names no directory begins in the first. Jobs connect to `url`, None if it can't be read here:
+    with the agent's own, their code could ask as an admin.
     """
 
     directories: tuple[str, ...]
@@ -114,7 +115,7 @@ _INITIAL_UID_MAP = ["0", "0", "4294967295"]
 def login_name() -> str:
     """The login name on this machine, from the process's user id: after sudo that is root's.
 
-    In a user namespace anybody is whom she likes, so nobody there has a name.
+    In a user namespace anybody can be any user, so nobody there has a name.
     """
     if _is_in_user_namespace():
         return f"uid-{os.getuid()}-in-a-user-namespace"

@@ -22,7 +22,7 @@ class Backoff:
         self.retry_at = 0.0
 
     def failed(self, *, is_refusal: bool = False) -> float:
-        """Note a failure; returns how long to wait before the next try (seconds), longer where somebody said no."""
+        """Note a failure; returns how long to wait before the next try (seconds), longer after a refusal."""
         pause, self._next = self._next, min(self._next * 2, self._longest)
         pause = REFUSED_PAUSE if is_refusal else pause
         self.retry_at = monotonic() + pause

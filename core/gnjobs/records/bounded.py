@@ -1,7 +1,7 @@
 """Bounds the size of a reply and the wait for slow ones, so that whoever writes can't stop whoever reads.
 
-A reply that goes on beyond the limit ends its connection with `TooLarge`. Who reads many hashes at once then reads
-them again one by one, with the sizes of their fields first.
+A reply that goes on beyond the limit ends its connection with `TooLarge`. Many hashes that were read at once are then
+read again one by one, with the sizes of their fields first.
 """
 
 import re
@@ -26,11 +26,11 @@ _BLOCK, _BEGINNING = b"BLOCK", 64
 
 
 class TooLarge(redis.RedisError):
-    """What Redis holds there is larger than anything that is read at once."""
+    """What Redis holds there is too large to be read at once."""
 
 
 class TooSlow(redis.TimeoutError):
-    """A server that answers, and so slowly that nobody would wait for it."""
+    """The server answers, but too slowly to be waited for."""
 
 
 class Slowness:
@@ -95,7 +95,7 @@ class BoundedSocket:
 def read_hashes(client: redis.Redis, keys: Sequence[str], names: Sequence[str]) -> list[Any]:
     """HMGET of the same fields of many hashes: for each the values, or the error with which the server refused.
 
-    Where they are too large together, in place of a value beyond 256 KiB stands its size.
+    Where they are too large together, the size of a value beyond 256 KiB stands in its place.
     """
     pipe = client.pipeline(transaction=False)
     for key in keys:
@@ -113,7 +113,7 @@ def read_carefully(client: redis.Redis, keys: Sequence[str], names: Sequence[str
 
 
 def _read_smallest(client: redis.Redis, key: str, names: Sequence[str | bytes], room: int) -> Any:
-    """The smallest fields of one hash that have room together, and the sizes of the others."""
+    """The smallest fields of one hash, as many as fit, and the sizes of the others."""
     pipe = client.pipeline(transaction=False)
     for name in names:
         pipe.hstrlen(key, name)
@@ -132,7 +132,7 @@ def _read_smallest(client: redis.Redis, key: str, names: Sequence[str | bytes], 
 
 
 def cut_record(listed: Sequence[bytes | None]) -> Sequence[bytes | None]:
-    """The values of a record of which many are kept: only how each begins where they are long together."""
+    """The values of one of many records that are kept: only their beginnings where they are long together."""
     if sum(map(len, filter(None, listed))) <= LONGEST_RECORD:
         return listed
     return [value and value[:_LONGEST_OF_MANY] for value in listed]

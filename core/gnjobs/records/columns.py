@@ -1,6 +1,6 @@
-"""Many records at once, field by field, since that is quick: what lists show of jobs that have ended.
+"""Reads many records of ended jobs at once, as far as lists show them: field by field, since that is quick.
 
-Of each it gives what `records.foreign` reads of one by itself.
+The result is what `records.foreign` reads of each by itself.
 """
 
 from collections.abc import Callable, Iterable, Sequence

@@ -32,9 +32,9 @@ def connect(
     """Make a client for any URL that `gnjobs.records.servers` describes; connects at the first command.
 
     Replies are bytes (RESP2, nothing decoded), since what is stored may not be UTF-8. `reply_timeout` (seconds)
-    must exceed the block time of blocking reads. `retries=0` never sends a command twice; with a `slowness`, which
-    bounds how long slow replies are waited for, none that was not answered in time is. A `ValueError` of one line is
-    raised for a URL that can't be used.
+    must exceed the block time of blocking reads. `retries=0` never sends a command twice. A `slowness` bounds
+    the wait for slow replies; a command that got no answer in time is then not sent again. Raises a `ValueError` of one
+    line for a URL that can't be used.
     """
     lost: tuple[type[Exception], ...] = (redis.ConnectionError,)
     repeated = lost if slowness is not None else (*lost, redis.TimeoutError, TimeoutError)
@@ -53,7 +53,7 @@ def connect(
 
 
 def lets_anybody_in(url: str) -> bool:
-    """Whether the server obeys who gives neither name nor password; False where it does not answer."""
+    """Whether the server obeys a client without name and password; False where it does not answer."""
     parts = urlsplit(url)
     query = [pair for pair in parse_qsl(parts.query) if pair[0] not in ("username", "password")]
     bare = parts._replace(netloc=parts.netloc.rpartition("@")[2], query=urlencode(query)).geturl()

@@ -1,7 +1,7 @@
 """How jobs and killed children end: every end goes through here, whoever writes it, and so does what follows from it.
 
 A job's supervisor, a kill in the supervisor's place, an agent that finds a job lost: each calls `end_job`. What else
-is to happen whenever a job ends belongs into `_follow_up`.
+is to happen whenever a job ends belongs in `_follow_up`.
 """
 
 import uuid
@@ -116,7 +116,7 @@ def _mover(records: Records, job: Job, token: str | None = None) -> Move:
 
 
 def _for_old_readers(records: Records, job: Job, allowed: Collection[str]) -> Collection[str]:
-    """Have another program's record told its readers' words; its own word for a status counts as ours does."""
+    """Note its readers' words in another program's record; returns `allowed` with that program's word for a status."""
     if records.keys.layout.writes:
         words = msgspec.json.encode(records.keys.layout.writes)
         add_fields(records.client, records.keys.job(job.id), {WORDS_FIELD: words})

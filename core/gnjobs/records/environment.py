@@ -42,7 +42,7 @@ def created_here(job_id: str) -> str:
 
 
 def pipe_identity(descriptor: int) -> str:
-    """What tells a pipe from any other that gets the same descriptor; empty for what is no pipe."""
+    """What tells a pipe from any other that gets the same descriptor; empty for anything but a pipe."""
     try:
         found = os.fstat(descriptor)
     except OSError:

@@ -60,7 +60,7 @@ def record_event(
 ) -> None:
     """Append an event about a job, of now or a millisecond after all others (`at`); `client` may be a pipeline.
 
-    One that the log does not take is lost, and keeps nobody from what it tells of. Raises redis-py's errors that pass.
+    An event that the log does not take is lost and stops nothing. Raises redis-py's errors that pass.
     """
     fields = {
         "kind": kind,
@@ -126,7 +126,7 @@ def follow_events(
 
 
 def renew_log(client: redis.Redis, keys: Keys) -> bool:
-    """Begin a new log where the last id is one of the future, behind which others can't stand; returns whether it was.
+    """Begin a new log where the last id lies in the future, so that nothing could follow it; returns whether it did.
 
     The old one is kept as `P:events:ended`, in place of any earlier one.
     """

@@ -1,6 +1,6 @@
 """The connection on which Redis tells which keys changed, whoever changed them and however the server is configured.
 
-It is one connection: where the tracking one is another than the one that listens, the former can die unnoticed.
+One connection tracks and listens: a second one that tracked could die unnoticed.
 """
 
 import select
@@ -83,7 +83,7 @@ class ChangeFeed:
         return names
 
     def catch_up(self) -> list[bytes | None]:
-        """The keys changed by all that the server has done so far, as `read` gives them; no use beside `read`."""
+        """The keys changed by all that the server has done so far, as `read` gives them; not for use beside `read`."""
         token = uuid.uuid4().hex.encode()
         self._connection.send_command("PING", token, check_health=False)
         names: list[bytes | None] = []
@@ -110,7 +110,7 @@ class ChangeFeed:
 
 
 def _without_overlaps(prefixes: Sequence[str]) -> list[str]:
-    """Leave out the prefixes that another one begins, since the server refuses them; they are told all the same."""
+    """Leave out prefixes that begin with another one, which the server refuses; their keys are told all the same."""
     return [
         prefix
         for prefix in dict.fromkeys(prefixes)

@@ -83,7 +83,7 @@ _END: Final = "whoever ends the job, at the end"
 _KILL: Final = "whoever carries out the kill"
 _CHILD: Final = "the child, at any time"
 _CHILD_START: Final = "the child, when it starts"
-_CHILD_END: Final = "the child or who waits for it, at its end"
+_CHILD_END: Final = "the child or whoever waits for it, at its end"
 
 
 class Listed(msgspec.Struct, frozen=True):

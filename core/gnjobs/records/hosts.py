@@ -58,7 +58,7 @@ def renew_list(client: redis.Redis, keys: Keys) -> None:
 
 
 def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
-    """Whether a host has an agent that has beaten lately, or may have where nobody can tell."""
+    """Whether a host's agent has beaten lately; True, too, where that can't be told."""
     if host is None or not is_id(host):
         return False
     now = server_time(client)
@@ -70,7 +70,7 @@ def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:
 
 
 def read_beats(client: redis.Redis, keys: Keys) -> list[AgentBeat]:
-    """Every host that an agent has beaten for and not left in order, the last one first."""
+    """Every host whose agent has beaten, and not left in good order, the latest first."""
     latest = server_time(client) + values.MOST_AHEAD
     found = members_by_score(client, keys.hosts, latest, 0, _MOST_HOSTS)
     hosts = [(values.text(name) or "", at) for name, at in found]

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """Where in an index one has come to; `passed` entries of the same score were, so that they are not read again."""
+    """How far an index was read; `passed` counts the entries of that score, so that they are not read again."""
 
     created: float
     job_id: str
@@ -171,7 +171,7 @@ def read_page(
 
 
 def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
-    """Find the ids that begin so: all that are indexed, then others among the first `MOST_KEYS_SCANNED` keys."""
+    """Find the ids with this beginning: all that are indexed, then others among the first `MOST_KEYS_SCANNED` keys."""
     seen: set[str] = set()
     for name in (
         *_indexed_beginning(client, keys, beginning),

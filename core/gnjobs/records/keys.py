@@ -78,7 +78,7 @@ def _are_ids(texts: Sequence[str]) -> bool:
 
 
 def check_ids(texts: Sequence[str], what: str) -> Sequence[str]:
-    """Return ids unchanged, or raise as `check_id` does of the first that is none."""
+    """Return ids unchanged, or raise as `check_id` does of the first that is not one."""
     return texts if _are_ids(texts) else [check_id(text, what) for text in texts]
 
 
@@ -93,7 +93,7 @@ def check_id(text: str, what: str = "id") -> str:
 
 
 def is_user(text: str) -> bool:
-    """Whether the text may be a user's id: as any id, and an e-mail address is one, too."""
+    """Whether the text may be a user's id: what may be any id, or an e-mail address."""
     return _USER.fullmatch(text) is not None and text not in RESERVED_IDS
 
 
@@ -134,7 +134,7 @@ class Keys:
         self.check_apart(self)
 
     def check_apart(self, other: "Keys") -> None:
-        """Raise `InvalidName` where who may write jobs here could ask in another's name, there or here."""
+        """Raise `InvalidName` where whoever may write jobs here could ask in another's name, there or here."""
         for name in (other.users, other.hosts, other.events, other.admin_requests):
             if name.startswith(self.jobs_namespace) or self.jobs_namespace.startswith(f"{name}:"):
                 raise InvalidName(

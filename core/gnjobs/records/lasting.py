@@ -58,8 +58,8 @@ class Statement:
 
     It is said of this `run` of the job, and nothing of it to another that has its id by now.
     `made` are the fields of the hash before the first step, for one that has to be made again. `children` (id →
-    output key) are listed in the job's record. A child that is `first_hand` knows more of its own end than who
-    may have restored it.
+    output key) are listed in the job's record. A child that is `first_hand` knows more of its own end than
+    whoever may have restored it.
     """
 
     def __init__(

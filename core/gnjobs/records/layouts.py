@@ -84,7 +84,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def _told(waiting: str, **ended: Mapping[str, str]) -> dict[str, Mapping[str, str]]:
-    """What readers are told that know a word for waiting, `running`, and how a job ended."""
+    """What to write for readers that know a word for waiting, `running`, and how a job ended."""
     return {
         PENDING: {"status": waiting},
         **{status: {"status": RUNNING} for status in (RUNNING, STOPPING)},

@@ -47,7 +47,7 @@ def kept_for(keep: float | None) -> int:
 
 
 def lifetime(keep: float | None) -> int:
-    """How long the keys of a job live that has not ended (seconds, rounded up)."""
+    """How long the keys of an unfinished job live (seconds, rounded up)."""
     return math.ceil(min(max(keep or 0.0, MONTH), LONGEST))
 
 
@@ -88,7 +88,7 @@ def command_line(command: Iterable[Word]) -> str:
 
 
 def check_length(seconds: float | None, what: str) -> float | None:
-    """Return a length of time unchanged; raises `InvalidJob` for one that is none, or over a hundred years."""
+    """Return a length of time unchanged; raises `InvalidJob` unless it is above 0 and at most a hundred years."""
     if seconds is not None and not (math.isfinite(seconds) and 0 < seconds <= LONGEST):
         raise InvalidJob(f"{what} must be more than 0 seconds and at most 100 years, not {seconds!r}")
     return seconds
@@ -129,7 +129,7 @@ def store_record(
 
 
 def add_created(client: redis.Redis, keys: Keys, job_id: str, created: float) -> None:
-    """Date a record that somebody else made, once, unless it is gone or no record at all."""
+    """Date a record that somebody else made, once, unless it is gone or is not a record."""
     try:
         add_fields(client, keys.job(job_id), {"created": f"{created:.6f}"})
     except redis.ResponseError as error:
@@ -139,10 +139,10 @@ def add_created(client: redis.Redis, keys: Keys, job_id: str, created: float) ->
 
 
 def take_over(client: redis.Redis, keys: Keys, job: Job) -> None:
-    """Make a waiting record of another program's one that a supervisor can run, for those, too, who go on reading it.
+    """Prepare another program's waiting record for a supervisor, so that its own readers go on understanding it.
 
-    It gets our names for what stands under others, and what says which words and fields its readers understand.
-    Raises `LaunchError` where it does not wait, or its readers could not read it any more.
+    It gets our names for what stands under others, and a note of the words and fields that its readers know. Raises
+    `LaunchError` where it does not wait, or its readers could no longer read it.
     """
     layout, key = keys.layout, keys.job(job.id)
     if layout.json:
@@ -269,5 +269,5 @@ def _seconds(length: float | None) -> str | None:
 
 
 def _directory(cwd: str) -> str:
-    """Name a directory so that `cd` takes it for no option."""
+    """Name a directory so that `cd` does not take it for an option."""
     return f"./{cwd}" if cwd.startswith("-") else cwd

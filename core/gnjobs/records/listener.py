@@ -1,4 +1,4 @@
-"""Hears requests, those of the last seconds and what follows: of admins all, of others as many as can be done."""
+"""Hears requests, from those of the last seconds on: all of admins, and of others as many as can be done."""
 
 import contextlib
 import threading
@@ -100,7 +100,7 @@ class ControlListener(threading.Thread):
         self._answers = connect(url)
 
     def answer(self, request: ControlRequest, said: KillStep) -> None:
-        """Answer a request; an answer that Redis does not take is lost, what it told of is done all the same."""
+        """Answer a request; an answer that Redis does not take is lost, but what it tells of is done."""
         if not request.id or request.job is None or not is_id(request.job):
             return
         try:

@@ -38,7 +38,7 @@ _LOOKING = _Room(6, 4, 2)  # what changes nothing, and may hang with the file sy
 
 
 class _About(NamedTuple):
-    """What is asked for by whom: what is the same is done once."""
+    """What is asked for, and by whom: equal requests are done once."""
 
     asker: str | None
     kind: str

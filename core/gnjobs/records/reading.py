@@ -50,7 +50,7 @@ _MOST_CANDIDATES: Final = 1000
 
 
 def fetch_job(client: redis.Redis, keys: Keys, job_id: str) -> Job | None:
-    """Fetch a whole record, or None where there is none; of a key that is no hash, nothing is known.
+    """Fetch a whole record, or None where there is none; of a key that is not a hash nothing is known.
 
     Fields that are none of ours are fetched where there are at most 5000 fields; instead of one that is larger than
     256 KiB (an output, which has its own reader) its size is told.
@@ -257,7 +257,7 @@ class Records:
             yield from (job for job in found if job is not None and user in (None, job.user))
 
     def resolve(self, beginning: str) -> str:
-        """Find the one id that begins so, or with a `/` behind it the id itself.
+        """Find the one id with this beginning, or with a `/` behind it the id itself.
 
         A short one that begins others is ambiguous though it is an id: anybody who writes could have made a record for
         what people type in place of a longer id. Raises `NoSuchJob`, `AmbiguousId`, `InvalidName`.

@@ -53,7 +53,7 @@ _LONGEST_STEP, _LONGEST_LAST, _MOST_STEPS = 2000, 200_000, 100  # as long as a s
 
 
 def failed(problem: Exception) -> KillStep:
-    """The last step of what failed as nobody expected: what a record holds may be anything."""
+    """The last step of what failed unexpectedly: a record may hold anything."""
     text = safe_line(f"it failed: {type(problem).__name__}: {problem}"[:_LONGEST_PROBLEM])
     return step("refused", text, final=True)
 

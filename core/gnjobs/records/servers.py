@@ -108,7 +108,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
 
 
 def _greet_sentinel(connection: Any) -> None:
-    """Read what TLS sends by itself behind the handshake, which redis-py would take for an answer to nothing.
+    """Read what TLS itself sends behind the handshake, which redis-py would take for a reply.
 
     Replies are bounded from here on.
     """
@@ -138,7 +138,7 @@ def _port(parts: SplitResult, default: int) -> int:
 
 
 def _check_database(path: str) -> None:
-    """Refuse what is no number, for which redis-py takes database 0."""
+    """Refuse a database that is not a number, for which redis-py takes 0."""
     database = path.strip("/")
     if database and not (database.isascii() and database.isdecimal()):
         raise ValueError(f"the database is a number such as 0, not {database!r:.80}")
@@ -187,7 +187,7 @@ def greet(connection: Any, slowness: Slowness | None = None) -> None:
 
 
 def _is_shared(connection: Any) -> bool:
-    """Whether a node of a Cluster has not all the data; also where that can't be asked."""
+    """Whether a node of a Cluster has only a part of the data; True, too, where that can't be asked."""
     connection.send_command("CLUSTER", "INFO", check_health=False)
     try:
         return b"cluster_size:1\r" not in connection.read_response()

@@ -15,9 +15,9 @@ _MOST_ENTRIES: Final = 1000
 def newest_entries(
     client: redis.Redis, stream: str, after: str = "-", room: int | None = None
 ) -> list[tuple[bytes, Any]]:
-    """The newest entries of a stream, oldest first: at most a thousand, together no larger than what is read at once.
+    """The newest entries of a stream, oldest first: at most a thousand, together no larger than `room` (bytes).
 
-    Where they have less `room` (bytes), that counts.
+    By default that is as much as is read at once.
     """
     found: list[tuple[bytes, Any]] = []
     end, room = "+", LARGEST_REPLY if room is None else room

@@ -23,7 +23,7 @@ _LONE_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def json(value: bytes | str | None, kind: type[Decoded]) -> Decoded | None:
-    """Read JSON of a kind; None for what is none, however it is nested and whatever numbers it holds."""
+    """Read JSON of a kind; None for anything else, however it is nested and whatever numbers it holds."""
     if not value:
         return None
     try:
