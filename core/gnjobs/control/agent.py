@@ -183,7 +183,7 @@ class Agent:
         return user is None or self._rounds.overdue.get(request.job or "", (None,))[0] == user
 
     def _do(self, request: ControlRequest) -> Iterable[KillStep]:
-        """Do what is asked, unless it was asked of an earlier job of this id: it may have waited for long, or we.
+        """Do what is asked, unless it was asked of an earlier job of this id: it, or we, may have waited for long.
 
         A job of the future was made by another clock, or one that was set back since, and may be the one.
         """
@@ -201,7 +201,7 @@ class Agent:
     def _steps(self, request: ControlRequest) -> Iterable[KillStep]:
         """Do what is asked; what a user asks reaches only processes that were launched for that user.
 
-        Applications may have jobs started, and nothing else: what they have killed they ask in their users' names.
+        Applications may have jobs started, and nothing else: kills they ask for in their users' names.
         """
         user, asker = proven_user(self._store.keys, request), asker_words(self._store.keys, request)
         if request.kind == "start" and request.job and user is None:

@@ -117,7 +117,7 @@ class _Kill:
         self.owner = job.user if as_agent and actor.role != "admin" else None
 
     def steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
-        """Everything that happens, in order; that all is gone only where neither this host nor Slurm denies it."""
+        """Everything that happens, in order; says that all is gone only where neither this host nor Slurm denies it."""
         for each in self._asking_at_last(supervisor_timeout):
             said = each
             if each.final and each.verified and self.child is None:
@@ -125,7 +125,7 @@ class _Kill:
             yield self._local.unless_seen(said) if said.final else said
 
     def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
-        """The steps; of what says here that it is the job, its supervisor is asked, whatever the record says."""
+        """The steps; whatever the record says, the supervisor of what claims here to be the job is asked."""
         for each in self._steps(timeout):
             is_last = each.final and self.child is None and self.owner is None and not self._was_answered
             if is_last and self._local.is_claimed():
@@ -206,7 +206,7 @@ class _Kill:
             yield from self.steps(SUPERVISOR_SECONDS)
 
     def _kill_foreign_pending(self) -> Iterator[KillStep]:
-        """End its worker where there is one here; where not, no record of another program proves that there is none."""
+        """End its worker if there is one here; if not, another program's record can't prove that there is none."""
         if self._local.has_worker():
             yield from self._end_here()
             return
@@ -225,7 +225,7 @@ class _Kill:
         may_answer: Callable[[], bool] = lambda: True,
         names_run: bool = True,
     ) -> Iterator[KillStep]:
-        """Ask on a stream and pass on what is answered, until nobody is there who could answer, or for too long."""
+        """Ask on a stream and pass on what is answered, until nobody is left who could answer, or it takes too long."""
         request = ControlRequest(
             "",
             "kill",
@@ -265,7 +265,7 @@ class _Kill:
         yield from unanswered()
 
     def _unless_it_runs(self, said: KillStep, spent: float = 0.0) -> Iterator[KillStep]:
-        """Take it for the last word, which may be of whoever writes records, unless we see it run."""
+        """Take it as the last word, though anybody who writes records may say it, unless we see the job run."""
         if self._may_act() and self._local.runs_on():
             yield msgspec.structs.replace(said, verified=False, final=False)
             self.grace = max(0.0, self.grace - spent)
@@ -330,7 +330,7 @@ class _Kill:
         yield last
 
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
-        """Do on the job's host what its supervisor should; the agent does it for who may not."""
+        """Do on the job's host what its supervisor should; the agent does it for whoever may not."""
         pid = self.job.supervisor_pid
         supervisor = f"its supervisor {state}" if pid is None else f"supervisor {pid} {state}"
         if (

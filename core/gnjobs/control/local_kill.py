@@ -74,11 +74,11 @@ class LocalKill:
         return others or bool(is_left and found.hidden)
 
     def is_claimed(self) -> bool:
-        """Whether anything here says that it is of the job, whatever the record says."""
+        """Whether anything here claims to be of the job, whatever the record says."""
         return bool(self._claimants())
 
     def unless_seen(self, answered: KillStep) -> KillStep:
-        """The last step, or what is left: what says that it is of the job, whatever the record says."""
+        """The last step; it names what still claims here to be of the job, whatever the record says."""
         is_blind = answered.kind == "refused" and self._child is None
         alive = self._claimants() if answered.verified or is_blind else ()
         if not alive:
@@ -88,7 +88,7 @@ class LocalKill:
         return step("left", text, pids, final=True)
 
     def _claimants(self) -> tuple[SeenProcess, ...]:
-        """What bears such a mark; what may be a supervisor, or has no command line any more, is given time to end."""
+        """What claims it; what may be a supervisor, or no longer has a command line, is given time to end."""
         child_id = self._child.id if self._child is not None else None
         until = time.monotonic() + _ENDING_SECONDS
         while True:

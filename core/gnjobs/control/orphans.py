@@ -90,8 +90,8 @@ class Orphan:
     def _find(self, view: ProcessView) -> Iterator[SeenProcess]:
         """Its processes, and those without a mark that its supervisor knew by descent, with what these have started.
 
-        Of these nothing shows whose they are but what Redis holds, which may have been written to have root look into
-        another's: they are `_named`.
+        Only Redis says whose these are, and somebody may have written that to have root look into another's processes:
+        they are `_named`.
         """
         self._named.clear()
         found = {each.pid: each for each in processes_of(self._wanted, view=view).processes}
@@ -267,7 +267,7 @@ class Rounds:
         return self._write(job, UNFINISHED_STATUSES, status, fields, why, stop)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
-        """Nothing of it is here; that it had begun can be forgotten, and then there may be children."""
+        """Close a launch of which nothing is here; where a server forgot that it began, there may be children."""
         why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
         is_written = self._write(job, {PENDING}, LOST, fields, why)

@@ -26,7 +26,7 @@ _MOST_NAMED: Final = 10
 
 
 class SlurmKill:
-    """The kill of all that Slurm runs, or lets wait, as a job; with an `owner` of what was launched for that user."""
+    """The kill of all that Slurm runs, or lets wait, as a job; with an `owner`, of what was launched for that user."""
 
     def __init__(self, store: Records, job: Job, owner: str | None = None) -> None:
         self._name = slurm_name(job.id)
@@ -125,7 +125,7 @@ class SlurmKill:
         return found
 
     def _turn(self, placed: Placed) -> tuple[bool, ...]:
-        """First what is the job itself, as far as is known: anybody may have thousands wait under its name."""
+        """The job itself comes first, as far as it is known: anybody may have thousands wait under its name."""
         return placed.id != self._number, placed.account != self._account, placed.waits
 
     def _why_not(self, placed: Placed) -> str:

@@ -113,7 +113,7 @@ class Glances:
         return restless
 
     def _note(self, identity: Identity, *, is_restless: bool) -> None:
-        """Of whom nothing came to light for some times is looked at ever less often."""
+        """Look ever less often at a process of which nothing came to light a few times."""
         if identity in self._at_work:
             self._vain[identity] = _Vain(is_restless=True)
             return
@@ -175,7 +175,7 @@ class _Thread:
         return wait is not None and bool(wait.call) and (wait.is_event or self._has_new_peer(wait))
 
     def _has_new_peer(self, wait: Wait) -> bool:
-        """Whether it polls a socket that is newer than the suspicion for what comes: who still connects does not."""
+        """Whether it polls a socket that is newer than the suspicion for what comes; not where that still connects."""
         pid = self.identity[0]
         links = (link_of(pid, number) for number in polled(pid, wait, INPUT))
         return any(socket_inode(link) not in (None, *self._sockets) for link in links)

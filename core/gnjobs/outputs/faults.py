@@ -18,7 +18,7 @@ _ALIASES = {
     "cellvalue": "value",
     "message": "message",
 }
-# Wider than this is no spreadsheet: its last column is XFD.
+# No spreadsheet is wider than this: the last column is XFD.
 WIDEST_SPREADSHEET = 16_384
 _FOREIGN_MARKS = frozenset({"cellvalue", "rowtitle", "coltitle"})
 

@@ -28,13 +28,13 @@ _LENGTH_OF_MARK, _LENGTH_OF_DIGEST = 32, 64
 
 
 def wanted_of(job: Job, store: Records | None = None, owner: str | None = None) -> Wanted:
-    """What the marks of the job's processes say; without its `store`, for who watches, on any server."""
+    """What the marks of the job's processes say; without its `store`, as for mere watching, on any server."""
     place = None if store is None else place_of(store.url, store.keys.prefix)
     # Records of an earlier version hold the mark itself.
     token = digest_of_mark(job.mark) if job.mark and len(job.mark) == _LENGTH_OF_MARK else job.mark
     token = token and token[:_LENGTH_OF_DIGEST]
     if store is not None and token is None:
-        token = ""  # who may signal takes no mark with a token for that of a record without
+        token = ""  # whoever may signal takes no mark with a token for that of a record without
     return Wanted(job.id, token, place, owner, None if job.account is None else user_id(job.account))
 
 
@@ -61,7 +61,7 @@ def processes_of(
 
 
 def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:
-    """What says that it is of a job, or of one of its children alone: it is nobody's to signal for that."""
+    """What claims to be of a job, or of one of its children alone: nobody may signal it for that."""
     view = ProcessView()
     found = (
         Found() if child_id is None else processes_of(Wanted(wanted.job), child_id, view=view, store=store)
@@ -76,7 +76,7 @@ def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[See
 
 
 def claiming(wanted: Wanted, view: ProcessView) -> Iterator[tuple[int, Mark]]:
-    """Yield what says that it is of the job, but for its supervisor, and for whoever looks."""
+    """Yield what claims to be of the job, apart from its supervisor and from whoever looks."""
     for pid, mark in view.marks.items():
         if mark is None or pid in view.spared or not wanted.is_claimed_by(mark):
             continue
@@ -87,8 +87,8 @@ def claiming(wanted: Wanted, view: ProcessView) -> Iterator[tuple[int, Mark]]:
 def is_supervisor(pid: int | None, started: int | None, wanted: Wanted, *, unreadable: bool = True) -> bool:
     """Whether this is the living supervisor of the job: the start, the command and the mark must all agree.
 
-    The mark of another account's process can't be read; the start alone is that of no other process, which is
-    enough for who only watches or asks (`unreadable`).
+    The mark of another account's process can't be read; its pid and start are enough for whoever only watches or asks
+    (`unreadable`), since no other process has both.
     """
     entry = read_entry(pid) if pid else None
     if pid is None or entry is None or entry.state in ENDED_STATES or entry.started != started:
@@ -181,7 +181,7 @@ def _supervisor_of(job_id: str, store: Records) -> int | None:
 
 
 def describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:
-    """What is found where these pids, each with its child, are the job's."""
+    """What was found, given the job's pids, each with its child."""
     entries = [(view.table[pid], child) for pid, child in sorted(wanted.items())]
     seen = tuple(_see(entry.pid, entry.started, child, entry.state) for entry, child in entries)
     return Found(seen, marks={process.pid: view.marks[process.pid] for process in seen})

@@ -90,7 +90,7 @@ def load_here(now: float) -> HostLoad:
 
 
 def _memory() -> tuple[int, int]:
-    """The memory of this host, and what of it can be had without swapping (bytes)."""
+    """The memory of this host, and how much of it is available without swapping (bytes)."""
     try:
         words = [line.split() for line in Path("/proc/meminfo").read_text().splitlines()]
     except OSError:

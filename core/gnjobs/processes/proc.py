@@ -102,7 +102,7 @@ def is_thread(pid: int) -> bool:
 
 
 def read_environment(pid: int, most: int) -> bytes | None:
-    """The first bytes of a process's environment, `most` at most; None where neither it is shown nor its command.
+    """The first bytes of a process's environment, `most` at most; None where neither it nor its command is shown.
 
     Nothing is shown of what is about to run another program, or starts one thread after the other and ends each.
     """

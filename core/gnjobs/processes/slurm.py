@@ -58,7 +58,7 @@ class NoAnswer(SlurmError):
 
 
 class _NotKnown(SlurmError):
-    """Slurm knows none of the jobs that were asked for, or takes one of their numbers for none."""
+    """Slurm knows none of the jobs that were asked for, or does not accept one of their numbers."""
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -204,7 +204,7 @@ def _read(found: Sequence[str]) -> Iterator[Placed]:
 
 
 def read_limit(text: str) -> float | None:
-    """Read a limit of time, `[days-][hours:]minutes:seconds`; None for none."""
+    """Read a limit of time, `[days-][hours:]minutes:seconds`; None for anything else."""
     found = _CLOCK.fullmatch(text)
     if found is None:
         return None
@@ -213,7 +213,7 @@ def read_limit(text: str) -> float | None:
 
 
 def read_memory(text: str, cpus: int) -> int | None:
-    """Read a limit of memory, of a node or (`c`) of each of its processors, as bytes; None for none."""
+    """Read a limit of memory, of a node or (`c`) of each of its processors, as bytes; None for anything else."""
     found = _SIZE.fullmatch(text)
     if found is None:
         return None
@@ -229,7 +229,7 @@ def cancel(slurm_job: str) -> None:
 
 
 def _ours() -> dict[str, str]:
-    """The environment without what a person sets for her own looks, which would hide jobs from these."""
+    """The environment without a person's own settings for Slurm's commands, which could hide jobs."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_OF_A_PERSON)}
 
 

@@ -39,7 +39,7 @@ def socket_inodes(pid: int) -> frozenset[int]:
 
 
 def socket_inode(link: str) -> int | None:
-    """The inode of the socket that an open file is; None where it is none."""
+    """The inode of an open file that is a socket, else None."""
     return int(link[8:-1]) if link.startswith("socket:[") else None
 
 

@@ -81,7 +81,7 @@ def python_frames(pid: int) -> Mapping[int, tuple[Frame, ...]]:
 
 
 def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run py-spy on a process, marked so that it counts as no job's process though a supervisor starts it.
+    """Run py-spy on a process, marked so that it is not taken for the job's own though a supervisor starts it.
 
     It may print no more than we keep: names and depth of what it tells are the process's own.
     """
@@ -109,7 +109,7 @@ def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedP
 
 
 def _as_account_of(pid: int) -> list[str]:
-    """What runs a program for root with the rights of a process's account: it opens whatever that has put in a path."""
+    """The words with which root runs a program with the rights of a process's account, which chose what it opens."""
     users, groups = owners_of(pid), groups_of(pid)
     if os.geteuid() != SUPER_USER or not users or not groups or users[1] == SUPER_USER:
         return []
@@ -153,7 +153,7 @@ def not_allowed(process: SeenProcess) -> str:
 
 
 def _may_inspect(pid: int) -> bool:
-    """Whether the kernel lets us look into a process: its memory map is open to who may trace it."""
+    """Whether the kernel lets us look into a process: its memory map is open to whoever may trace it."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as file:
             file.read(1)

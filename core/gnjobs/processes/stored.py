@@ -9,7 +9,7 @@ from gnjobs.records.reading import Records
 
 
 def read_processes(client: redis.Redis, keys: Keys, job_id: str) -> ProcessSnapshot | None:
-    """Read the job's processes as its supervisor last saw them; of what is too long only as much as tells that."""
+    """Read the job's processes as its supervisor last saw them; if they are too long, only enough to tell so."""
     return read_snapshot(read_or_none(client.getrange, keys.processes(job_id), 0, LONGEST_SNAPSHOT))
 
 

@@ -70,8 +70,8 @@ UNREAD: Final = Mark(None, None, place="unread")
 class Wanted(NamedTuple):
     """What the marks of a job's processes must say, so that records which are forged or copied lead to no others.
 
-    None: that is not known to who only watches; an empty `token`: the record has none. `place` is the server and prefix
-    of who looks, `uid` that of the job's account.
+    None: whoever only watches does not know it; an empty `token`: the record has none. `place` is the server and prefix
+    of whoever looks, `uid` that of the job's account.
     """
 
     job: str
@@ -110,7 +110,7 @@ class Wanted(NamedTuple):
 
 
 class LookSoFar:
-    """What one look has read of what any account can make long: each account's is bounded by itself.
+    """How much one look has read of what any account can make long: bounded for each account by itself.
 
     `mounts`: device, root and place of each, by account, mount namespace and root directory.
     """
@@ -213,8 +213,8 @@ def _variable(environ: bytes, name: str) -> str | None:
 def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Pairs of a descendant and the root that it descends from, parents before children.
 
-    What has ended since it was read is nobody's parent: another process may have had its pid when the others were read.
-    Nor is what has the pid of a parent that had ended before it was read: whoever descends has it as parent still.
+    A process that has ended since it was read is nobody's parent here: another one may have had its pid when the others
+    were read. Each must still have the parent that was read.
     """
     children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in table.values():

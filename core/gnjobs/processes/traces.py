@@ -49,7 +49,7 @@ def traces_of(
 
 
 def claims_of(wanted: Wanted, view: ProcessView, child: Child | None = None) -> Iterator[Trace]:
-    """Yield what says that it is the job's, or one child's, and may be, though it is nobody's to signal for that."""
+    """Yield what claims to be the job's, or one child's, and may be so, though nobody may signal it for that."""
     for pid, mark in claiming(wanted, view):
         if child is None or child.id == mark.child:
             whose = f"for {mark.owner or 'nobody'} by way of {mark.place or 'no server'}"

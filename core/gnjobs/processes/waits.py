@@ -53,9 +53,9 @@ class Waits:
         self._child_of = {process.parent: process.pid for process in processes}
 
     def told(self, now: float) -> list[SeenProcess]:
-        """The processes, with what those wait for that have idled for some seconds `now` (unix seconds).
+        """The processes; those that have idled for some seconds `now` (unix seconds) with what they wait for.
 
-        What was told of one before stays. There is a second for the others, or the next time.
+        What was told of one before stays. All others have a second together; the rest is told the next time.
         """
         until = time.monotonic() + _TELLING_SECONDS
         return [
@@ -125,7 +125,7 @@ class Waits:
         return self._any_of(pid, wait) or (f"in the kernel's {wait.channel}" if wait.channel else None)
 
     def _any_of(self, pid: int, wait: Wait) -> str | None:
-        """What one waits for that waits for several files at once."""
+        """What a process waits for that waits for several files at once."""
         numbers = list(polled(pid, wait))
         if not numbers:
             return _TIMER if wait.has_limit and "poll" in wait.channel else None

@@ -37,8 +37,8 @@ def worker_processes_of(
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, or there are such
     jobs (`is_shared`), none is touched. It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
-    a container to which our server's URL names another. For whoever
-    acts for others, a pattern must hold prefix and id (`with_names`): the rest is what a record says.
+    a container to which our server's URL names another. For whoever acts for others, a pattern must
+    hold prefix and id (`with_names`): the rest is what a record says.
     """
     keys, here = store.keys, place_of(store.url, "")
     view = ProcessView()

@@ -202,7 +202,7 @@ def relay(pipe: _TwoWays) -> int:
     while not child.has_ended():
         handles = [*child.handles, pipe.fileno()]
         ready = connection.wait(handles, max(0.0, due - time.monotonic()))
-        if pipe.fileno() in ready:  # nothing more is ever sent: who started it is gone
+        if pipe.fileno() in ready:  # nothing more is ever sent: whoever started it is gone
             terminate_all([child])
             return 1
         if time.monotonic() >= due:

@@ -113,7 +113,7 @@ class Finishing:
         self._is_told = False
 
     def __call__(self) -> bool:
-        """Report; returns whether that is to last: a job that waits again is ours no more. Raises redis-py's errors."""
+        """Report; returns whether that has to last: a job that waits again is not ours. Raises redis-py's errors."""
         with as_far_as_possible():
             self._complete_output()
         settle_children(self._link, self._watch, self._outcome, self._exits)

@@ -17,7 +17,7 @@ MOST_SEARCHED_AT_ONCE = 200_000  # keys
 
 
 class ListedFaults:
-    """Hears of every key that changes below a job, and counts what those hold that its prefix's description names.
+    """Hears of every key that changes below a job, and counts the faults in those that its prefix's description names.
 
     After it was deaf for a while it searches the server for them, at once if there are few keys, else at the job's end,
     as for more than 10 000; until then nothing is known. Methods raise redis-py's errors of the link alone.

@@ -72,7 +72,7 @@ class RecordLink:
         return read_job(self.job_id, self.found)
 
     def read(self) -> Job | None:
-        """Read the whole record, and keep it in case that the server forgets it; None where it is gone."""
+        """Read the whole record, and keep it in case the server forgets it; None where it is gone."""
         self.client.ping()
         asked = time.monotonic()
         self.set_clock(self.client.time(), asked)

@@ -38,7 +38,7 @@ class SlurmEnd(NamedTuple):
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Refuse options for `sbatch` that are none, or that one job can't have; raises `LaunchError`."""
+    """Refuse what is not an option of `sbatch`, or one that a single job can't have; raises `LaunchError`."""
     for option in options:
         name = option.partition("=")[0]
         if not option.startswith("-") or option in ("-", "--"):
@@ -98,7 +98,7 @@ def _refuse(records: Records, job: Job, why: str) -> None:
             records, job, JobEnd(ERROR, fields, f"failed: {why}"), allowed={PENDING}, token=uuid.uuid4().hex
         )
     except RedisError:
-        return  # who launched it is told all the same
+        return  # whoever launched it is told all the same
 
 
 def _placed(slurm_job: str) -> Placed | None:
@@ -110,7 +110,7 @@ def _placed(slurm_job: str) -> Placed | None:
 
 
 def note_queue(records: Records, said: Mapping[str, Mapping[str, Value]]) -> None:
-    """Write what was read of Slurm's queue into the records of waiting jobs; a Redis that is away forgoes it."""
+    """Write what was read of Slurm's queue into the records of waiting jobs, unless Redis is away."""
     try:
         now = round(records.now())
         pipe = records.client.pipeline(transaction=False)
