@@ -6,7 +6,7 @@
       ├ JobExists          an id that is taken
       ├ NoSuchJob          no record under this id
       │   └ NoSuchChild    the job has no such child
-      ├ AmbiguousId        a shortened id that begins several
+      ├ AmbiguousId        a shortened id that fits several
       ├ NotAllowed         the actor's role does not permit it
       ├ NotFinished        only jobs that have ended can be removed
       ├ ConfigError        a configuration file that can't be used
@@ -50,7 +50,7 @@ class NoSuchChild(NoSuchJob):
 
 
 class AmbiguousId(GnjobsError, LookupError):
-    """What was given for an id begins more than one job's id; `candidates` holds them."""
+    """The given beginning fits the ids of several jobs; `candidates` holds them."""
 
     def __init__(self, beginning: str, candidates: list[str]) -> None:
         more = ", …" if len(candidates) > MOST_NAMED else ""
@@ -68,7 +68,7 @@ class NotFinished(GnjobsError):
 
 
 class ConfigError(GnjobsError):
-    """A configuration file can't be read or says what it can't say."""
+    """A configuration file can't be read, or holds what can't be used."""
 
 
 class FilterError(GnjobsError, ValueError):

@@ -1,7 +1,8 @@
 """Text for people: lengths of time, safe text, and servers without their passwords.
 
 `safe_text` holds the one list of characters that untrusted text must not bring to a screen, and what stands for each.
-`parse_duration` and its neighbours read and say lengths of time. `describe` names a server, `mask` hides passwords.
+`parse_duration` and its neighbours read and say lengths of time. `describe` names a server, `mask_secrets` hides
+passwords.
 """
 
 import os
@@ -97,7 +98,7 @@ def few(words: Iterable[str], most: int) -> str:
 
 
 def size_text(size: float | None) -> str:
-    """Bytes in the unit that a person would take."""
+    """Bytes in the unit that a person would choose."""
     if size is None:
         return ""
     for unit in ("B", "kB", "MB", "GB"):

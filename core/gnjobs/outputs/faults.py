@@ -118,7 +118,7 @@ def column_words(fault: Fault) -> str:
 
 
 def column_letters(number: int | None) -> str:
-    """The letters of a spreadsheet's column, counted from 1; none of a column that no spreadsheet has."""
+    """The letters of a spreadsheet's column, counted from 1; empty for a column that no spreadsheet has."""
     letters, rest = "", number if number is not None and 0 < number <= WIDEST_SPREADSHEET else 0
     while rest:
         rest, letter = divmod(rest - 1, 26)

@@ -93,7 +93,7 @@ def up_to(items: Sequence[Line | Hole], last: int) -> list[Line | Hole]:
 
 
 def entry_number(entry_id: bytes) -> int | None:
-    """Read the line number that an entry's id is, or None where the id is none."""
+    """Read an entry's id as a line number; None where it is not one."""
     number, _, sequence = entry_id.partition(b"-")
     if sequence != b"0" or not number.isdigit() or len(number) > 12:
         return None

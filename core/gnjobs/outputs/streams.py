@@ -20,7 +20,7 @@ _ENTRIES_AT_ONCE: Final = 1000
 _KEYS_AT_ONCE = 500
 _ENTRIES_FIRST: Final = 2
 _ENTRIES_FOLLOWED: Final = 16
-_EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are no times
+_EARLIEST_TIME: Final = 10**12  # milliseconds: ids below it are not times
 
 
 class OtherForm(Exception):

@@ -59,8 +59,7 @@ def _character_end(data: bytes, position: int) -> int:
 
 
 class OutputWindow:
-    """An open batch that still grows, closed ones that wait for their acknowledgement, and a while of those
-    after it.
+    """An open batch that still grows, closed ones that wait for their acknowledgement, and lately acknowledged ones.
 
     `pending` is the size in bytes of everything that is not acknowledged. Not thread-safe: its owner locks.
     """

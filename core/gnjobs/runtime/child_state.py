@@ -136,7 +136,7 @@ class ChildState:
     def _look(self, client: redis.Redis) -> int:
         """How many faults an earlier process of this child counted; from now on its hash expires.
 
-        What it was made with is remembered, for whoever makes it anew is the only one who knows that then.
+        Remembers what the hash was made with, which nobody else knows once it has to be made anew.
         """
         pipe = client.pipeline(transaction=False)
         pipe.hmget(self._statement.key, "faults", "label", MAY_FAIL_FIELD)

@@ -125,7 +125,7 @@ class ChildRun:
         self._let_thread_last(child)
 
     def _let_thread_last(self, child: ChildOutput) -> None:
-        """See that not too many children have threads and connections of their own, to see that their ends last."""
+        """Let few ended children keep the threads and connections with which they see that their ends last."""
         with self._taking:
             self._lasting_threads.append(child)
             many = len(self._lasting_threads) > _LASTING_THREADS_AT_ONCE

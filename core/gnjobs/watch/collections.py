@@ -73,7 +73,7 @@ class KeyedRows:
             start = stop
 
     def _put(self, at: int, rows: list[JobRow]) -> None:
-        """Add rows, in order, to a list; only to the last one come keys beyond all that are there."""
+        """Add rows, in order, to a list; keys beyond all that are there go to the last one alone."""
         if not self._parts:
             self._parts, self._loose, self._last_keys = [[]], [[]], [self._key(rows[-1])]
         self._loose[at] += rows

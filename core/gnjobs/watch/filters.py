@@ -307,6 +307,6 @@ def quoted(text: str) -> str:
 
 
 def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
-    """Compile a filter into a test of judged jobs, for who reads few of them and holds no rows."""
+    """Compile a filter into a test of judged jobs, for whoever reads few of them and holds no rows."""
     found = parse_filter(text)
     return lambda job, health: found.matches(row_of(job, verdict=health.verdict), now)

@@ -36,7 +36,7 @@ class ListeningClock:
 
 
 class Judge:
-    """Judges unfinished rows from what they hold; looking for processes is left to who may take the time.
+    """Judges unfinished rows from what they hold; looking for processes is left to whoever may take the time.
 
     Jobs whose supervisor is silent are collected for that, see `take_unlooked`; `learn` takes in what was seen.
     """
@@ -63,7 +63,7 @@ class Judge:
         )
 
     def listen(self, *, hears: bool) -> None:
-        """Say whether beats would be heard of from now on: a time in which none could be accuses nobody."""
+        """Say whether beats would be heard of from now on: a silence in which none could be counts for nothing."""
         self._listening.listen(hears=hears)
 
     def _due(self, row: JobRow, now: float) -> float | None:

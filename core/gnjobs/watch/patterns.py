@@ -14,8 +14,8 @@ SECONDS_IN_ALL = 0.5
 class Pattern:
     """A compiled regular expression; `is_spent` once it has taken so much time in vain that it is given up.
 
-    Capitals count only where it has some, unless `ignores_case`. Of a text only the beginning is looked at. Raises
-    `FilterError` where it is none.
+    Capitals count only where it has some, unless `ignores_case`. Only the beginning of a text is searched. Raises
+    `FilterError` for what can't be compiled.
     """
 
     def __init__(self, text: str, *, ignores_case: bool = False) -> None:

@@ -1,6 +1,6 @@
 """The pulse of the service: jobs by day and by type, how long they wait and run, and what of it is unusual, in words.
 
-It is made of the rows of jobs created in the last 14 days and knows nothing but them, so who holds rows need read
+It is made of the rows of jobs created in the last 14 days and knows nothing but them, so whoever holds rows need read
 nothing more. Times are unix seconds, days those of the reader's time zone, lengths of time seconds.
 """
 
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 class Share(NamedTuple):
-    """So many of so many."""
+    """A number out of a total."""
 
     part: int
     whole: int
@@ -131,7 +131,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def range_words(self) -> str:
-        """Of what this speaks."""
+        """How many jobs of which days this is about."""
         days = f"the last {DAYS} days"
         if self.is_cut:
             days = f"the last {duration_words(self.now - self.since)}; more is not counted"

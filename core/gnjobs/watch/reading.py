@@ -199,7 +199,7 @@ class WatchedPrefix:
         return job_id if prefix + separator == self._rows.key("") else None
 
     def check_readable(self) -> None:
-        """Raise what the server answers while it has no data to show us; a key of another type is no such thing."""
+        """Raise what the server answers while it has no data to show us; not for a key of another type."""
         with passing_over_other_types():
             self.client.zcard(self.keys.unfinished)
 
