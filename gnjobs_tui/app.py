@@ -54,7 +54,7 @@ def replaced_keys(chosen: Mapping[str, str]) -> dict[str, set[str]]:
         if name not in known:
             raise ConfigError(f"keys.{name}: there is no such command; known are {', '.join(sorted(known))}")
         if wrong := [key for key in keys.split(",") if not _KEY.fullmatch(key)]:
-            raise ConfigError(f"keys.{name}: {wrong[0]!r:.40} is no key, such as K, ctrl+k, f5 or space")
+            raise ConfigError(f"keys.{name}: {wrong[0]!r:.40} is not a key such as K, ctrl+k, f5 or space")
     for screen in _ours(Screen):
         _refuse_clash(screen, chosen)
     return {name: known[name] for name in chosen}

@@ -75,7 +75,7 @@ def _parse(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: is no UTF-8 text") from error
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         line = f":{place.group(1)}" if place else ""
@@ -172,7 +172,7 @@ class _Reader:
 
 
 def _check_secret(path: Path, url: str | None) -> None:
-    """Refuse a password in a file that everybody can read: who reads it is whoever it is for."""
+    """Refuse a password in a file that everybody can read: anybody who reads it can log in with it."""
     if url is not None and mask_secrets(url) != url and path.stat().st_mode & stat.S_IROTH:
         raise ValueError(f"{path} holds a password and everybody can read it: chmod o-r {path}")
 

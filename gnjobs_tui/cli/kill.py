@@ -29,7 +29,7 @@ class Grace(click.FloatRange):
         """Read the number."""
         found: float = super().convert(value, param, ctx)
         if math.isnan(found):
-            self.fail(f"{value} is no number of seconds.", param, ctx)
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
         return found
 
 

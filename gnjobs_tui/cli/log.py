@@ -37,7 +37,7 @@ def parse_since(text: str, now: datetime) -> float:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         raise click.BadParameter(
-            f"{text!r:.80} is no time such as 18:00, 2h or 2026-07-01T18:00", param_hint="--since"
+            f"{text!r:.80} is not a time such as 18:00, 2h or 2026-07-01T18:00", param_hint="--since"
         ) from None
 
 

@@ -175,7 +175,7 @@ class Address(click.ParamType[tuple[str, int]]):
         """Read it, or fail with one line."""
         host, _, port = str(value).rpartition(":")
         if not (port.isascii() and port.isdecimal() and int(port) < 2**16):
-            self.fail(f"{value!r:.80} is no address such as 9101, :9101 or 127.0.0.1:9101", param, ctx)
+            self.fail(f"{value!r:.80} is not an address such as 9101, :9101 or 127.0.0.1:9101", param, ctx)
         return host.strip("[]") or _LOOPBACK, int(port)
 
 

@@ -33,7 +33,7 @@ def notify(file: Path, failures: bool) -> int:
     try:
         job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     except msgspec.MsgspecError as error:
-        raise InvalidJob(f"standard input is no job as on-end gives it: {error}") from error
+        raise InvalidJob(f"standard input is not a job as on-end gives it: {error}") from error
     if failures and job.status == SUCCESS:
         return 0
     problems = _Problems()

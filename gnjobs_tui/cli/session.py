@@ -135,12 +135,12 @@ def find_child(store: "JobStore", job_id: str, name: str) -> str:
 
 
 def warn_of_default_user(session: Session, remedy: str) -> None:
-    """Say that the server's roles hold nobody while it obeys who gives no name, and what ends that."""
+    """Say that the server's roles restrict nobody while it obeys clients without a name, and what ends that."""
     from gnjobs.records.connection import lets_anybody_in
 
     if lets_anybody_in(session.config.url):
         complain(
-            f"this server obeys everybody who reaches it and gives no name, whatever roles it knows: {remedy}"
+            f"this server obeys everybody who connects without a name, whatever roles it knows: {remedy}"
         )
 
 

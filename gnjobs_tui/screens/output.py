@@ -110,7 +110,7 @@ class OutputScreen(OutputBase):
         if digits.isascii() and digits.isdigit():
             self.view.go_to(int(digits[:15]))
         elif digits:
-            self.dashboard.say(f"{text} is no number of a line", is_error=True)
+            self.dashboard.say(f"{text} is not the number of a line", is_error=True)
 
     async def action_search_on(self, forward: bool) -> None:
         """Search on from the current line."""

@@ -68,6 +68,6 @@ class FilterBar(Prompt):
             self.post_message(self.Kept())
 
     def refuse(self, why: str) -> None:
-        """Say why what is typed is no filter; until it is one, it can't be kept."""
+        """Say why what is typed is not a filter; until it is one, it can't be kept."""
         self._refusal = why
         super().refuse(why)

@@ -96,7 +96,7 @@ def see_outputs(walk: Walk) -> None:
     see(walk, "output", "gj\r", "line 3 of 3")
     walk.hear("copy of a line", "gy", COPY)
     palette(walk, "OutputScreen", " of 3")
-    see(walk, "toast of a number", "l" + paste(typed("number")) + "\r", "is no number")
+    see(walk, "toast of a number", "l" + paste(typed("number")) + "\r", "is not the number")
     see(walk, "typed for a search", "/" + paste(typed("words")), "search ")
     see(walk, "search not found", "\r", "no match for")
     walk.back("no match for", " of 3")

@@ -26,7 +26,7 @@ TOASTS = {
     # The reader's own login name, and how a job that she may see has ended.
     "base: refusal": "toast of a failure",
     "row_actions: f'nothing to kill: {how}'": "toast of a failure",
-    "output: f'{text} is no number of a line'": "toast of a number",
+    "output: f'{text} is not the number of a line'": "toast of a number",
     "output: f'the search ended: {why}'": "toast of a search refused",
     "output: f'not saved: {refusal_words(error)}'": "toast of a save refused",
     "output: f'not saved: {self.dashboard.explain(error)}'": "toast of a save refused",

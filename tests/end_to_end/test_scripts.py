@@ -84,7 +84,7 @@ def test_the_worst_of_many_kills_is_the_exit_code(server: Server, store: JobStor
         (("wait", "some-id", "--timeout", "soon"), "not a length of time"),
         (("ls", "--json", "--tsv"), "exclude each other"),
         (("log", "--after", "$"), "excludes --since"),
-        (("metrics", "--listen", "here"), "is no address"),
+        (("metrics", "--listen", "here"), "is not an address"),
         (("ls", "--redis-url", "redis://127.0.0.1/abc"), "the database is a number such as 0, not 'abc'"),
         (("ls", "--redis-url", "redis://127.0.0.1:abc/0"), "the port is a number such as 6379"),
     ],

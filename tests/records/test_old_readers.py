@@ -73,7 +73,7 @@ def test_a_launch_that_cannot_begin_raises(server: Server) -> None:
     with pytest.raises(LaunchError, match="is blorp"):
         launch_uploader_job(server.url, JOBS_PREFIX, odd)
     as_json = double.json_job(client, "GN3::JOBS")
-    with pytest.raises(LaunchError, match="take every field for JSON"):
+    with pytest.raises(LaunchError, match="expect JSON in every field"):
         launch_stored_job(server.url, "GN3::JOBS", as_json)
     assert stored(server, f"GN3::JOBS::{as_json}").keys() == {"command", "job_id", "created", "status"}
 

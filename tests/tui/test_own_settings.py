@@ -58,7 +58,7 @@ async def test_columns_keys_and_filters_are_those_of_the_configuration(
     [
         ('columns = ["label", "colour"]', "columns: there is no column 'colour'; known are state, label"),
         ('[keys]\n"jobs.fly" = "f"', "keys.jobs.fly: there is no such command; known are app.palette"),
-        ('[keys]\n"jobs.filter" = "two words"', "keys.jobs.filter: 'two words' is no key"),
+        ('[keys]\n"jobs.filter" = "two words"', "keys.jobs.filter: 'two words' is not a key"),
         ('[keys]\n"rows.kill" = "L"', "keys: L would stand for both rows.kill and screen.log; change one"),
         ('[keys]\n"table.sort" = "j"', "keys: j would stand for both table.down and table.sort; change one"),
         ('[keys]\n"table.sort" = "F"\n"jobs.hosts" = "F"', "both jobs.hosts and table.sort"),

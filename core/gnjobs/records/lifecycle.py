@@ -147,7 +147,7 @@ def take_over(client: redis.Redis, keys: Keys, job: Job) -> None:
     layout, key = keys.layout, keys.job(job.id)
     if layout.json:
         raise LaunchError(
-            f"job {job.id} can't be run where it is: its readers take every field for JSON; create a job instead"
+            f"job {job.id} can't be run where it is: its readers expect JSON in every field; create a job instead"
         )
     if layout.key != layout_of(keys.prefix).key:
         raise LaunchError(f"job {job.id} can't be run where it is: no supervisor knows of {layout.key}")

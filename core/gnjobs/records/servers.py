@@ -183,7 +183,7 @@ def greet(connection: Any, slowness: Slowness | None = None) -> None:
     if said.get(b"mode") == b"cluster" and _is_shared(connection):
         raise UnusableServer(f"{where} is one node of a Redis Cluster of several, which gnjobs can't use")
     if hasattr(connection, "connection_pool") and said.get(b"role") != b"master":
-        raise redis.ConnectionError(f"{where}, which Sentinel names as the master, is none yet")
+        raise redis.ConnectionError(f"{where}, which Sentinel names as the master, is not one yet")
 
 
 def _is_shared(connection: Any) -> bool:
