@@ -15,7 +15,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
-from gnjobs.supervisor.slurm import submit_supervisor
+from gnjobs.supervisor.slurm import slurm_mark, submit_supervisor
 from tests.support.fake_slurm import FakeSlurm
 from tests.support.servers import Server
 from tests.support.supervised import KEYS
@@ -90,6 +90,37 @@ def test_neither_another_prefix_nor_another_owner_reaches_it(
     with pytest.raises(SlurmError, match="this server and prefix"):  # nor an admin of the other prefix
         SlurmKill(JobStore.from_url(server.url, "other"), job).cancel_and_wait()
     assert queue.read("17", "state") == "RUNNING"
+
+
+def elsewhere(store: JobStore, monkeypatch: pytest.MonkeyPatch, host: str, server: str) -> JobStore:
+    """The same jobs, as a host sees them that calls their server so."""
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    return JobStore(store.client, store.keys, f"redis://{server}:6379/0")
+
+
+@pytest.mark.parametrize("name", ["DB1", "localhost"])
+def test_a_kill_on_another_host_knows_the_mark_that_the_server_s_own_host_made(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    job = submitted(elsewhere(store, monkeypatch, "db1", name))
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    store.client.hdel(KEYS.job(job.id), "slurm-job")
+    list(kill_job(elsewhere(store, monkeypatch, "login", "localhost"), job.id, actor=ADMIN))
+    assert queue.read("17", "state") == "RUNNING"  # that is another server
+    last = list(kill_job(elsewhere(store, monkeypatch, "login", "db1"), job.id, actor=ADMIN))[-1]
+    assert last.verified
+    assert queue.read("17", "state") == "CANCELLED"
+
+
+@pytest.mark.parametrize("owner", [None, "alice"])
+def test_a_comment_of_an_earlier_version_is_known_on_the_server_s_own_host(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, owner: str | None
+) -> None:
+    own = elsewhere(store, monkeypatch, "db1", "db1")
+    job = submitted(own)
+    place = f"localhost:6379/0 {own.keys.prefix}"
+    queue.write("17", comment=f"{slurm_mark(job.id, place)} {slurm_mark(job.id, place, 'alice')}")
+    assert SlurmKill(own, job, owner).cancel_and_wait().verified
 
 
 def decoy(queue: FakeSlurm, store: JobStore, number: str = "18", state: str = "RUNNING") -> Job:

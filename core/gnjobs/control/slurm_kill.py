@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Sequence
 from typing import Final
 
+from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import NoAnswer, Placed, SlurmError, cancel, look_up, look_up_names
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
@@ -32,7 +33,10 @@ class SlurmKill:
         self._name = slurm_name(job.id)
         self._number = job.slurm_job or ""
         place = place_of(store.url, store.keys.prefix)
-        self._mark, self._mark_for_owner = slurm_mark(job.id, place), slurm_mark(job.id, place, owner)
+        # Earlier versions called this host so.
+        earlier = place.replace(f"{host_name().lower()}:", "localhost:")
+        self._marks = {slurm_mark(job.id, each) for each in (place, earlier)}
+        self._marks_for_owner = {slurm_mark(job.id, each, owner) for each in (place, earlier)}
         self._whom = f" for {owner}" if owner is not None else ""
         self._is_in_slurm = job.is_in_slurm
         self._account = job.account
@@ -119,7 +123,7 @@ class SlurmKill:
         Other servers and prefixes may have a job of the same id.
         """
         named = look_up_names([self._name], 0.0 if self._is_in_slurm else _DOUBTFUL_SECONDS)
-        found = [placed for placed in named if self._mark in placed.comment.split()]
+        found = [placed for placed in named if not self._marks.isdisjoint(placed.comment.split())]
         if self._number and self._number not in {placed.id for placed in found}:
             found += filter(None, look_up([self._number]).values())
         return found
@@ -132,7 +136,7 @@ class SlurmKill:
         """Why this is not to be cancelled: a record may name any number, and any id as its own."""
         if placed.name != self._name:
             return f"Slurm's job {placed.id} is not this one, and is left alone"
-        if self._mark_for_owner in placed.comment.split():
+        if not self._marks_for_owner.isdisjoint(placed.comment.split()):
             return ""
         return (
             f"Slurm's job {placed.id} is left alone: its comment does not say that it was submitted{self._whom} by way "
