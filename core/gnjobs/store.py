@@ -126,11 +126,14 @@ class JobStore(Records):
 
         return JobView(self, job_id, processor, limits, isolated=isolated)
 
-    def remove(self, job_id: str, actor: "Actor") -> None:
-        """Remove a job that has ended, with everything below it; raises `NotFinished`, `NotAllowed`, `NoSuchJob`."""
+    def remove(self, job_id: str, actor: "Actor", *, created: float | None = None) -> None:
+        """Remove a job that has ended, with everything below it; `created` as for `get`.
+
+        Raises `NotFinished`, `NotAllowed`, `NoSuchJob`.
+        """
         from gnjobs.records import events, lifecycle
 
-        job = self.get(job_id)
+        job = self.get(job_id, created)
         try:
             actor.check("remove", job)
         except NotAllowed as refusal:

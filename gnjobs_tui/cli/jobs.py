@@ -14,6 +14,7 @@ from gnjobs_tui.cli.selection import select, selecting, try_each
 from gnjobs_tui.cli.session import Duration, Session, complain, on_terminal, say, with_session
 
 if TYPE_CHECKING:
+    from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
     from gnjobs.supervisor.launch import Via
 
@@ -102,21 +103,21 @@ def run(
         code = run_and_wait(job, session.store)
         return code or _after_success(session.store, job.id)
     launch(job, via, session.store, options=options, host=host)
-    return DONE if detach else _wait_elsewhere(session, job.id)
+    return DONE if detach else _wait_elsewhere(session, job)
 
 
-def _wait_elsewhere(session: Session, job_id: str) -> int:
+def _wait_elsewhere(session: Session, job: "Job") -> int:
     """Print what a job prints that runs somewhere else, until it ends; returns its exit code as a shell says it."""
     from gnjobs_tui.cli.kill import HowToKill, kill_one
     from gnjobs_tui.cli.logs import follow_to_end
 
     try:
-        follow_to_end(session.store, job_id)
+        follow_to_end(session.store, job.id)
     except KeyboardInterrupt:
-        kill_one(session.store, job_id, HowToKill(session.actor, None, "ctrl-c"))
-    job = session.store.get(job_id)
-    code = 128 + job.signal if job.signal is not None else job.exit_code or DONE
-    return code or _after_success(session.store, job_id)
+        kill_one(session.store, job, HowToKill(session.actor, None, "ctrl-c"))
+    ended = session.store.get(job.id)
+    code = 128 + ended.signal if ended.signal is not None else ended.exit_code or DONE
+    return code or _after_success(session.store, job.id)
 
 
 def _after_success(store: "JobStore", job_id: str) -> int:
@@ -151,9 +152,9 @@ def rm(session: Session, ids: tuple[str, ...], query: str | None, yes: bool) -> 
     With --filter, it lists the jobs on a terminal and asks for their number.
     """
 
-    def remove(store: "JobStore", job_id: str) -> int:
-        store.remove(job_id, session.actor)
-        say(f"{job_id}  removed")
+    def remove(store: "JobStore", job: "Job") -> int:
+        store.remove(job.id, session.actor, created=job.created)
+        say(f"{job.id}  removed")
         return DONE
 
     if query is not None:

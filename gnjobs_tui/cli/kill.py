@@ -16,6 +16,7 @@ from gnjobs_tui.cli.session import Session, find_child, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
+    from gnjobs.records.fields import Job
     from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
 
@@ -43,12 +44,13 @@ class HowToKill(NamedTuple):
     force: bool = False
     is_awaited: bool = True
 
-    def steps(self, store: "JobStore", job_id: str) -> "Iterator[KillStep]":
-        """Kill one; the steps up to the last that is waited for."""
+    def steps(self, store: "JobStore", job: "Job") -> "Iterator[KillStep]":
+        """Kill this one, and no other that has its id by then; the steps up to the last that is waited for."""
         from gnjobs.control.kill import kill_job
 
         steps = kill_job(
-            store, job_id, self.child, actor=self.actor, reason=self.reason, grace=self.grace, force=self.force
+            store, job.id, self.child, actor=self.actor, created=job.created,
+            reason=self.reason, grace=self.grace, force=self.force,
         )  # fmt: skip
         for step in steps:
             yield step
@@ -93,21 +95,21 @@ def kill(
         session.actor.check("kill")
     targets = select(session, ids, query, ended=False, verb="killed", yes=yes)
     if child:
-        store, job_id = targets[0]
-        child = find_child(store, job_id, child)
+        store, job = targets[0]
+        child = find_child(store, job.id, child)
     how = HowToKill(session.actor, child, reason, grace, force, not no_wait)
     if query is not None:
         return _kill_many(targets, how)
-    return try_each(targets, lambda store, job_id: kill_one(store, job_id, how))
+    return try_each(targets, lambda store, job: kill_one(store, job, how))
 
 
-def kill_one(store: "JobStore", job_id: str, how: HowToKill) -> int:
+def kill_one(store: "JobStore", job: "Job", how: HowToKill) -> int:
     """Kill one job or child, and print each step; returns an exit code."""
     from datetime import datetime
 
     code = FAILED
-    for step in how.steps(store, job_id):
-        say(f"{job_id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
+    for step in how.steps(store, job):
+        say(f"{job.id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
         code = how.code(step)
     return code
 
@@ -116,12 +118,12 @@ def _kill_many(targets: Sequence[Target], how: HowToKill) -> int:
     """Kill many side by side; prints what became of each, and returns the worst exit code."""
 
     def kill_it(target: Target) -> tuple[str, str, int]:
-        store, job_id = target
+        store, job = target
         try:
-            *_, last = how.steps(store, job_id)
+            *_, last = how.steps(store, job)
         except GnjobsError as error:
-            return job_id, str(error), exit_code(error)
-        return job_id, last.text, how.code(last)
+            return job.id, str(error), exit_code(error)
+        return job.id, last.text, how.code(last)
 
     worst = DONE
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -14,11 +14,12 @@ from gnjobs_tui.cli.exits import DONE, exit_code
 from gnjobs_tui.cli.session import Session, complain, searching
 
 if TYPE_CHECKING:
+    from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
     from gnjobs_tui.cli.matching import Found
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Target = tuple["JobStore", str]
+Target = tuple["JobStore", "Job"]
 FILTER_HELP = "Words, state:, user:, type:, age>2h, as on the dashboard; see `gnjobs man`."
 _MOST_SHOWN = 20
 
@@ -62,14 +63,14 @@ def select(
     if query is None:
         if yes:
             raise click.UsageError("--yes goes with --filter")
-        return [session.find(beginning) for beginning in dict.fromkeys(ids)]
+        return [session.find_job(beginning) for beginning in dict.fromkeys(ids)]
     found = _found(session, query, ended=ended)
     if not found:
         complain(f"no job that has {'' if ended else 'not '}ended matches {query}")
     elif verb is not None and not yes:
         _confirm(found, verb)
         found = _still_the_same(found)
-    return [(store, job.id) for store, job, _ in found]
+    return [(store, job) for store, job, _ in found]
 
 
 def _found(session: Session, query: str, *, ended: bool) -> "list[Found]":
@@ -122,12 +123,12 @@ def _still_the_same(found: "list[Found]") -> "list[Found]":
     return [each for each in found if (each[0], each[1].id) not in changed]
 
 
-def try_each(targets: Sequence[Target], act: Callable[["JobStore", str], int]) -> int:
+def try_each(targets: Sequence[Target], act: Callable[["JobStore", "Job"], int]) -> int:
     """Act on each job, whatever becomes of the others; returns the worst exit code."""
     worst = DONE
-    for store, job_id in targets:
+    for store, job in targets:
         try:
-            code = act(store, job_id)
+            code = act(store, job)
         except GnjobsError as error:
             complain(str(error))
             code = exit_code(error)

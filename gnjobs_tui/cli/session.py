@@ -19,6 +19,7 @@ from gnjobs_tui.glyphs import drawable
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
     from gnjobs.records.bounded import Slowness
+    from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
     from gnjobs_tui.config import Config
 
@@ -90,10 +91,12 @@ class Session:
         return next((store for store in self.stores if store.keys.layout.key == OWN_KEY), self.stores[0])
 
     def find(self, beginning: str) -> "tuple[JobStore, str]":
-        """Find the job whose id begins so, under any prefix, as its store and full id.
+        """Find the job whose id begins so, under any prefix, as its store and full id."""
+        store, job = self.find_job(beginning)
+        return store, job.id
 
-        Only jobs that the actor may see are found.
-        """
+    def find_job(self, beginning: str) -> "tuple[JobStore, Job]":
+        """Find the job whose id begins so, under any prefix, with its store: one that the actor may see."""
         found: list[tuple[JobStore, str]] = []
         for store in self.stores:
             found += [(store, job_id) for job_id in self._candidates(store, beginning)]
@@ -104,8 +107,9 @@ class Session:
             names = [f"{name} (--prefix {store.keys.prefix})" if several else name for store, name in found]
             raise AmbiguousId(beginning, names)
         store, job_id = found[0]
-        self.actor.check("see", store.get(job_id))
-        return store, job_id
+        job = store.get(job_id)
+        self.actor.check("see", job)
+        return store, job
 
     def _candidates(self, store: "JobStore", beginning: str) -> list[str]:
         """The ids that begin so; of several only those of jobs that the actor may see."""

@@ -39,12 +39,12 @@ def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: flo
         ended = _ended(waiting, until, told)
         for target, job in ended:
             waiting.remove(target)
-            worst = max(worst, _tell(target[1], job))
+            worst = max(worst, _tell(target[1].id, job))
         left = until - time.monotonic()
         if not waiting or (any_ and ended):
             break
         if left <= 0:
-            names = [job_id for _, job_id in waiting]
+            names = [job.id for _, job in waiting]
             complain(f"not ended within {duration_words(timeout or 0.0)}: {few(names, _MOST_NAMED)}")
             return max(worst, FAILED)
         time.sleep(min(_LOOK_AGAIN_AFTER, left))
@@ -60,15 +60,15 @@ def _ended(waiting: "Sequence[Target]", until: float, told: set[str]) -> "list[t
 
     ended: list[tuple[Target, Job | None]] = []
     for store in {store for store, _ in waiting}:
-        ids = [job_id for each, job_id in waiting if each is store]
-        read = partial(store.many, ids)
-        for job_id, job in zip(ids, patiently(read, max(0.0, until - time.monotonic())), strict=True):
+        asked = [job for each, job in waiting if each is store]
+        read = partial(store.many, [job.id for job in asked])
+        for found, job in zip(asked, patiently(read, max(0.0, until - time.monotonic())), strict=True):
             if job is None or job.is_final:
-                ended.append(((store, job_id), job))
-            elif job.status not in STATUSES and job_id not in told:
-                told.add(job_id)
+                ended.append(((store, found), job))
+            elif job.status not in STATUSES and job.id not in told:
+                told.add(job.id)
                 complain(
-                    f"the status of {job_id} is {job.status!r:.80}, which means nothing here; waiting for one that does"
+                    f"the status of {job.id} is {job.status!r:.80}, which means nothing here; waiting for one that does"
                 )
     return ended
 

@@ -116,12 +116,15 @@ class KillRun:
             return
         try:
             store = self._store_of(target)
-            if (made := store.get(target.job_id).created) is not None and target.created not in (0.0, made):
-                why = "this id now belongs to another job; reload and check"
-                self._add(place, step("refused", why, final=True), tell)
-                return
+            created, child = target.created or None, target.child
             steps = kill_job(
-                store, target.job_id, target.child, actor=self.actor, reason=self.reason, force=force
+                store,
+                target.job_id,
+                child,
+                actor=self.actor,
+                created=created,
+                reason=self.reason,
+                force=force,
             )
             for each in steps:
                 self._add(place, each, tell)

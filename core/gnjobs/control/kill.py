@@ -53,6 +53,7 @@ def kill_job(
     child_id: str | None = None,
     *,
     actor: "Actor",
+    created: float | None = None,
     reason: str = "",
     grace: float = DEFAULT_GRACE,
     force: bool = False,
@@ -61,14 +62,14 @@ def kill_job(
 ) -> Iterator[KillStep]:
     """Kill a job, or one child alone, and yield each step; the last is `final` and says whether it is `verified`.
 
-    TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a
-    kill that is under way. A host's agent, which acts `as_agent`, asks no agent. Raises `NotAllowed`, `NoSuchJob`,
-    `NoSuchChild`, and `ValueError` for a `grace` outside of 0 to 3600.
+    TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a kill
+    that is under way; `created` is as for `get`. A host's agent acts `as_agent`, and asks none. Raises `NotAllowed`,
+    `NoSuchJob`, `NoSuchChild`, and `ValueError` for a `grace` outside of 0 to 3600.
     """
     if not 0.0 <= grace <= LONGEST_GRACE:
         raise ValueError(f"grace must be 0 to {LONGEST_GRACE:.0f} seconds, not {grace}")
     try:
-        job = store.get(job_id)
+        job = store.get(job_id, created)
         child = store.child(job_id, child_id) if child_id is not None else None
         _check(store, job, actor, reason)
         kill = _Kill(store, job, child, actor, reason, 0.0 if force else grace, force, as_agent)
@@ -246,12 +247,12 @@ class _Kill:
             yield step("refused", f"this login may not ask for it: {refused}", final=True)
             return
         yield asked
-        began = time.monotonic()
-        until, is_heard, has_gone = began + timeout, False, False
+        began, has_gone = time.monotonic(), False
+        until = unheard = began + timeout
         for answered in requests.read_answers(client, answers, request_id, lambda: until, last):  # noqa: B023 - as it is by then
             if answered is not None:
-                if not is_heard:  # the rest may take its time, and no answers make it longer
-                    self._was_answered = is_heard = True
+                if until == unheard:  # the rest may take its time, and no answers make it longer
+                    self._was_answered = True
                     until = time.monotonic() + self.grace + KILL_SECONDS + _WRITING_SECONDS
                 if answered.final:
                     said = self._confirmed(answered)
@@ -384,10 +385,8 @@ class _Kill:
     def _refused(self) -> Iterator[KillStep]:
         child = f" --child {self.child.id}" if self.child else ""
         where = self.job.host or "its host"
-        text = (
-            f"nobody answers on {where}, and no agent runs there; run there: gnjobs kill {self.job.id}{child}"
-        )
-        yield from self._unless_it_runs(step("refused", text, final=True))
+        text = f"nobody answers on {where}, and no agent runs there; run there: gnjobs kill {self.job.id}"
+        yield from self._unless_it_runs(step("refused", text + child, final=True))
 
     @property
     def _stop(self) -> StopRequest:

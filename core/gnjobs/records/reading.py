@@ -191,19 +191,21 @@ class Records:
         """The server's time in unix seconds."""
         return server_time(self.client)
 
-    def get(self, job_id: str) -> Job:
-        """Read a whole record; raises `NoSuchJob`. A key that is no hash is a job of which nothing is known."""
+    def get(self, job_id: str, created: float | None = None) -> Job:
+        """Read a whole record; raises `NoSuchJob`, also where its id is by now another's than was `created` then.
+
+        A key that is no hash is a job of which nothing is known.
+        """
         job = fetch_job(self.client, self.keys, job_id)
         if job is None:
             raise NoSuchJob(f"there is no job {job_id}")
+        if created is not None and job.created != created:
+            raise NoSuchJob(f"another job has the id {job_id} by now")
         return dated(self.client, self.keys, [job])[0]
 
     def again(self, job: Job) -> Job:
         """Read the record of this job anew; raises `NoSuchJob`, also where another job has its id by now."""
-        found = self.get(job.id)
-        if job.run not in ("", found.run):
-            raise NoSuchJob(f"another job has the id {job.id} by now")
-        return found
+        return self.get(job.id, job.created)
 
     def run_of(self, job: Job) -> Run:
         """Name this job, and no other of its id, to the scripts that write."""
