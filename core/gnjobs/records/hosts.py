@@ -50,11 +50,16 @@ def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> No
 
 
 def renew_list(client: redis.Redis, keys: Keys) -> None:
-    """Begin the list of hosts anew where it is too large to be read at once: each agent's next beat is in it again."""
+    """Leave just hosts in their list, where that is too large to be read at once."""
     try:
         read_or_none(client.zrange, keys.hosts, 0, _MOST_HOSTS)
     except TooLarge:
-        client.unlink(keys.hosts)
+        found = members_by_score(client, keys.hosts, "+inf", 0, _MOST_HOSTS)
+        pipe = client.pipeline(transaction=False)
+        pipe.unlink(keys.hosts)
+        if hosts := {host: at for name, at in found if is_id(host := values.text(name) or "")}:
+            pipe.zadd(keys.hosts, hosts)
+        pipe.execute()
 
 
 def agent_beats(client: redis.Redis, keys: Keys, host: str | None) -> bool:

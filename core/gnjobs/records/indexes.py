@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import redis
 
@@ -26,6 +26,9 @@ from gnjobs.records.statuses import FINAL_STATUSES, SUCCESS
 MOST_KEYS_SCANNED: Final = 10_000_000
 _SCANNED_AT_ONCE: Final = 1000
 _READ_AT_ONCE: Final = 500
+_PIECES: Final = 10
+
+Member = TypeVar("Member")
 
 
 class Entry(NamedTuple):
@@ -119,29 +122,38 @@ def _entries(members: Sequence[tuple[bytes, float]]) -> list[Entry]:
 
 def members_by_rank(client: redis.Redis, index: str, start: int, count: int) -> list[bytes]:
     """Some members of an index, the newest being the first; one that is too large is empty."""
-    try:
-        found: Any = client.zrevrange(index, start, start + count - 1)
-    except TooLarge:
-        if count == 1:
-            return [b""]
-        half = count // 2
-        first = members_by_rank(client, index, start, half)
-        return first + members_by_rank(client, index, start + half, count - half)
-    return list(found)
+
+    def read(first: int, some: int) -> list[bytes]:
+        return client.zrevrange(index, first, first + some - 1)  # type: ignore[return-value]
+
+    return _in_pieces(read, start, count, b"")
 
 
 def members_by_score(
     client: redis.Redis, index: str, highest: float | str, offset: int, count: int
 ) -> list[tuple[bytes, float]]:
     """Some members up to a score, the highest first; one that is too large is empty, a key of another type has none."""
+
+    def read(first: int, some: int) -> list[tuple[bytes, float]]:
+        found = read_or_none(client.zrevrangebyscore, index, highest, "-inf", first, some, withscores=True)
+        return found or []
+
+    return _in_pieces(read, offset, count, (b"", float("nan")))
+
+
+def _in_pieces(
+    read: Callable[[int, int], list[Member]], start: int, count: int, hole: Member
+) -> list[Member]:
+    """Read some members, in smaller pieces where they are too large together; one that is alone is a `hole`."""
     try:
-        found = read_or_none(client.zrevrangebyscore, index, highest, "-inf", offset, count, withscores=True)
-    except TooLarge:  # a member may be: it alone is left out
+        return read(start, count)
+    except TooLarge:
         if count == 1:
-            return [(b"", float("nan"))]
-        first = members_by_score(client, index, highest, offset, count // 2)
-        return first + members_by_score(client, index, highest, offset + len(first), count - count // 2)
-    return list(found or ())
+            return [hole]
+    size = -(-count // _PIECES)
+    starts = range(start, start + count, size)
+    pieces = (_in_pieces(read, first, min(size, start + count - first), hole) for first in starts)
+    return [member for piece in pieces for member in piece]
 
 
 def read_page(
