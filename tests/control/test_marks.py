@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +16,11 @@ import pytest
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
+from gnjobs.processes import table
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
-from gnjobs.processes.table import LookSoFar, Mark, Wanted, names_the_same, read_mark
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import UNREAD, LookSoFar, Mark, Wanted, names_the_same, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -117,13 +120,40 @@ def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_we
     (seen,) = [p for p in processes_of(wanted_of(record)).processes if p.pid == record.pid]
     mark = read_mark(seen.pid)
     assert isinstance(mark, Mark)
-    held = Target.hold(seen, mark)
+    held = Target.hold(seen, Found(marks={seen.pid: mark}))
     assert held is not None
     os.close(held.pidfd)
-    assert Target.hold(seen, mark._replace(job="another")) is None
-    assert Target.hold(seen, None) is None
+    for changed in (mark._replace(job="another"), None, UNREAD):
+        assert Target.hold(seen, Found(marks={seen.pid: changed}, job="another")) is None
     for other in ({"account": "somebody"}, {"started": seen.started + 1}):
-        assert Target.hold(msgspec.structs.replace(seen, **other), mark) is None
+        assert Target.hold(msgspec.structs.replace(seen, **other), Found(marks={seen.pid: mark})) is None
+
+
+@contextmanager
+def killed_at_last(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("marks", [[], ["GNJOBS_JOB_ID=$GNJOBS_JOB_ID", "GNJOBS_MARK=$GNJOBS_MARK"]])
+def test_what_is_too_long_to_be_read_is_ended_where_it_descends_from_the_job(
+    server: Server, monkeypatch: pytest.MonkeyPatch, marks: list[str]
+) -> None:
+    """Another process of its account may have used up what one look reads."""
+    monkeypatch.setattr(table, "_MOST_LONG", 100_000)
+    long = f"{'X' * 100_000}=x"
+    script = f'exec env -i "PATH=$PATH" {long} {" ".join(marks)} sleep 600'
+    other = subprocess.Popen(["sleep", "600"], env={"X" * 100_000: "x"})
+    with killed_at_last(other), supervised(server, ["sh", "-c", script]) as job:
+        sleeper = psutil.Process(wait_for(lambda: job.read().pid))
+        wait_for(lambda: sleeper.name() == "sleep")
+        job.processes[0].send_signal(signal.SIGSTOP)
+        steps = kill_job(JobStore.from_url(server.url), job.id, actor=TUX, grace=0.5, supervisor_timeout=0.1)
+        assert list(steps)[-1].verified
+        assert not sleeper.is_running()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")

@@ -141,6 +141,16 @@ def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatc
     assert len(mark.job or "") == 1024
 
 
+@pytest.mark.parametrize("most", [0, table._MOST_LONG])
+def test_of_what_is_too_long_its_beginning_is_enough_where_that_has_a_token(
+    monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    block = b"GNJOBS_MARK=t\0GNJOBS_JOB_ID=j\0X=" + 10_000_000 * b"x"
+    monkeypatch.setattr(table, "read_environment", lambda _, length: block[:length])
+    monkeypatch.setattr(table, "_MOST_LONG", most)
+    assert read_mark(1) == Mark("j", None, digest_of_mark("t"))
+
+
 def test_of_one_accounts_long_environments_no_more_is_read_than_there_is_room_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

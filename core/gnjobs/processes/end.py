@@ -19,7 +19,7 @@ import redis
 from gnjobs.processes.host import account_name
 from gnjobs.processes.proc import owners_of, process_start
 from gnjobs.processes.seen import Found, Identity, SeenProcess
-from gnjobs.processes.table import Mark, read_mark
+from gnjobs.processes.table import UNREAD, read_mark
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -44,13 +44,13 @@ class Target:
         self.pidfd = pidfd
 
     @classmethod
-    def hold(cls, process: SeenProcess, mark: Mark | None) -> "Target | None":
-        """Open the process, then check that it is what was seen; None where it is gone, or to be looked at again."""
+    def hold(cls, process: SeenProcess, found: Found) -> "Target | None":
+        """Open the process, then check that it is what was found; None where it is gone, or to be looked at again."""
         try:
             pidfd = os.pidfd_open(process.pid)
         except OSError:
             return None
-        if not _is_what_was_seen(process, mark):
+        if not _is_what_was_found(process, found):
             os.close(pidfd)
             return None
         return cls(process, pidfd)
@@ -66,13 +66,19 @@ class Target:
         return True
 
 
-def _is_what_was_seen(process: SeenProcess, mark: Mark | None) -> bool:
-    """Whether the process behind the pidfd has the start, mark and account that it was found by."""
+def _is_what_was_found(process: SeenProcess, found: Found) -> bool:
+    """Whether the process behind the pidfd has the start, mark and account that it was found by.
+
+    One that descends from the job, and whose mark was not read among so many, may say no other job's or child's.
+    """
     owners = owners_of(process.pid)
     account = account_name(owners[0]) if owners else None
-    return (process_start(process.pid), account) == (process.started, process.account) and (
-        read_mark(process.pid) == mark
-    )
+    if (process_start(process.pid), account) != (process.started, process.account):
+        return False
+    seen, mark = found.marks.get(process.pid), read_mark(process.pid)
+    if seen != UNREAD or mark is None:
+        return mark == seen
+    return mark.job in (None, found.job) and mark.child in (None, process.child)
 
 
 class _Ending:
@@ -96,7 +102,7 @@ class _Ending:
         for process in found.processes:
             if len(self.alive) >= _MOST_HELD:
                 break  # the others' turn comes when these are gone
-            target = None if process.identity in held else Target.hold(process, found.marks.get(process.pid))
+            target = None if process.identity in held else Target.hold(process, found)
             if target is None:
                 continue
             self.alive[target.pidfd] = target

@@ -57,7 +57,8 @@ def processes_of(
     found = describe(
         search.view, {pid: child for pid, child in search.members().items() if child_id in (None, child)}
     )
-    return found if child_id is not None else msgspec.structs.replace(found, hidden=tuple(search.doubted))
+    hidden = tuple(search.doubted) if child_id is None else ()
+    return msgspec.structs.replace(found, hidden=hidden, job=wanted.job)
 
 
 def claimants(wanted: Wanted, child_id: str | None, store: Records) -> tuple[SeenProcess, ...]:

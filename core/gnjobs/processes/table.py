@@ -119,27 +119,30 @@ class LookSoFar:
         self.mounts: dict[tuple[int, str, str], list[list[bytes]]] = {}
         self._long: Counter[tuple[int, ...]] = Counter()
 
-    def environment(self, pid: int) -> bytes | None:
-        """A process's environment; None where it is not shown, or longer than what is read."""
+    def environment(self, pid: int) -> tuple[bytes | None, bool]:
+        """A process's environment, None where it is not shown, and whether that is all of it."""
         environ = read_environment(pid, _LONG_ENVIRONMENT)
         if environ is None or len(environ) < _LONG_ENVIRONMENT:
-            return environ
+            return environ, True
         account = owners_of(pid)[1:2]  # the real one, as anybody can run what is setuid
         if self._long[account] >= _MOST_LONG:
-            return None
+            return environ, False
         environ = read_environment(pid, _LONGEST_ENVIRONMENT)
         self._long[account] += len(environ or b"")
-        return environ if environ is not None and len(environ) < _LONGEST_ENVIRONMENT else None
+        return environ, len(environ or b"") < _LONGEST_ENVIRONMENT
 
 
 def read_mark(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
-    """The marks in a process's environment; None where it can't be inspected."""
+    """The marks in a process's environment; None where it can't be inspected.
+
+    Of one that is too long its beginning is enough where that has a token: a supervisor puts the rest beside it.
+    """
     so_far = so_far or LookSoFar()
     try:
-        environ = so_far.environment(pid)
+        environ, is_whole = so_far.environment(pid)
     except OSError:
         return None
-    if environ is None:
+    if environ is None or not (is_whole or _variable(environ, ENV_MARK)):
         return UNREAD
     if b"GNJOBS_" not in environ:
         return Mark(None, None)

@@ -222,7 +222,7 @@ def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job: "Job") 
     One of them is new each time. A digest says what the launcher asks for, whatever the record says by then.
     """
     asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex}
-    return _marked(outer, url, prefix, job.id, job.user) | asked
+    return asked | _marked(outer, url, prefix, job.id, job.user) | asked
 
 
 def _marked(
@@ -230,11 +230,13 @@ def _marked(
 ) -> dict[str, str]:
     marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id}
     marks |= {} if owner is None else {ENV_OWNER: owner}
-    return {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
+    # They come first: of a long environment no more may be read, see `processes.table`.
+    return marks | {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
 
 
 def for_command(outer: Mapping[str, str], settings: Settings, job: "Job") -> dict[str, str]:
     """The environment of a job's command, in which Python does not buffer what it prints."""
     given = {**outer, **(values.json(job.env, dict[str, str]) or {})}
     own = _marked(given, settings.url, settings.prefix, settings.job_id, job.user)
-    return {"PYTHONUNBUFFERED": "1", **own, ENV_MARK: settings.mark, ENV_CREATED: job.run}
+    run = {ENV_MARK: settings.mark, ENV_CREATED: job.run}
+    return run | {"PYTHONUNBUFFERED": "1"} | own | run
