@@ -15,7 +15,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
-from gnjobs.supervisor.slurm import slurm_mark, submit_supervisor
+from gnjobs.supervisor.slurm import note_queue, slurm_mark, submit_supervisor
 from tests.support.fake_slurm import FakeSlurm
 from tests.support.servers import Server
 from tests.support.supervised import KEYS
@@ -74,6 +74,29 @@ def test_a_job_is_cancelled_by_its_mark_beside_the_users_own_comment(
     assert queue.read("17", "comment").endswith(" project 7")
     assert SlurmKill(store, job, owner).cancel_and_wait().verified
     assert queue.read("17", "state") == "CANCELLED"
+
+
+@pytest.mark.parametrize("created", ["1700000000.000001", None])
+def test_what_was_submitted_for_a_later_job_of_the_id_is_left_alone(
+    queue: FakeSlurm, store: JobStore, created: str | None
+) -> None:
+    """It has its record before it is in Slurm; of a job that was removed, what is left there is cancelled."""
+    job = submitted(store)
+    store.client.delete(KEYS.job(job.id))
+    if created is None:
+        assert SlurmKill(store, job).cancel_and_wait().verified
+    else:
+        store.client.hset(KEYS.job(job.id), "created", created)
+        with pytest.raises(SlurmError, match="another job has the id"):
+            SlurmKill(store, job).cancel_and_wait()
+    assert queue.read("17", "state") == ("RUNNING" if created else "CANCELLED")
+
+
+def test_what_slurm_says_of_a_job_is_said_of_no_later_one_of_its_id(store: JobStore) -> None:
+    job = store.create(["true"])
+    store.client.hset(KEYS.job(job.id), "created", "1700000000.000001")
+    note_queue(store, {store.run_of(job): {"queue-reason": "Resources"}})
+    assert store.get(job.id).queue_reason is None
 
 
 def test_neither_another_prefix_nor_another_owner_reaches_it(

@@ -1,8 +1,12 @@
 """Kills everything in Slurm that has a job's name and mark, since the number in its record may be a decoy's."""
 
+import contextlib
 import time
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Final
+
+from redis.exceptions import RedisError
 
 from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import NoAnswer, Placed, SlurmError, cancel, look_up, look_up_names
@@ -30,6 +34,7 @@ class SlurmKill:
     """The kill of all that Slurm runs, or lets wait, as a job; with an `owner`, of what was launched for that user."""
 
     def __init__(self, store: Records, job: Job, owner: str | None = None) -> None:
+        self._is_anothers = partial(store.is_anothers, job)
         self._name = slurm_name(job.id)
         self._number = job.slurm_job or ""
         place = place_of(store.url, store.keys.prefix)
@@ -144,9 +149,12 @@ class SlurmKill:
         )
 
     def _cancel(self, placed: Placed) -> str:
-        """Have Slurm end it; returns why that is not done."""
+        """Have Slurm end it; returns why that is not done. It has one record before it is submitted."""
         if refusal := self._why_not(placed):
             return refusal
+        with contextlib.suppress(RedisError):  # what counts is that it ends
+            if self._is_anothers():
+                return f"Slurm's job {placed.id} is left alone: another job has the id by now"
         try:
             cancel(placed.array)
         except SlurmError as problem:

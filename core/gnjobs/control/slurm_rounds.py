@@ -18,7 +18,7 @@ from gnjobs.processes.slurm import Placed, SlurmError, look_up, look_up_names, s
 from gnjobs.records.ends import JobEnd, end_children, end_job, requeue_job
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Value
+from gnjobs.records.scripts import Run, Value
 from gnjobs.records.statuses import KILLED, LOST, PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.supervisor.slurm import SUBMITTING, note_queue, slurm_mark, slurm_name
@@ -41,7 +41,7 @@ class SlurmRounds:
     def __init__(self, store: Records) -> None:
         self._store = store
         self._turns = Turns()
-        self._ended: set[str] = set()
+        self._ended: set[Run] = set()
         self._again = 0.0
         self._complaint = ""
 
@@ -73,7 +73,7 @@ class SlurmRounds:
         found: dict[str, Placed | None] = {placed.id: placed for placed in named}
         others = {job.slurm_job for job in jobs if job.slurm_job} - found.keys()
         found |= look_up(others, until=until)
-        reasons: dict[str, Mapping[str, Value]] = {}
+        reasons: dict[Run, Mapping[str, Value]] = {}
         for job in jobs:
             if job.slurm_job and job.slurm_job not in found:
                 continue  # no time was left to ask for it
@@ -85,10 +85,11 @@ class SlurmRounds:
             note_queue(self._store, reasons)
 
     def _judge(
-        self, job: Job, placed: Placed | None, now: float, reasons: dict[str, Mapping[str, Value]]
+        self, job: Job, placed: Placed | None, now: float, reasons: dict[Run, Mapping[str, Value]]
     ) -> None:
-        had_ended = job.id in self._ended
-        self._ended.discard(job.id)
+        run = self._store.run_of(job)
+        had_ended = run in self._ended
+        self._ended.discard(run)
         if placed is not None and not placed.has_ended:
             self._follow(job, placed, now, reasons)
         elif _nobody_reports(job, now) and (placed is not None or job.slurm_job or _is_old(job, now)):
@@ -98,10 +99,10 @@ class SlurmRounds:
                 return
             if len(self._ended) >= _MOST_ENDED:  # most of them were removed since
                 self._ended.clear()
-            self._ended.add(job.id)
+            self._ended.add(run)
 
     def _by_name(
-        self, job: Job, named: Iterable[Placed], now: float, reasons: dict[str, Mapping[str, Value]]
+        self, job: Job, named: Iterable[Placed], now: float, reasons: dict[Run, Mapping[str, Value]]
     ) -> Placed | None:
         """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""
         if not _is_old(job, now, LOOK_SECONDS):
@@ -112,16 +113,17 @@ class SlurmRounds:
             # Any account can give its job this name and comment.
             is_its = placed.name == name and mark in placed.comment.split()
             if is_its and job.account in (None, placed.account):
-                reasons[job.id] = {"slurm-job": placed.id}
+                reasons[self._store.run_of(job)] = {"slurm-job": placed.id}
                 return placed
         return None
 
-    def _follow(self, job: Job, placed: Placed, now: float, reasons: dict[str, Mapping[str, Value]]) -> None:
+    def _follow(self, job: Job, placed: Placed, now: float, reasons: dict[Run, Mapping[str, Value]]) -> None:
         if job.status == PENDING:
             reason = placed.reason if placed.waits else f"starting on {placed.nodes}"
             is_news = reason != (job.queue_reason or "") and not (job.requeues and not reason)
             if is_news or now - (job.queue_read or 0.0) > _SAY_AGAIN_SECONDS:
-                reasons[job.id] = {**reasons.get(job.id, {}), "queue-reason": encode_text(reason)}
+                run = self._store.run_of(job)
+                reasons[run] = {**reasons.get(run, {}), "queue-reason": encode_text(reason)}
         elif placed.waits and _nobody_reports(job, now):
             requeue_job(self._store, self._store.again(job), placed.how_it_ends or "asked for in Slurm")
 

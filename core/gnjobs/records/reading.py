@@ -207,6 +207,11 @@ class Records:
         """Read the record of this job anew; raises `NoSuchJob`, also where another job has its id by now."""
         return self.get(job.id, job.created)
 
+    def is_anothers(self, job: Job) -> bool:
+        """Whether another job has the id of this one by now."""
+        created = values.run_of(read_or_none(self.client.hget, self.keys.job(job.id), "created"))
+        return "" not in (created, job.run) and created != job.run
+
     def run_of(self, job: Job) -> Run:
         """Name this job, and no other of its id, to the scripts that write."""
         return Run(self.keys.job(job.id), job.run)

@@ -16,7 +16,7 @@ from gnjobs.records.ends import JobEnd, end_job
 from gnjobs.records.environment import ENV_IN_SLURM, ENV_SLURM_RESTARTS
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records
-from gnjobs.records.scripts import Value, set_fields
+from gnjobs.records.scripts import Run, Value, set_fields
 from gnjobs.records.statuses import ERROR, PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import place_of
@@ -87,7 +87,7 @@ def submit_supervisor(
         raise LaunchError(str(problem)) from problem
     placed = _placed(slurm_job)
     reason = encode_text(placed.reason) if placed is not None else b""
-    note_queue(records, {job.id: {"slurm-job": slurm_job, "queue-reason": reason}})
+    note_queue(records, {records.run_of(job): {"slurm-job": slurm_job, "queue-reason": reason}})
     return slurm_job
 
 
@@ -109,13 +109,13 @@ def _placed(slurm_job: str) -> Placed | None:
         return None
 
 
-def note_queue(records: Records, said: Mapping[str, Mapping[str, Value]]) -> None:
+def note_queue(records: Records, said: Mapping[Run, Mapping[str, Value]]) -> None:
     """Write what was read of Slurm's queue into the records of waiting jobs, unless Redis is away."""
     try:
         now = round(records.now())
         pipe = records.client.pipeline(transaction=False)
-        for job_id, fields in said.items():
-            set_fields(pipe, records.keys.job(job_id), {**fields, "queue-read": now})
+        for run, fields in said.items():
+            set_fields(pipe, run.record, {**fields, "queue-read": now}, run)
         pipe.execute(raise_on_error=False)
     except RedisError:
         return
