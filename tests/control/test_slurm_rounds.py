@@ -10,6 +10,8 @@ from gnjobs.control.slurm_rounds import SlurmRounds
 from gnjobs.processes.host import host_name
 from gnjobs.records.fields import Job
 from gnjobs.store import JobStore
+from gnjobs.supervisor.slurm import slurm_mark
+from gnjobs.text import place_of
 from tests.support.fake_slurm import FakeSlurm
 from tests.support.supervised import KEYS
 
@@ -33,7 +35,8 @@ def waiting(store: JobStore, **fields: str) -> Job:
 def queued(store: JobStore, queue: FakeSlurm, number: str, name: str = "") -> Job:
     """One that does wait there."""
     job = waiting(store, **{"slurm-job": number})
-    queue.write(number, name=name or f"gnjobs-{job.id}", comment="c", state="PENDING", account="jane")
+    mark = slurm_mark(job.id, place_of(store.url, store.keys.prefix))
+    queue.write(number, name=name or f"gnjobs-{job.id}", comment=mark, state="PENDING", account="jane")
     return job
 
 
@@ -51,6 +54,20 @@ def test_a_number_that_slurm_refuses_has_no_other_job_called_lost(queue: FakeSlu
     assert statuses(store, honest) == ["pending"] * 3
     assert [store.get(job.id).queue_reason for job in honest] == ["Resources"] * 3
     assert statuses(store, forged) == ["lost"] * 4
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "CANCELLED"])
+def test_what_slurm_gave_the_number_to_since_is_not_taken_for_the_job(
+    queue: FakeSlurm, store: JobStore, state: str
+) -> None:
+    job = waiting(store, **{"slurm-job": "17"})
+    store.client.hset(KEYS.job(job.id), mapping={"status": "running", "started": 1})
+    queue.write("17", name="another", comment="c", state=state, account="jane")
+    rounds = SlurmRounds(store)
+    for _ in range(2):
+        rounds.go([store.get(job.id)], store.now())
+    found = store.get(job.id)
+    assert (found.status, found.error) == ("lost", "Slurm knows nothing more of its job 17")
 
 
 def test_records_without_a_number_cost_one_question_for_all(queue: FakeSlurm, store: JobStore) -> None:

@@ -78,7 +78,10 @@ class SlurmRounds:
             if job.slurm_job and job.slurm_job not in found:
                 continue  # no time was left to ask for it
             self._turns.note(job.id)
-            placed = found[job.slurm_job] if job.slurm_job else self._by_name(job, named, now, reasons)
+            if job.slurm_job:
+                placed = self._its_own(job, found[job.slurm_job])
+            else:
+                placed = self._by_name(job, named, now, reasons)
             with contextlib.suppress(NoSuchJob):  # removed meanwhile
                 self._judge(job, placed, now, reasons)
         if reasons:
@@ -101,17 +104,24 @@ class SlurmRounds:
                 self._ended.clear()
             self._ended.add(run)
 
+    def _its_own(self, job: Job, placed: Placed | None) -> Placed | None:
+        """What Slurm has under the job's number, unless it gave that to another one since."""
+        is_its = placed is not None and (placed.name == slurm_name(job.id) or self._is_marked(placed, job))
+        return placed if is_its else None
+
+    def _is_marked(self, placed: Placed, job: Job) -> bool:
+        mark = slurm_mark(job.id, place_of(self._store.url, self._store.keys.prefix))
+        return mark in placed.comment.split()
+
     def _by_name(
         self, job: Job, named: Iterable[Placed], now: float, reasons: dict[Run, Mapping[str, Value]]
     ) -> Placed | None:
         """Find a job whose id in Slurm was not recorded, since its launcher or Redis was gone at that moment."""
         if not _is_old(job, now, LOOK_SECONDS):
             return None
-        name = slurm_name(job.id)
-        mark = slurm_mark(job.id, place_of(self._store.url, self._store.keys.prefix))
         for placed in named:
             # Any account can give its job this name and comment.
-            is_its = placed.name == name and mark in placed.comment.split()
+            is_its = placed.name == slurm_name(job.id) and self._is_marked(placed, job)
             if is_its and job.account in (None, placed.account):
                 reasons[self._store.run_of(job)] = {"slurm-job": placed.id}
                 return placed
