@@ -15,13 +15,14 @@ import msgspec
 import pytest
 import redis
 from click.testing import CliRunner
+from redis.sentinel import MasterNotFoundError
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.bounded import Slowness, TooLarge, TooSlow
+from gnjobs.records.bounded import BoundedSocket, Slowness, TooLarge, TooSlow
 from gnjobs.records.connection import connect
 from gnjobs.records.events import record_event
 from gnjobs.records.feed import ChangeFeed
@@ -385,6 +386,29 @@ def test_a_server_that_answers_slowly_is_not_waited_for_again_and_again(tmp_path
                 sleep_again_and_again(client)
         said = f"127.0.0.1:{slow.port} answers too slowly: [0-9]+ s went by waiting for it"
         assert re.fullmatch(said, explain(raised.value, slow.url))
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://127.0.0.1:{}/0", "redis+sentinel://127.0.0.1:{}/gn/0"], ids=["server", "sentinel"]
+)
+def test_a_reply_that_trickles_in_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever listened while the server was away keeps nobody who came then."""
+    monkeypatch.setattr(BoundedSocket.__init__, "__defaults__", (None, 0.5))
+    monkeypatch.setattr("gnjobs.records.servers._SENTINEL_SECONDS", 0.5)
+
+    def trickle(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link, contextlib.suppress(OSError):
+            while not over.wait(0.05):
+                link.sendall(b"+")
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=trickle, args=(listener,), daemon=True).start()
+        client = connect(url.format(listener.getsockname()[1]), retries=0)
+        with client, pytest.raises((TooSlow, MasterNotFoundError)):
+            client.ping()
+        over.set()
 
 
 def test_a_reply_that_does_not_come_is_waited_for_once(own_server: Server) -> None:

@@ -1,7 +1,7 @@
 """Bounds the size of a reply and the wait for slow ones, so that whoever writes can't stop whoever reads.
 
-A reply that goes on beyond the limit ends its connection with `TooLarge`. Many hashes that were read at once are then
-read again one by one, with the sizes of their fields first.
+A reply that goes on beyond the limit ends its connection with `TooLarge`, one that trickles in with `TooSlow`.
+Many hashes that were read at once are then read again one by one, with the sizes of their fields first.
 """
 
 import re
@@ -20,6 +20,7 @@ _LONGEST_OF_MANY: Final = 500
 ELEMENT: Final = 64
 _COUNTED_FROM: Final = 2**20
 _BEGINNINGS: Final = re.compile(rb"\r\n[-+:$*_#,(!=%~>|]")
+LONGEST_REPLY: Final = 60.0
 _SLOW_REPLY: Final = 1.0
 # A command that is to wait says so at its beginning.
 _BLOCK, _BEGINNING = b"BLOCK", 64
@@ -41,20 +42,28 @@ class Slowness:
         self._waited = 0.0
 
     def add(self, seconds: float) -> None:
-        """Count the wait for one reply; raises `TooSlow` beyond the limit."""
+        """Count one wait for some of a reply; raises `TooSlow` beyond the limit."""
         self._waited += seconds if seconds > _SLOW_REPLY else 0.0
         if self._waited > self._limit:
-            raise TooSlow(f"answers too slowly: {self._waited:.0f} s went by waiting for it")
+            raise _too_slow(self._waited)
+
+
+def _too_slow(waited: float) -> TooSlow:
+    return TooSlow(f"answers too slowly: {waited:.0f} s went by waiting for it")
 
 
 class BoundedSocket:
-    """A connected socket that gives up when what follows the last command takes more than `LARGEST_REPLY` bytes."""
+    """A connected socket that gives up when what follows the last command takes more than `LARGEST_REPLY` bytes.
 
-    def __init__(self, socket: Any, slowness: Slowness | None = None) -> None:
+    So it does when it has waited for that for more than `longest` seconds.
+    """
+
+    def __init__(self, socket: Any, slowness: Slowness | None = None, longest: float = LONGEST_REPLY) -> None:
         self._socket = socket
-        self._received = self._elements = 0
         self._slowness = slowness
-        self._sent: float | None = None
+        self._longest = longest
+        self._blocks = False
+        self.count_anew()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
@@ -62,28 +71,34 @@ class BoundedSocket:
     def sendall(self, data: Any) -> None:
         """Send, and count anew what comes."""
         self.count_anew()
-        self._sent = None if _BLOCK in data[:_BEGINNING] else time.monotonic()
+        self._blocks = _BLOCK in data[:_BEGINNING]
         self._socket.sendall(data)
 
     def count_anew(self) -> None:
         """Begin with what comes now, where that comes without having been asked for."""
         self._received = self._elements = 0
+        self._waited = 0.0
 
     def recv_into(self, buffer: bytearray) -> int:
         """Receive into a buffer."""
+        began = time.monotonic()
         count: int = self._socket.recv_into(buffer)
-        return self._counted(buffer, count)
+        return self._counted(buffer, count, began)
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive."""
+        began = time.monotonic()
         data: bytes = self._socket.recv(size, flags)
-        self._counted(data, 0 if flags else len(data))
+        self._counted(data, 0 if flags else len(data), began)
         return data
 
-    def _counted(self, data: bytes | bytearray, count: int) -> int:
-        if self._sent is not None and self._slowness is not None:
-            self._slowness.add(time.monotonic() - self._sent)
-            self._sent = None
+    def _counted(self, data: bytes | bytearray, count: int, began: float) -> int:
+        waited = time.monotonic() - began
+        if self._slowness is not None and not self._blocks:
+            self._slowness.add(waited)
+        self._waited += waited
+        if self._waited > self._longest:
+            raise _too_slow(self._waited)
         self._received += count
         if self._received > _COUNTED_FROM:
             self._elements += len(_BEGINNINGS.findall(data, 0, count)) + 1  # its first may begin in between

@@ -112,7 +112,7 @@ def _greet_sentinel(connection: Any) -> None:
 
     Replies are bounded from here on.
     """
-    connection._sock = BoundedSocket(connection._sock)
+    connection._sock = BoundedSocket(connection._sock, longest=_SENTINEL_SECONDS)
     connection.on_connect()
     connection.send_command("PING", check_health=False)
     connection.read_response()
