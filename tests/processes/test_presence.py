@@ -14,9 +14,9 @@ from typing import Any
 import psutil
 import pytest
 
-from gnjobs.processes import presence, proc, table
+from gnjobs.processes import presence, proc, table, traces
 from gnjobs.processes.activity import read_state
-from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace
+from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace, user_id
 from gnjobs.processes.presence import look
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
@@ -120,6 +120,17 @@ def test_the_newest_process_is_read_though_no_list_shows_it_any_more(
     with ThreadPoolExecutor() as pool:
         monkeypatch.setattr(table, "newest_pid", lambda: pool.submit(threading.get_native_id).result())
         assert table.ProcessView().marks == {}
+
+
+def test_what_has_begun_while_much_was_read_is_read_too(
+    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process that changes much of its memory makes a look last for seconds."""
+    lists = iter([[1], [1, process.pid], [1, process.pid]])
+    monkeypatch.setattr(table, "list_pids", lambda: next(lists))
+    monkeypatch.setattr(table, "newest_pid", lambda: 1)
+    monkeypatch.setattr(table, "_MOST_SECONDS", 0.0)
+    assert table.ProcessView().marks[process.pid] == Mark(JOB, None)
 
 
 def test_a_look_ends_however_quickly_processes_come_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,6 +289,19 @@ def test_what_cannot_be_inspected_counts_as_running(
     assert look(job_here(account="nobody")).kind == "gone"
     assert started is not None
     assert look(job_here(process_started=started + 1)).kind == "gone"
+
+
+@pytest.mark.parametrize(("account", "kind"), [("root", "gone"), ("nobody", "hidden"), (None, "hidden")])
+def test_what_shows_nothing_to_who_may_look_is_of_no_other_accounts_job(
+    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch, account: str | None, kind: str
+) -> None:
+    """Nor of a job of root's: any account can have such a process."""
+    nobody = user_id("nobody")
+    assert nobody is not None
+    view = table.ProcessView()
+    view.marks[process.pid] = UNREAD
+    monkeypatch.setattr(traces, "owners_of", lambda _: (nobody,) * 4)
+    assert look(job_here(account=account), view).kind == kind
 
 
 def test_a_frozen_supervisor_of_which_nothing_can_be_read_is_there(

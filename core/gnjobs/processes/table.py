@@ -1,5 +1,6 @@
 """The processes of this machine at one moment, and what the mark of each says of where it belongs."""
 
+import math
 import os
 import re
 import sys
@@ -288,13 +289,15 @@ class ProcessView:
         What showed nothing is read once more, a moment later: most programs that begin do so within it.
         """
         seen: set[int] = set()
-        until = time.monotonic() + _MOST_SECONDS
+        until = math.inf
         for _ in range(_MOST_PASSES):
             new = [pid for pid in list_pids() if pid not in seen]
             self._read_all(new)
             seen.update(new)
             if not new or time.monotonic() > until:
                 break
+            # However long it took to read what there was: what has begun meanwhile is read, too.
+            until = min(until, time.monotonic() + _MOST_SECONDS)
         self._read_newest(seen)
         if unread := [pid for pid, mark in self.marks.items() if mark == UNREAD]:
             time.sleep(_MOMENT)
