@@ -12,7 +12,7 @@ from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, pid_namespace
 from gnjobs.processes.presence import look
-from gnjobs.processes.proc import command_text, owners_of, read_command
+from gnjobs.processes.proc import command_text, owners_of
 from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.stored import known_identities, read_processes
 from gnjobs.processes.table import UNREAD, ProcessView, descendants
@@ -295,8 +295,6 @@ def _may_be_launched(job: Job, view: ProcessView) -> bool:
     """Whether a supervisor for a pending job may be there: something says its id, or is its account's, unread."""
     others = ((pid, mark) for pid, mark in view.marks.items() if pid not in view.spared)
     return any(
-        mark.job == job.id
-        if mark is not None and mark != UNREAD
-        else may_be_of(pid, job.account) and (mark == UNREAD or bool(read_command(pid)))
+        mark.job == job.id if mark is not None and mark != UNREAD else may_be_of(pid, mark, job.account)
         for pid, mark in others
     )

@@ -12,7 +12,7 @@ from gnjobs.processes.find import claiming, wanted_of
 from gnjobs.processes.host import account_name, own_account, user_id
 from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entry
 from gnjobs.processes.seen import Identity
-from gnjobs.processes.table import UNREAD, ProcessView, Wanted
+from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
 from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
@@ -109,7 +109,7 @@ def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
         is_inspected = mark is not None and mark != UNREAD
         if is_inspected or entry.started < _earliest(job) or _is_others(pid, job, view):
             continue
-        if may_be_of(pid, job.account) and (mark == UNREAD or not _is_of_the_kernel(entry)):
+        if may_be_of(pid, mark, job.account):
             yield _trace(pid, view, "")
 
 
@@ -129,10 +129,16 @@ def _earliest(job: Job) -> int:
     return job.supervisor_started or job.process_started or 0
 
 
-def may_be_of(pid: int, account: str | None) -> bool:
-    """Whether a process that is there may be of a job that this account started: root may become anybody."""
+def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:
+    """Whether a process whose mark could not be read may be of a job that this account started.
+
+    Where we may not read it, any may be of a job of root's, which may become anybody; where it shows none to us, which
+    anybody's may do, only those of the account.
+    """
     uid, owners = None if account is None else user_id(account), owners_of(pid)
-    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners)
+    if mark == UNREAD:
+        return bool(owners) and (uid is None or uid in owners)
+    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners) and bool(read_command(pid))
 
 
 def _is_of_the_kernel(entry: TableEntry) -> bool:
