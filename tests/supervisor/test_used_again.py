@@ -1,5 +1,6 @@
 """A job's id that is used again: what a supervisor, or whoever else, says of the earlier job changes nothing of it."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,10 @@ from gnjobs.records.requests import ControlRequest, send_request
 from gnjobs.records.statuses import KILLED, RUNNING, SUCCESS
 from gnjobs.runtime.child_state import ChildState
 from gnjobs.store import JobStore
+from gnjobs.supervisor.claim import GivenUp, claim
 from gnjobs.supervisor.record import RecordLink
+from gnjobs.supervisor.setup import for_supervisor, read_settings
+from gnjobs.supervisor.wakeups import Wakeups
 from tests.support.servers import Server
 from tests.support.supervised import supervised
 from tests.support.waiting import wait_for
@@ -136,3 +140,22 @@ def test_a_kill_of_an_earlier_job_is_not_heeded_though_it_was_asked_later_by_the
         send_request(job.client, stream, ControlRequest("", "kill", job.id, reason="first", digest="another"))
         send_request(job.client, stream, ControlRequest("", "kill", job.id, reason="ours", grace=0.5))
         assert job.wait_for("killed").stop_reason == "ours"
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGTERM])
+def test_a_supervisor_that_begins_late_leaves_a_later_job_alone(
+    server: Server, number: signal.Signals | None
+) -> None:
+    """It may have waited in Slurm's queue, or for Redis."""
+    server.client().hset(RECORD, mapping=LATER)
+    link, wakeups = RecordLink(server.url, KEYS, "j", EARLIER["created"]), Wakeups()
+    if number is not None:
+        wakeups.post(number)
+    with pytest.raises(GivenUp):
+        claim(link, wakeups, {}, asked="what the earlier one was to run")
+    assert server.client().hgetall(RECORD) == {name.encode(): value.encode() for name, value in LATER.items()}
+
+
+def test_a_supervisor_knows_which_job_of_its_id_it_was_started_for(server: Server) -> None:
+    job = JobStore.from_url(server.url, KEYS.prefix).create(["true"])
+    assert read_settings(for_supervisor({}, server.url, KEYS.prefix, job)).created == job.run != ""

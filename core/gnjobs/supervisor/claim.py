@@ -182,7 +182,7 @@ def _begin(
 def _open() -> tuple[Settings, RecordLink]:
     try:
         settings = read_settings(os.environ)
-        return settings, RecordLink(settings.url, Keys(settings.prefix), settings.job_id)
+        return settings, RecordLink(settings.url, Keys(settings.prefix), settings.job_id, settings.created)
     except KeyError:
         raise GivenUp(f"set {ENV_JOB} to the id of the job to run", _WRONG_USE) from None
     except ValueError as problem:  # a URL or a name that can't be used

@@ -25,14 +25,14 @@ class RecordLink:
     Methods raise redis-py's errors; each may be called again after one.
     """
 
-    def __init__(self, url: str, keys: Keys, job_id: str) -> None:
+    def __init__(self, url: str, keys: Keys, job_id: str, created: str = "") -> None:
         self.keys = keys
         self.job_id = job_id
         self.key = keys.job(job_id)
         self._connection = CountedConnection(url)
         self.client = self._connection.client
         self.records = Records(self.client, keys, url)
-        self.statement = Statement(Run(self.key), self.key)
+        self.statement = Statement(Run(self.key, created), self.key)
         self.found: dict[bytes, bytes] = {}
         self._mended_at = 0
         self._run_id: str | None = None
@@ -72,16 +72,17 @@ class RecordLink:
         return read_job(self.job_id, self.found)
 
     def read(self) -> Job | None:
-        """Read the whole record, and keep it in case the server forgets it; None where it is gone."""
+        """Read the whole record, and keep it in case the server forgets it; None where it is gone, or another job's."""
         self.client.ping()
         asked = time.monotonic()
         self.set_clock(self.client.time(), asked)
         found = self._read_fields()
-        if not found:
+        job = read_job(self.job_id, found)
+        if not found or self.statement.run.created not in ("", job.run):
             return None
         prefix = CHILD_FIELD.encode()
         self.found = {name: value for name, value in found.items() if not name.startswith(prefix)}
-        return read_job(self.job_id, found)
+        return job
 
     def _read_fields(self) -> dict[bytes, bytes]:
         try:

@@ -187,6 +187,7 @@ class Settings(NamedTuple):
     echo: bool = False
     mark: str = ""
     asked: str = ""
+    created: str = ""
     slurm_job: str | None = None
     directory: str | None = None
 
@@ -204,6 +205,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         echo=environment.get(ECHO) == "1",
         mark=environment.get(ENV_MARK) or uuid.uuid4().hex,
         asked=environment.get(ENV_ASKED, ""),
+        created=environment.get(ENV_CREATED, ""),
         slurm_job=environment.get(ENV_SLURM_JOB) if environment.get(ENV_IN_SLURM) else None,
         directory=environment.get(ENV_DIRECTORY),
     )
@@ -221,7 +223,7 @@ def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job: "Job") 
 
     One of them is new each time. A digest says what the launcher asks for, whatever the record says by then.
     """
-    asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex}
+    asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex, ENV_CREATED: job.run}
     return asked | _marked(outer, url, prefix, job.id, job.user) | asked
 
 
