@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import redis
 
 from gnjobs.control import slurm_rounds
+from gnjobs.control.agent import Agent
 from gnjobs.control.slurm_rounds import SlurmRounds
 from gnjobs.processes.host import host_name
 from gnjobs.records.fields import Job
@@ -113,6 +115,44 @@ def test_what_reports_is_not_asked_for(queue: FakeSlurm, store: JobStore) -> Non
     store.client.hset(KEYS.job(job.id), mapping={"status": "running", "heartbeat": store.now()})
     SlurmRounds(store).go([store.get(job.id)], store.now())
     assert queue.questions() == []
+
+
+def test_what_a_record_s_children_are_keeps_nobody_else_from_being_looked_at(
+    queue: FakeSlurm, store: JobStore
+) -> None:
+    forged, honest = queued(store, queue, "17"), queued(store, queue, "18")
+    children = {"child:c": KEYS.child_output(forged.id, "c"), "child:d": KEYS.child_output(forged.id, "d")}
+    store.client.hset(KEYS.job(forged.id), mapping={"status": "running", "started": 1, **children})
+    store.client.set(KEYS.child(forged.id, "c"), "x")
+    store.client.hset(KEYS.child(forged.id, "d"), "status", "running")
+    SlurmRounds(store).go([store.get(forged.id), honest], store.now())
+    assert store.get(honest.id).queue_reason == "Resources"
+    assert (store.get(forged.id).requeues, store.child(forged.id, "d").may_fail) == (1, 1)
+
+
+def test_what_fails_for_one_job_is_said_and_stops_no_other(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise redis.ResponseError("WRONGTYPE")
+
+    monkeypatch.setattr(slurm_rounds, "requeue_job", fail)
+    failing, honest = queued(store, queue, "17"), queued(store, queue, "18")
+    store.client.hset(KEYS.job(failing.id), mapping={"status": "running", "started": 1})
+    SlurmRounds(store).go([store.get(failing.id), honest], store.now())
+    assert store.get(honest.id).queue_reason == "Resources"
+    assert capsys.readouterr().err == f"gnjobs: agent: job {failing.id}: WRONGTYPE\n"
+
+
+def test_what_fails_in_looks_at_slurm_keeps_no_index_from_being_tidied(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(store)
+    monkeypatch.setattr(agent, "_slurm", None)
+    store.client.zadd(KEYS.jobs, {"gone": 1})
+    with pytest.raises(AttributeError):
+        agent.look_around()
+    assert store.client.zcard(KEYS.jobs) == 0
 
 
 def test_a_job_that_is_removed_while_the_agent_concludes_it_keeps_it_from_no_other(

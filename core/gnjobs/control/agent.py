@@ -227,11 +227,21 @@ class Agent:
         return [step("refused", f"an agent can't {request.kind}", final=True)]
 
     def look_around(self) -> None:
-        """Look at unfinished jobs of this host, and hear the owners of those that nobody reports on."""
+        """Look at unfinished jobs of this host, and hear the owners of those that nobody reports on.
+
+        What fails in one part of it does not stop the others.
+        """
         now = self._store.now()
-        self._rounds.go(now)
-        self._listener.streams = self._streams()
-        self._slurm.go(self._rounds.in_slurm, now)
+        try:
+            self._rounds.go(now)
+            self._listener.streams = self._streams()
+        finally:
+            try:
+                self._slurm.go(self._rounds.in_slurm, now)
+            finally:
+                self._tidy()
+
+    def _tidy(self) -> None:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
             tidy(self._store.client, self._store.keys)

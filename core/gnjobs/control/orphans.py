@@ -4,9 +4,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import redis
-
-from gnjobs.control.turns import Turns
+from gnjobs.control.turns import Turns, apart
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
@@ -30,7 +28,6 @@ from gnjobs.records.statuses import KILLED, LOST, PENDING, STOPPING, UNFINISHED_
 from gnjobs.supervisor.children import ChildWatch
 from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.signs import JobSigns
-from gnjobs.text import complain
 
 _AT_ONCE: Final = 500
 _MOST_A_ROUND: Final = 5000
@@ -203,13 +200,9 @@ class Rounds:
         """The jobs for which `judge` is true; one that can't be judged does not stop the others."""
         found = []
         for job in jobs:
-            try:
+            with apart(job):
                 if judge(job, *arguments):
                     found.append(job)
-            except redis.ConnectionError:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever a record holds, the others are looked at
-                complain(f"agent: job {job.id}: {error}")
         return found
 
     def _needs_look(self, job: Job) -> bool:

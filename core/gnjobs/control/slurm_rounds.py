@@ -4,14 +4,12 @@ It says why each waits, closes what Slurm has ended and nobody will report on, a
 again.
 """
 
-import contextlib
 import signal
 import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gnjobs.control.turns import Turns
-from gnjobs.errors import NoSuchJob
+from gnjobs.control.turns import Turns, apart
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import Placed, SlurmError, look_up, look_up_names, size_words
@@ -82,7 +80,7 @@ class SlurmRounds:
                 placed = self._its_own(job, found[job.slurm_job])
             else:
                 placed = self._by_name(job, named, now, reasons)
-            with contextlib.suppress(NoSuchJob):  # removed meanwhile
+            with apart(job):
                 self._judge(job, placed, now, reasons)
         if reasons:
             note_queue(self._store, reasons)

@@ -1,14 +1,32 @@
-"""Whose turn it is to be looked at, where a round of the agent may have no time for all."""
+"""The agent's rounds: whose turn it is to be looked at where there is no time for all, and what fails for one job."""
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from operator import itemgetter
 from typing import Final
 
+import redis
+
+from gnjobs.errors import NoSuchJob
 from gnjobs.records.fields import Job
+from gnjobs.text import complain
 
 _MOST: Final = 100_000
+
+
+@contextmanager
+def apart(job: Job) -> Iterator[None]:
+    """What fails for one job, whatever its record holds, does not stop the others; a Redis that is away is raised."""
+    try:
+        yield
+    except NoSuchJob:
+        return  # removed meanwhile
+    except redis.ConnectionError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the others are looked at
+        complain(f"agent: job {job.id}: {error}")
 
 
 class Turns:

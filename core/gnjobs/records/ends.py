@@ -5,13 +5,14 @@ is to happen whenever a job ends belongs in `_follow_up`.
 """
 
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import redis
+from redis.client import Pipeline
 
 from gnjobs.records.connection import patiently, replies_of
 from gnjobs.records.events import record_event
@@ -132,11 +133,22 @@ def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:
 
 def end_children(records: Records, job: Job, status: str, fields: Mapping[str, Value]) -> None:
     """Give a final status to all children that have none, for a job of which nothing runs any more."""
-    children, run = records.children(job.id), records.run_of(job)
+    run = records.run_of(job)
+
+    def end(pipe: Pipeline, key: str, child: Child) -> None:
+        if not child.is_final:
+            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields, run)
+
+    _write_children(records, job, end)
+
+
+def _write_children(records: Records, job: Job, add: Callable[[Pipeline, str, Child], Any]) -> None:
+    """Write to the keys of all children, hundreds in one turn; one that holds something else stops no other."""
+    children = records.children(job.id)
     while chunk := list(islice(children, _AT_ONCE)):
         pipe = records.client.pipeline(transaction=False)
-        for key in [records.keys.child(job.id, child.id) for child in chunk if not child.is_final]:
-            add_transition(pipe, key, UNFINISHED_STATUSES, status, uuid.uuid4().hex, fields, run)
+        for child in chunk:
+            add(pipe, records.keys.child(job.id, child.id), child)
         replies_of(pipe)
 
 
@@ -156,8 +168,7 @@ def requeue_job(records: Records, job: Job, why: str, *, move: Move | None = Non
     """
     run = records.run_of(job)
     end_children(records, job, KILLED, {"finished": f"{records.now():.3f}", "error": f"requeued: {why}"})
-    for child in records.children(job.id):
-        set_fields(records.client, records.keys.child(job.id, child.id), {MAY_FAIL_FIELD: 1}, run)
+    _write_children(records, job, lambda pipe, key, _: set_fields(pipe, key, {MAY_FAIL_FIELD: 1}, run))
     move = move or _mover(records, job)
     fields: dict[str, Value] = {
         "queue-reason": encode_text(f"requeued: {why}"),
