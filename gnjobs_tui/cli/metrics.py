@@ -3,15 +3,14 @@
 However many jobs there are, it reads the sizes of the indexes, the unfinished jobs, and the newest events.
 """
 
-import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from gnjobs.errors import ConfigError, GnjobsError, NotAllowed
+from gnjobs.errors import GnjobsError, NotAllowed
 from gnjobs.text import HOUR, safe_line
 from gnjobs_tui.cli.exits import DONE, NO_CONNECTION
 from gnjobs_tui.cli.session import Session, complain, with_session
@@ -66,25 +65,23 @@ class Values:
 
 
 class JobsCollector:
-    """Reads everything anew whenever it is asked, for one who asks at a time."""
+    """Reads everything anew whenever it is asked."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._lock = threading.Lock()
         self.is_up = False
 
     def collect(self) -> "Iterator[GaugeMetricFamily]":
         """What Redis says now; `gnjobs_up` is 0 where it does not answer."""
         import redis
 
-        with self._lock:
-            values = Values()
-            try:
-                self._measure(values)
-                self.is_up = True
-            except redis.RedisError:
-                values, self.is_up = Values(), False
-            values.put("gnjobs_up", float(self.is_up))
+        values = Values()
+        try:
+            self._measure(values)
+            self.is_up = True
+        except redis.RedisError:
+            values, self.is_up = Values(), False
+        values.put("gnjobs_up", float(self.is_up))
         return values.families()
 
     def _measure(self, values: Values) -> None:
@@ -204,7 +201,10 @@ def metrics(session: Session, output: str | None, listen: tuple[str, int] | None
     collector = JobsCollector(session)
     registry.register(collector)
     if listen is not None:
-        return _serve(registry, *listen)
+        from gnjobs_tui.cli.serving import serve
+
+        serve(partial(prometheus_client.generate_latest, registry), *listen)
+        return DONE
     if output:
         try:
             prometheus_client.write_to_textfile(output, registry)
@@ -215,15 +215,3 @@ def metrics(session: Session, output: str | None, listen: tuple[str, int] | None
     if not collector.is_up:
         complain("Redis did not answer")
     return DONE if collector.is_up else NO_CONNECTION
-
-
-def _serve(registry: Any, host: str, port: int) -> int:
-    from prometheus_client import start_http_server
-
-    try:
-        server, _ = start_http_server(port, host, registry)
-    except OSError as error:
-        raise ConfigError(f"can't listen on {host}:{port}: {error.strerror}") from error
-    complain(f"serving http://{host}:{server.server_port}/metrics")
-    while True:
-        time.sleep(3600)

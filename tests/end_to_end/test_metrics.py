@@ -1,9 +1,15 @@
 """`gnjobs metrics`: what Prometheus is told, how it gets it, and that it costs no more with many jobs."""
 
+import asyncio
+import contextlib
+import select
+import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -11,10 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from gnjobs.records.events import record_event
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.metrics import METRICS
+from gnjobs_tui.cli.serving import _Answers
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
 from tests.support.supervised import KEYS
 from tests.support.terminal import gnjobs
+from tests.support.waiting import wait_for
 
 Samples = dict[tuple[str, ...], float]
 
@@ -93,22 +101,54 @@ def test_a_file_for_node_exporter_is_replaced_in_one_step(server: Server, told: 
     assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
 
 
-def test_it_serves_on_loopback_what_is_so_when_it_is_asked(
-    server: Server, store: JobStore, told: None
-) -> None:
+@pytest.fixture
+def serving(server: Server, told: None) -> Iterator[tuple[str, IO[str]]]:
+    """Where the numbers are served, and what is said of that."""
     command = gnjobs("metrics", "--listen", "0")
-    with subprocess.Popen(command, env=environment(server.url), stderr=subprocess.PIPE, text=True) as serving:
-        assert serving.stderr is not None
-        url = serving.stderr.readline().split()[-1]
-        assert url.startswith("http://127.0.0.1:")
+    with subprocess.Popen(command, env=environment(server.url), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
         try:
-            for jobs in (3, 4):
-                with urllib.request.urlopen(url, timeout=30) as reply:
-                    found = samples(reply.read().decode())
-                assert found["gnjobs_jobs", "gn-uploader"] == jobs
-                store.create(["true"])
+            yield process.stderr.readline().split()[-1], process.stderr
         finally:
-            serving.terminate()
+            process.terminate()
+
+
+def jobs_told(url: str) -> float:
+    with urllib.request.urlopen(url, timeout=30) as reply:
+        return samples(reply.read().decode())["gnjobs_jobs", "gn-uploader"]
+
+
+def test_it_serves_on_loopback_what_is_so_lately(store: JobStore, serving: tuple[str, IO[str]]) -> None:
+    url, _ = serving
+    assert url.startswith("http://127.0.0.1:")
+    assert jobs_told(url) == 3
+    store.create(["true"])
+    wait_for(lambda: jobs_told(url) == 4)
+
+
+def test_nobody_is_kept_waiting_by_others_who_ask(serving: tuple[str, IO[str]]) -> None:
+    """Any account of the host may connect, and say nothing, or without end, or not listen."""
+    url, said = serving
+    port = int(url.rpartition(":")[2].partition("/")[0])
+    requests = (b"", b"G" * 30_000, b"GET / HTTP/1.1\r\nAccept: text/plain;version=x\r\n\r\n")
+    with contextlib.ExitStack() as stack:
+        for request in requests * 100:
+            other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 30))
+            with contextlib.suppress(OSError):
+                other.sendall(request)
+        assert jobs_told(url) == 3
+    assert not select.select([said], [], [], 0)[0]
+
+
+def test_who_ask_at_once_are_told_the_same() -> None:
+    asked = []
+
+    async def ask() -> list[bytes]:
+        answers = _Answers(lambda: asked.append(1) or b"told")
+        return await asyncio.gather(*(answers._tell_lately() for _ in range(100)))
+
+    assert asyncio.run(ask()) == [b"told"] * 100
+    assert len(asked) == 1
 
 
 def commands(server: Server) -> int:
