@@ -100,7 +100,7 @@ def test_what_goes_wrong_is_one_line(hook: Hook, tmp_path: Path) -> None:
     file = told(tmp_path, f"agunn=json://127.0.0.1:{hook.server_port}/agunn")
     assert notify(file, success).returncode == 0, "nobody wants to hear of jsmith's jobs"
     broken = notify(file, "[1")
-    assert (broken.returncode, "is no job" in broken.stderr) == (2, True)
+    assert (broken.returncode, "is not a job" in broken.stderr) == (2, True)
     file.chmod(0o644)
     refused = notify(file, success)
     assert (refused.returncode, "chmod o-r" in refused.stderr) == (2, True)
