@@ -11,6 +11,7 @@ from gnjobs.processes.host import host_name
 from gnjobs.processes.table import ProcessView
 from gnjobs.records.actor import Actor
 from gnjobs.records.fields import Job
+from gnjobs.records.lifecycle import remove_job
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from tests.support.servers import Server
@@ -78,3 +79,15 @@ def test_an_agent_calls_no_waiting_job_lost_by_what_it_saw_of_an_earlier_one(sto
     use_again(store)
     assert not Rounds(store, lambda _: None)._conclude(seen, store.now(), ProcessView())
     assert store.get("nightly").status == "pending"
+
+
+def test_who_removes_a_job_that_somebody_else_has_removed_leaves_a_later_one_whole(store: JobStore) -> None:
+    """Two may remove the same at once, and whoever made it makes it again."""
+    seen = store.create(["true"], job_id="nightly")
+    use_again(store, "running")
+    store.client.xadd(KEYS.output("nightly"), {"data": "a line"}, id="1-0")
+    remove_job(store.client, KEYS, seen)
+    assert store.client.exists(KEYS.job("nightly"), KEYS.output("nightly")) == 2
+    assert [job.id for job in store.page().jobs] == ["nightly"]
+    remove_job(store.client, KEYS, store.get("nightly"))
+    assert not store.client.exists(KEYS.job("nightly"), KEYS.output("nightly"))

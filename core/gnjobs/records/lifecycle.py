@@ -33,7 +33,7 @@ from gnjobs.records.keys import (
 )
 from gnjobs.records.layouts import Stream, layout_of
 from gnjobs.records.reading import output_keys
-from gnjobs.records.scripts import add_fields, create_record, transition
+from gnjobs.records.scripts import Run, add_fields, create_record, transition, unlink
 from gnjobs.records.statuses import PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import LONGEST, safe_text
@@ -187,35 +187,39 @@ _AT_ONCE = 500
 def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Remove every key of a job, in an order that leaves it listed, and this to be done again, until the last.
 
+    Once another job has its id, which somebody else may have removed and used again, it is left alone.
     What the record does not name, as gn-uploader's children, is looked for among the first `MOST_KEYS_SCANNED` keys.
     """
-    _unlink(client, [keys.output(job.id)])
+    run = Run(keys.job(job.id), job.run)
+    _unlink(client, run, [keys.output(job.id)])
     for chunk in output_keys(client, keys, job.id):
         standard = [keys.child_output(job.id, child_id) for child_id in chunk]
         named = [key for key in chunk.values() if keys.owns(job.id, key)]
-        _unlink(client, {*standard, *named})
+        _unlink(client, run, {*standard, *named})
     hashes = [
         keys.child(job.id, child_id) for chunk in output_keys(client, keys, job.id) for child_id in chunk
     ]
-    _unlink(client, hashes)
+    _unlink(client, run, hashes)
     for names in scan_steps(client, keys.scan_pattern(job.id)):
         inside = [values.text(name) or "" for name in names]
-        _unlink(client, [name for name in inside if keys.owns(job.id, name)])
-    _unlink(client, [keys.control(job.id), keys.answers(job.id), keys.processes(job.id)])
-    _unlink(client, [keys.job(job.id)])
-    _unlink(client, hashes)  # again, for a child that has just ended may have seen to it that its hash lasts
+        _unlink(client, run, [name for name in inside if keys.owns(job.id, name)])
+    _unlink(client, run, [keys.control(job.id), keys.answers(job.id), keys.processes(job.id)])
+    if not _unlink(client, run, [run.record]):
+        return
+    _unlink(
+        client, run, hashes
+    )  # again, for a child that has just ended may have seen to it that its hash lasts
     pipe = client.pipeline(transaction=False)
     remove_from_indexes(pipe, keys, job)
     replies_of(pipe)
 
 
-def _unlink(client: redis.Redis, names: Iterable[str]) -> None:
-    left = iter(names)
+def _unlink(client: redis.Redis, run: Run, names: Iterable[str]) -> bool:
+    """Remove keys of a job; returns False where another has its id by now."""
+    left, is_ours = iter(names), True
     while some := list(islice(left, _AT_ONCE)):
-        pipe = client.pipeline(transaction=False)
-        for name in some:
-            pipe.unlink(encode_text(name))
-        pipe.execute()
+        is_ours = unlink(client, run, list(map(encode_text, some)))
+    return is_ours
 
 
 _ODD = re.compile(r"[^\x20-\x7e]")

@@ -73,6 +73,15 @@ return 1
 """
 )
 
+_UNLINK = (
+    _IS_ANOTHERS
+    + """
+if is_anothers and redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+redis.call('UNLINK', unpack(ARGV, 2))
+return 1
+"""
+)
+
 _MAKE_HASH = (
     _IS_ANOTHERS
     + """
@@ -185,6 +194,11 @@ def add_children(client: redis.Redis, run: Run, output_keys: Mapping[str, str]) 
             return count
         added += count
     return added
+
+
+def unlink(client: redis.Redis, run: Run, names: Sequence[bytes]) -> bool:
+    """Remove some hundred keys of a job, and leave them where another has its id by now; returns whether it did."""
+    return bool(_eval(client, _UNLINK, run.record, run, *names))
 
 
 def make_hash(pipe: redis.Redis, key: str, lifetime: int, fields: Mapping[str, Value], run: Run) -> None:
