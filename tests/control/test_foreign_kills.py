@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import psutil
 import pytest
 
 from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.host import host_name
+from gnjobs.control.local_kill import LocalKill
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
-from gnjobs.records.requests import ControlRequest
+from gnjobs.records.ends import StopRequest
+from gnjobs.records.requests import ControlRequest, step
 from gnjobs.store import JobStore
 from tests.support import genenetwork_double as double
 from tests.support.servers import Server
@@ -113,19 +116,47 @@ def decoy_of(job_id: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*sleeping("1000.03125"), "scripts.worker", "x", "gn-uploader:jobs", job_id])
 
 
-@pytest.mark.parametrize("host", [{}, {"host": "elsewhere"}])
-def test_a_record_that_says_of_a_mark_has_no_worker_here_called_its_job(
-    server: Server, host: dict[str, str]
+HERE = {"host": host_name(), "boot-id": boot_id(), "pid-namespace": pid_namespace()}
+GONE = {"supervisor-pid": 2**22 + 1, "supervisor-started": 5, "pid": 2**22 + 2, "process-started": 5}
+FORGED: dict[str, tuple[dict[str, Any], bool]] = {
+    "ours": ({"mark": "f" * 64}, False),
+    "ours elsewhere": ({"mark": "f" * 64, "host": "elsewhere"}, False),
+    "ours here": ({"mark": "f" * 64, **HERE}, True),
+    "ours here and gone": (GONE | HERE, True),
+    "ended": ({"status": "killed"}, True),
+    "ended here": ({"status": "killed"} | HERE, True),
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_a_worker_is_ended_here_whatever_its_record_says_and_taken_for_no_job_of_another_host(
+    server: Server, forged: str
 ) -> None:
-    store, mark = JobStore.from_url(server.url), {"mark": "f" * 64}
-    job_id = create_job(server.client(), ["true"], "qc", status="running", **mark, **host)
-    decoy = decoy_of(job_id)
+    store, (said, is_gone) = JobStore.from_url(server.url), FORGED[forged]
+    job_id = create_job(server.client(), ["true"], "qc", **{"status": "running"} | said)
+    worker = decoy_of(job_id)
     try:
+        wait_for(lambda: commands(store, job_id), 20)
         last = list(kill_job(store, job_id, actor=TUX, grace=0.0, supervisor_timeout=0.1))[-1]
-        assert "nobody answers on" in last.text
-        assert (last.verified, store.get(job_id).status, decoy.poll()) == (False, "running", None)
+        assert (last.verified, worker.wait(20) < 0) == (is_gone, True), last
     finally:
-        end(decoy)
+        worker.kill()
+        worker.wait()
+
+
+def test_no_kill_is_verified_while_a_worker_of_that_id_runs_that_may_not_be_ended(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore.from_url(server.url)
+    job_id = create_job(server.client(), ["true"], "qc", status="killed")
+    worker = decoy_of(job_id)
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        local = LocalKill(store, store.get(job_id), None, StopRequest("tux", "", 0.0), 0.0, owner="jane")
+        said = local.unless_seen(step("skipped", "it has ended", verified=True, final=True))
+        assert (said.verified, said.pids) == (False, (worker.pid,))
+    finally:
+        end(worker)
 
 
 def test_a_job_of_ours_whose_record_lost_its_supervisor_is_killed_by_that(server: Server) -> None:
@@ -136,8 +167,9 @@ def test_a_job_of_ours_whose_record_lost_its_supervisor_is_killed_by_that(server
         job.client.hset(KEYS.job(job.id), "host", "elsewhere")
         decoy = decoy_of(job.id)
         try:
-            assert list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX))[-1].verified
-            assert (psutil.pid_exists(pid), decoy.poll()) == (False, None)
+            last = list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX))[-1]
+            assert 'written "killed by tux"; yet it runs here' in last.text
+            assert (last.pids, psutil.pid_exists(pid), decoy.poll()) == ((decoy.pid,), False, None)
         finally:
             end(decoy)
 

@@ -61,6 +61,7 @@ class LocalKill:
         self._wanted = wanted_of(job, store, owner)
         self._supervisor = supervisor_here(job, self._wanted)
         self._is_shared = False
+        self._has_met_worker = False
 
     def is_there(self) -> bool:
         """Whether anything of it runs here, or may."""
@@ -93,6 +94,8 @@ class LocalKill:
         until = time.monotonic() + _ENDING_SECONDS
         while True:
             alive = claimants(self._wanted, child_id, self._store)
+            if self._child is None:
+                alive += worker_processes_of(self._job, self._store, with_names=True).processes
             if not any(map(_may_be_ending, alive)) or time.monotonic() > until:
                 return alive
             time.sleep(_LOOK_SECONDS)
@@ -123,7 +126,8 @@ class LocalKill:
         earlier = StopRequest.of(self._job)
         status = KILLED if verdict.pids or earlier else LOST
         stop = self._stop if verdict.pids else earlier or self._stop
-        yield conclude_kill(self._store, self._job, None, stop, verdict, status=status)
+        last = conclude_kill(self._store, self._job, None, stop, verdict, status=status)
+        yield self._of_this_host(last) if last.verified else last
 
     def _goes_on(self, supervisor: int, verdict: KillStep) -> bool:
         """Whether its supervisor, unless that is stopped, has more to end, or soon writes the end itself."""
@@ -145,9 +149,23 @@ class LocalKill:
     def _find(self, known: Collection[Identity] = ()) -> Found:
         """Find what is to be ended; when there is nothing, what may be the job's and can't be touched."""
         view = ProcessView()
-        found = self._marked(self._child.id if self._child is not None else None, view)
+        found = self._seen(view)
         hidden = None if found else unseen(self._job, view, known, self._child, self._wanted)
         return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
+
+    def _seen(self, view: ProcessView | None = None) -> Found:
+        """Its processes by their marks, else by what the command line of another program's worker says."""
+        view = view or ProcessView()
+        found = self._marked(self._child.id if self._child is not None else None, view)
+        is_ours = self._job.is_supervised
+        if found or self._child is not None or (is_ours and self._owner is not None):
+            return found
+        with_names = self._as_agent or is_ours or self._job.is_final
+        worker = worker_processes_of(
+            self._job, self._store, view, with_names=with_names, is_shared=self._is_shared
+        )
+        self._has_met_worker |= bool(worker.processes)
+        return worker
 
     def _marked(self, child_id: str | None, view: ProcessView | None = None) -> Found:
         return processes_of(self._wanted, child_id, supervisor=self._supervisor, view=view, store=self._store)
@@ -158,22 +176,18 @@ class LocalKill:
 
     def has_worker(self) -> bool:
         """Whether a worker of another program runs the job here, or may."""
-        return bool(self._find_worker())
-
-    def _find_worker(self) -> Found:
-        found = worker_processes_of(
-            self._job, self._store, with_names=self._as_agent, is_shared=self._is_shared
-        )
-        return found or processes_of(self._wanted, store=self._store)
+        return bool(self._seen())
 
     def _of_this_host(self, gone: KillStep) -> KillStep:
         """Any account can start what looks like a worker: say that no other host was looked at."""
-        if is_on_this_host(self._job):
+        is_ours = self._job.is_supervised
+        if is_on_this_host(self._job) or (is_ours and not self._has_met_worker):
             return gone
-        if self._job.host is None:
+        if self._job.host is None and not is_ours:
             text = f"{gone.text}; its record names no host: {host_name()} alone was looked at"
             return msgspec.structs.replace(gone, text=text)
-        return step("left", f"{gone.text}; its record says that it runs on {self._job.host}", final=True)
+        host = self._job.host or "another host"
+        return step("left", f"{gone.text}; its record says that it runs on {host}", final=True)
 
     def _end_foreign_job(self) -> Iterator[KillStep]:
         """End what another program started; this host is all that can be looked at, whatever runs elsewhere."""
@@ -182,8 +196,7 @@ class LocalKill:
             yield step("refused", text, final=True)
         elif self.has_worker():
             self._is_shared = is_shared(self._job, self._store)
-            for each in self._end_job(self._find_worker):
-                yield self._of_this_host(each) if each.verified else each
+            yield from self._end_job(self._seen)
         else:
             text = (
                 f"no process of it was found on {host_name()}, and its record names no supervisor and no host"

@@ -28,7 +28,12 @@ _SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
 
 
 def worker_processes_of(
-    job: Job, store: Records, *, with_names: bool = False, is_shared: bool = False
+    job: Job,
+    store: Records,
+    view: ProcessView | None = None,
+    *,
+    with_names: bool = False,
+    is_shared: bool = False,
 ) -> Found:
     """Find the processes of a job that another program runs: its workers by their command lines, and what is below.
 
@@ -37,11 +42,11 @@ def worker_processes_of(
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, or there are such
     jobs (`is_shared`), none is touched. It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
-    a container to which our server's URL names another. For whoever acts for others, a pattern must
-    hold prefix and id (`with_names`): the rest is what a record says.
+    a container to which our server's URL names another. For whoever acts for others, and where the record says that
+    something else has run it, a pattern must hold prefix and id (`with_names`): the rest is what a record says.
     """
     keys, here = store.keys, place_of(store.url, "")
-    view = ProcessView()
+    view = view or ProcessView()
     found: dict[int, str | None] = {}
     doubted: list[int] = []
     for pattern in keys.layout.workers:
