@@ -186,10 +186,12 @@ def launch_stored_job(
     job_id: "str | UUID",
     via: "Via" = "detach",
     *,
+    writer_url: str | None = None,
     layout: "Layout | None" = None,
 ) -> Job:
     """Run a waiting job that another program stored, in place of that program's own worker.
 
+    Supervisor and job are given `writer_url`, without it the application's own.
     The record that is there gets its indexes, and the supervisor runs its command. Those who read it go on finding
     the words and fields that the prefix's description names; before the end is told, the fields for its output hold
     the last 32 MiB of each stream. Raises `NoSuchJob`, `InvalidName`, and `LaunchError` where it can't begin.
@@ -200,15 +202,22 @@ def launch_stored_job(
     store = JobStore.from_url(redis_url, prefix, layout=layout)
     take_over(store.client, store.keys, store.get(str(job_id)))
     job = store.adopt(str(job_id))
-    launch(job, via, store)
+    launch(job, via, JobStore.from_url(writer_url or redis_url, prefix, layout=layout))
     return job
 
 
-def launch_uploader_job(redis_url: str, jobs_prefix: str, job_id: "str | UUID", via: "Via" = "detach") -> Job:
+def launch_uploader_job(
+    redis_url: str,
+    jobs_prefix: str,
+    job_id: "str | UUID",
+    via: "Via" = "detach",
+    *,
+    writer_url: str | None = None,
+) -> Job:
     """Run a job that gn-uploader stored, in place of `python -m scripts.worker <redis-url> <prefix> <job-id>`.
 
     As `launch_stored_job`; the prefix is the whole one of its jobs, such as `gn-uploader:jobs`.
     """
     if not jobs_prefix.endswith(_JOBS):
         raise InvalidName(f"{jobs_prefix!r:.160} is not the prefix of jobs: it ends in {_JOBS}")
-    return launch_stored_job(redis_url, jobs_prefix.removesuffix(_JOBS), job_id, via)
+    return launch_stored_job(redis_url, jobs_prefix.removesuffix(_JOBS), job_id, via, writer_url=writer_url)

@@ -26,11 +26,11 @@ _ASK = ("xadd", "expire")
 _KILL = ("eval", "hset", "hsetnx", "zrem", "expire", "unlink")
 _RUN = (
     *"ping time info dbsize scan client|id client|tracking subscribe llen eval multi exec".split(),
-    *"exists ttl expire unlink del set".split(),
+    *"exists type ttl expire unlink del set".split(),
     *"hexists hget hgetall hmget hscan hset hdel hsetnx hincrby zadd zrem hkeys hlen hstrlen".split(),
     *"xadd xread xrange xrevrange xinfo|stream memory|usage".split(),
 )
-_CREATE = ("type", "zrange", "zrandmember", "zrangebyscore")
+_CREATE = ("zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
     *"time eval exists expire unlink get getrange set del".split(),
     *"hget hgetall hmget hlen hkeys hstrlen hscan hset hdel hsetnx".split(),
