@@ -153,13 +153,16 @@ def test_a_mark_of_megabytes_costs_some_kilobytes(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("most", [0, table._MOST_LONG])
-def test_of_what_is_too_long_its_beginning_is_enough_where_that_has_a_token(
+def test_of_what_is_too_long_its_beginning_is_enough_where_that_has_all_of_the_mark(
     monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    block = b"GNJOBS_MARK=t\0GNJOBS_JOB_ID=j\0X=" + 10_000_000 * b"x"
-    monkeypatch.setattr(table, "read_environment", lambda _, length: block[:length])
+    marks = [b"GNJOBS_MARK=t", b"GNJOBS_JOB_ID=j", b"GNJOBS_REDIS_URL=redis://h", b"GNJOBS_PREFIX=p"]
+    long = b"X=" + 10_000_000 * b"x"
+    blocks = [b"\0".join(each) for each in ([*marks, long], [*marks[:3], long, marks[3]])]
     monkeypatch.setattr(table, "_MOST_LONG", most)
-    assert read_mark(1) == Mark("j", None, digest_of_mark("t"))
+    for block, is_read in zip(blocks, (True, False), strict=True):
+        monkeypatch.setattr(table, "read_environment", lambda _, length, block=block: block[:length])
+        assert (read_mark(1) == UNREAD) != is_read
 
 
 def test_of_one_accounts_long_environments_no_more_is_read_than_there_is_room_for(

@@ -49,6 +49,7 @@ _MARKS = (
     (ENV_URL, "url"),
     (ENV_PREFIX, "prefix"),
 )
+_SIDE_BY_SIDE = (ENV_MARK, ENV_JOB, ENV_URL, ENV_PREFIX)
 
 
 class Mark(NamedTuple):
@@ -136,14 +137,14 @@ class LookSoFar:
 def read_mark(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
     """The marks in a process's environment; None where it can't be inspected.
 
-    Of one that is too long its beginning is enough where that has a token: a supervisor puts the rest beside it.
+    Of one that is too long its beginning is enough where that has all that a supervisor puts side by side.
     """
     so_far = so_far or LookSoFar()
     try:
         environ, is_whole = so_far.environment(pid)
     except OSError:
         return None
-    if environ is None or not (is_whole or _variable(environ, ENV_MARK)):
+    if environ is None or not (is_whole or all(_variable(environ, name) for name in _SIDE_BY_SIDE)):
         return UNREAD
     if b"GNJOBS_" not in environ:
         return Mark(None, None)
