@@ -42,7 +42,7 @@ def submitted(store: JobStore, *options: str) -> Job:
     return store.get(job.id)
 
 
-@pytest.mark.parametrize("shown", ["its number", "its account", "that it runs"])
+@pytest.mark.parametrize("shown", ["its number", "its account", "that it runs", "that it runs, at most"])
 def test_what_others_have_wait_under_its_name_comes_after_the_job_itself(
     queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, shown: str
 ) -> None:
@@ -56,6 +56,8 @@ def test_what_others_have_wait_under_its_name_comes_after_the_job_itself(
     if shown != "its number":
         store.client.hset(KEYS.job(job.id), "slurm-job", "99")
     store.client.hset(KEYS.job(job.id), "account", own_account() if shown == "its account" else "elsewhere")
+    if shown == "that it runs, at most":
+        store.client.hset(KEYS.job(job.id), mapping={"slurm-job": "11", "account": "jane"})
     monkeypatch.setattr(slurm_kill, "_AT_ONCE", 1)
     monkeypatch.setattr(slurm_kill, "CANCEL_SECONDS", 0.0)
     assert not SlurmKill(store, store.get(job.id)).cancel_and_wait().verified
@@ -64,6 +66,18 @@ def test_what_others_have_wait_under_its_name_comes_after_the_job_itself(
         "PENDING",
         "CANCELLED",
     ]
+
+
+@pytest.mark.parametrize("said", ["Socket timed out on send/recv operation", "Access denied"])
+def test_no_kill_of_a_job_in_slurm_is_verified_where_slurm_can_not_tell(
+    queue: FakeSlurm, store: JobStore, tmp_path: Path, said: str
+) -> None:
+    job = submitted(store)
+    store.client.hset(KEYS.job(job.id), "status", "killed")
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho >&2 'slurm_load_jobs error: {said}'; exit 1\n")
+    last = list(kill_job(store, job.id, actor=ADMIN, supervisor_timeout=0.1))[-1]
+    assert (last.kind, last.verified) == ("left", False)
+    assert f"yet whether Slurm runs it is not known: squeue: slurm_load_jobs error: {said}" in last.text
 
 
 @pytest.mark.parametrize("owner", [None, "alice"])

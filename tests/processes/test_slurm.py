@@ -158,9 +158,10 @@ def test_a_host_without_slurm_a_refusal_and_silence_are_one_line(
     with pytest.raises(SlurmError, match=r"^sbatch: Batch job submission failed: no$"):
         submit("#!/bin/sh\n", [], {"PATH": f"{tmp_path}:/bin"})
     monkeypatch.setattr("gnjobs.processes.slurm._SECONDS", 0.1)
-    fake(tmp_path, monkeypatch, "sbatch", "exec sleep 5")
-    with pytest.raises(NoAnswer):
-        submit("#!/bin/sh\n", [], {"PATH": f"{tmp_path}:/bin"})
+    for silent in ("exec sleep 5", "echo >&2 'sbatch: error: Unable to contact slurm controller'; exit 1"):
+        fake(tmp_path, monkeypatch, "sbatch", silent)
+        with pytest.raises(NoAnswer):
+            submit("#!/bin/sh\n", [], {"PATH": f"{tmp_path}:/bin"})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from gnjobs.processes.host import host_name
-from gnjobs.processes.slurm import NoAnswer, Placed, SlurmError, cancel, look_up, look_up_names
+from gnjobs.processes.slurm import NoSlurm, Placed, SlurmError, cancel, look_up, look_up_names
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records
@@ -93,7 +93,7 @@ class SlurmKill:
                 yield step("answered", f"{answered.text}; {_words(left)}, which has yet to end")
                 left = self._left_after(wait_seconds)
         except SlurmError as problem:
-            if not isinstance(problem, NoAnswer):
+            if isinstance(problem, NoSlurm):
                 return answered
             if not self._is_in_slurm:
                 _silence.failed()
@@ -134,8 +134,8 @@ class SlurmKill:
         return found
 
     def _turn(self, placed: Placed) -> tuple[bool, ...]:
-        """The job itself comes first, as far as it is known: anybody may have thousands wait under its name."""
-        return placed.id != self._number, placed.account != self._account, placed.waits
+        """First comes what runs, then what the record names: anybody may have thousands wait under its name."""
+        return placed.waits, placed.id != self._number, placed.account != self._account
 
     def _why_not(self, placed: Placed) -> str:
         """Why this is not to be cancelled: a record may name any number, and any id as its own."""

@@ -49,12 +49,20 @@ _NUMBER: Final = re.compile(r"[1-9]\d{0,9}", re.ASCII)
 _HIGHEST: Final = 2**32 - 3  # what is above says "none" or "all" to Slurm
 
 
+# What Slurm's commands say where its controller did not answer them.
+_UNHEARD: Final = re.compile("timed out|unable to contact|zero bytes", re.IGNORECASE)
+
+
 class SlurmError(GnjobsError):
     """A command of Slurm's that is not there, gives no answer, or refuses; one line."""
 
 
 class NoAnswer(SlurmError):
     """Slurm did not answer in time: what was asked for may have been done all the same."""
+
+
+class NoSlurm(SlurmError):
+    """This host has no such command."""
 
 
 class _NotKnown(SlurmError):
@@ -253,12 +261,12 @@ def _run(
             check=False,
         )
     except FileNotFoundError:
-        raise SlurmError(f"{command[0]} is not there: this host has no Slurm") from None
+        raise NoSlurm(f"{command[0]} is not there: this host has no Slurm") from None
     except OSError as problem:
         raise SlurmError(f"{command[0]} can't be run: {problem.strerror}") from problem
     except subprocess.TimeoutExpired:
         raise NoAnswer(f"{command[0]}: Slurm gave no answer within {seconds:.0f} s") from None
     if done.returncode:
         why = re.sub(r"^\w+: (error: )?", "", last_line(done.stderr)) or f"exit code {done.returncode}"
-        raise SlurmError(f"{command[0]}: {why}")
+        raise (NoAnswer if _UNHEARD.search(why) else SlurmError)(f"{command[0]}: {why}")
     return done.stdout
