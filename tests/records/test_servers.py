@@ -7,10 +7,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 import trustme
+from redis.sentinel import Sentinel
 
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.records.connection import connect
@@ -165,6 +167,8 @@ def test_the_master_that_sentinels_name(tmp_path: Path, binary: str) -> None:
         )
         other = f"redis+sentinel://{host}/other/0"
         assert said(other) == f"no Sentinel names a master for other (Sentinels {host})"
+        with running_server(tmp_path / "other", BINARIES[binary]) as none:
+            assert answers(sentinels.url.replace("//", f"//127.0.0.1:{none.port},"))
     assert said("redis+sentinel://db1:26379").startswith("a Sentinel URL is redis+sentinel://")
 
 
@@ -188,6 +192,12 @@ def test_a_cluster_of_several_nodes_is_refused_and_one_that_is_alone_is_not(
         assert said(first.url) == (
             f"127.0.0.1:{first.port} is one node of a Redis Cluster of several, which gnjobs can't use"
         )
+
+
+def test_a_master_on_localhost_is_looked_for_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Sentinel, "discover_master", lambda *_: ("localhost", 6379))
+    pool: Any = connect("redis+sentinel://db1/gn/0").connection_pool
+    assert pool.get_master_address() == ("127.0.0.1", 6379)
 
 
 PING = "import sys; from gnjobs.records.connection import connect; connect(sys.argv[1], retries=0).ping()"

@@ -89,7 +89,7 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     tls = {name: value for name, value in found.items() if name.startswith("ssl_")}
     if scheme == "rediss":
         tls["ssl"] = found["ssl"] = True
-    manager = Sentinel(
+    manager = _Sentinels(  # type: ignore[no-untyped-call]
         addresses,
         sentinel_kwargs={
             "socket_timeout": _SENTINEL_SECONDS,
@@ -107,15 +107,27 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> ConnectionPool:
     return SentinelConnectionPool(master, manager, **options | found)
 
 
+class _Sentinels(Sentinel):
+    """Names the master by an address at which nobody else may listen."""
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """The host and port of the master."""
+        host, port = super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        return "127.0.0.1" if is_localhost(host) else host, port
+
+
 def _greet_sentinel(connection: Any) -> None:
-    """Read what TLS itself sends behind the handshake, which redis-py would take for a reply.
+    """Read what TLS itself sends behind the handshake, and make sure that this is a Sentinel: else the next is asked.
 
     Replies are bounded from here on.
     """
     connection._sock = BoundedSocket(connection._sock, longest=_SENTINEL_SECONDS)
     connection.on_connect()
-    connection.send_command("PING", check_health=False)
-    connection.read_response()
+    connection.send_command("SENTINEL", "MASTERS", check_health=False)
+    try:
+        connection.read_response()
+    except redis.ResponseError as error:
+        raise redis.ConnectionError(str(error)) from error
 
 
 def _sentinel_address(host: str) -> tuple[str, int]:
