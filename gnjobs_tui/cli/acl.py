@@ -66,4 +66,6 @@ def _digest(path: Path) -> str:
         password = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise click.UsageError(f"{path} can't be read: {error.strerror}") from error
-    return hashlib.sha256(password.rstrip(b"\n")).hexdigest()
+    if not (password := password.rstrip(b"\r\n")):
+        raise click.UsageError(f"{path} holds no password")
+    return hashlib.sha256(password).hexdigest()

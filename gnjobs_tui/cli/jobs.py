@@ -8,6 +8,7 @@ import click
 
 from gnjobs.errors import NoSuchJob
 from gnjobs.records.statuses import SUCCESS
+from gnjobs.text import mask_secrets
 from gnjobs_tui.cli.completion import complete_job, complete_user
 from gnjobs_tui.cli.exits import DONE, FAILED
 from gnjobs_tui.cli.selection import select, selecting, try_each
@@ -171,6 +172,8 @@ def rerun(session: Session, id_: str) -> int:
     line = store.rerun_line(job_id)
     if on_terminal():
         say(line)
+        if mask_secrets(line) != line:
+            complain("read what *** stands for before you run it: behind a pipe the command is whole")
     else:
         print(line)  # whole, since it is to be run
     return 0

@@ -403,6 +403,9 @@ def test_acl_prints_a_line_for_the_server_with_the_digest_of_a_password_alone(
         with server.client(username="gnjobs-curator-jsmith", password="open sesame") as curator:
             curator.xadd("gn-uploader:users:jsmith:requests", {"request": "kill"})
         client.acl_deluser("gnjobs-curator-jsmith")
+    password.write_text("\r\n")
+    empty = run(server.url, "acl", "viewer", "--password-file", str(password))
+    assert (empty.returncode, empty.stdout) == (2, "")
     without = run(server.url, "acl", "viewer", "--acl-file")
     assert without.stdout.startswith("user gnjobs-viewer on resetchannels %R~gn-uploader:* ")
     assert "nobody can log in as gnjobs-viewer" in without.stderr

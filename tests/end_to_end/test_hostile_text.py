@@ -174,3 +174,6 @@ def test_passwords_leave_in_no_text(server: Server, tmp_path: Path) -> None:
     assert "s3cret" not in told
     rerun = CliRunner().invoke(cli, ["rerun", "job-failed", "--redis-url", server.url])
     assert "s3cret" in rerun.stdout  # which is to be run
+    with Terminal(gnjobs("rerun", "job-failed"), 120, 36, environment(server.url)) as terminal:
+        assert terminal.wait_closed() == 0
+        assert "read what *** stands for before you run it" in terminal.text
