@@ -159,9 +159,11 @@ def test_an_answer_of_the_jobs_own_code_is_not_the_last_word(
         wait_for(lambda: job.client.get("stopped"))
         steps = kill(job, grace=1.0)
         assert number == "SIGCONT" or any("forged" in each.text for each in steps[:-1])
-        assert (steps[-1].final, steps[-1].verified) == (True, True), steps
+        # Where the supervisor is there, it may have ended the job before the forged answer, which is told then.
+        assert steps[-1].final
+        assert steps[-1].verified or number == "SIGCONT", steps
         assert job.alive() == []
-        assert job.read().status == "killed"
+        assert job.wait_for("killed")
         if number == "SIGCONT":  # the supervisor is there, and writes the end
             job.wait_for_line("last words")
 
