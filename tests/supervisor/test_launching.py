@@ -24,6 +24,7 @@ from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -258,6 +259,16 @@ def test_whoever_holds_a_new_supervisors_reports_keeps_nobody(
     with pytest.raises(LaunchError, match="could not be started"):
         launching.spawn(os.environ, within=0.2)
     assert started[0].poll() == -signal.SIGKILL
+
+
+def test_what_a_supervisor_has_started_begins_no_job_after_the_launcher_was_told(
+    start_instead: StartInstead, tmp_path: Path
+) -> None:
+    start_instead(f"sleep 1000 & echo $! >{tmp_path}/pid")
+    with pytest.raises(LaunchError, match="could not be started"):
+        launching.spawn(os.environ, within=0.2)
+    second = int((tmp_path / "pid").read_text())
+    wait_for(lambda: not psutil.pid_exists(second) or psutil.Process(second).status() == psutil.STATUS_ZOMBIE)
 
 
 def test_a_supervisor_that_is_stopped_when_it_runs_keeps_nobody(start_instead: StartInstead) -> None:
