@@ -118,6 +118,9 @@ def _run(arguments: list[str]) -> Any:
 
 def main() -> None:
     """Run the command line and exit with its code (see `gnjobs --help` and the README)."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # whoever runs us has closed it
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     result = _run(sys.argv[1:])
     sys.exit(result if isinstance(result, int) else 0)

@@ -43,6 +43,15 @@ def test_version_is_said_without_a_server() -> None:
     assert done.stdout.startswith("gnjobs ")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_takes_everything(closed: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *gnjobs("--version")], capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert bool(done.stdout) == (closed != ">&-")
+
+
 @pytest.mark.parametrize(
     ("command", "code"), [(("true",), 0), (("false",), 1), (("sh", "-c", "kill -9 $$"), 137)]
 )
