@@ -237,12 +237,15 @@ def test_a_system_that_shows_no_processes(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @needs_hosts
-@pytest.mark.parametrize("code", ["ProcessView()", "run_agent(JobStore.from_url('unix:///nowhere'))"])
+@pytest.mark.parametrize(
+    "code", ["ProcessView()", "run_agent(STORE)", "next(kill_job(STORE, 'j', actor=Actor.admin('tux')))"]
+)
 def test_where_proc_shows_others_under_our_pids_nothing_is_looked_for(code: str) -> None:
     """They would be taken for the job's, and what has these pids here be signalled."""
     imports = (
         "from gnjobs.processes.table import ProcessView\nfrom gnjobs.store import JobStore\n"
-        "from gnjobs.control.agent import run_agent\n"
+        "from gnjobs.control.agent import run_agent\nfrom gnjobs.control.kill import kill_job\n"
+        "from gnjobs.records.actor import Actor\nSTORE = JobStore.from_url('unix:///nowhere')\n"
     )
     elsewhere = ["unshare", "--pid", "--fork", sys.executable, "-P"]
     done = subprocess.run([*elsewhere, "-c", imports + code], capture_output=True, text=True)

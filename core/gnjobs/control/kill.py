@@ -22,7 +22,7 @@ from gnjobs.processes.end import KILL_SECONDS
 from gnjobs.processes.find import is_supervisor, wanted_of
 from gnjobs.processes.host import host_name, is_on_this_host, own_account, pids_count_here
 from gnjobs.processes.slurm import SlurmError
-from gnjobs.processes.table import Wanted
+from gnjobs.processes.table import Wanted, require_our_processes
 from gnjobs.processes.traces import is_concealed
 from gnjobs.records import events, requests
 from gnjobs.records.connection import is_passing
@@ -64,10 +64,11 @@ def kill_job(
 
     TERM goes to every process, KILL to what is left after `grace` seconds; `force` kills at once, and hurries a kill
     that is under way; `created` is as for `get`. A host's agent acts `as_agent`, and asks none. Raises `NotAllowed`,
-    `NoSuchJob`, `NoSuchChild`, and `ValueError` for a `grace` outside of 0 to 3600.
+    `NoSuchJob`, `NoSuchChild`, `NoProcesses`, and `ValueError` for a `grace` outside of 0 to 3600.
     """
     if not 0.0 <= grace <= LONGEST_GRACE:
         raise ValueError(f"grace must be 0 to {LONGEST_GRACE:.0f} seconds, not {grace}")
+    require_our_processes()
     try:
         job = store.get(job_id, created)
         child = store.child(job_id, child_id) if child_id is not None else None
