@@ -10,6 +10,7 @@ from gnjobs.records.acl import ACL_ROLES, AclRole, acl_rules
 from gnjobs.records.keys import Keys, check_user
 from gnjobs.text import place_of
 from gnjobs_tui.cli.session import Session, complain, warn_of_default_user, with_session
+from gnjobs_tui.config import load_config
 
 
 @click.command()
@@ -46,14 +47,23 @@ def acl(
     warn_of_default_user(session, "user default off" if acl_file else "ACL SETUSER default off")
     words = ["user", name] if acl_file else ["ACL", "SETUSER", name, "reset"]
     words += ["on", *([] if digest is None else [f"#{digest}"])]
-    layouts = session.config.layouts
     database = place_of(session.config.url, "").strip().rpartition("/")[2]
     print(
         *words,
-        acl_rules(role, [Keys(prefix, layouts.get(prefix)) for prefix in session.config.prefixes], ids),
+        acl_rules(role, _keys(session), ids),
         *([] if database == "0" else [f"+select|{database}"]),
     )
     return 0
+
+
+def _keys(session: Session) -> list[Keys]:
+    """Those of the prefixes that were asked for, whose jobs must be no requests of any that is configured either."""
+    layouts = session.config.layouts
+    keys = [Keys(prefix, layouts.get(prefix)) for prefix in session.config.prefixes]
+    for other in load_config(session.config_path).prefixes:
+        for each in keys:
+            each.check_apart(Keys(other, layouts.get(other)))
+    return keys
 
 
 def _ids(session: Session, user: str) -> tuple[str, ...]:

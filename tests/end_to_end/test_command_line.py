@@ -399,6 +399,16 @@ def test_acl_and_the_agent_say_when_a_server_obeys_everybody(own_server: Server,
     assert run(url, "acl", "agent", "--password-file", str(tmp_path / "p")).stderr == ""
 
 
+def test_acl_refuses_jobs_that_could_be_requests_of_another_configured_prefix(
+    server: Server, tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('prefix = ["mine", "other"]\n[layouts.mine]\nkey = "other:<id>"\n')
+    done = run(server.url, "acl", "writer", "--prefix", "mine", "--config", str(config))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "they could be other:users, too" in done.stderr
+
+
 def test_acl_prints_a_line_for_the_server_with_the_digest_of_a_password_alone(
     server: Server, tmp_path: Path
 ) -> None:
