@@ -77,6 +77,23 @@ def forge_orphan(store: JobStore, pid: int) -> str:
     return job.id
 
 
+def test_a_job_whose_worker_runs_here_is_not_called_lost_whatever_its_record_says(store: JobStore) -> None:
+    job_id = forge_orphan(store, 0)
+    words = ["sh", "-c", "sleep 600 & wait", "scripts.worker", "x", KEYS.jobs, job_id]
+    worker = psutil.Popen(words)
+    try:
+        wait_for(worker.children)
+        rounds = Rounds(store, lambda _: None)
+        for _ in range(3):
+            rounds.go(store.now())
+        assert store.get(job_id).status == "running"
+    finally:
+        for each in (*worker.children(), worker):
+            each.kill()
+        worker.wait()
+    look_until(store, job_id, "lost")
+
+
 def test_forged_orphans_share_one_view_of_the_processes_and_what_is_new_is_looked_at_first(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from gnjobs.processes.seen import Presence, SeenProcess
 from gnjobs.processes.stored import known_identities, read_processes
 from gnjobs.processes.table import UNREAD, ProcessView, descendants
 from gnjobs.processes.traces import may_be_of
+from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
 from gnjobs.records.connection import readable
@@ -227,6 +228,8 @@ class Rounds:
         job = next(self._read_whole([job]), job)  # a kill that was its end was announced before it
         match present.kind:
             case "gone":
+                if worker_processes_of(job, self._store, view, with_names=True):
+                    return False  # another program runs it, whatever the record says
                 why = f"nothing of it runs on {job.host}, and its supervisor is gone"
                 return self._write_end(job, now, why)
             case "restarted":
