@@ -69,6 +69,17 @@ def test_what_is_no_utf_8_keeps_nobody_from_being_told(store: JobStore, told: Pa
     assert read_one(told)["label"] == "S?o"
 
 
+def test_it_is_told_of_no_later_job_of_the_id(store: JobStore, told: Path) -> None:
+    """It waits for its turn, and its record may be gone by then."""
+    job = store.create(["true"])
+    store.client.hset(KEYS.job(job.id), "created", "1700000000.000001")
+    run_on_end(store, job, as_ourselves=True)
+    run_on_end(store, store.create(["true"], label="the next"), as_ourselves=True)
+    assert read_one(told)["label"] == "the next"
+    wait_for(lambda: not hooks._waiting._threads)
+    assert len(list(told.glob("*.json"))) == 1
+
+
 def test_it_is_no_process_of_the_job_that_a_kill_would_end(
     server: Server, told: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

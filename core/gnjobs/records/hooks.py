@@ -53,7 +53,8 @@ def run_on_end(records: Records, job: Job, *, as_ourselves: bool) -> None:
     except ValueError as refused:
         _tell(records.client, records.keys, job, f"on-end failed: {refused}")
         return
-    left_out = _waiting.add(_Hook(records.url, records.keys, job.id, job.account, words, as_ourselves))
+    hook = _Hook(records.url, records.keys, job.id, job.run, job.account, words, as_ourselves)
+    left_out = _waiting.add(hook)
     if left_out is not None:
         text = "on-end is left out: too many jobs that have ended wait for theirs"
         _tell(records.client, records.keys, Job(id=left_out.job_id), text)
@@ -65,6 +66,7 @@ class _Hook(NamedTuple):
     url: str
     keys: Keys
     job_id: str
+    created: str
     account: str | None
     words: list[str]
     as_ourselves: bool
@@ -72,7 +74,7 @@ class _Hook(NamedTuple):
     def run(self) -> None:
         with connect(self.url) as client:
             job = patiently(lambda: fetch_job(client, self.keys, self.job_id), LONGEST_RUN)
-        if job is None:
+        if job is None or self.created not in ("", job.run):
             return
         try:
             problem = _failure(self.words, job, _begin(self.account, self.as_ourselves))
