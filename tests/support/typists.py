@@ -181,7 +181,7 @@ def _told(screen: Screen[Any]) -> Iterator[str]:
     if isinstance(screen, JobsScreen):
         yield _without_ages(f"  {screen.choice.group} {screen.choice.filter} {screen.choice.sort}")
     if isinstance(screen, FaultsScreen):
-        yield f"  {screen._list.wanted}"
+        yield f"  {screen._list.choice.wanted}"
     for widget in screen.query(Widget):
         if (told := _state(widget)) is not None:
             yield f"  {widget.id}: {told}"
