@@ -268,7 +268,7 @@ class _Kill:
 
     def _unless_it_runs(self, said: KillStep, spent: float = 0.0) -> Iterator[KillStep]:
         """Take it as the last word, though anybody who writes records may say it, unless we see the job run."""
-        if self._may_act() and self._local.runs_on():
+        if self._may_act() and self._local.runs_on(is_verified=said.verified):
             yield msgspec.structs.replace(said, verified=False, final=False)
             self.grace = max(0.0, self.grace - spent)
             yield from self._answer_for_supervisor("has not ended it")

@@ -60,6 +60,7 @@ class LocalKill:
         self._as_agent = as_agent
         self._wanted = wanted_of(job, store, owner)
         self._supervisor = supervisor_here(job, self._wanted)
+        self._child_id = child.id if child is not None else None
         self._is_shared = False
         self._has_met_worker = False
 
@@ -67,8 +68,14 @@ class LocalKill:
         """Whether anything of it runs here, or may."""
         return bool(self._find())
 
-    def runs_on(self) -> bool:
-        """Whether something of what is said to have ended, or to be elsewhere, runs here all the same."""
+    def runs_on(self, *, is_verified: bool = False) -> bool:
+        """Whether something of what is said to have ended, or to be elsewhere, runs here all the same.
+
+        Where its end was verified, only a mark shows that: `unless_seen` names what looks like its worker, and gives
+        what may be ending time for it.
+        """
+        if is_verified:
+            return not all(map(_may_be_ending, self._marked(self._child_id).processes))
         found = self._find()
         is_left = bool(self._job.left_running) and is_on_this_host(self._job)
         others = any(SUPERVISOR_MODULE not in read_command(each.pid) for each in found.processes)
@@ -90,10 +97,9 @@ class LocalKill:
 
     def _claimants(self) -> tuple[SeenProcess, ...]:
         """What claims it; what may be a supervisor, or no longer has a command line, is given time to end."""
-        child_id = self._child.id if self._child is not None else None
         until = time.monotonic() + _ENDING_SECONDS
         while True:
-            alive = claimants(self._wanted, child_id, self._store)
+            alive = claimants(self._wanted, self._child_id, self._store)
             if self._child is None:
                 alive += worker_processes_of(self._job, self._store, with_names=True).processes
             if not any(map(_may_be_ending, alive)) or time.monotonic() > until:
@@ -156,7 +162,7 @@ class LocalKill:
     def _seen(self, view: ProcessView | None = None) -> Found:
         """Its processes by their marks, else by what the command line of another program's worker says."""
         view = view or ProcessView()
-        found = self._marked(self._child.id if self._child is not None else None, view)
+        found = self._marked(self._child_id, view)
         is_ours = self._job.is_supervised
         if found or self._child is not None or (is_ours and self._owner is not None):
             return found
