@@ -49,7 +49,13 @@ def server(_shared_server: Server) -> Server:
     return _shared_server
 
 
-@pytest.fixture(params=sorted(BINARIES))
+# Every change is guarded by the server that every machine has; another kind is tried with the faults.
+@pytest.fixture(
+    params=[
+        "valkey",
+        *(pytest.param(kind, marks=pytest.mark.faults) for kind in BINARIES if kind != "valkey"),
+    ]
+)
 def own_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A real server of this test alone, once for each binary found: for faults, restarts and settings."""
     with running_server(tmp_path_factory.mktemp("server"), BINARIES[request.param]) as server:
