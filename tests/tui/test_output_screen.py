@@ -71,7 +71,7 @@ def many_lines(server: Server, child: None) -> None:
 
 async def test_it_opens_at_the_end_with_sentences(server: Server, many_lines: None) -> None:
     async with open_output(server) as pilot:
-        screen = await shows(pilot, "WARNING gn.qc: slow read, 4.2 s for 64 KB")
+        screen = await shows(pilot, "WARNING gn.qc: slow read, 4.2 s for 64 KB", "● running")
         assert 'row 743 998 "BXD31", column 12 (L) "BXD60": found "0.12", needs 6 decimals or more' in screen
         assert KEY in screen
         assert "QC average, July › pheno_se.tsv   ● running" in screen
