@@ -29,6 +29,25 @@ settings.register_profile(
 settings.load_profile("patient")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave one case of what is sampled to every change, and begin what may last longest first."""
+    seen = set()
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            test = item.nodeid.partition("[")[0]
+            if test in seen:
+                item.add_marker(pytest.mark.faults)
+            seen.add(test)
+    items.sort(key=lambda item: -longest(item))
+
+
+def longest(item: pytest.Item) -> float:
+    """The seconds that a test asks for beyond what all have."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0.0
+
+
 @pytest.fixture
 def fake() -> redis.Redis:
     """An in-process Redis for unit tests, with Lua."""

@@ -39,6 +39,7 @@ def terminal(server: Server) -> Iterator[Terminal]:
         yield opened
 
 
+@pytest.mark.faults
 def test_both_ends_and_a_line_near_the_start_are_found(terminal: Terminal) -> None:
     terminal.send("g")
     terminal.wait_for(shows_line(1))
@@ -51,6 +52,7 @@ def test_both_ends_and_a_line_near_the_start_are_found(terminal: Terminal) -> No
     terminal.wait_for(lambda text: "no match for not there" in text and "not following" in text)
 
 
+@pytest.mark.faults
 def test_a_flood_is_followed_without_memory_growing(server: Server, terminal: Terminal) -> None:
     stop = threading.Event()
     writer = threading.Thread(target=flood, args=(server, stop))

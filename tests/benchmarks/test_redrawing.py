@@ -65,6 +65,7 @@ def rows_after(terminal: Terminal, key: str, cursor: int, table: slice = TABLE) 
     return [line[2:] for line in terminal.lines[table]]
 
 
+@pytest.mark.faults
 def test_rows_on_screen_are_sent_once_while_the_rest_is_loaded(server: Server) -> None:
     newest = populate(server, 8000)
     with Terminal(gnjobs("--no-mouse"), 160, VISIBLE + 8, environment(server.url)) as terminal:

@@ -45,6 +45,7 @@ def test_a_changed_row_costs_few_bytes_and_one_out_of_sight_none(screen: Screen)
     assert screen.terminal.now().bytes - before.bytes <= 600
 
 
+@pytest.mark.faults
 def test_steps_of_the_cursor_cost_few_bytes_also_when_the_key_is_held(screen: Screen) -> None:
     places = {job_id[:8]: place for place, job_id in enumerate(ordered_ids(screen.client, JOBS))}
     before = screen.terminal.now().bytes
@@ -77,6 +78,7 @@ def test_a_dialog_costs_little_to_open_and_to_close(screen: Screen) -> None:
             assert screen.terminal.now().bytes - before.bytes <= DIALOG_BYTES, (key, pressed)
 
 
+@pytest.mark.faults
 def test_while_nothing_runs_nothing_is_asked_or_sent(screen: Screen) -> None:
     finish_all(screen.client)
     calls = -1

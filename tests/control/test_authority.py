@@ -157,6 +157,7 @@ SPOILT: dict[str, dict[str, str] | None] = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("is_alive", [True, False], ids=["supervisor alive", "supervisor dead"])
 @pytest.mark.parametrize("record", SPOILT)
 def test_what_runs_here_is_ended_or_named_whatever_stands_in_place_of_its_record(
@@ -203,6 +204,7 @@ def test_what_runs_here_is_not_called_gone_wherever_a_record_places_it(
     assert ("runs on another machine" if is_ended else f"yet it runs here: {job.alive()[0].pid}") in last.text
 
 
+@pytest.mark.sampled
 @needs_accounts
 @pytest.mark.parametrize("account", [AS_NOBODY, []], ids=["another account's copy", "its own, as another's"])
 def test_while_anything_bears_its_mark_no_kill_is_verified(
@@ -227,6 +229,7 @@ CHANGED = {
 ENDED = {"status": "killed", "pid": "", "process-started": ""}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("changed", CHANGED)
 @pytest.mark.parametrize("record", [{}, ENDED], ids=["an honest record", "a record that ended"])
 def test_no_kill_is_verified_of_what_bears_the_token_and_says_that_it_is_elsewhere(
@@ -254,6 +257,7 @@ FORGED = {
 }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("record", FORGED)
 def test_whatever_its_record_says_what_bears_a_jobs_id_here_is_left_running(
     server: Server, store: JobStore, record: str

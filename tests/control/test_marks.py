@@ -64,6 +64,7 @@ def copied(job: SupervisedJob, place: str, directory: Path) -> Iterator[JobStore
             yield store
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("place", ["prefix", "server"])
 def test_a_record_elsewhere_leads_to_no_process_of_this_job(
     orphan: SupervisedJob, place: str, tmp_path: Path
@@ -342,6 +343,7 @@ def test_what_a_job_starts_by_way_of_another_server_is_still_its_own(server: Ser
         assert not job.alive()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("word", ["", "gnjobs.supervisor"])
 def test_what_calls_itself_another_job_does_not_escape_a_kill(server: Server, word: str) -> None:
     """With the token of this job it is its own; without it, and without a supervisor of its own, it is named."""

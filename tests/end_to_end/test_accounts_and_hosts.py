@@ -87,6 +87,7 @@ def test_another_account_whose_supervisor_does_not_answer_is_left_to_the_agent(
             check_the_agent_kills(job, by_nobody)
 
 
+@pytest.mark.sampled
 @needs_accounts
 @pytest.mark.parametrize(
     ("command", "account"),

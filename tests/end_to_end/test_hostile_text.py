@@ -90,6 +90,7 @@ def text(request: pytest.FixtureRequest, server: Server) -> str:
     return hostile
 
 
+@pytest.mark.sampled
 def test_no_screen_lets_it_act(server: Server, text: str) -> None:
     with Terminal(gnjobs(), 120, 36, environment(server.url)) as terminal:
         terminal.wait_for("1 all 2")

@@ -32,7 +32,7 @@ from tests.support.servers import Server, running_server
 from tests.support.stored_records import write_child
 from tests.support.terminal import Terminal, gnjobs
 
-pytestmark = pytest.mark.xdist_group("passing places")  # they share one walk
+pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("passing places")]  # they share one walk
 
 # A child that names another job's output as its own.
 OUTSIDE = tag("outside")

@@ -107,6 +107,7 @@ def test_ctrl_z_suspends_and_what_was_written_meanwhile_is_gone_afterwards(serve
         )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("keys", "sign"),
     [

@@ -104,7 +104,7 @@ class Seeded:
 @pytest.mark.parametrize(
     ("recorded", "working", "page_every", "looks"),
     [
-        (3000, 2, 1, 25),
+        pytest.param(3000, 2, 1, 25, marks=pytest.mark.faults),
         (0, 3000, 10, 25),
         pytest.param(3000, 2, 1, 100, marks=pytest.mark.faults),
         pytest.param(0, 10_000, 10, 100, marks=pytest.mark.faults),

@@ -146,6 +146,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", ["running", "killed"])
 @pytest.mark.parametrize("verified", [False, True])
 @pytest.mark.parametrize("number", ["SIGSTOP", "SIGCONT"])
@@ -339,6 +340,7 @@ def test_a_kill_waits_for_no_reader_of_the_output(server: Server, tmp_path: Path
             unread.kill()
 
 
+@pytest.mark.sampled
 @needs_accounts
 @pytest.mark.parametrize("is_asker_root", [False, True])
 def test_a_kill_is_not_over_while_something_of_the_job_lives(

@@ -58,6 +58,7 @@ def spoil(job: SupervisedJob, key: str, *, is_list: bool = False) -> None:
     (job.client.rpush if is_list else job.client.set)(key, "x")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("how", SPOILT)
 def test_no_key_that_somebody_spoilt_keeps_a_supervisor_from_its_end(
     own_server: Server, how: str, tmp_path: Path

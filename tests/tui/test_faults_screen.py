@@ -147,6 +147,7 @@ async def test_what_is_listed_is_saved_as_the_command_line_writes_it(
         await says(pilot, "not saved: can't write", "file exists")
 
 
+@pytest.mark.faults
 async def test_a_hundred_thousand_are_listed_filtered_and_combined(server: Server) -> None:
     write_job(server, JOB, label="many")
     write_child(server, JOB, "big.tsv", status="success")

@@ -171,7 +171,7 @@ ARGUMENT = (st.binary(max_size=30) | (TEXT | st.integers().map(str)).map(encode_
     ],
     ids=" ".join,
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(argument=ARGUMENT)
 def test_arguments(server: Server, before: tuple[str, ...], argument: str) -> None:
     server.client().hset("gn-uploader:jobs:job-id", mapping={"status": "success", "label": "a job"})

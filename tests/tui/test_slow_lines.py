@@ -13,6 +13,7 @@ from tests.support.stored_records import KEYS, write_child, write_line, write_ru
 DELAY = 30.0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("before", "key", "shown"),
     [
