@@ -1,6 +1,8 @@
 """Real Redis and Valkey servers for tests: started on free loopback ports, stopped by their own process."""
 
 import contextlib
+import itertools
+import os
 import random
 import shutil
 import signal
@@ -18,21 +20,31 @@ from gnjobs.records.connection import connect
 BINARIES = {"valkey": str(__valkey_executable__)} | (
     {"redis": found} if (found := shutil.which("redis-server")) else {}
 )
-_PORTS = (15_000, 32_000)
-_chance = random.SystemRandom()  # tests that run side by side must not draw the same ports
+
+
+def _ports() -> Iterator[int]:
+    """Ports in turn that no other worker of these tests draws, and that a server of ours that is down gets back.
+
+    None is one that the system gives to outgoing connections: while a server is down, one that tries to reach it may be
+    given the very port of that server, and then it reaches itself, and the server can't come back.
+    """
+    chance = random.SystemRandom()
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", f"gw{chance.randrange(16)}").removeprefix("gw")) % 16
+    ports = range(15_000 + 1_000 * worker, 16_000 + 1_000 * worker)
+    first = chance.randrange(len(ports))
+    return itertools.cycle([*ports[first:], *ports[:first]])
+
+
+_turns = _ports()
 
 # What was acknowledged is on the disk.
 SYNCED = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment.
-
-    It is none that the system gives to outgoing connections: while a server is down, one that tries to reach it may be
-    given the very port of that server, and then it reaches itself, and the server can't come back.
-    """
+    """A loopback port that nobody listens on at this moment."""
     while True:
-        port = _chance.randrange(*_PORTS)
+        port = next(_turns)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
