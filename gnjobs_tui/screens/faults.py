@@ -110,6 +110,7 @@ class FaultsScreen(TableScreen):
         self._list = self._shown = FaultList(Choice())
         self._is_arranging = False
         self._is_reading = True
+        self._may_be_more = False
 
     @property
     def takes_keys(self) -> bool:
@@ -140,6 +141,8 @@ class FaultsScreen(TableScreen):
         """Read all of them, from the first on, and list the wanted ones anew."""
         found: list[Fault] = []
         self._all, self._is_reading = found, True
+        row = self.dashboard.jobs.catalogue.get(self._target.key)
+        self._may_be_more = row is not None and not row.is_final
         self._choose(self._list.choice)
         self.work(lambda: self._read(found), "faults")
 
@@ -151,6 +154,8 @@ class FaultsScreen(TableScreen):
             parts.append(Cell(" so far, reading", "dim"))
         elif count == MOST_FAULTS:
             parts.append(Cell(" read, there may be more", "warning"))
+        elif self._may_be_more:
+            parts.append(Cell(" so far", "dim"))
         shown, wanted = self._shown, self._shown.choice.wanted
         if wanted is not None:
             matches = plural(shown.matching, "match", "matches")

@@ -94,6 +94,7 @@ with current_job() as job:
 """
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("how", ["file", "-c", "stdin"])
 def test_a_script_that_children_cannot_import_is_told_the_ways_out(
     server: Server, store: JobStore, tmp_path: Path, how: str

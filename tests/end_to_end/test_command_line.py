@@ -326,6 +326,7 @@ def test_show_draws_no_child_as_done_that_is_not_and_the_last_words_of_a_traceba
     assert [line.rstrip().endswith("KeyError: 'axolotl'") for line in lines if "bad.tsv" in line] == [True]
 
 
+@pytest.mark.faults
 def test_the_stuck_child_is_told_from_its_siblings(server: Server, store: JobStore) -> None:
     code = (
         "import threading\nfrom gnjobs import ChildOutput, current_job\n"

@@ -134,6 +134,7 @@ def test_into_a_pipe_goes_what_was_stored(server: Server, text: str) -> None:
     assert not re.search(r"(^|,)[=@]", rows)
 
 
+@pytest.mark.sampled
 def test_no_command_lets_it_act_on_a_terminal(server: Server, text: str) -> None:
     command = [sys.executable, "-c", IN_TURN, *COMMANDS]
     with Terminal(command, 120, 36, environment(server.url)) as terminal:

@@ -105,6 +105,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
             yield walk
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("screen", "name"),
     [pytest.param(screen, name, id=f"{screen} {name}") for screen, names in PLACES.items() for name in names],
@@ -114,6 +115,7 @@ def test_it_is_shown_and_does_not_act(walk: Walk, screen: str, name: str) -> Non
     assert harmless(walk.sent[screen]) == []
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("screen", PLACES)
 def test_nothing_else_on_it_acts(walk: Walk, screen: str) -> None:
     assert walk.sent[screen]

@@ -56,6 +56,7 @@ def _no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/nonexistent")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shift", range(len(TYPES)))
 @pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
 def test_a_job_with_keys_of_other_types(server: Server, key_names: list[str], shift: int) -> None:

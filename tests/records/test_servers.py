@@ -157,6 +157,7 @@ def test_a_socket_a_database_and_an_acl_user(tmp_path: Path, binary: str) -> Non
         assert said(server.url) == "Redis refused the login: it asks for a password"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("binary", sorted(BINARIES))
 def test_the_master_that_sentinels_name(tmp_path: Path, binary: str) -> None:
     with running_sentinels(tmp_path, BINARIES[binary]) as sentinels:
@@ -203,6 +204,7 @@ def test_a_master_on_localhost_is_looked_for_there_alone(monkeypatch: pytest.Mon
 PING = "import sys; from gnjobs.records.connection import connect; connect(sys.argv[1], retries=0).ping()"
 
 
+@pytest.mark.sampled
 @pytest.mark.skipif(
     os.getuid() != 0 or not socket.has_ipv6, reason="only root may give a process names of hosts"
 )

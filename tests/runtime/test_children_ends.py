@@ -116,6 +116,7 @@ def forget_child(client: redis.Redis, key: str) -> None:
     client.delete(key)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("forget", [forget_end, forget_child])
 def test_an_end_that_a_server_forgot_is_written_again(
     job: CurrentJob,

@@ -24,6 +24,7 @@ sys.exit(int(sys.argv[2]))
 NOTE = "1 of 2 children failed: pheno.tsv"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("on_failure", "code", "status", "error"),
     [

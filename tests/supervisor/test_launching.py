@@ -158,6 +158,7 @@ def foreground(job: SupervisedJob, **options: object) -> "subprocess.Popen[bytes
     return subprocess.Popen(command, **(pipes | options))
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("is_ignored", [False, True])
 @pytest.mark.parametrize(("script", "code"), [("exit 5", 5), ("kill -9 $$", 137), ("exit 0", 0)])
 def test_the_foreground_copies_streams_and_exits_as_the_command_did(

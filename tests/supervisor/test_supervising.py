@@ -75,6 +75,7 @@ def test_keep_says_how_long_the_keys_live(start: Start, server: Server) -> None:
         wait_for(lambda key=key: 900 < server.client().ttl(key) <= 1000)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("command", "code", "number", "error"),
     [

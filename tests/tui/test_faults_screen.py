@@ -16,7 +16,7 @@ from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.command import invoke
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
-from tests.support.stored_records import KEYS, write_child, write_job, write_line
+from tests.support.stored_records import KEYS, write_child, write_job, write_line, write_running
 
 JOB = "3f2a91c0-1111"
 
@@ -145,6 +145,18 @@ async def test_what_is_listed_is_saved_as_the_command_line_writes_it(
         assert [row["row"] for row in few] == ["88", "89"]
         await pilot.press("s", "ctrl+u", *str(saved), "enter")
         await says(pilot, "not saved: can't write", "file exists")
+
+
+async def test_of_a_job_that_runs_they_are_those_so_far(server: Server) -> None:
+    write_running(server, JOB, label="QC average, July")
+    write_faults(server, "geno.tsv", [{"row": 88, "value": ""}])
+    async with open_faults(server, (80, 24)) as pilot:
+        await shows(pilot, "QC average, July   1 fault so far")
+        write_job(server, JOB, label="QC average, July")
+        await until(pilot, lambda: pilot.app.jobs.catalogue.get(JOB).is_final)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: "so far" not in screen_text(pilot))
+        await shows(pilot, "QC average, July   1 fault")
 
 
 @pytest.mark.faults

@@ -123,6 +123,7 @@ TABLES: Sequence[tuple[str, str, str, str, str]] = (
 PINNED = {"the job itself", "at work"}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(("keys", "column", "usual", "titled", "sorted_"), TABLES, ids=[t[0] for t in TABLES])
 async def test_clicks_on_a_title_sort_and_the_dialog_does_too(
     server: Server, everything: None, keys: str, column: str, usual: str, titled: str, sorted_: str

@@ -48,6 +48,7 @@ def test_odd_times_are_drawn_within_the_line() -> None:
     assert Timeline(job, [], 0.0).summary() == "0 ended, 0 at work, 0 waiting"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("size", [(160, 50), (100, 30), (80, 24)])
 async def test_it_is_opened_from_the_job_and_opens_outputs(server: Server, size: tuple[int, int]) -> None:
     now = time.time()
