@@ -293,7 +293,7 @@ class JobScreen(GlanceScreen):
             account=picture.job.account if picture is not None else None,
             percent=percent_done(row if child is None else child),
             silence=picture.parts.silence(child) if picture is not None else row.silence,
-            created=row.created,
+            created=row.recorded,
             key=row.key,
         )
 

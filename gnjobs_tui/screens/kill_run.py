@@ -36,7 +36,7 @@ class Target(NamedTuple):
     percent: float | None = None
     silence: float | None = None
     state: str | None = None
-    created: float = 0.0
+    created: float | None = None
     key: str = ""
 
     @property
@@ -62,7 +62,7 @@ def target_of_row(row: JobRow) -> Target:
         percent=percent_done(row),
         silence=row.silence,
         state=row.state,
-        created=row.created,
+        created=row.recorded,
         key=row.key,
     )
 
@@ -116,13 +116,12 @@ class KillRun:
             return
         try:
             store = self._store_of(target)
-            created, child = target.created or None, target.child
             steps = kill_job(
                 store,
                 target.job_id,
-                child,
+                target.child,
                 actor=self.actor,
-                created=created,
+                created=target.created,
                 reason=self.reason,
                 force=force,
             )

@@ -154,7 +154,7 @@ class RowActions(TableScreen):
 def _removed(store: "JobStore", row: JobRow, actor: Actor) -> str | None:
     """Remove a job; why it could not be done, or None."""
     try:
-        store.remove(row.id, actor, created=row.created or None)
+        store.remove(row.id, actor, created=row.recorded)
     except GnjobsError as error:
         return str(error)
     return None

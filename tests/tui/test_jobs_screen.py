@@ -2,11 +2,15 @@
 
 import time
 
+import msgspec
 from textual.widgets import Static
 
 from gnjobs.records.actor import Actor
+from gnjobs.records.layouts import UPLOADER
 from gnjobs.watch.filters import quoted
+from gnjobs_tui.config import Config
 from gnjobs_tui.screens.jobs import JobsScreen
+from gnjobs_tui.typeahead import LEAST_READING
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
@@ -217,3 +221,18 @@ async def test_a_narrow_terminal_shows_the_columns_that_matter(server: Server) -
         screen = await shows(pilot, "Silent")
         heading = next(line for line in screen.splitlines() if "Label" in line)
         assert all(word in heading for word in ("State", "Label", "User", "%", "Silent", "Run"))
+
+
+async def test_a_job_whose_beginning_is_estimated_is_removed(server: Server) -> None:
+    layout = msgspec.structs.replace(UPLOADER, expires_after=86_400.0)
+    server.client().hset(KEYS.job("theirs"), mapping={"status": "success", "label": "theirs"})
+    server.client().expire(KEYS.job("theirs"), 3600)
+    config = Config(url=server.url, layouts={KEYS.prefix: layout})
+    async with dashboard(server, config=config) as pilot:
+        row = pilot.app.jobs.catalogue.get("theirs")
+        assert (row.created > 0, row.recorded) == (True, None)
+        await pilot.press("D")
+        await shows(pilot, "Remove")
+        await pilot.pause(LEAST_READING)
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: not server.client().exists(KEYS.job("theirs")), "its removal")

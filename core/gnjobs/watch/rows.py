@@ -28,12 +28,15 @@ UNCOUNTED: Final = "faults not counted"
 class JobRow(Listed, frozen=True, gc=False):
     """One job in a list: the listed fields of its record, and what a list makes of others; times in unix seconds.
 
-    `created` is 0 where unknown. `key` names the row in the catalogue (the id; under further prefixes that are
-    watched, with the prefix), `says` is the last word on the job, `job` the record while the job is unfinished.
+    `created` is estimated where the record does not say it, and 0 where unknown; `recorded` is what the record says,
+    by which the job is told from a later one of its id. `key` names the row in the catalogue (the id; under further
+    prefixes that are watched, with the prefix), `says` is the last word on the job, `job` the record while the job is
+    unfinished.
     """
 
     rank: int = RANK_UNFINISHED
     created: float = 0.0
+    recorded: float | None = None
     key: str = ""
     prefix: str = ""
     label: str = ""
@@ -154,6 +157,7 @@ def row_of(job: Job, *, prefix: str = "", key: str | None = None, verdict: str =
         **kept | {"started": job.began},
         rank=rank_of(state),
         created=job.created or job.estimated_start or 0.0,
+        recorded=job.created,
         key=key or job.id,
         prefix=prefix,
         label=job.name[:LONGEST_TEXT],
