@@ -110,13 +110,15 @@ class RowReader:
         if not job_ids:
             return []
         stored, read = self._columns.columns(job_ids, replies), self._columns.read
+        recorded = values.many_seconds(stored["created"])
         made: dict[str, Iterable[Any]] = {
             field.attribute: read(field.kind.read, stored[name]) for name, field in ROW_FIELDS.items()
         }
         made |= {
             "rank": repeat(RANK_FINISHED),
             "started": [at or None for at in made["started"]],  # the epoch is nobody's start
-            "created": [at or 0.0 for at in values.many_seconds(stored["created"])],
+            "created": [at or 0.0 for at in recorded],
+            "recorded": recorded,
             "key": [self._key_prefix + job_id for job_id in job_ids],
             "prefix": repeat(self.prefix),
             "label": _labels(stored, job_ids),
