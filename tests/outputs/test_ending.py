@@ -70,6 +70,16 @@ def test_what_was_written_is_stored_before_the_end(server: Server, tmp_path: Pat
             assert int(client.hget(KEYS.child("job", "c1"), "faults")) == len(lines)
 
 
+@pytest.mark.parametrize("word", ["bytes([signal.SIGTERM])", "at_exit._CAUGHT"])
+def test_what_came_before_the_default_was_restored_ends_it(server: Server, tmp_path: Path, word: str) -> None:
+    """As if it had come just before, and the thread that stores had not been at its turn yet."""
+    restored = "signal.signal(signal.SIGTERM, signal.SIG_DFL)\n"
+    code = f"child.print('begun')\n{restored}os.write(at_exit._pipe[1], {word})\nsaid.write_text('x')\n"
+    with started(server, tmp_path, code + "time.sleep(1000)\n") as process:
+        assert process.wait(STORING_SECONDS) == -signal.SIGTERM
+    assert [line.text for line in stored(server)] == ["begun"]
+
+
 @pytest.mark.parametrize(
     "busy",
     [

@@ -90,6 +90,7 @@ os.register_at_fork(after_in_child=_after_fork)
 STORING_SECONDS: Final = 8.0
 
 _NUMBER: Final = signal.SIGTERM
+_CAUGHT: Final = b"\0"  # by this handler, whatever has replaced it by now
 _pipe: tuple[int, int] | None = None
 
 
@@ -120,13 +121,18 @@ def _listen() -> None:
     threading.Thread(target=_end, args=(_pipe[0],), name="termination", daemon=True).start()
 
 
-def _pass_on(number: int, _: FrameType | None) -> None:
+def _pass_on(_: int, __: FrameType | None) -> None:
     if _pipe is not None:
-        os.write(_pipe[1], bytes([number]))
+        os.write(_pipe[1], _CAUGHT)
+
+
+def _is_anothers() -> bool:
+    handler = signal.getsignal(_NUMBER)
+    return callable(handler) and handler is not _pass_on
 
 
 def _end(told: int) -> None:
-    while os.read(told, 1) != bytes([_NUMBER]) or signal.getsignal(_NUMBER) is not _pass_on:
+    while (word := os.read(told, 1)) != _CAUGHT and (word != bytes([_NUMBER]) or _is_anothers()):
         pass
     store_all(STORING_SECONDS)
     ctypes.CDLL(None).signal(_NUMBER, 0)  # by C, since Python lets only the main thread do it
