@@ -1,5 +1,6 @@
 """What an idle process waits for, in words: the file, the other end of a pipe, a lock's holder, a peer's address."""
 
+import contextlib
 import os
 import re
 import struct
@@ -16,6 +17,7 @@ from gnjobs.processes.activity import Wait, read_wait, thread_ids
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import SeenProcess
 from gnjobs.processes.sockets import TcpSocket, local_peers, open_files, tcp_sockets
+from gnjobs.text import encodable
 
 INPUT: Final = 1  # POLLIN and EPOLLIN
 _IDLE_SECONDS: Final = 5.0
@@ -39,7 +41,8 @@ _PLAIN: Final = {
     "rt_sigsuspend": "waits for a signal",
     "rt_sigtimedwait": "waits for a signal",
 }
-_PIPE_END: Final = re.compile(r"a pipe to pid (\d+)")
+# From its beginning, since a file may have any name.
+_PIPE_END: Final = re.compile(r"waits (?:for data from|to write to|for) a pipe to pid (\d+)")
 _OWN_SOCKET: Final = "a local socket whose peer is its own"
 _WRITERS: Final = "1"
 _READERS: Final = "0"
@@ -92,7 +95,7 @@ class Waits:
         words = (self._wait_words(process.pid, wait) or "") if wait is not None else ""
         if wait is None or process_start(process.pid) != process.started:
             return process
-        pipe = _PIPE_END.search(words)
+        pipe = _PIPE_END.match(words)
         waits_for = (
             self._child_of.get(process.pid) if wait.call in _CHILD_ENDS else pipe and int(pipe.group(1))
         )
@@ -144,7 +147,7 @@ class Waits:
         if kind == "pipe":
             holder = next((each for each in self._ends(target, other_end) if each != pid), None)
             return "a pipe" if holder is None else f"a pipe to pid {holder}"
-        return target
+        return str(encodable(target))
 
     def _socket(self, pid: int, inode: int) -> str:
         found = self._tcp.get(inode)
@@ -201,7 +204,7 @@ def link_of(pid: int, number: int) -> str:
 def _words_in(path: str) -> list[list[str]]:
     """The words of each line that the kernel says there; none where that can't be seen."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, encoding="ascii", errors="replace") as file:  # of a ring, names of files, too
             return [words for line in file if (words := line.split())]
     except OSError:
         return []
@@ -227,7 +230,8 @@ def polled(pid: int, wait: Wait, events: int = 0xFFFF) -> Iterator[int]:
     """
     if wait.call in ("poll", "ppoll") and len(wait.arguments) > 1:
         content = _memory(pid, wait.arguments[0], 8 * min(wait.arguments[1], _MOST_FILES))
-        for number, wanted, _ in struct.iter_unpack("=iHH", content):
+        # What is no memory of its own any more may begin within an entry.
+        for number, wanted, _ in struct.iter_unpack("=iHH", content[: len(content) // 8 * 8]):
             if number >= 0 and wanted & events:
                 yield number
     elif wait.call in ("select", "pselect6") and len(wait.arguments) > 1 and events & INPUT:
@@ -240,8 +244,9 @@ def polled(pid: int, wait: Wait, events: int = 0xFFFF) -> Iterator[int]:
 
 def _watched(pid: int, number: int, events: int) -> Iterator[int]:
     for words in _words_in(f"/proc/{pid}/fdinfo/{number}"):
-        if words[0] == "tfd:" and int(words[3], 16) & events:
-            yield int(words[1])
+        with contextlib.suppress(ValueError, IndexError):  # a file's name may hold lines of its own
+            if words[0] == "tfd:" and int(words[3], 16) & events:
+                yield int(words[1])
 
 
 def _memory(pid: int, address: int, length: int) -> bytes:
