@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gnjobs.control.looks import streams_of_who_answers
+from gnjobs.processes import files
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.proc import process_start
@@ -137,3 +138,16 @@ def test_what_py_spy_prints_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     began, process = time.monotonic(), SeenProcess(os.getpid(), process_start(os.getpid()) or 0)
     assert "py-spy failed" in stacks_of(Found((process,)))
     assert time.monotonic() - began < 20
+
+
+def test_files_are_told_of_whatever_the_kernel_says_below_of_what_the_process_chose(tmp_path: Path) -> None:
+    """Of a ring it shows the names of files, which may hold lines of their own."""
+    (tmp_path / "fd").mkdir()
+    (tmp_path / "fdinfo").mkdir()
+    (tmp_path / "ring").touch()
+    (tmp_path / "fd" / "3").symlink_to(tmp_path / "ring")
+    (tmp_path / "fdinfo" / "3").write_bytes(
+        b"pos:\t0\nflags:\t02000002\nUserFiles: 1\n\xff\nflags: x\npos: x\n"
+    )
+    (told,) = files._file(str(tmp_path / "fd"), 3)
+    assert told.split() == ["3", "read", "and", "write", "empty", str(tmp_path / "ring")]

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Final
 
 from gnjobs.processes.seen import Found, SeenProcess
@@ -50,10 +51,11 @@ def _file(directory: str, number: int) -> Iterator[str]:
 
 def _place(path: str) -> tuple[int, str]:
     """How far it was read or written, and which of both it is open for."""
-    with open(path, encoding="ascii") as file:
-        said = dict(line.split(":", 1) for line in file if ":" in line)
-    flags = int(said.get("flags", "0").strip(), 8)
-    return int(said.get("pos", "0")), _WAYS.get(flags & os.O_ACCMODE, "")
+    with open(path, "rb") as file:
+        # Below may stand what the process chose, such as the names of a ring's files.
+        said = dict(line.split(b":", 1) for line in islice(file, 2))
+    flags = int(said.get(b"flags", b"0"), 8)
+    return int(said.get(b"pos", b"0")), _WAYS.get(flags & os.O_ACCMODE, "")
 
 
 # By the kind of the request.
