@@ -5,6 +5,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -246,6 +247,21 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
             assert names_the_same(process.pid, url) == is_here
         finally:
             process.kill()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+def test_a_url_that_our_locale_can_not_spell_ends_no_look() -> None:
+    """Any account can have a process with any URL in its environment."""
+    code = "import sys; from gnjobs.processes.table import names_the_same\n"
+    code += "print(names_the_same(int(sys.argv[1]), 'unix:///\\u20ac/s'))"
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with psutil.Popen(["unshare", "--mount", "sleep", "600"]) as process:
+        wait_for(lambda: process.name() == "sleep")
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(process.pid)], env=os.environ | locale, capture_output=True
+        )
+        process.kill()
+    assert done.stdout == b"True\n", done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")

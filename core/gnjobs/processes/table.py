@@ -199,8 +199,9 @@ def _read_mounts(folder: str) -> list[list[bytes]]:
 
 
 def _escaped(path: str) -> bytes:
-    """A path as `mountinfo` has it."""
-    return re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), os.fsencode(path))
+    """A path as `mountinfo` has it; in the encoding in which an environment was read, whatever is ours."""
+    name = path.encode("utf-8", "surrogateescape")
+    return re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), name)
 
 
 def _variable(environ: bytes, name: str) -> str | None:
