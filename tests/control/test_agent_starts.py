@@ -1,6 +1,7 @@
 """Jobs that an agent starts: what its configuration allows, where, as whom, and nothing else."""
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,32 @@ def test_who_is_started_as_another_account_has_none_of_roots_keys() -> None:
     if "AssertionError" in done.stderr:
         pytest.skip("this container may keep no keys")
     assert done.stdout.split() == ["1", "0"], done.stderr
+
+
+IDS = """
+import subprocess, sys
+from gnjobs.processes.stack import _as_account_of
+from gnjobs.records.environment import as_account
+for words in as_account("nobody").words, _as_account_of(int(sys.argv[1])):
+    print(subprocess.run([*words, "sh", "-c", "id -u; id -g"], capture_output=True, text=True, cwd="/").stdout)
+"""
+
+
+@needs_accounts
+def test_an_account_whose_numbers_are_names_of_others_is_none_of_these(tmp_path: Path) -> None:
+    """Accounts may be called by numbers, as students are."""
+    nobody = pwd.getpwnam("nobody")
+    for name, line in ("passwd", f"{nobody.pw_uid}:x:1:1::/:/bin/sh\n"), ("group", f"{nobody.pw_gid}:x:1:\n"):
+        (tmp_path / name).write_text(Path("/etc", name).read_text() + line)
+    script = "mount --bind passwd /etc/passwd && mount --bind group /etc/group"
+    elsewhere = ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
+    with subprocess.Popen([*AS_NOBODY, "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        command = [*elsewhere, sys.executable, "-c", IDS, str(process.pid)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        process.kill()
+    assert done.stdout.split() == 2 * [str(nobody.pw_uid), str(nobody.pw_gid)], done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")

@@ -19,7 +19,7 @@ from gnjobs.processes.host import own_account
 from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
-from gnjobs.records.environment import ENV_JOB, SUPER_USER
+from gnjobs.records.environment import ENV_JOB, SUPER_USER, setpriv_ids
 from gnjobs.text import safe_line
 
 NOT_ALLOWED: Final = "may not look into it"
@@ -113,7 +113,7 @@ def _as_account_of(pid: int) -> list[str]:
     users, groups = owners_of(pid), groups_of(pid)
     if os.geteuid() != SUPER_USER or not users or not groups or users[1] == SUPER_USER:
         return []
-    account = [f"--reuid={users[1]}", f"--regid={groups[1]}", "--clear-groups"]
+    account = [*setpriv_ids(users[1], groups[1]), "--clear-groups"]
     return ["setpriv", *account, f"--inh-caps={_ONLY_LOOKING}", f"--ambient-caps={_ONLY_LOOKING}"]
 
 

@@ -88,10 +88,15 @@ def as_account(name: str | None) -> Begin:
         raise ValueError("nothing is run as root for somebody else")
     _leave_keys()
     program = shutil.which("setpriv") or "setpriv"  # ours, whatever the account's environment finds
-    words = (program, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--init-groups", "--")
+    words = (program, *setpriv_ids(entry.pw_uid, entry.pw_gid), "--init-groups", "--")
     return Begin(
         words, {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
     )
+
+
+def setpriv_ids(uid: int, gid: int) -> tuple[str, str]:
+    """Ids as `setpriv` is to take them: digits alone are a name to it, where an account or group is called so."""
+    return f"--reuid=+{uid}", f"--regid=+{gid}"
 
 
 _KEYCTL: Final = {"x86_64": 250, "aarch64": 219, "riscv64": 219, "ppc64le": 271, "s390x": 280}
