@@ -10,7 +10,7 @@ taste. The user's own file can only lower her role.
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,8 +23,8 @@ from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, PREFIX, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
+from gnjobs_tui.trust import is_roots, read_for
 
-_MOST_LINKS: Final = 40  # as many as the kernel follows
 _PLACE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
@@ -111,7 +111,7 @@ class _Reader:
             },
             on_end=_texts("on-end", self._found.get("on-end", [])),
             agent_starts={
-                account: self._starts(f"agent-starts.{account}", entry)
+                account: self._starts(account, entry)
                 for account, entry in self._table("agent-starts").items()
             },
         )
@@ -125,28 +125,32 @@ class _Reader:
     def _lengths(self, table: str) -> dict[str, float]:
         return {name: _length(f"{table}.{name}", length) for name, length in self._table(table).items()}
 
-    def _starts(self, name: str, entry: object) -> AgentStarts:
+    def _starts(self, account: str, entry: object) -> AgentStarts:
+        name = f"agent-starts.{account}"
         if not isinstance(entry, dict) or not {"directories", "commands"} <= set(entry):
             raise ValueError(f"[{name}] must be a table with directories and commands")
         _check_names(name, entry, ("directories", "commands", "url", "url-file"))
         if not {"url", "url-file"} & set(entry):
             raise ValueError(f"[{name}] must have url or url-file: what its jobs connect to")
+        url, problem = self._url_of_jobs(account, entry)
         return AgentStarts(
             directories=_some_texts(f"{name}.directories", entry["directories"]),
             commands=_texts(f"{name}.commands", entry["commands"]),
-            url=self._url_of_jobs(entry),
+            url=url,
+            problem=problem,
         )
 
-    def _url_of_jobs(self, entry: Mapping[str, Any]) -> str | None:
-        """The URL, or None where its file is a secret to us: then we are no agent that starts these jobs."""
+    def _url_of_jobs(self, account: str, entry: Mapping[str, Any]) -> tuple[str | None, str]:
+        """The URL, or why its file can't be used here: the account may change that, and is to keep us from nothing."""
+        if "url" in entry:
+            return self._url(entry), ""
         try:
-            return self._url(entry)
-        except ValueError as problem:
-            if isinstance(problem.__cause__, PermissionError):
-                return None
-            raise
+            return self._url(entry, account), ""
+        except (OSError, ValueError) as problem:
+            return None, str(problem)
 
-    def _url(self, found: Mapping[str, Any]) -> str | None:
+    def _url(self, found: Mapping[str, Any], account: str | None = None) -> str | None:
+        """The URL that is given, in a file perhaps, which is read for the jobs of an `account`."""
         if "url-file" not in found:
             url = _text("url", found["url"]) if "url" in found else None
             _check_secret(self._path, url)
@@ -155,11 +159,11 @@ class _Reader:
             raise ValueError("url and url-file can't both be given")
         url_file = self._path.parent / Path(_text("url-file", found["url-file"])).expanduser()
         try:
-            url = url_file.read_text(encoding="utf-8").strip()
+            text = url_file.read_text(encoding="utf-8") if account is None else read_for(account, url_file)
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise ValueError(f"url-file {url_file} can't be read: {why}") from error
-        if not url:
+        if not (url := text.strip()):
             raise ValueError(f"url-file {url_file} is empty")
         _check_secret(url_file, url)
         return url
@@ -313,7 +317,7 @@ def load_config(path: str | Path | None = None, *, system_file: Path = SYSTEM_FI
     who = system or own or Settings()
     default_role: Role = "admin" if system is None else "viewer"
     system, own = system or Settings(), own or Settings()
-    is_roots = _is_roots(system_file)
+    is_believed = is_roots(system_file)
     return Config(
         url=system.url or own.url or DEFAULT_URL,
         prefixes=system.prefixes or own.prefixes or (DEFAULT_PREFIX,),
@@ -328,8 +332,8 @@ def load_config(path: str | Path | None = None, *, system_file: Path = SYSTEM_FI
         stuck_after={**own.stuck_after, **system.stuck_after},
         layouts=_expiring({**own.layouts, **system.layouts}, {**own.expires_after, **system.expires_after}),
         # Root runs it, and starts jobs, as whom it is for.
-        on_end=(system.on_end if is_roots or os.geteuid() != 0 else ()) or own.on_end,
-        agent_starts=system.agent_starts if is_roots else {},
+        on_end=(system.on_end if is_believed or os.geteuid() != 0 else ()) or own.on_end,
+        agent_starts=system.agent_starts if is_believed else {},
     )
 
 
@@ -340,37 +344,6 @@ def _expiring(layouts: Mapping[str, Layout], expiries: Mapping[str, float]) -> d
         for prefix, seconds in expiries.items()
     }
     return {**layouts, **expiring}
-
-
-def _is_roots(path: Path) -> bool:
-    """Whether nobody but root can have written a file, or put it or a link on the way to it in its place."""
-    try:
-        return all(_only_root_writes(each) for each in _way_to(path))
-    except OSError:
-        return False
-
-
-def _way_to(path: Path) -> Iterator[Path]:
-    """Every directory and link that one goes through on the way to a file, and the file."""
-    here, ahead, links = Path("/"), [*reversed(path.absolute().parts)], 0
-    while ahead:
-        part = ahead.pop()
-        each = here.parent if part == ".." else here / part  # which "/" begins anew
-        yield each
-        if each.is_symlink() and links < _MOST_LINKS:
-            ahead += reversed(Path(os.readlink(each)).parts)
-            links += 1
-        else:
-            here = each
-
-
-def _only_root_writes(path: Path) -> bool:
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode):
-        return found.st_uid == 0
-    is_shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    # In a sticky directory nobody replaces what is root's.
-    return found.st_uid == 0 and not (is_shared and not found.st_mode & stat.S_ISVTX)
 
 
 def _read_if_there(path: Path) -> Settings | None:

@@ -50,8 +50,11 @@ def test_nothing_is_started_for_what_is_no_user_id(store: JobStore, user: str) -
 
 
 def test_nothing_is_started_with_a_url_that_the_agent_may_not_read(store: JobStore) -> None:
-    job, starts = store.create(["true"]), {"nobody": msgspec.structs.replace(TRUE_HERE, url=None)}
-    with pytest.raises(LaunchError, match=r"can't read the url-file of \[agent-starts\.nobody\]"):
+    starts = {"nobody": msgspec.structs.replace(TRUE_HERE, url=None, problem="it is no file")}
+    job = store.create(["true"])
+    with pytest.raises(
+        LaunchError, match=r"can't read the url-file of \[agent-starts\.nobody\]: it is no file"
+    ):
         start_for_agent(job, store, starts, digest_of(job))
 
 
@@ -126,7 +129,9 @@ def test_an_account_whose_numbers_are_names_of_others_is_none_of_these(tmp_path:
         (tmp_path / name).write_text(Path("/etc", name).read_text() + line)
     script = "mount --bind passwd /etc/passwd && mount --bind group /etc/group"
     elsewhere = ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh"]
-    with subprocess.Popen([*AS_NOBODY, "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [*AS_NOBODY, "sh", "-c", "echo; exec sleep 600"], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         command = [*elsewhere, sys.executable, "-c", IDS, str(process.pid)]

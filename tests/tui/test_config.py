@@ -1,5 +1,6 @@
 """Configuration and roles."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -147,10 +148,8 @@ def test_what_root_is_to_run_counts_only_where_nobody_else_can_have_written_it(
 def test_what_an_agent_starts_never_gets_the_agents_own_url(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_permission(path: Path, encoding: str = "") -> str:
-        if path.name == "writer":
-            raise PermissionError
-        return path.read_bytes().decode(encoding)
+    def no_permission(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied")
 
     entry = "[agent-starts.www-data]\ndirectories = ['/srv']\ncommands = ['qc']\n"
     files.system.write_text(f"url = 'redis://agent/0'\n{entry}")
@@ -160,8 +159,44 @@ def test_what_an_agent_starts_never_gets_the_agents_own_url(
     for given in ("url = 'redis://writer/0'", f"url-file = '{tmp_path}/writer'"):
         files.system.write_text(f"url = 'redis://agent/0'\n{entry}{given}\n")
         assert read_settings(files.system).agent_starts["www-data"].url == "redis://writer/0"
-    monkeypatch.setattr(Path, "read_text", no_permission)
-    assert read_settings(files.system).agent_starts["www-data"].url is None
+    monkeypatch.setattr(os, "open", no_permission)
+    starts = read_settings(files.system).agent_starts["www-data"]
+    assert (starts.url, starts.problem) == (
+        None,
+        f"url-file {tmp_path}/writer can't be read: Permission denied",
+    )
+
+
+@needs_accounts
+@pytest.mark.parametrize(
+    "what", ["root's", "its own", "in its directory", "another's", "a link", "a pipe", "a device", "nothing"]
+)
+def test_what_an_account_can_put_in_its_place_is_no_url_for_its_jobs(
+    files: Files, tmp_path: Path, what: str
+) -> None:
+    """Its jobs show what they are given, and root would wait for what never comes."""
+    of_roots, home = tmp_path / "of-root", tmp_path / "home"
+    of_roots.write_text("redis://writer/0\n")
+    home.mkdir()
+    url = home / "url"
+    match what:
+        case "root's":
+            url = of_roots
+        case "its own" | "in its directory" | "another's":
+            url.write_text("redis://writer/0\n")
+            os.chown(url, {"its own": 65534, "another's": 1}.get(what, 0), -1)
+        case "a link":
+            url.symlink_to(of_roots)
+        case "a device":
+            url.symlink_to("/dev/null")
+        case "a pipe":
+            os.mkfifo(url)
+    os.chown(home, 65534, -1)
+    entry = "[agent-starts.nobody]\ndirectories = ['/srv']\ncommands = ['qc']\n"
+    files.system.write_text(f"{entry}url-file = '{url}'\n")
+    starts = read_settings(files.system).agent_starts["nobody"]
+    is_read = what in ("root's", "its own")
+    assert (starts.url, bool(starts.problem)) == ("redis://writer/0" if is_read else None, not is_read)
 
 
 def test_the_check_stands_in_front_of_the_action() -> None:

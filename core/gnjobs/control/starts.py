@@ -31,7 +31,8 @@ def start_for_agent(job: Job, store: Records, starts: Mapping[str, AgentStarts],
         raise LaunchError("its record says something other than what was asked to be started")
     account = _account_for(job, starts)
     if (url := starts[account].url) is None:
-        raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]")
+        why = starts[account].problem
+        raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]: {why}")
     is_us = account == own_account()
     try:
         begin = Begin((), os.environ) if is_us and os.geteuid() != SUPER_USER else as_account(account)
