@@ -12,7 +12,7 @@ from gnjobs.records.requests import DEFAULT_GRACE, LONGEST_GRACE
 from gnjobs_tui.cli.completion import complete_child
 from gnjobs_tui.cli.exits import DONE, FAILED, exit_code
 from gnjobs_tui.cli.selection import Target, select, selecting, try_each
-from gnjobs_tui.cli.session import Session, find_child, say, with_session
+from gnjobs_tui.cli.session import Session, find_child, say_done, with_session
 
 if TYPE_CHECKING:
     from gnjobs.records.actor import Actor
@@ -109,7 +109,7 @@ def kill_one(store: "JobStore", job: "Job", how: HowToKill) -> int:
 
     code = FAILED
     for step in how.steps(store, job):
-        say(f"{job.id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
+        say_done(f"{job.id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")
         code = how.code(step)
     return code
 
@@ -129,7 +129,7 @@ def _kill_many(targets: Sequence[Target], how: HowToKill) -> int:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
             for job_id, text, code in pool.map(kill_it, targets):
-                say(f"{job_id}  {text}")
+                say_done(f"{job_id}  {text}")
                 worst = max(worst, code)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -100,15 +100,11 @@ def _run(arguments: list[str]) -> Any:
         error.show(said)
         print(safe_text(said.getvalue()), end="", file=sys.stderr)
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt, BrokenPipeError):  # click says it on standard error, read or not
         return INTERRUPTED
     except GnjobsError as error:
         complain(str(error))
         return exit_code(error)
-    except BrokenPipeError:
-        # The reader of our pipe is gone: nothing is wrong, and nothing can be said to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001 - a traceback prints the text of every exception raw
         if any(each.__module__.partition(".")[0] == "redis" for each in type(error).__mro__):
             return _redis_failure(error, session)

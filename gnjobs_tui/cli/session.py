@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, update_wrapper
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -201,9 +201,28 @@ def say(line: str) -> None:
     print(drawable(safe_line(line)) if on_terminal() else safe_line(line))
 
 
+def say_done(line: str) -> None:
+    """Print at once one line of what is being done, which goes on where nobody reads that any more."""
+    with _going_on_unread(sys.stdout):
+        say(line)
+        sys.stdout.flush()
+
+
+@contextmanager
+def _going_on_unread(stream: TextIO) -> Iterator[None]:
+    """Say nothing more on a stream that takes nothing: its reader is gone, or a disk is full."""
+    try:
+        yield
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
 def complain(line: str) -> None:
-    """Print one line, made safe, to stderr."""
-    print(f"gnjobs: {drawable(safe_line(line))}", file=sys.stderr)
+    """Print one line, made safe, to stderr; what is being done goes on where nobody reads it."""
+    with _going_on_unread(sys.stderr):
+        print(f"gnjobs: {drawable(safe_line(line))}", file=sys.stderr)
 
 
 def print_fields(*fields: object) -> None:

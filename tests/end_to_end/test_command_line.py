@@ -187,6 +187,29 @@ def test_kill_says_each_step_and_succeeds_only_when_all_is_gone(server: Server, 
     assert "runaway" in said
 
 
+def test_a_kill_goes_on_though_nobody_reads_what_it_says(server: Server, store: JobStore) -> None:
+    job_id = start(server, "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    job = wait_for(lambda: found if (found := store.get(job_id)).pid else None)
+    psutil.Process(job.supervisor_pid).kill()
+    line = gnjobs("kill", job_id, "--grace", "1", "--redis-url", server.url)
+    unbuffered = environment(server.url, PYTHONUNBUFFERED="1")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=unbuffered) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(60) == 0
+    assert store.get(job_id).status == "killed"
+
+
+def test_a_complaint_that_nobody_reads_ends_nothing() -> None:
+    code = "from gnjobs_tui.cli.session import complain; complain('one'); complain('another'); print('done')"
+    with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.stdout.read() == b"done\n"
+        assert process.wait(60) == 0
+
+
 def test_log_prints_while_it_reads(server: Server) -> None:
     """Whoever writes may write any number of events."""
 
