@@ -263,6 +263,23 @@ def test_a_supervisor_may_have_many_files_open_and_its_command_as_many_as_before
     assert limits == [min(hard, 8192), 600]
 
 
+def test_limits_of_time_and_memory_are_those_of_the_command_and_not_of_its_supervisor(start: Start) -> None:
+    """They would end it after some hours, and the job would have none."""
+    given = {resource.RLIMIT_CPU: 10_000, resource.RLIMIT_AS: 2**40}
+    before = {limit: resource.getrlimit(limit) for limit in given}
+    try:
+        for limit, soft in given.items():
+            resource.setrlimit(limit, (soft, before[limit][1]))
+        job = start(["sleep", "600"])
+        pid = wait_for(lambda: job.read().pid)
+    finally:
+        for limit in given:
+            resource.setrlimit(limit, before[limit])
+    for limit, soft in given.items():
+        assert resource.prlimit(pid, limit)[0] == soft
+        assert resource.prlimit(job.processes[0].pid, limit)[0] in (resource.RLIM_INFINITY, before[limit][1])
+
+
 @pytest.mark.parametrize("files", range(11, 18, 2))
 def test_a_supervisor_without_room_for_its_files_ends_its_job(make: Start, files: int) -> None:
     job = make(["true"])

@@ -1,5 +1,6 @@
 """Who we are and where: host, boot, pid namespace, login name; and whether a record speaks of the same machine."""
 
+import contextlib
 import os
 import pwd
 import resource
@@ -68,6 +69,15 @@ def allow_many_descriptors() -> None:
     most = _MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MOST_DESCRIPTORS)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def lift_limits() -> None:
+    """Let this process run as long, and grow as large, as its account may: its starter's limits were for others."""
+    for limit in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA):
+        for most in (resource.RLIM_INFINITY, resource.getrlimit(limit)[1]):
+            with contextlib.suppress(ValueError):  # only root may go beyond the hard limit
+                resource.setrlimit(limit, (most, most))
+                break
 
 
 def load_here(now: float) -> HostLoad:

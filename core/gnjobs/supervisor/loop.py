@@ -12,7 +12,7 @@ from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
-from gnjobs.processes.host import allow_many_descriptors, own_account
+from gnjobs.processes.host import allow_many_descriptors, lift_limits, own_account
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, Wanted
@@ -136,7 +136,8 @@ class Supervision:
     def run(self) -> int:
         """Run the job, after `begin`; returns its command's exit code as a shell says it."""
         self._command.start(self._job, self._settings)
-        allow_many_descriptors()  # not before: the command has the limit that it was given
+        allow_many_descriptors()  # not before: the command has the limits that it was given
+        lift_limits()
         os.chdir("/")
         self._reporter.say(self._command.fields)
         if self._command.failure is not None:
