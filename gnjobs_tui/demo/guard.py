@@ -17,9 +17,10 @@ import psutil
 
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import GnjobsError
+from gnjobs.processes.table import LookSoFar, read_mark
 from gnjobs.records.actor import Actor
-from gnjobs.records.environment import ENV_URL
 from gnjobs.store import JobStore
+from gnjobs.text import place_of
 from gnjobs_tui.demo.life import Life
 from gnjobs_tui.demo.server import socket_url, start_server
 
@@ -38,11 +39,13 @@ def _end_jobs(store: JobStore) -> None:
         list(pool.map(lambda job_id: _kill(store, job_id), unfinished))
 
 
-def _end_marked(url: str) -> None:
-    marked = []
+def _end_marked(store: JobStore) -> None:
+    """End what says that it belongs to this server, as far as a look reads: an environment may have any length."""
+    place, so_far, marked = place_of(store.url, store.keys.prefix), LookSoFar(), []
     for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(ENV_URL) == url:
+        mark = read_mark(process.pid, so_far)
+        if mark is not None and mark.place == place and process.pid != os.getpid():
+            with suppress(psutil.Error):
                 process.kill()
                 marked.append(process)
     psutil.wait_procs(marked, timeout=5)
@@ -61,7 +64,7 @@ def _guard(directory: Path, server: subprocess.Popen[bytes], size: float | None)
             life.stop()
         _end_jobs(store)
     finally:
-        _end_marked(socket_url(directory))
+        _end_marked(store)
         server.kill()
         server.wait()
         shutil.rmtree(directory, ignore_errors=True)

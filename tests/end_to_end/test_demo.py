@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_URL
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_PREFIX, ENV_URL
+from gnjobs.store import JobStore
 from gnjobs_tui.demo.command import guarded_server
+from gnjobs_tui.demo.guard import _end_marked
 from tests.support.command import environment, run
 from tests.support.terminal import Terminal, gnjobs
 from tests.support.waiting import wait_for
@@ -239,3 +242,21 @@ def test_for_as_long_as_one_looks_there_are_jobs_of_every_state_on_several_hosts
         ends = run(url, "log", "--json").stdout.splitlines()
         assert len(ends) > 300
     assert_nothing_left(directory)
+
+
+def test_the_guard_ends_what_is_the_demos_alone_and_reads_of_nothing_all(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any account can show an environment of gigabytes."""
+    monkeypatch.delattr(psutil.Process, "environ")
+    store = JobStore.from_url(f"unix://{directory}/redis.sock")
+    own = os.environ | {ENV_URL: store.url, ENV_PREFIX: store.keys.prefix}
+    others = own | {ENV_URL: f"unix://{directory}/another.sock"}
+    processes = [subprocess.Popen(["sleep", "600"], env=env) for env in (own, others)]
+    try:
+        _end_marked(store)
+        assert [process.poll() is None for process in processes] == [False, True]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
