@@ -191,10 +191,11 @@ def launch_stored_job(
 ) -> Job:
     """Run a waiting job that another program stored, in place of that program's own worker.
 
-    Supervisor and job are given `writer_url`, without it the application's own.
-    The record that is there gets its indexes, and the supervisor runs its command. Those who read it go on finding
-    the words and fields that the prefix's description names; before the end is told, the fields for its output hold
-    the last 32 MiB of each stream. Raises `NoSuchJob`, `InvalidName`, and `LaunchError` where it can't begin.
+    Supervisor and job are given `writer_url`, without it the application's own; from an agent they get the `url` of its
+    `agent-starts`. The record that is there gets its indexes, and the supervisor runs its command. Those who read it go
+    on finding the words and fields that the prefix's description names; before the end is told, the fields for its
+    output hold the last 32 MiB of each stream. Raises `NoSuchJob`, `InvalidName`, and `LaunchError` where it does not
+    begin.
     """
     from gnjobs.records.lifecycle import take_over
     from gnjobs.supervisor.launch import launch
@@ -202,7 +203,8 @@ def launch_stored_job(
     store = JobStore.from_url(redis_url, prefix, layout=layout)
     take_over(store.client, store.keys, store.get(str(job_id)))
     job = store.adopt(str(job_id))
-    launch(job, via, JobStore.from_url(writer_url or redis_url, prefix, layout=layout))
+    given = None if via == "agent" else writer_url  # a writer may not ask one
+    launch(job, via, JobStore.from_url(given or redis_url, prefix, layout=layout))
     return job
 
 

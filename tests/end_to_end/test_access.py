@@ -12,6 +12,7 @@ import redis
 from click.testing import CliRunner, Result
 
 from gnjobs.control.kill import kill_job
+from gnjobs.errors import LaunchError
 from gnjobs.processes.host import own_account
 from gnjobs.records.acl import AclRole, acl_rules
 from gnjobs.records.actor import Actor
@@ -264,6 +265,17 @@ def test_the_code_of_a_stored_job_gets_a_writers_url(guarded: Guarded) -> None:
     launch_uploader_job(web, JOBS_PREFIX, job_id, writer_url=writer)
     record = KEYS.job(job_id)
     assert wait_for(lambda: guarded.admin.hget(record, "stdout")) == f"{writer}\n".encode()
+    check_nothing_was_refused(guarded)
+
+
+def test_an_agent_is_asked_to_start_a_stored_job_by_the_application_itself(guarded: Guarded) -> None:
+    """A writer may not ask it."""
+    job_id = create_job(guarded.admin, ["true"], "demo")
+    web, writer = guarded.as_role("web"), guarded.as_role("writer")
+    agent = JobStore.from_url(guarded.as_role("agent"))
+    answered = pytest.raises(LaunchError, match="its configuration allows no command with this beginning")
+    with agent_at_work(agent, guarded.admin), answered:
+        launch_uploader_job(web, JOBS_PREFIX, job_id, "agent", writer_url=writer)
     check_nothing_was_refused(guarded)
 
 
