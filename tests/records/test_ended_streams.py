@@ -12,6 +12,7 @@ from gnjobs.records.events import Events, follow_events, record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, send_request, step
+from gnjobs.records.streams import newest_id
 from gnjobs.records.values import is_ahead
 from gnjobs.store import JobStore
 from tests.support.access import Guarded
@@ -126,6 +127,17 @@ def test_answers_go_on(store: JobStore, last_id: str) -> None:
     requests.answer(store.client, stream, "r/1-1", step("gone", "1 gone"))
     ((_, fields),) = store.client.xrange(stream)
     assert fields[b"answer"] == b"r/1-1"
+
+
+def test_who_asked_behind_an_answer_of_the_future_hears_the_next(store: JobStore, last_id: str) -> None:
+    stream, until = KEYS.answers("of-forged-answers"), time.monotonic() + 20
+    store.client.xadd(stream, {"answer": "x"}, id=last_id)
+    answers = requests.read_answers(
+        store.client, stream, "r/1-1", lambda: until, newest_id(store.client, stream)
+    )
+    assert next(answers) is None
+    requests.answer(store.client, stream, "r/1-1", step("gone", "1 gone"))
+    assert next(answer for answer in answers if answer).text == "1 gone"
 
 
 def test_answers_go_on_where_somebody_has_put_something_else(store: JobStore) -> None:

@@ -18,7 +18,7 @@ from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import connect, is_passing, read_or_none, server_time
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
-from gnjobs.records.streams import newest_entries, newest_id, read_behind
+from gnjobs.records.streams import newest_entries, newest_id, read_behind, where_to_go_on
 from gnjobs.records.values import encode_text
 from gnjobs.text import mask_secrets
 
@@ -110,7 +110,9 @@ def follow_events(
                 for keys in all_keys:
                     known = last.get(keys.events)
                     last[keys.events] = (
-                        newest_id(client, keys.events) if known is None else _behind(client, keys, known)
+                        newest_id(client, keys.events)
+                        if known is None
+                        else where_to_go_on(client, keys.events, known)
                     )
                 found = read_behind(client, last, _CHUNK, int(_BLOCK_SECONDS * 1000))
                 backoff.succeeded()
@@ -148,13 +150,6 @@ def _has_entries(client: redis.Redis, keys: Keys, since: float) -> bool:
         return bool(client.xrange(keys.events, f"{_milliseconds(since)}-0", count=1))
     except TooLarge:
         return True
-
-
-def _behind(client: redis.Redis, keys: Keys, last: str) -> str:
-    """Where to go on: behind the `last` id, and in a log that was begun anew at its beginning."""
-    now = server_time(client)
-    is_anew = values.is_ahead(last, now) and not values.is_ahead(newest_id(client, keys.events), now)
-    return "0-0" if is_anew else last
 
 
 def _milliseconds(at: float) -> int:

@@ -15,7 +15,7 @@ from gnjobs.records import values
 from gnjobs.records.connection import is_wrong_type
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import MONTH, Keys
-from gnjobs.records.streams import read_behind
+from gnjobs.records.streams import read_behind, where_to_go_on
 from gnjobs.records.values import Seconds, encode_text
 from gnjobs.text import few, safe_line, safe_text
 
@@ -222,6 +222,7 @@ def read_answers(
         block = max(1, int(min(left, 0.25) * 1000))
         found = _hear(client, behind, block)
         if not found:
+            behind[stream] = where_to_go_on(client, stream, behind[stream])
             yield None
             continue
         for entry_id, fields in found[0][1]:

@@ -7,7 +7,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import ELEMENT, LARGEST_REPLY, TooLarge
-from gnjobs.records.connection import read_or_none
+from gnjobs.records.connection import read_or_none, server_time
 
 _MOST_ENTRIES: Final = 1000
 
@@ -44,6 +44,13 @@ def newest_id(client: redis.Redis, stream: str) -> str:
     except TooLarge:
         return _id_of_now(client)
     return (values.text(newest[0][0]) if newest else None) or "0-0"
+
+
+def where_to_go_on(client: redis.Redis, stream: str, last: str) -> str:
+    """Behind the `last` id, and in a stream that ended in the future and was begun anew at its beginning."""
+    now = server_time(client)
+    is_anew = values.is_ahead(last, now) and not values.is_ahead(newest_id(client, stream), now)
+    return "0-0" if is_anew else last
 
 
 def _id_of_now(client: redis.Redis) -> str:
