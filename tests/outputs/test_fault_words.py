@@ -2,7 +2,8 @@
 
 import pytest
 
-from gnjobs.outputs.faults import Fault, column_letters, sentence
+from gnjobs.outputs.faults import Fault, column_letters, line_sentence, read_fault, sentence
+from gnjobs.outputs.lines import Line
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,17 @@ def test_a_column_has_the_letters_of_a_spreadsheet(number: int | None, letters: 
 )
 def test_a_fault_is_said_whole(fault: Fault, said: str) -> None:
     assert sentence(fault) == said
+
+
+def test_a_row_beyond_all_tables_is_none() -> None:
+    fault = read_fault(Line(1, 0.0, "fault", f'{{"row": 1{"0" * 400}, "column": 7, "value": "x"}}'))
+    assert fault is not None
+    assert sentence(fault) == 'column 7 (G): found "x"'
+
+
+@pytest.mark.parametrize("kind", ["out", "fault", "log", "record", "result"])
+def test_what_is_nested_too_deeply_to_be_said_is_said_as_it_stands(kind: str) -> None:
+    for depth in range(101, 1100):
+        value = "[" * depth + "]" * depth
+        text = f'{{"message": {value}, "cellvalue": {value}}}'
+        assert line_sentence(Line(1, 0.0, kind, text)) == text

@@ -92,6 +92,8 @@ def test_a_list_reads_the_same_as_the_whole_record() -> None:
         b'{"quietest": {"idle_since": -1e30}}',
         b'{"idlest": {"since": 1e300}}',
         b'{"quietest": {"pid": 1e400}}',
+        b'{"quietest": {"pid": 1' + b"0" * 400 + b"}}",
+        b'{"counts": {"success": 1' + b"0" * 4000 + b"}}",
         b"\xff",
         b"",
     ],
@@ -115,8 +117,9 @@ def test_a_time_in_json_that_no_calendar_can_show_is_not_read(time: str) -> None
     [
         '"processes":[{"pid":1,"started":1}%s]' % (',{"pid":1,"started":1}' * 200_000),
         '"history":{"every":1,"cpu":[1%s]}' % (",1" * 1000),
+        '"processes":[{"pid":1,"started":1,"rss":1%s}]' % ("0" * 400),
     ],
-    ids=["processes", "history"],
+    ids=["processes", "history", "memory"],
 )
 def test_a_snapshot_that_fills_the_memory_is_none(snapshot: str) -> None:
     assert read_snapshot(f'{{"at":1,{snapshot}}}'.encode()) is None

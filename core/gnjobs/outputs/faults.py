@@ -63,10 +63,10 @@ def check_fault(fault: Mapping[str, Any]) -> Mapping[str, Any]:
 def read_fault(line: Line) -> Fault | None:
     """Read a line as a fault: our own kind, or an error object of gn-uploader's; None for any other line."""
     if line.kind == "fault":
-        found = values.json(line.text, object)
+        found = values.any_json(line.text)
         return fault_from(found) if isinstance(found, dict) else Fault(message=line.text)
     if line.kind == "out" and line.text.startswith("{"):
-        found = values.json(line.text, object)
+        found = values.any_json(line.text)
         if isinstance(found, dict) and not _FOREIGN_MARKS.isdisjoint(found):
             return fault_from(found)
     return None
@@ -93,7 +93,10 @@ def _text(value: Any) -> str | None:
 
 
 def _number(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A whole number that any table can show."""
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > values.LARGEST_COUNT:
+        return None
+    return value
 
 
 def sentence(fault: Fault) -> str:
@@ -167,7 +170,7 @@ def line_sentence(line: Line) -> str:
         return sentence(fault)
     if line.kind not in ("log", "record", "result"):
         return line.text
-    found = values.json(line.text, object)
+    found = values.any_json(line.text)
     if found is None:
         return line.text
     if line.kind == "log":

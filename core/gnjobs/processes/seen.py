@@ -27,19 +27,19 @@ class SeenProcess(msgspec.Struct, frozen=True):
     the pid of the job's process that it waits for; `code` where one that computes silently is in its code, in words.
     """
 
-    pid: int
-    started: int
+    pid: values.Count
+    started: values.Count
     child: str | None = None
     state: str = "S"
     cpu: values.Number | None = None
-    rss: int | None = None
+    rss: values.Count | None = None
     command: str = ""
     account: str | None = None
     idle_since: values.Seconds | None = None
-    parent: int | None = None
-    inner_pid: int | None = None
+    parent: values.Count | None = None
+    inner_pid: values.Count | None = None
     waits: str | None = None
-    waits_for: int | None = None
+    waits_for: values.Count | None = None
     code: str | None = None
 
     @property

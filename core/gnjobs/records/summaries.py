@@ -13,7 +13,7 @@ class TellingProcess(msgspec.Struct, frozen=True, kw_only=True):
 
     idle_since: values.Seconds | None = None
     cpu: values.Number | None = None
-    pid: int | None = None
+    pid: values.Count | None = None
     state: str | None = None
     command: str = ""
     waits: str | None = None
@@ -35,7 +35,7 @@ class ChildrenSummary(msgspec.Struct, frozen=True, kw_only=True):
     idle at once (None where that is the same one).
     """
 
-    counts: dict[str, int] = {}
+    counts: dict[str, values.Count] = {}
     quietest: SilentChild | None = None
     idlest: SilentChild | None = None
 

@@ -3,7 +3,7 @@
 import math
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Final, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ import msgspec
 LATEST_TIME = 32503680000.0  # the year 3000: a time beyond it is somebody's mistake
 LARGEST_COUNT = 2**63
 LONGEST_NUMBER = 64  # characters
+_DEEPEST = 100  # of what is nested: few frames may be left where it is said
 
 # What is inside of JSON: unix seconds that a calendar can show, and a number that a table can.
 Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LATEST_TIME)]
@@ -30,6 +31,23 @@ def json(value: bytes | str | None, kind: type[Decoded]) -> Decoded | None:
         return msgspec.json.decode(value, type=kind)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
+
+
+def any_json(value: str) -> object:
+    """Read JSON of whatever form; None for anything else, and for what is nested too deeply to be said."""
+    found = json(value, object)
+    return None if value.count("[") + value.count("{") > _DEEPEST and _is_deep(found) else found
+
+
+def _is_deep(found: object) -> bool:
+    level = [found]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level for inner in _inside(each)]
+    return bool(level)
+
+
+def _inside(value: object) -> Iterable[object]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def text(value: bytes | str | None) -> str | None:
