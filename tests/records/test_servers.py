@@ -246,6 +246,14 @@ def test_a_password_without_a_host_is_not_told() -> None:
             connect(url)
 
 
+@pytest.mark.parametrize("password", ["℀SECRET", "[SECRET]", "[SECRET"])
+@pytest.mark.parametrize("scheme", ["redis", "unix", "redis+sentinel"])
+def test_a_password_whose_signs_make_no_url_is_not_told(scheme: str, password: str) -> None:
+    with pytest.raises(ValueError, match="write odd signs in user or password as %XX") as refused:
+        connect(f"{scheme}://gn:{password}@db1:6379/gn/0")
+    assert "SECRET" not in str(refused.value)
+
+
 def test_what_is_not_there_and_what_is_no_redis(tmp_path: Path) -> None:
     port = free_port()
     assert said(f"redis://127.0.0.1:{port}/0") == f"can't reach 127.0.0.1:{port}: connection refused"

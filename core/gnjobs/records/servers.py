@@ -42,7 +42,7 @@ class UnusableServer(redis.ConnectionError):
 
 def make_pool(url: str, **options: Any) -> ConnectionPool:
     """Make the pool of connections to what a URL names, none of them open yet; raises `ValueError` of one line."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     _check_login(url, parts)
     if parts.scheme.endswith(_SENTINEL):
         return _sentinel_pool(url, options)
@@ -56,6 +56,15 @@ def make_pool(url: str, **options: Any) -> ConnectionPool:
     pool = ConnectionPool(**options | found)
     _keep_from_ipv6(pool)
     return pool
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # which quotes what may be the password
+        raise ValueError(
+            "the URL can't be understood: write odd signs in user or password as %XX, and [ ] around IPv6 alone"
+        ) from None
 
 
 def _keep_from_ipv6(pool: ConnectionPool) -> None:
