@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from gnjobs.errors import ConfigError
@@ -11,8 +11,9 @@ from gnjobs_tui.cli.session import complain
 
 _SECONDS: Final = 5.0
 _LONGEST_REQUEST: Final = 8192
-_MOST_ASKING: Final = 100
+_MOST: Final = 300
 _KEPT_SECONDS: Final = 2.0
+_Tasks = dict[asyncio.Task[Any], None]
 _HEAD: Final = (
     b"HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
 )
@@ -24,14 +25,17 @@ def serve(tell: Callable[[], bytes], host: str, port: int) -> None:
 
 
 class _Answers:
-    """Answers every request alike, with what was told at most 2 s ago; of too many who ask the first is left out."""
+    """Answers every request alike, with what was told at most 2 s ago.
+
+    Of too many the first is left out: of those who have not asked yet, and of those who have and wait for the answer.
+    """
 
     def __init__(self, tell: Callable[[], bytes]) -> None:
         self._tell = tell
-        self._told = b""
+        self._telling: asyncio.Task[bytes] | None = None
         self._until = 0.0
-        self._telling = asyncio.Lock()
-        self._asking: dict[asyncio.StreamWriter, None] = {}
+        self._silent: _Tasks = {}
+        self._asking: _Tasks = {}
 
     async def serve(self, host: str, port: int) -> None:
         try:
@@ -43,26 +47,43 @@ class _Answers:
         await server.serve_forever()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._asking[writer] = None
-        if len(self._asking) > _MOST_ASKING:
-            next(iter(self._asking)).transport.abort()
         try:
-            with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError):
-                async with asyncio.timeout(_SECONDS):
-                    await reader.readuntil(b"\r\n\r\n")
-                told = await self._tell_lately()
-                async with asyncio.timeout(_SECONDS):
-                    await _send(writer, _HEAD % len(told) + told)
+            with contextlib.suppress(OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
+                with _one_of(self._silent):
+                    async with asyncio.timeout(_SECONDS):
+                        await reader.readuntil(b"\r\n\r\n")
+                with _one_of(self._asking):
+                    told = await self._tell_lately()
+                    async with asyncio.timeout(_SECONDS):
+                        await _send(writer, _HEAD % len(told) + told)
         finally:
             writer.transport.abort()
-            del self._asking[writer]
 
     async def _tell_lately(self) -> bytes:
-        async with self._telling:
-            if time.monotonic() >= self._until:
-                self._told = await asyncio.to_thread(self._tell)
-                self._until = time.monotonic() + _KEPT_SECONDS
-        return self._told
+        if self._telling is None or (self._telling.done() and time.monotonic() >= self._until):
+            self._telling = asyncio.create_task(self._measure())
+        return await asyncio.shield(self._telling)
+
+    async def _measure(self) -> bytes:
+        told = await asyncio.to_thread(self._tell)
+        self._until = time.monotonic() + _KEPT_SECONDS
+        return told
+
+
+@contextlib.contextmanager
+def _one_of(tasks: _Tasks) -> Iterator[None]:
+    """Have this task be one of some meanwhile; of too many, the first ends."""
+    task = asyncio.current_task()
+    assert task is not None
+    tasks[task] = None
+    if len(tasks) > _MOST:
+        first = next(iter(tasks))
+        del tasks[first]
+        first.cancel()
+    try:
+        yield
+    finally:
+        tasks.pop(task, None)
 
 
 async def _send(writer: asyncio.StreamWriter, data: bytes) -> None:

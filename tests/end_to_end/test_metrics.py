@@ -5,9 +5,10 @@ import contextlib
 import select
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -17,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gnjobs.records.events import record_event
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.metrics import METRICS
-from gnjobs_tui.cli.serving import _Answers
+from gnjobs_tui.cli.serving import _MOST, _Answers
 from tests.support.command import environment, run
 from tests.support.servers import Server, free_port
 from tests.support.supervised import KEYS
@@ -149,6 +150,64 @@ def test_who_ask_at_once_are_told_the_same() -> None:
 
     assert asyncio.run(ask()) == [b"told"] * 100
     assert len(asked) == 1
+
+
+SCRAPE = b"GET /metrics HTTP/1.1\r\n\r\n"
+
+
+async def ask(server: asyncio.Server, request: bytes, asked: contextlib.ExitStack) -> asyncio.StreamReader:
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    asked.callback(asyncio.StreamWriter.close, writer)  # until then it is kept, and open
+    writer.write(request)
+    return reader
+
+
+async def until(is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():
+            await asyncio.sleep(0.01)
+
+
+def test_who_waits_for_the_numbers_is_not_left_out_for_who_asks_nothing() -> None:
+    go = threading.Event()
+
+    async def told() -> bytes:
+        answers = _Answers(lambda: str(go.wait(30)).encode())
+        server = await asyncio.start_server(answers._answer, "127.0.0.1", 0)
+        async with server:
+            with contextlib.ExitStack() as asked:
+                prometheus = await ask(server, SCRAPE, asked)
+                await until(lambda: answers._asking)
+                silent = [await ask(server, b"", asked) for _ in range(_MOST + 10)]
+                assert await silent[0].read() == b""
+                go.set()
+                return await prometheus.read()
+
+    assert asyncio.run(told()).endswith(b"\r\n\r\nTrue")
+
+
+def test_of_too_many_who_wait_for_the_numbers_the_first_are_left_out() -> None:
+    go, measured = threading.Event(), list[bool]()
+
+    def measure() -> bytes:
+        measured.append(go.wait(30))
+        return b"told"
+
+    async def told() -> list[bytes]:
+        answers = _Answers(measure)
+        server = await asyncio.start_server(answers._answer, "127.0.0.1", 0)
+        async with server:
+            with contextlib.ExitStack() as asked:
+                waiting = [await ask(server, SCRAPE, asked) for _ in range(_MOST + 50)]
+                replies = [asyncio.create_task(reader.read()) for reader in waiting]
+                await until(lambda: sum(reply.done() for reply in replies) == 50)
+                go.set()
+                return await asyncio.gather(*replies)
+
+    replies = asyncio.run(told())
+    assert replies.count(b"") == 50
+    assert replies[-1].endswith(b"\r\n\r\ntold")
+    assert measured == [True]
 
 
 def commands(server: Server) -> int:
