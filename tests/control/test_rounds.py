@@ -163,6 +163,17 @@ def test_a_job_that_was_claimed_while_it_was_looked_for_keeps_its_children(store
     assert (store.get(job.id).status, store.child(job.id, "c").status) == ("running", "running")
 
 
+def test_a_job_that_was_claimed_while_it_was_called_lost_stays_listed_and_is_kept(store: JobStore) -> None:
+    """Its launch may have been repeated in the last moment, or its supervisor was slow."""
+    job = store.create(["true"], keep=20.0)
+    store.client.hset(KEYS.job(job.id), "status", "running")
+    store.client.set(KEYS.processes(job.id), "[]")
+    assert not Rounds(store, lambda _: None)._write_lost_launch(job, store.now())
+    assert store.client.zscore(KEYS.unfinished, job.id) is not None
+    assert store.client.exists(KEYS.processes(job.id))
+    assert store.client.ttl(KEYS.job(job.id)) > 20
+
+
 def stale(store: JobStore) -> Job:
     """A job that ran here under a supervisor that is gone."""
     job = store.create(["true"])

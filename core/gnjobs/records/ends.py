@@ -98,7 +98,8 @@ def end_job(
                 return "refused", job.status or ""  # its readers could not read the record any more
             allowed = _for_old_readers(records, job, allowed)
     outcome, status = move(allowed, end.status, fields=end.fields)
-    if outcome == "gone":
+    goes_on = outcome == "refused" and records.keys.layout.meaning(status) in UNFINISHED_STATUSES
+    if outcome == "gone" or goes_on:
         return outcome, status
     pipe = records.client.pipeline(transaction=False)
     pipe.zrem(records.keys.unfinished, job.id)
