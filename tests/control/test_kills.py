@@ -6,7 +6,9 @@ import pytest
 
 from gnjobs.control.kill import _Kill, kill_job
 from gnjobs.records.actor import Actor
+from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.requests import answer, step
+from gnjobs.records.statuses import PENDING
 from gnjobs.store import JobStore
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, python, supervised
@@ -130,3 +132,18 @@ def test_a_job_that_was_killed_from_outside_is_kept_no_longer_than_it_should(
         KEYS.child_output(parent.id, "process"),
     ):
         assert store.client.ttl(key) <= 1000, key
+
+
+def test_a_kill_of_what_has_begun_meanwhile_ends_no_child_of_it(store: JobStore) -> None:
+    seen = store.create(["true"])
+    begun = {"status": "running", "child:c": KEYS.child_output(seen.id, "c")}
+    store.client.hset(KEYS.job(seen.id), mapping=begun)
+    store.client.hset(KEYS.child(seen.id, "c"), "status", "running")
+    verdict = step("verified", "it had not been started", verified=True)
+    stop = StopRequest("jane", "", store.now())
+    last = conclude_kill(store, seen, None, stop, verdict, allowed={PENDING})
+    assert last.text == "it had not been started; its status is running"
+    assert (store.get(seen.id).status, store.child(seen.id, "c").status) == ("running", "running")
+    store.client.hset(KEYS.job(seen.id), "status", "pending")
+    conclude_kill(store, seen, None, stop, verdict, allowed={PENDING})
+    assert (store.get(seen.id).status, store.child(seen.id, "c").status) == ("killed", "killed")

@@ -238,9 +238,13 @@ def _write_job(
     token: str,
 ) -> tuple[MoveOutcome, str]:
     fields: dict[str, Value] = {"finished": f"{records.now():.3f}", **stop.fields}
-    end_children(records, job, status, fields)
     end = JobEnd(status, fields | stop.job_fields, f"{status}; {verdict.text}", stop.by, stop.reason)
-    return end_job(records, job, end, allowed=allowed, token=token)
+    if RUNNING in allowed:
+        end_children(records, job, status, fields)
+    outcome, stands = end_job(records, job, end, allowed=allowed, token=token)
+    if RUNNING not in allowed and outcome == "done":  # not before: it may have begun meanwhile
+        end_children(records, job, status, fields)
+    return outcome, stands
 
 
 def _write_child(
