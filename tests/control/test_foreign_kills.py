@@ -1,5 +1,6 @@
 """Kills of jobs that other programs run, whose workers are known by their command lines alone."""
 
+import contextlib
 import subprocess
 import sys
 from typing import Any
@@ -267,3 +268,28 @@ def test_a_record_of_json_is_not_written(server: Server) -> None:
     finally:
         script.kill()
         script.wait()
+
+
+def test_another_job_that_a_worker_has_started_is_not_ended_with_it(server: Server) -> None:
+    store = JobStore.from_url(server.url)
+    job_id = create_job(server.client(), ["true"], "qc", status="running")
+    code = (
+        "import os, subprocess\n"
+        "for mark in ({}, {'GNJOBS_JOB_ID': 'another'}):\n"
+        "    started = subprocess.Popen(['sleep', '600'], env=os.environ | mark)\n"
+        "started.wait()\n"
+    )
+    worker = psutil.Popen([sys.executable, "-c", code, "scripts.worker", "x", "gn-uploader:jobs", job_id])
+    started: list[psutil.Process] = []
+    try:
+        wait_for(lambda: [each.name() for each in worker.children()] == ["sleep", "sleep"], 20)
+        started += worker.children()
+        own, other = sorted(started, key=lambda each: "GNJOBS_JOB_ID" in each.environ())
+        last = list(kill_job(store, job_id, actor=TUX, grace=0.0))[-1]
+        assert (last.verified, worker.wait(20)) == (True, -9)
+        wait_for(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE)
+        assert other.status() == psutil.STATUS_SLEEPING
+    finally:
+        for each in (*started, worker):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
