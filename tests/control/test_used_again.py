@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
-from gnjobs.control.kill import kill_job
+from gnjobs.control.kill import _Kill, kill_job
 from gnjobs.control.orphans import Rounds
 from gnjobs.errors import NoSuchJob
 from gnjobs.processes.host import host_name
@@ -16,7 +17,7 @@ from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from tests.support.servers import Server
 from tests.support.stored_records import write_running
-from tests.support.supervised import KEYS
+from tests.support.supervised import KEYS, supervised
 from tests.support.waiting import wait_for
 
 TUX = Actor.admin("tux")
@@ -91,3 +92,17 @@ def test_who_removes_a_job_that_somebody_else_has_removed_leaves_a_later_one_who
     assert [job.id for job in store.page().jobs] == ["nightly"]
     remove_job(store.client, KEYS, store.get("nightly"))
     assert not store.client.exists(KEYS.job("nightly"), KEYS.output("nightly"))
+
+
+def test_a_kill_asks_nothing_of_a_later_jobs_supervisor(server: Server, store: JobStore) -> None:
+    """The later one may have been launched while the earlier was being killed."""
+    with supervised(server, ["sleep", "600"], created="1700000000.000002") as later:
+        later.wait_for("running")
+        wait_for(later.alive)
+        earlier = replace(
+            store.get(later.id), run="1700000000.000001", status="killed", supervisor_pid=None, mark=None
+        )
+        last = list(_Kill(store, earlier, None, TUX, "", 0.0, False, False).steps(5.0))[-1]
+        assert (last.kind, last.verified) == ("left", False)
+        assert not store.client.exists(KEYS.admin_requests)
+        assert later.read().status == "running"

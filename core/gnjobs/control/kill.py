@@ -130,7 +130,7 @@ class _Kill:
         """The steps; whatever the record says, the supervisor of what claims here to be the job is asked."""
         for each in self._steps(timeout):
             is_last = each.final and self.child is None and self.owner is None and not self._was_answered
-            if is_last and self._local.is_claimed():
+            if is_last and self._local.is_claimed() and not self.store.is_anothers(self.job):
                 unanswered = partial(self._unless_it_runs, each)
                 yield from self._ask(self._stream, timeout, unanswered, names_run=False)
             else:
