@@ -13,6 +13,7 @@ from gnjobs.records.environment import ENV_CREATED, ENV_JOB, ENV_LASTING
 from gnjobs.records.keys import Keys
 from gnjobs.records.requests import ControlRequest, send_request
 from gnjobs.records.statuses import KILLED, RUNNING, SUCCESS
+from gnjobs.runtime.child import ChildOutput
 from gnjobs.runtime.child_state import ChildState
 from gnjobs.store import JobStore
 from gnjobs.supervisor.claim import GivenUp, claim
@@ -20,7 +21,7 @@ from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.setup import for_supervisor, read_settings
 from gnjobs.supervisor.wakeups import Wakeups
 from tests.support.servers import Server
-from tests.support.supervised import supervised
+from tests.support.supervised import python, supervised
 from tests.support.waiting import wait_for
 
 KEYS = Keys()
@@ -94,8 +95,10 @@ def test_a_supervisor_that_stays_after_the_end_of_its_job_leaves_a_later_one_alo
 
 
 def test_a_supervisor_whose_record_is_anothers_writes_nothing_more(server: Server) -> None:
-    with supervised(server, ["sleep", "100"], created="1700000000.000001") as job:
+    shows = "import time\nwhile True: time.sleep(0.1), print(end=f'\\r{time.time()}', flush=True)"
+    with supervised(server, python(shows), created="1700000000.000001") as job:
         wait_for(lambda: server.client().exists(KEYS.processes(job.id)), 30, "a snapshot")
+        wait_for(lambda: job.read().partial_line)
         server.client().delete(KEYS.processes(job.id))
         later = use_again(server.client(), KEYS.job(job.id))
         assert job.processes[0].stderr is not None
@@ -116,6 +119,19 @@ def test_a_child_says_nothing_of_a_later_jobs(server: Server, monkeypatch: pytes
     assert not state.has_ended
     assert client.hgetall(CHILD) == {b"status": b"running"}
     assert client.hgetall(RECORD) == later
+
+
+def test_a_childs_unfinished_line_is_shown_in_no_later_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_JOB, "j")
+    monkeypatch.setenv(ENV_CREATED, EARLIER["created"])
+    use_again(server.client())
+    child = ChildOutput(KEYS.child_output("j", "c"), server.url)
+    child.writer.partial("half a line")
+    wait_for(lambda: child.writer._partial is None)
+    child.writer.close(0.1)
+    assert server.client().hgetall(CHILD) == {b"status": b"running"}
 
 
 def test_whoever_ends_a_job_ends_no_child_of_a_later_one(server: Server) -> None:

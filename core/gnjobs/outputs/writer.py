@@ -16,7 +16,7 @@ from gnjobs.outputs.window import BATCH_BYTES, GROUP_BYTES, OutputWindow, pieces
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import passing_over_other_types
 from gnjobs.records.keys import MONTH
-from gnjobs.records.scripts import set_fields
+from gnjobs.records.scripts import Run, set_fields
 from gnjobs.records.servers import is_refusal
 from gnjobs.records.values import encode_text
 
@@ -75,7 +75,8 @@ class OutputWriter:
     raised here: an output that can't be stored any more says so in `error`. A process that ends stores
     everything first. A forked copy refuses to write (`RuntimeError`). The oldest lines are trimmed beyond
     `max_bytes` (0: never), and the stream expires `expire_seconds` after it was begun unless somebody
-    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line.
+    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line, as long as it
+    is of this `run`.
 
     The thread that sends the lines also sends what a `companion` has to say; once that has ended, closing leaves
     the thread at work for as long as it takes to see that lines and end last (see `outlast`).
@@ -87,6 +88,7 @@ class OutputWriter:
         key: str,
         *,
         hash_key: str | None = None,
+        run: Run | None = None,
         expire_seconds: float = MONTH,
         max_bytes: int = MAX_BYTES,
         buffer_bytes: int = BUFFER_BYTES,
@@ -97,6 +99,7 @@ class OutputWriter:
         self.trouble: str | None = None
         self.last_write = 0.0
         self._hash_key = hash_key
+        self._run_of_hash = run
         self._buffer_bytes = buffer_bytes
         self._companion = companion
         self._changed = threading.Condition() if companion is None else companion.changed
@@ -359,7 +362,8 @@ class OutputWriter:
         text = self._partial
         if text is not None and self._hash_key is not None:
             with passing_over_other_types():
-                set_fields(self._connection.client, self._hash_key, {"partial-line": encode_text(text)})
+                shown = {"partial-line": encode_text(text)}
+                set_fields(self._connection.client, self._hash_key, shown, self._run_of_hash)
         self._partial_after = now + _PARTIAL_EVERY
         with self._changed:
             if self._partial is text:

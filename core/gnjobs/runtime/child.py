@@ -68,6 +68,7 @@ class ChildOutput:
             self.url,
             key,
             hash_key=keys.child(self.job_id, self.id),
+            run=self._state.run,
             max_bytes=output_limit,
             companion=self._state,
         )

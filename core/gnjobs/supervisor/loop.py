@@ -92,7 +92,11 @@ class Supervision:
         self._watch = ChildWatch(link.keys, job.id)
         link.statement.children = self._watch.output_keys
         self._output = OutputWriter(
-            settings.url, link.keys.output(job.id), hash_key=link.key, expire_seconds=link.lifetime
+            settings.url,
+            link.keys.output(job.id),
+            hash_key=link.key,
+            run=link.statement.run,
+            expire_seconds=link.lifetime,
         )
         self._command = RunningCommand(self._output)
         self._listed = ListedFaults(settings.url, link)
