@@ -17,6 +17,7 @@ from gnjobs.runtime.child import ChildOutput
 from gnjobs.runtime.child_state import ChildState
 from gnjobs.store import JobStore
 from gnjobs.supervisor.claim import GivenUp, claim
+from gnjobs.supervisor.launch import note_launch
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.setup import for_supervisor, read_settings
 from gnjobs.supervisor.wakeups import Wakeups
@@ -175,3 +176,22 @@ def test_a_supervisor_that_begins_late_leaves_a_later_job_alone(
 def test_a_supervisor_knows_which_job_of_its_id_it_was_started_for(server: Server) -> None:
     job = JobStore.from_url(server.url, KEYS.prefix).create(["true"])
     assert read_settings(for_supervisor({}, server.url, KEYS.prefix, job)).created == job.run != ""
+
+
+def test_a_launch_of_an_earlier_job_is_noted_in_no_later_one(server: Server) -> None:
+    """Which would then be called lost by the agent while it waits to be launched."""
+    store = JobStore.from_url(server.url, KEYS.prefix)
+    store.client.hset(RECORD, mapping=EARLIER)
+    seen = store.get("j")
+    note_launch(seen, server.url, KEYS.prefix)
+    assert store.get("j").launch_host is not None
+    later = use_again(store.client)
+    note_launch(seen, server.url, KEYS.prefix, {"account": "tux"})
+    assert store.client.hgetall(RECORD) == later
+
+
+def test_a_launch_of_what_says_not_when_it_was_created_is_noted(server: Server) -> None:
+    store = JobStore.from_url(server.url, KEYS.prefix)
+    store.client.hset(RECORD, mapping={"status": "pending", "command": "true"})
+    note_launch(store.get("j"), server.url, KEYS.prefix)
+    assert store.get("j").launch_host is not None

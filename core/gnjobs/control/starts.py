@@ -38,7 +38,7 @@ def start_for_agent(job: Job, store: Records, starts: Mapping[str, AgentStarts],
         begin = Begin((), os.environ) if is_us and os.geteuid() != SUPER_USER else as_account(account)
     except ValueError as refused:
         raise LaunchError(f"this agent starts no such job: {refused}") from None
-    note_launch(job.id, store.url, store.keys.prefix, {"account": account})
+    note_launch(job, store.url, store.keys.prefix, {"account": account})
     environment = for_supervisor(begin.env, url, store.keys.prefix, job)
     environment[ENV_DIRECTORY] = starts[account].directories[0]
     # What stands in a directory's place by now is for the account to enter, and not for us.

@@ -25,7 +25,7 @@ from gnjobs.records.environment import ENV_PREFIX, ENV_URL
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import ControlRequest, read_answers, send_request
-from gnjobs.records.scripts import set_fields
+from gnjobs.records.scripts import Run, set_fields
 from gnjobs.supervisor.setup import (
     ECHO,
     ENDED,
@@ -234,7 +234,7 @@ def launch(
     if via == "slurm":
         _launch_in_slurm(job, url, prefix, options)
         return
-    note_launch(job.id, url, prefix)
+    note_launch(job, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job)
     if via == "detach":
         _warn_inside_a_unit()
@@ -247,7 +247,7 @@ def _launch_in_slurm(job: "Job", url: str, prefix: str, options: Sequence[str]) 
     from gnjobs.supervisor import slurm  # only for those who need it: see start-up times
 
     slurm.check_options(options)
-    note_launch(job.id, url, prefix, {"queue-reason": slurm.SUBMITTING})
+    note_launch(job, url, prefix, {"queue-reason": slurm.SUBMITTING})
     environment = for_supervisor(os.environ, url, prefix, job)
     with connect(url, reply_timeout=_NOTE_SECONDS, retries=0, socket_connect_timeout=_NOTE_SECONDS) as client:
         records = Records(client, Keys(prefix), url)
@@ -261,7 +261,7 @@ def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True)
     job, and a second one leaves it no more time. Raises `LaunchError`, also when the supervisor ends without a report.
     """
     url, prefix = _origin(job, store)
-    note_launch(job.id, url, prefix)
+    note_launch(job, url, prefix)
     environment = for_supervisor(os.environ, url, prefix, job)
     spawned = spawn(environment, foreground=True, echo=echo)
     with spawned.reports, passing_signals_to(spawned.pid):
@@ -277,7 +277,7 @@ def _origin(job: "Job", store: Records | None) -> tuple[str, str]:
     return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
 
 
-def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
+def note_launch(job: "Job", url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
     """Write where the job is launched, so that its host can tell when its supervisor died before it claimed the job.
 
     A Redis that is away is no reason not to launch: the supervisor waits for it.
@@ -290,7 +290,8 @@ def note_launch(job_id: str, url: str, prefix: str, more: Mapping[str, str] | No
             "launch-namespace": pid_namespace() or "",
             "account": own_account(),
         }
-        set_fields(client, Keys(prefix).job(job_id), {"launched": seconds, **where, **(more or {})})
+        run = Run(Keys(prefix).job(job.id), job.run)
+        set_fields(client, run.record, {"launched": seconds, **where, **(more or {})}, run)
 
 
 def _warn_inside_a_unit() -> None:
