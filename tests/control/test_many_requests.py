@@ -100,6 +100,22 @@ def test_equal_requests_are_one_and_the_others_are_few_at_a_time() -> None:
     assert len(refused) == 1000
 
 
+def test_what_is_asked_of_two_runs_of_a_job_is_not_one() -> None:
+    """One of them is over by now, and whoever asked for the other is not told of that."""
+    go, told = threading.Event(), list[tuple[str, str]]()
+
+    def handle(request: ControlRequest) -> Iterator[KillStep]:
+        go.wait(60)
+        yield step("written", request.digest or "", verified=True, final=True)
+
+    pool = RequestPool(handle, lambda request, said: told.append((request.id, said.text)), KEYS)
+    for number, digest in enumerate(("first", "second", "second")):
+        pool.take(ControlRequest(f"s/{number}", "kill", "nightly", digest=digest))
+    go.set()
+    wait_for(lambda: len(told) == 3)
+    assert sorted(told) == [("s/0", "first"), ("s/1", "second"), ("s/2", "second")]
+
+
 def test_no_user_keeps_admins_or_other_users_waiting() -> None:
     go, done = threading.Event(), list[str | None]()
     told: list[tuple[str, KillStep]] = []

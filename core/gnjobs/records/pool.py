@@ -46,6 +46,7 @@ class _About(NamedTuple):
     child: str | None
     force: bool
     grace: float
+    digest: str | None
 
 
 class RequestPool:
@@ -149,11 +150,12 @@ class RequestPool:
     def _about(self, request: ControlRequest) -> _About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
 
-        A kill with less grace does not wait for one with more; looks have none.
+        A kill with less grace does not wait for one with more; looks have none. What is asked of
+        another run of the job, or to start something else, is not the same.
         """
         asker = proven_asker(self._keys, request)
         grace = 0.0 if request.force or request.kind != "kill" else request.grace
-        return _About(asker, request.kind, request.job, request.child, request.force, grace)
+        return _About(asker, request.kind, request.job, request.child, request.force, grace, request.digest)
 
 
 def _room_of(request: ControlRequest) -> _Room:
