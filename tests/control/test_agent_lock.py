@@ -100,6 +100,21 @@ def test_an_agent_whose_place_was_taken_leaves(store: JobStore) -> None:
     assert not thread.is_alive()
 
 
+def test_an_agent_at_work_leaves_for_nobody_who_is_said_to_be_there_once(store: JobStore) -> None:
+    agent, key = Agent(store, every=0.1), KEYS.host_agent(host_name())
+    assert agent.begin() is None
+    ours = store.client.get(key)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    try:
+        store.client.set(key, b'{"token": "x", "pid": 1}', px=1500)
+        wait_for(lambda: store.client.get(key) == ours)
+        assert thread.is_alive()
+    finally:
+        agent.stop()
+        thread.join()
+
+
 def test_who_can_not_be_looked_at_is_waited_for(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent of another pid namespace, a container of this name: only its silence says that it is gone."""
     key = KEYS.host_agent(host_name())

@@ -137,9 +137,12 @@ class Agent:
         return other
 
     def _beat(self) -> Holder | None:
-        """Say that we are there, however long a round takes and whatever is asked; returns who else is the agent."""
+        """Say that we are there, however long a round takes and whatever is asked; returns who else is the agent.
+
+        One that can't be looked at is waited for: anybody with an agent's login may write that there is one.
+        """
         try:
-            other = self._lock.renew()
+            other = self._lock.take()
             if other is None:
                 write_beat(self._store.client, self._store.keys, self._host, load_here(self._store.now()))
         except Exception as error:  # noqa: BLE001 - whatever answers in Redis' place, the next beat may be heard
