@@ -12,6 +12,7 @@ from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes.host import boot_id, host_name, pid_namespace
+from gnjobs.processes.proc import words_of
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -143,6 +144,24 @@ def test_a_worker_is_ended_here_whatever_its_record_says_and_taken_for_no_job_of
     finally:
         worker.kill()
         worker.wait()
+
+
+def test_long_command_lines_that_do_not_name_the_job_are_not_taken_apart(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any account can have many, and each look for a worker reads them all."""
+    store, taken = JobStore.from_url(server.url), list[int]()
+    monkeypatch.setattr(
+        "gnjobs.processes.workers.words_of", lambda line: taken.append(len(line)) or words_of(line)
+    )
+    job_id = create_job(server.client(), ["true"], "qc", status="running")
+    processes = [subprocess.Popen([*sleeping("1000.5"), *["a"] * 20_000]), decoy_of(job_id)]
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        assert taken
+        assert max(taken) < 20_000
+    finally:
+        end(*processes)
 
 
 def test_no_kill_is_verified_while_a_worker_of_that_id_runs_that_may_not_be_ended(

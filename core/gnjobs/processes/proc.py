@@ -137,16 +137,25 @@ def _read_or_nothing(path: str, most: int) -> bytes:
         return b""
 
 
-def read_command(pid: int) -> list[str]:
-    """The words of a process's command line, what is not UTF-8 replaced; a kernel thread and a zombie have none."""
+def read_command_line(pid: int) -> bytes:
+    """A process's command line, a NUL between its words; a kernel thread and a zombie have none."""
     try:
         line = _read_or_nothing(f"/proc/{pid}/cmdline", _LONGEST_LINE)
         if not line and (folder := folder_of_memory(pid)):
             line = _read_or_nothing(f"{folder}/cmdline", _LONGEST_LINE)
     except OSError:
-        return []
-    words = line.rstrip(b"\0").split(b"\0")
-    return [word.decode("utf-8", "replace") for word in words if word]
+        return b""
+    return line.rstrip(b"\0")
+
+
+def read_command(pid: int) -> list[str]:
+    """The words of a process's command line, what is not UTF-8 replaced."""
+    return words_of(read_command_line(pid))
+
+
+def words_of(line: bytes) -> list[str]:
+    """The words of a command line that was read."""
+    return [word.decode("utf-8", "replace") for word in line.split(b"\0") if word]
 
 
 def command_text(pid: int) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gnjobs.processes.find import describe
-from gnjobs.processes.proc import read_command
+from gnjobs.processes.proc import read_command, read_command_line, words_of
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants, names_the_same
 from gnjobs.records import values
@@ -100,7 +100,10 @@ def _words(job: Job) -> str:
 
 def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here: str) -> bool:
     above, _, own = pattern.rpartition(_ABOVE)
-    words = read_command(pid)
+    line = read_command_line(pid)
+    if ID in own and job.id.encode() not in line:
+        return False  # before it is taken apart: any account can have many and long ones
+    words = words_of(line)
     if not _pattern(own, job, keys).fullmatch(_joined(words)) or view.owner_of_mark(pid) is not None:
         return False
     if ID in own and _is_elsewhere(words, keys, here):
