@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
 import redis
 
 from gnjobs.processes.host import account_name
@@ -287,7 +288,8 @@ def kill_child(
     """Kill one child alone, while its siblings go on; yields each step, the last of them final.
 
     `find` finds the processes of one child, or those of the whole job for None; `look` what is to be ended, by default
-    the child's. Waits up to `wait_seconds` for a Redis that is away.
+    the child's. One that waits is marked as killed, and not called gone: nothing shows whether it is started later, or
+    is a thread. Waits up to `wait_seconds` for a Redis that is away.
     """
     if child.is_final:
         yield step("skipped", f"it has already ended: {child.status}", verified=True, final=True)
@@ -301,7 +303,14 @@ def kill_child(
         run = records.run_of(job)
         transition(records.client, key, (PENDING, RUNNING), STOPPING, uuid.uuid4().hex, stop.fields, run)
     verdict = yield from end_processes(look or (lambda: find(child.id)), grace=grace)
-    yield conclude_kill(records, job, child, stop, verdict, wait_seconds=wait_seconds)
+    is_said_to_wait = child.status == PENDING and verdict.verified and not verdict.pids
+    if is_said_to_wait:
+        verdict = msgspec.structs.replace(verdict, text="no process of it was found")
+    last = conclude_kill(records, job, child, stop, verdict, wait_seconds=wait_seconds)
+    if is_said_to_wait and last.kind == "written":
+        text = f"{last.text}; yet its job may start it later, or runs it as a thread"
+        last = msgspec.structs.replace(last, kind="left", verified=False, text=text)
+    yield last
 
 
 def _why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | None:
