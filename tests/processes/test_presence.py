@@ -17,8 +17,9 @@ import pytest
 from gnjobs.processes import presence, proc, table, traces
 from gnjobs.processes.activity import read_state
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace, user_id
-from gnjobs.processes.presence import look
+from gnjobs.processes.presence import look, look_well
 from gnjobs.processes.proc import process_start
+from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
 from gnjobs.records.environment import ENV_JOB, digest_of_mark
 from gnjobs.records.fields import Job
@@ -48,6 +49,15 @@ def process() -> Iterator["subprocess.Popen[bytes]"]:
 
 def test_processes_that_carry_its_mark_run(process: "subprocess.Popen[bytes]") -> None:
     assert look(job_here()) == ("running", "1 process runs")
+
+
+def test_for_what_a_snapshot_names_and_is_gone_nothing_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is so of every job whose host lost its supervisors, and a view of all processes takes long."""
+    monkeypatch.setattr(presence, "ProcessView", None)
+    gone = ProcessSnapshot(1.0, (SeenProcess(2**22, 1),))
+    assert look_well(job_here(), lambda _: Presence("gone"), lambda: gone).kind == "gone"
 
 
 def test_without_the_token_a_mark_counts_for_the_jobs_own_account_alone(

@@ -15,7 +15,7 @@ from gnjobs.processes.host import (
     restarted_since,
     sees_all_namespaces,
 )
-from gnjobs.processes.proc import shows_our_processes
+from gnjobs.processes.proc import process_start, shows_our_processes
 from gnjobs.processes.seen import Identity, Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.processes.traces import Trace, claims_of, traces_of
@@ -57,7 +57,8 @@ def look_well(
     if presence.kind != "gone":
         return presence
     found = stored()
-    known = {each.identity for each in found.processes} if found is not None else set()
+    processes = found.processes if found is not None else ()
+    known = {each.identity for each in processes if process_start(each.pid) == each.started}
     again = look(job, known=known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 
