@@ -1,5 +1,7 @@
 """The jobs that a filter, or a user's name, selects, each with the verdict on it: what `ls` lists and others act on."""
 
+import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, partial
 from itertools import chain
@@ -30,11 +32,13 @@ def matching_jobs(
     count: int = PAGE,
     fields: Collection[str] | None = None,
     looked: Callable[[int], None] = lambda _: None,
+    look_seconds: float = math.inf,
 ) -> Iterator[Found]:
     """Find jobs, newest first, read `count` at a time; then, unless `indexed_only`, those that no index lists.
 
     `unfinished` leaves out, and does not read, those that have ended; of these, only `fields` (names in Redis) are read
-    where they are given and nothing is filtered. `looked` is told how many keys were searched.
+    where they are given and nothing is filtered. `looked` is told how many keys were searched. Processes are looked for
+    no longer than `look_seconds`.
     Raises `FilterError`.
     """
     from gnjobs.health.assess import assess
@@ -48,7 +52,7 @@ def matching_jobs(
     now = session.store.now()
     unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
     matches = None if query is None else _matcher(query, now)
-    look, limits = _looker(), session.config.limits
+    look, limits = _looker(look_seconds), session.config.limits
     listed = chain(found, unindexed)
     for store, job in _each_once(listed) if unfinished else listed:
         if own is None or session.actor.may("see", job):
@@ -66,8 +70,9 @@ def _each_once(listed: "Iterable[Listed]") -> "Iterator[Listed]":
             yield store, job
 
 
-def _looker() -> "Callable[[JobStore, Job], Presence]":
-    """Looks for processes, with what that takes imported only once a job's verdict needs it."""
+def _looker(seconds: float) -> "Callable[[JobStore, Job], Presence]":
+    """Looks for processes for so long in all, with what that takes imported only once a job's verdict needs it."""
+    spent = 0.0
 
     @cache
     def looks() -> "Looks":
@@ -77,8 +82,15 @@ def _looker() -> "Callable[[JobStore, Job], Presence]":
 
     def look(store: "JobStore", job: "Job") -> "Presence":
         from gnjobs.processes.presence import look_well
+        from gnjobs.processes.seen import Presence
 
-        return look_well(job, looks(), partial(store.processes, job.id))
+        nonlocal spent
+        if spent > seconds:
+            return Presence("elsewhere", "its processes were not looked at")
+        began = time.monotonic()
+        presence = look_well(job, looks(), partial(store.processes, job.id))
+        spent += time.monotonic() - began
+        return presence
 
     return look
 

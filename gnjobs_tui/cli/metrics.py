@@ -25,6 +25,7 @@ _MOST_LABELS: Final = 50
 _LONGEST_LABEL: Final = 200
 _MOST_EVENTS: Final = 2000
 _OTHER: Final = "other"
+_LOOK_SECONDS: Final = 5.0  # who scrapes waits for 10 s
 _LOOPBACK: Final = "127.0.0.1"
 # Everything that is told: its labels, and what it is.
 METRICS: Final[dict[str, tuple[tuple[str, ...], str]]] = {
@@ -105,9 +106,10 @@ class JobsCollector:
         from gnjobs.health.states import STATES, WAITING, display_state
         from gnjobs_tui.cli.matching import matching_jobs
 
-        found = list(
-            islice(matching_jobs(self._session, unfinished=True, indexed_only=True), MOST_UNFINISHED)
+        unfinished = matching_jobs(
+            self._session, unfinished=True, indexed_only=True, look_seconds=_LOOK_SECONDS
         )
+        found = list(islice(unfinished, MOST_UNFINISHED))
         now = self._session.store.now()
         types = _names(job.type or "" for _, job, _ in found)
         hosts = _names(job.host or "" for _, job, _ in found)

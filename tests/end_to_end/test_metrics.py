@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.records.events import record_event
 from gnjobs.store import JobStore
 from gnjobs_tui.cli.metrics import METRICS
@@ -150,6 +151,25 @@ def test_who_ask_at_once_are_told_the_same() -> None:
 
     assert asyncio.run(ask()) == [b"told"] * 100
     assert len(asked) == 1
+
+
+def test_of_many_whose_supervisors_are_silent_not_all_are_looked_for(
+    server: Server, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes records can make any number of them."""
+    here = {"host": host_name(), "boot-id": boot_id(), "pid-namespace": pid_namespace()}
+    for _ in range(3):
+        job_id = store.create(["true"], job_type="qc").id
+        seen = {"status": "running", "heartbeat": store.now() - 400, "account": "nobody"}
+        store.client.hset(KEYS.job(job_id), mapping=here | seen)
+
+    def states() -> list[float]:
+        found = samples(run(server.url, "metrics").stdout)
+        return [found["gnjobs_unfinished_jobs", "gn-uploader", "qc", state] for state in ("dead", "stuck")]
+
+    assert states() == [3, 0]
+    monkeypatch.setattr("gnjobs_tui.cli.metrics._LOOK_SECONDS", 0.0)
+    assert states() == [1, 2]
 
 
 SCRAPE = b"GET /metrics HTTP/1.1\r\n\r\n"
