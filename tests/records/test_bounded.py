@@ -35,6 +35,7 @@ from gnjobs.records.requests import ControlRequest
 from gnjobs.records.servers import explain
 from gnjobs.records.streams import newest_id, read_behind
 from gnjobs.store import JobStore
+from gnjobs.supervisor.children import ChildWatch, read_children
 from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.watch.uncounted import UncountedFaults
@@ -368,6 +369,46 @@ def test_a_job_with_values_of_200_megabytes_is_supervised_and_killed(server: Ser
         finally:
             client.flushall()
             job.end()
+
+
+@pytest.mark.faults
+def test_a_job_whose_children_hold_100_megabytes_in_all_ends(server: Server, tmp_path: Path) -> None:
+    job = SupervisedJob(server, ["sh", "-c", f"until [ -e {tmp_path}/over ]; do sleep 0.1; done"])
+    try:
+        job.supervise()
+        wait_for(lambda: job.read().pid)
+        names = [f"c{number}" for number in range(30)]
+        with server.client() as client:
+            for name in names:
+                long = dict.fromkeys(
+                    ("label", "unit", "done", "stop-by", "stop-reason", "exit-code"), HUGE[:200_000]
+                )
+                twice = dict.fromkeys(
+                    ("finished", "signal", "started", "last-output", "faults", "pid"), HUGE[:200_000]
+                )
+                client.hset(KEYS.child(job.id, name), mapping={"status": "running", **long, **twice})
+            outputs = {f"child:{name}": KEYS.child_output(job.id, name) for name in names}
+            client.hset(KEYS.job(job.id), mapping={"children": len(names), **outputs})
+        (tmp_path / "over").touch()
+        wait_for(lambda: job.read().status == "error", 60)
+        assert (job.read().error or "").startswith("30 of 30 children ended without a word: ")
+        assert job.processes[0].wait(60) == 0
+    finally:
+        job.end()
+
+
+@pytest.mark.faults
+def test_a_hundred_thousand_children_are_read(store: JobStore) -> None:
+    job = store.create(["true"])
+    names = [f"c{number}" for number in range(100_000)]
+    outputs = {f"child:{name}": KEYS.child_output(job.id, name) for name in names}
+    store.client.hset(KEYS.job(job.id), mapping=outputs)
+    for name in (names[0], names[-1]):
+        store.client.hset(KEYS.child(job.id, name), mapping={"status": "running", "faults": 2})
+    link, watch = RecordLink(store.url, KEYS, job.id), ChildWatch(KEYS, job.id)
+    link.read()
+    read_children(link, watch)
+    assert (len(watch.children), watch.faults) == (100_000, 4)
 
 
 def sleep_again_and_again(client: redis.Redis) -> None:

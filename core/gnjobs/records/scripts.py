@@ -219,9 +219,9 @@ def set_fields(client: redis.Redis, key: str, fields: Mapping[str, Value], run: 
     return _eval(client, _SET_FIELDS, key, run, *(part for pair in fields.items() for part in pair))
 
 
-def read_small(client: redis.Redis, key: str, names: Sequence[str]) -> Any:
-    """HMGET without what is larger than 256 KiB; in a pipeline the reply comes with the others."""
-    return client.eval(_READ_SMALL, 1, key, LARGEST_FIELD, *names)
+def read_small(client: redis.Redis, key: str, names: Sequence[str], most: int = LARGEST_FIELD) -> Any:
+    """HMGET without what is larger than `most` bytes; in a pipeline the reply comes with the others."""
+    return client.eval(_READ_SMALL, 1, key, most, *names)
 
 
 def swap(client: redis.Redis, key: str, expected: bytes, value: bytes, milliseconds: int) -> bool:

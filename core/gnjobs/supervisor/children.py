@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import redis
 
 from gnjobs.records import values
-from gnjobs.records.bounded import TooLarge
+from gnjobs.records.bounded import LARGEST_FIELD, LARGEST_REPLY, TooLarge
 from gnjobs.records.fields import MAY_FAIL_FIELD
 from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Statement, new_child, say
@@ -36,6 +36,7 @@ _END = ("finished", "exit-code", "signal", "stop-by", "stop-reason")
 _READ = (
     "status", "last-output", "started", "faults", "label", "pid", MAY_FAIL_FIELD, "done", "unit", *_END
 )  # fmt: skip
+_READ_AT_ONCE = 10_000  # a reply with all fields of 100 000 would be larger than any that is read
 _WAITING_READ_AT_ONCE = 500
 _LONGEST_WORDS = 1000
 _NAMED = 5
@@ -113,7 +114,7 @@ class ChildWatch:
         self.children: dict[str, WatchedChild] = {}
         self._ended: dict[str, WatchedChild] = {}
         self.forgotten: dict[str, WatchedChild] = {}  # what the server had, and has no more
-        self._next_waiting = 0
+        self._beats = 0
         self._has_something_too_large = False
 
     def discover(self, client: redis.Redis, count: int | None = None) -> None:
@@ -138,29 +139,44 @@ class ChildWatch:
         """The ids of children that have not ended, as far as is known."""
         return (name for name, child in self.children.items() if child.status not in FINAL_STATUSES)
 
-    def add_reads(
-        self, pipe: Any, *, all_unfinished: bool = False, at_work: Collection[str] = frozenset()
-    ) -> int:
+    def add_reads(self, pipe: Any, *, at_work: Collection[str] = frozenset()) -> int:
         """Add to a pipeline the reading of running children and, by turns, of some that wait; return how many.
 
         Children that are known to be `at_work` are read at once though they waited before.
         """
         unfinished = list(self.unfinished())
         waiting = [name for name in unfinished if self.children[name].status == PENDING]
-        if len(waiting) > _WAITING_READ_AT_ONCE and not all_unfinished:
-            start = self._next_waiting % len(waiting)
-            self._next_waiting = start + _WAITING_READ_AT_ONCE
-            turn = {*(waiting + waiting)[start : start + _WAITING_READ_AT_ONCE], *at_work}
-            unfinished = [n for n in unfinished if self.children[n].status != PENDING or n in turn]
-        self._reading = unfinished
-        for child_id in unfinished:
-            self.add_read(pipe, self._keys.child(self._job_id, child_id), _READ)
-        return len(unfinished)
+        turn = {*self._turn(waiting, _WAITING_READ_AT_ONCE), *at_work}
+        self._add(pipe, [n for n in unfinished if self.children[n].status != PENDING or n in turn])
+        self._beats += 1
+        return len(self._reading)
 
-    def add_read(self, pipe: Any, key: str, names: Sequence[str]) -> None:
-        """Add to a pipeline the reading of fields of one hash of the job."""
+    def _turn(self, names: list[str], most: int) -> list[str]:
+        """So many of these, others at the next beat."""
+        if len(names) <= most:
+            return names
+        start = self._beats * most % len(names)
+        return (names + names)[start : start + most]
+
+    def _add(self, pipe: Any, names: list[str]) -> None:
+        self._reading = self._turn(names, _READ_AT_ONCE)
+        for child_id in self._reading:
+            self.add_read(pipe, self._keys.child(self._job_id, child_id), _READ, len(self._reading))
+
+    def read_unfinished(self, client: redis.Redis) -> None:
+        """Read every one that has not ended as far as was known."""
+        names = list(self.unfinished())
+        for start in range(0, len(names), _READ_AT_ONCE):
+            pipe = client.pipeline(transaction=False)
+            self._add(pipe, names[start : start + _READ_AT_ONCE])
+            with self.noting_what_is_too_large():
+                replies = pipe.execute(raise_on_error=False)
+            self.take(replies)
+
+    def add_read(self, pipe: Any, key: str, names: Sequence[str], hashes: int = 1) -> None:
+        """Add to a pipeline the reading of fields of one hash of the job, of so many: in all of them there is room."""
         if self._has_something_too_large:
-            read_small(pipe, key, names)
+            read_small(pipe, key, names, min(LARGEST_FIELD, LARGEST_REPLY // (2 * len(names) * hashes)))
         else:
             pipe.hmget(key, names)
 
@@ -238,12 +254,8 @@ def _by_whom(killed: Sequence[WatchedChild]) -> str:
 def read_children(link: RecordLink, watch: ChildWatch) -> None:
     """Read the list of children anew, and every one that has not ended as far as was known."""
     watch.discover(link.client)
-    pipe = link.client.pipeline(transaction=False)
-    if watch.add_reads(pipe, all_unfinished=True):
-        with watch.noting_what_is_too_large():
-            replies = pipe.execute(raise_on_error=False)
-        watch.take(replies)
-        restore_forgotten(link, watch)
+    watch.read_unfinished(link.client)
+    restore_forgotten(link, watch)
 
 
 def restore_forgotten(link: RecordLink, watch: ChildWatch) -> None:
