@@ -11,9 +11,10 @@ import pytest
 import redis
 from click.testing import CliRunner, Result
 
+from gnjobs.control.agent_lock import Holder
 from gnjobs.control.kill import kill_job
 from gnjobs.errors import LaunchError
-from gnjobs.processes.host import own_account
+from gnjobs.processes.host import host_name, own_account
 from gnjobs.records.acl import AclRole, acl_rules
 from gnjobs.records.actor import Actor
 from gnjobs.records.keys import Keys
@@ -307,6 +308,8 @@ def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) ->
     os.kill(lost.read().pid, signal.SIGKILL)
     guarded.admin.hset(KEYS.job(lost.id), "heartbeat", 1)
     guarded.used()
+    another = Holder("another", 1, boot="another")  # which is waited for, since it can't be looked at
+    guarded.admin.set(KEYS.host_agent(host_name()), msgspec.json.encode(another), px=5000)
     with subprocess.Popen(gnjobs("agent", "--redis-url", url)) as agent:
         lost.wait_for("lost")
         steps = list(kill_job(JobStore.from_url(guarded.as_role("admin")), sleeper.id, actor=TUX, grace=1))

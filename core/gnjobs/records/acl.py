@@ -32,7 +32,7 @@ _RUN = (
 )
 _CREATE = ("zrange", "zrandmember", "zrangebyscore")
 _SERVE = (
-    *"time eval exists expire unlink get getrange set del".split(),
+    *"time eval exists expire unlink get getrange set del ttl".split(),
     *"hget hgetall hmget hlen hkeys hstrlen hscan hset hdel hsetnx".split(),
     *"zadd zrem zrange zrandmember zrangebyscore zrevrangebyscore xadd xread xrevrange".split(),
 )
