@@ -304,3 +304,17 @@ def test_a_slurm_that_gave_no_answer_does_not_hold_up_each_of_many_kills(
         job = store.create(["true"])
         assert list(kill_job(store, job.id, actor=ADMIN))[-1].verified
     assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+@pytest.mark.parametrize(("private", "is_verified"), [("none", True), ("usage,jobs", False), ("all", False)])
+def test_where_slurm_hides_others_jobs_it_verifies_nothing_by_showing_none(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, private: str, is_verified: bool
+) -> None:
+    job = submitted(store)
+    queue.write("17", name="hidden", comment="", state="RUNNING")
+    store.client.hset(KEYS.job(job.id), mapping={"status": "killed", "slurm-job": "18"})
+    queue.configure(private)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    last = list(kill_job(store, job.id, actor=ADMIN))[-1]
+    assert last.verified is is_verified, last
+    assert ("shows" in last.text) is not is_verified

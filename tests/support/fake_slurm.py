@@ -21,6 +21,7 @@ _SCRIPTS = {
             case $names in ""|*,$name,*) ;; *) continue; esac
             echo "$job§$state§Resources§n1§1:00§1G§1§0§N/A§0§$name§$comment§$account§$job§"
         done | {{ {SEPARATED}; }}""",
+    "scontrol": "cat config",
     "scancel": """if [ -e $1/not-yours ]; then
             echo >&2 "scancel: error: Kill job error on job id $1: Access/permission denied"; exit 1
         fi; echo CANCELLED >$1/state""",
@@ -34,9 +35,14 @@ class FakeSlurm:
         self._place = place
         self.path = f"{place}:/usr/bin:/bin"
         (place / "account").write_text(f"{own_account()}\n")
+        self.configure("none")
         for name, script in _SCRIPTS.items():
             (place / name).write_text(f"#!/bin/sh\ncd {place}\n{script}\n")
             (place / name).chmod(stat.S_IRWXU)
+
+    def configure(self, private: str) -> None:
+        """Say what it shows each account of its own alone."""
+        (self._place / "config").write_text(f"PluginDir = /usr/lib\nPrivateData             = {private}\n")
 
     def write(self, number: str, **files: str) -> None:
         """Add a job, or change what Slurm has of it: `state`, `name`, `comment`, `account`."""

@@ -8,8 +8,16 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from gnjobs.processes.host import host_name
-from gnjobs.processes.slurm import NoSlurm, Placed, SlurmError, cancel, look_up, look_up_names
+from gnjobs.processes.host import host_name, own_account
+from gnjobs.processes.slurm import (
+    NoSlurm,
+    Placed,
+    SlurmError,
+    cancel,
+    look_up,
+    look_up_names,
+    shows_jobs_of_others,
+)
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.fields import Job
 from gnjobs.records.reading import Records
@@ -45,6 +53,7 @@ class SlurmKill:
         self._whom = f" for {owner}" if owner is not None else ""
         self._is_in_slurm = job.is_in_slurm
         self._account = job.account
+        self._was_shown = False
 
     def leave_queue(self) -> KillStep:
         """Have Slurm forget a waiting job, which nobody would run any more."""
@@ -92,6 +101,8 @@ class SlurmKill:
             if left and wait_seconds and not any(placed.waits for placed in left):
                 yield step("answered", f"{answered.text}; {_words(left)}, which has yet to end")
                 left = self._left_after(wait_seconds)
+            if not left and self._may_be_hidden():
+                raise SlurmError(f"it shows {own_account()} nothing of others' jobs")
         except SlurmError as problem:
             if isinstance(problem, NoSlurm):
                 return answered
@@ -131,7 +142,12 @@ class SlurmKill:
         found = [placed for placed in named if not self._marks.isdisjoint(placed.comment.split())]
         if self._number and self._number not in {placed.id for placed in found}:
             found += filter(None, look_up([self._number]).values())
+        self._was_shown = self._was_shown or bool(found)
         return found
+
+    def _may_be_hidden(self) -> bool:
+        """Whether Slurm may show others what it does not show us: how a job ended it says for minutes."""
+        return self._is_in_slurm and not self._was_shown and not shows_jobs_of_others()
 
     def _turn(self, placed: Placed) -> tuple[bool, ...]:
         """First comes what runs, then what the record names: anybody may have thousands wait under its name."""

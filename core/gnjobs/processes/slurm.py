@@ -3,6 +3,7 @@
 Each command is asked for named columns or one value, which are the same in all of Slurm's versions.
 """
 
+import contextlib
 import math
 import os
 import re
@@ -46,6 +47,7 @@ _SIZES: Final = {"": 2**20, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)[cn]?", re.ASCII)
 _CLOCK: Final = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", re.ASCII)
 _NUMBER: Final = re.compile(r"[1-9]\d{0,9}", re.ASCII)
+_PRIVATE: Final = re.compile(r"^PrivateData\s*=(.*)$", re.MULTILINE)
 _HIGHEST: Final = 2**32 - 3  # what is above says "none" or "all" to Slurm
 
 
@@ -234,6 +236,19 @@ def cancel(slurm_job: str) -> None:
     if not _is_number(slurm_job):
         raise SlurmError(f"{slurm_job!r:.80} is not a job id of Slurm's")
     _run(["scancel", slurm_job], environment=_ours())
+
+
+def shows_jobs_of_others() -> bool:
+    """Whether Slurm tells this account of all jobs: many clusters show an account its own ones alone.
+
+    Slurm's operators see all the same, and nothing says who they are; root does, and is told so. Raises `SlurmError`.
+    """
+    if os.geteuid() == 0:
+        return True
+    with contextlib.suppress(NoSlurm):
+        private = _PRIVATE.search(_run(["scontrol", "show", "config"], environment=_ours()))
+        return private is None or {"jobs", "all"}.isdisjoint(private.group(1).strip().lower().split(","))
+    return True
 
 
 def _ours() -> dict[str, str]:
