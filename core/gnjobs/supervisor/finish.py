@@ -4,6 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from redis.exceptions import NoPermissionError
+
 from gnjobs.outputs.lines import Hole
 from gnjobs.outputs.reader import OutputReader
 from gnjobs.outputs.window import LONGEST_LINE
@@ -23,7 +25,7 @@ from gnjobs.supervisor.outcome import JobOutcome
 from gnjobs.supervisor.record import RecordLink
 from gnjobs.supervisor.signs import encode_summary
 from gnjobs.supervisor.wakeups import Exit
-from gnjobs.text import plural
+from gnjobs.text import complain, plural
 
 MIRROR_BYTES = 32 * 1024 * 1024
 _STREAMS = ("out", "err")
@@ -122,8 +124,7 @@ class Finishing:
             self._on_reported(True)
             return False
         self._name_who_asked_slurm()
-        with as_far_as_possible():
-            mirror_output(self._link)
+        self._mirror_output()
         status, fields = self._final()
         error, faults = _as_text(fields.get("error", "")), fields.get("faults", 0)
         end = JobEnd(status, fields, self._event_text(status, error, int(faults)), *self._asker())
@@ -139,6 +140,15 @@ class Finishing:
             self._is_told = outcome != "gone"
             self._on_reported(self._is_told)
         return True
+
+    def _mirror_output(self) -> None:
+        try:
+            with as_far_as_possible():
+                mirror_output(self._link)
+        except (
+            NoPermissionError
+        ) as refusal:  # anybody who writes jobs can put there what a writer may not read
+            complain(f"job {self._link.job_id}: its output is not copied into its record: {refusal}")
 
     def _name_who_asked_slurm(self) -> None:
         """Somebody who asked for a kill may have had Slurm do it, and said so in the record."""
