@@ -17,6 +17,7 @@ from gnjobs.errors import LaunchError
 from gnjobs.processes.host import host_name, own_account
 from gnjobs.records.acl import AclRole, acl_rules
 from gnjobs.records.actor import Actor
+from gnjobs.records.events import renew_log
 from gnjobs.records.keys import Keys
 from gnjobs.records.layouts import UPLOADER
 from gnjobs.store import JobStore, launch_uploader_job
@@ -299,6 +300,27 @@ def test_an_agent_kills_a_job_whose_supervisor_is_frozen(guarded: Guarded, sleep
     check_nothing_was_refused(guarded)
 
 
+@pytest.mark.faults
+def test_an_agent_begins_a_log_anew_whose_last_entry_is_of_the_future_and_too_large(guarded: Guarded) -> None:
+    fill = "redis.call('xadd', KEYS[1], '18446744073709551615-1', 'text', string.rep('x', 83886080))"
+    guarded.admin.eval(fill, 1, KEYS.events)
+    assert renew_log(JobStore.from_url(guarded.as_role("agent")).client, KEYS)
+    assert not guarded.admin.exists(KEYS.events)
+    check_nothing_was_refused(guarded)
+
+
+def test_what_a_writer_may_not_read_in_place_of_an_output_keeps_no_job_from_its_end(guarded: Guarded) -> None:
+    job = SupervisedJob(guarded.server, SLEEP, user_id="jsmith", mirror_output="stdout stderr")
+    job.url = guarded.as_role("writer")
+    job.supervise()
+    job.wait_for_line("ready")
+    guarded.admin.unlink(KEYS.output(job.id))
+    guarded.admin.set(KEYS.output(job.id), "x")
+    os.kill(wait_for(lambda: job.read().pid), signal.SIGKILL)
+    assert job.wait_for().status == "error"
+    job.end()
+
+
 def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) -> None:
     url = guarded.as_role("agent")
     lost = supervise(guarded, SLEEP)
@@ -317,7 +339,7 @@ def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) ->
         agent.terminate()
     assert agent.returncode == 0
     check_no_less_would_do(
-        guarded, "agent", but={"xread", "xrevrange", "hdel", "rename", "hsetnx"}
+        guarded, "agent", but={"xread", "xrange", "xrevrange", "hdel", "rename", "hsetnx"}
     )  # for requests, Slurm, ended logs, ends of other programs' jobs
     check_nothing_was_refused(guarded)
     lost.end()

@@ -107,5 +107,7 @@ def _grants(role: AclRole, keys: Sequence[Keys], user_ids: Sequence[str]) -> lis
         case "agent":
             ask = Grant(_ASK, writes=admin_requests)  # of supervisors, before it acts in their place
             heard = [*host_requests, *starts, *all_requests]
-            renew = Grant(("xinfo|stream", "rename"), keys=[*events, *(each.ended_events for each in keys)])
+            renew = Grant(
+                ("xinfo|stream", "xrange", "rename"), keys=[*events, *(each.ended_events for each in keys)]
+            )
             return [Grant(_SERVE, keys=[*jobs, *users, *hosts], reads=heard), ask, log, renew]
