@@ -268,6 +268,7 @@ def test_without_room_for_a_thread_it_is_left_out_and_requests_go_on(
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
+    wait_for(lambda: "on-end" not in [thread.name for thread in threading.enumerate()])  # of an earlier test
     said: list[KillStep] = []
     pool = RequestPool(lambda _: [step("verified", "", final=True)], lambda _, each: said.append(each), KEYS)
     monkeypatch.setenv("GNJOBS_ON_END", "true")
