@@ -145,9 +145,8 @@ class Finishing:
         try:
             with as_far_as_possible():
                 mirror_output(self._link)
-        except (
-            NoPermissionError
-        ) as refusal:  # anybody who writes jobs can put there what a writer may not read
+        except NoPermissionError as refusal:
+            # Anybody who writes jobs can put there what a writer may not read.
             complain(f"job {self._link.job_id}: its output is not copied into its record: {refusal}")
 
     def _name_who_asked_slurm(self) -> None:

@@ -128,9 +128,8 @@ def spawn(
         os.close(write_end)
     said = read_until_ready(reports, until)
     if not said.startswith(READY):
-        with contextlib.suppress(
-            ProcessLookupError
-        ):  # with what it has started, which others of its account may hold
+        # With what it has started, which others of its account may hold.
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):  # others of its account can stop it
         process.wait(max(1.0, until - time.monotonic()))
