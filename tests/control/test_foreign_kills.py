@@ -289,7 +289,9 @@ def test_a_record_of_json_is_not_written(server: Server) -> None:
         script.wait()
 
 
-def test_another_job_that_a_worker_has_started_is_not_ended_with_it(server: Server) -> None:
+def test_what_a_worker_has_started_and_calls_another_job_is_neither_ended_nor_forgotten(
+    server: Server,
+) -> None:
     store = JobStore.from_url(server.url)
     job_id = create_job(server.client(), ["true"], "qc", status="running")
     code = (
@@ -305,7 +307,8 @@ def test_another_job_that_a_worker_has_started_is_not_ended_with_it(server: Serv
         started += worker.children()
         own, other = sorted(started, key=lambda each: "GNJOBS_JOB_ID" in each.environ())
         last = list(kill_job(store, job_id, actor=TUX, grace=0.0))[-1]
-        assert (last.verified, worker.wait(20)) == (True, -9)
+        assert (last.verified, worker.wait(20)) == (False, -9)
+        assert f"left running: {other.pid} (says that it is of job another)" in last.text
         wait_for(lambda: not own.is_running() or own.status() == psutil.STATUS_ZOMBIE)
         assert other.status() == psutil.STATUS_SLEEPING
     finally:

@@ -382,6 +382,23 @@ def test_what_calls_itself_another_job_does_not_escape_a_kill(server: Server, wo
         job.wait_for("killed")
 
 
+def test_what_an_orphan_calls_another_job_is_named_also_when_what_was_above_it_has_ended(
+    server: Server,
+) -> None:
+    code = "env -u GNJOBS_MARK GNJOBS_JOB_ID=other sleep 601 & wait"
+    with supervised(server, ["sh", "-c", code]) as job:
+        main = psutil.Process(wait_for(lambda: job.read().pid))
+        (named,) = wait_for(lambda: [each for each in main.children() if each.name() == "sleep"])
+        job.processes[0].kill()
+        job.processes[0].wait()
+        last = list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX, grace=0.2))[-1]
+        assert f"left running: {named.pid} (says that it is of job other)" in last.text
+        assert (last.verified, lives(main), lives(named)) == (False, False, True)
+        named.kill()
+        again = list(kill_job(JobStore.from_url(server.url), job.id, actor=TUX, grace=0.2))[-1]
+        assert again.verified, again
+
+
 LAUNCHES = """
 import sys
 from gnjobs.store import JobStore

@@ -10,6 +10,7 @@ from gnjobs.errors import NoSuchJob
 from gnjobs.processes.end import end_processes, kill_child
 from gnjobs.processes.find import (
     SUPERVISOR_MODULE,
+    OtherJobs,
     claimants,
     processes_of,
     supervisor_here,
@@ -63,6 +64,7 @@ class LocalKill:
         self._child_id = child.id if child is not None else None
         self._is_shared = False
         self._has_met_worker = False
+        self._doubted: dict[Identity, str] = {}
 
     def is_there(self) -> bool:
         """Whether anything of it runs here, or may."""
@@ -160,8 +162,20 @@ class LocalKill:
         return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _seen(self, view: ProcessView | None = None) -> Found:
-        """Its processes by their marks, else by what the command line of another program's worker says."""
+        """Its processes, and what can't be touched, as what was above that may have ended since the last look."""
         view = view or ProcessView()
+        found, others = self._marked_or_worker(view), OtherJobs(view, self._store)
+        known = {pid for pid, _ in found.hidden} | {each.pid for each in found.processes}
+        left = tuple(
+            (pid, why)
+            for (pid, started), why in self._doubted.items()
+            if pid not in known and view.has(pid, started) and others.doubt(pid)
+        )
+        self._doubted |= {(pid, view.table[pid].started): why for pid, why in found.hidden}
+        return msgspec.structs.replace(found, hidden=(*found.hidden, *left))
+
+    def _marked_or_worker(self, view: ProcessView) -> Found:
+        """Its processes by their marks, else by what the command line of another program's worker says."""
         found = self._marked(self._child_id, view)
         is_ours = self._job.is_supervised
         if found or self._child is not None or (is_ours and self._owner is not None):

@@ -1,6 +1,6 @@
 """Finds the processes of a job: by the mark in their environment, and by descent where a mark was lost."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import takewhile
 
 import msgspec
@@ -114,6 +114,40 @@ def supervisor_process(supervisor: Identity, wanted: Wanted) -> Found:
     return Found((_see(pid, started, None, "S"),), marks={pid: read_mark(pid)})
 
 
+class OtherJobs:
+    """Tells whether what says that it is of another job is believed: below that job's supervisor alone."""
+
+    def __init__(self, view: ProcessView, store: Records | None) -> None:
+        self._view = view
+        self._store = store
+        self._supervisors: dict[str, int | None] = {}
+
+    def doubt(self, pid: int, roots: Collection[int] = ()) -> str | None:
+        """Why nothing but its own word shows of which job a process is; None where that job's supervisor is above it.
+
+        Only what stands below the `roots` counts.
+        """
+        mark = self._view.owner_of_mark(pid)
+        job_id = (mark and mark.job) or ""
+        between = set(takewhile(lambda each: each not in roots, self._view.lineage(pid)))
+        return None if self._supervisor(job_id) in between else f"says that it is of job {job_id:.80}"
+
+    def _supervisor(self, job_id: str) -> int | None:
+        """The pid of the supervisor that the job's record names, and that lives here."""
+        if job_id not in self._supervisors:
+            self._supervisors[job_id] = None if self._store is None else _supervisor_of(job_id, self._store)
+        return self._supervisors[job_id]
+
+
+def _supervisor_of(job_id: str, store: Records) -> int | None:
+    try:
+        job = fetch_job(store.client, store.keys, job_id) if is_id(job_id) else None
+    except RedisError:
+        return None
+    found = None if job is None else supervisor_here(job, wanted_of(job, store))
+    return None if found is None else found[0]
+
+
 class _Search:
     """One search for the processes of one job."""
 
@@ -122,10 +156,9 @@ class _Search:
     ) -> None:
         self.wanted = wanted
         self.view = view
-        self.store = store
+        self.others = OtherJobs(view, store)
         self.supervisor = supervisor[0] if supervisor is not None and view.has(*supervisor) else None
         self.doubted: list[tuple[int, str]] = []
-        self.others: dict[str, int | None] = {}
         self.roots: set[int] = set()
 
     def members(self) -> dict[int, str | None]:
@@ -143,25 +176,15 @@ class _Search:
         return {pid: child for pid, child in members.items() if pid not in self.view.spared}
 
     def _is_foreign(self, pid: int) -> bool:
-        """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it.
-
-        Where no supervisor of that job is above it, nothing but its own word says so.
-        """
+        """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it."""
         mark = self.view.owner_of_mark(pid)
         if mark is None or self.wanted._replace(place=None).matches(mark):
             return False
         if mark.token is not None and mark.token == self.wanted.token:
             return False
-        between = set(takewhile(lambda each: each not in self.roots, self.view.lineage(pid)))
-        if pid not in self.view.spared and self._other_supervisor(mark.job or "") not in between:
-            self.doubted.append((pid, f"says that it is of job {mark.job:.80}"))
+        if pid not in self.view.spared and (why := self.others.doubt(pid, self.roots)):
+            self.doubted.append((pid, why))
         return True
-
-    def _other_supervisor(self, job_id: str) -> int | None:
-        """The pid of another job's supervisor that its record names, and that lives here."""
-        if job_id not in self.others:
-            self.others[job_id] = None if self.store is None else _supervisor_of(job_id, self.store)
-        return self.others[job_id]
 
     def _child_of(
         self, pid: int, members: dict[int, str | None], marked: dict[int, str | None]
@@ -170,15 +193,6 @@ class _Search:
         if members.get(entry.parent) is not None:
             return members[entry.parent]
         return marked.get(entry.session)
-
-
-def _supervisor_of(job_id: str, store: Records) -> int | None:
-    try:
-        job = fetch_job(store.client, store.keys, job_id) if is_id(job_id) else None
-    except RedisError:
-        return None
-    found = None if job is None else supervisor_here(job, wanted_of(job, store))
-    return None if found is None else found[0]
 
 
 def describe(view: ProcessView, wanted: dict[int, str | None]) -> Found:

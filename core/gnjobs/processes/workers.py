@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from gnjobs.processes.find import describe
+from gnjobs.processes.find import OtherJobs, describe
 from gnjobs.processes.proc import read_command, read_command_line, words_of
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants, names_the_same
@@ -42,9 +42,10 @@ def worker_processes_of(
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, or there are such
     jobs (`is_shared`), none is touched. It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
-    a container to which our server's URL names another; below a worker, a mark of another job means that one. For
-    whoever acts for others, and where the record says that something else has run it, a pattern must hold prefix and
-    id (`with_names`): the rest is what a record says.
+    a container to which our server's URL names another. Below a worker, what says that it is of another job is not
+    touched, and is named as hidden unless that job's supervisor is above it. For whoever acts for others, and where the
+    record says that something else has run it, a pattern must hold prefix and id (`with_names`): the rest is what a
+    record says.
     """
     keys, here = store.keys, place_of(store.url, "")
     view = view or ProcessView()
@@ -66,15 +67,22 @@ def worker_processes_of(
             doubted += roots
         else:
             found |= dict.fromkeys(roots)
-    below = (pid for pid, _ in descendants(view.table, list(found)) if pid not in view.spared)
-    found |= {pid: None for pid in below if not _is_anothers(pid, view, job)}
-    why = "runs the command of this job, and of others: whose it is can't be told"
-    hidden = tuple((pid, why) for pid in doubted if pid not in found)
-    return msgspec.structs.replace(describe(view, found), hidden=hidden)
+    others, workers = OtherJobs(view, store), set(found)
+    hidden = []
+    for pid, _ in descendants(view.table, workers):
+        if pid in view.spared:
+            continue
+        if not _is_anothers(pid, view, job):
+            found[pid] = None
+        elif why := others.doubt(pid, workers):
+            hidden.append((pid, why))
+    why_doubted = "runs the command of this job, and of others: whose it is can't be told"
+    hidden += [(pid, why_doubted) for pid in doubted if pid not in found]
+    return msgspec.structs.replace(describe(view, found), hidden=tuple(hidden))
 
 
 def _is_anothers(pid: int, view: ProcessView, job: Job) -> bool:
-    """Whether the mark of what stands below a worker says that it is of another job."""
+    """Whether what stands below a worker says that it is of another job."""
     mark = view.owner_of_mark(pid)
     return mark is not None and mark.job != job.id
 
