@@ -42,6 +42,17 @@ def test_every_end_is_noticed_and_the_others_go_on(job: CurrentJob, store: JobSt
 
 
 @pytest.mark.parametrize("kind", ["process", "thread"])
+def test_what_was_killed_while_it_waited_is_not_started(job: CurrentJob, store: JobStore, kind: str) -> None:
+    items, labels = ["b", "nobody", "nobody"], ["a", "b", "c"]
+    outcomes = job.run_children(functions.kill_another, items, labels=labels, max_workers=1, kind=kind)
+    assert [isinstance(each, ChildResult) for each in outcomes] == [True, False, True]
+    assert failure(outcomes[1]).error == "killed before it began"
+    killed = stored(store, job)["b"]
+    assert (killed.status, killed.started) == ("killed", None)
+    assert store.get(job.id).message == "2 of 3 children done, 1 failed"
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
 def test_what_is_no_text_is_a_failure_as_any_other(job: CurrentJob, store: JobStore, kind: str) -> None:
     raised, fine = job.run_children(functions.end_as_told, ["raise half a character", "fine"], kind=kind)
     assert "is no cell" in failure(raised).error

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gnjobs import ThisChild, current_job
+from gnjobs import JobStore, ThisChild, current_job
 
 
 def square(item: int, child: ThisChild) -> int:
@@ -37,6 +37,13 @@ def end_as_told(item: str, child: ThisChild) -> str:
         sys.exit(3)
     if item == "sys.exit well":
         sys.exit()
+    return item
+
+
+def kill_another(item: str, child: ThisChild) -> str:
+    """Mark a child that waits as a kill does."""
+    store = JobStore.from_url(child.url)
+    store.client.hset(store.keys.child(child.job_id, item), "status", "killed")
     return item
 
 

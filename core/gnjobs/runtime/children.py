@@ -109,7 +109,7 @@ class ChildRun:
         return self._in_order()
 
     def _run_in_thread(self, index: int) -> None:
-        if self._is_over:
+        if self._is_over or self._take_killed(index):
             return
         self._progress.started(self._id(index))
         child = self._make_child(self._keys[index])
@@ -171,6 +171,8 @@ class ChildRun:
                 self._collect(running)
             if self._is_over:
                 break
+            if self._take_killed(index):
+                continue
             key, payload = self._keys[index], pickled(item, self._function)
             running[index] = self._child_process(
                 self._make_child, key, self._id(index), function, payload, self._job.url
@@ -199,6 +201,13 @@ class ChildRun:
         if self._is_over and running:
             self._stopped.update(running)
             terminate_all(running.values())
+
+    def _take_killed(self, index: int) -> bool:
+        """Take one that was killed while it waited, which is not started; returns whether it was."""
+        is_killed = self._job.is_killed(self._id(index))
+        if is_killed:
+            self._take(index, self._failure(index, "killed before it began"))
+        return is_killed
 
     def _take_end(self, index: int, process: ChildProcess) -> None:
         self._has_begun = self._has_begun or process.has_begun

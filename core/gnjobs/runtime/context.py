@@ -18,7 +18,7 @@ from gnjobs.records.environment import created_here
 from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys, check_id, child_ids
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.scripts import Run, Value, add_children, make_hash, set_fields
-from gnjobs.records.statuses import PENDING
+from gnjobs.records.statuses import KILLED, PENDING
 
 _LONGEST_NESTED_PREFIX = 24
 _CHUNK = 500
@@ -96,6 +96,12 @@ class JobContext:
                 pipe.hget(self.keys.child(self.id, child_id), "percent")
             found = pipe.execute()
         return sum(values.percentage(share) or 0.0 for share in found) / 100
+
+    def is_killed(self, child_id: str) -> bool:
+        """Whether somebody has killed this child, as far as Redis answers."""
+        with contextlib.suppress(redis.RedisError):
+            return values.text(self.client.hget(self.keys.child(self.id, child_id), "status")) == KILLED
+        return False
 
     def _free_ids(self, labels: Sequence[str]) -> list[str]:
         """Ids that no child has; those of grandchildren begin with their parent's, since siblings allocate, too."""

@@ -194,6 +194,10 @@ class DryContext(JobContext):
         """Nobody knows."""
         return 0.0
 
+    def is_killed(self, child_id: str) -> bool:  # noqa: ARG002
+        """Nobody can."""
+        return False
+
     def _taken_ids(self) -> list[str]:
         return self._allocated
 
