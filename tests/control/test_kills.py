@@ -95,14 +95,19 @@ def test_without_a_supervisor_only_a_child_with_processes_of_its_own_is_killed_a
 def test_a_child_that_is_said_to_wait_is_marked_as_killed_and_not_called_gone(
     store: JobStore, parent: SupervisedJob
 ) -> None:
-    """Its job may start it all the same, or runs it as a thread, which whoever writes records may call pending."""
+    """Its job may start it all the same; whoever writes records may call pending what works as a thread."""
     last = {}
-    for name in ("thread", "process"):
+    for name in ("thread", "unknown", "process"):
         store.client.hset(KEYS.child(parent.id, name), "status", "pending")
         last[name] = list(kill_job(store, parent.id, name, actor=JANE, grace=0.1))[-1]
-        assert parent.child(name).status == "killed"
-    assert (last["thread"].kind, last["thread"].verified, last["process"].verified) == ("left", False, True)
-    assert "its job may start it later" in last["thread"].text
+    assert {name: parent.child(name).status for name in last} == {
+        "thread": "pending",
+        "unknown": "killed",
+        "process": "killed",
+    }
+    assert (last["unknown"].kind, last["unknown"].verified, last["process"].verified) == ("left", False, True)
+    assert "its job may start it later" in last["unknown"].text
+    assert "it is a thread of pid" in last["thread"].text
 
 
 def test_what_runs_on_after_its_job_was_said_to_have_ended_is_killed(

@@ -288,8 +288,8 @@ def kill_child(
     """Kill one child alone, while its siblings go on; yields each step, the last of them final.
 
     `find` finds the processes of one child, or those of the whole job for None; `look` what is to be ended, by default
-    the child's. One that waits is marked as killed, and not called gone: nothing shows whether it is started later, or
-    is a thread. Waits up to `wait_seconds` for a Redis that is away.
+    the child's. One that waits is marked as killed, and not called gone: nothing shows whether its job heeds that, or
+    it is a thread. Waits up to `wait_seconds` for a Redis that is away.
     """
     if child.is_final:
         yield step("skipped", f"it has already ended: {child.status}", verified=True, final=True)
@@ -318,7 +318,7 @@ def _why_not_alone(child: Child, find: Callable[[str | None], Found]) -> str | N
 
     `find` finds the processes of one child, and those of the whole job for None.
     """
-    if child.status == PENDING:
+    if child.status == PENDING and child.pid is None:
         return None
     own = {process.pid for process in find(child.id).processes}
     if child.pid is None:
