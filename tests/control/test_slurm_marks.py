@@ -149,15 +149,15 @@ def test_a_kill_on_another_host_knows_the_mark_that_the_server_s_own_host_made(
     assert queue.read("17", "state") == "CANCELLED"
 
 
-@pytest.mark.parametrize("owner", [None, "alice"])
-def test_a_comment_of_an_earlier_version_is_known_on_the_server_s_own_host(
-    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, owner: str | None
+def test_a_comment_that_does_not_say_whose_localhost_it_means_is_nobody_s(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = elsewhere(store, monkeypatch, "db1", "db1")
     job = submitted(own)
-    place = f"localhost:6379/0 {own.keys.prefix}"
-    queue.write("17", comment=f"{slurm_mark(job.id, place)} {slurm_mark(job.id, place, 'alice')}")
-    assert SlurmKill(own, job, owner).cancel_and_wait().verified
+    queue.write("17", comment=slurm_mark(job.id, f"localhost:6379/0 {own.keys.prefix}"))
+    with pytest.raises(SlurmError, match="this server and prefix"):
+        SlurmKill(own, job).cancel_and_wait()
+    assert queue.read("17", "state") == "RUNNING"
 
 
 def decoy(queue: FakeSlurm, store: JobStore, number: str = "18", state: str = "RUNNING") -> Job:

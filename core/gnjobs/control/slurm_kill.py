@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from gnjobs.processes.host import host_name, own_account
+from gnjobs.processes.host import own_account
 from gnjobs.processes.slurm import (
     NoSlurm,
     Placed,
@@ -46,10 +46,8 @@ class SlurmKill:
         self._name = slurm_name(job.id)
         self._number = job.slurm_job or ""
         place = place_of(store.url, store.keys.prefix)
-        # Earlier versions called this host so.
-        earlier = place.replace(f"{host_name().lower()}:", "localhost:")
-        self._marks = {slurm_mark(job.id, each) for each in (place, earlier)}
-        self._marks_for_owner = {slurm_mark(job.id, each, owner) for each in (place, earlier)}
+        self._mark = slurm_mark(job.id, place)
+        self._mark_for_owner = slurm_mark(job.id, place, owner)
         self._whom = f" for {owner}" if owner is not None else ""
         self._is_in_slurm = job.is_in_slurm
         self._account = job.account
@@ -139,7 +137,7 @@ class SlurmKill:
         Other servers and prefixes may have a job of the same id.
         """
         named = look_up_names([self._name], 0.0 if self._is_in_slurm else _DOUBTFUL_SECONDS)
-        found = [placed for placed in named if not self._marks.isdisjoint(placed.comment.split())]
+        found = [placed for placed in named if self._mark in placed.comment.split()]
         if self._number and self._number not in {placed.id for placed in found}:
             found += filter(None, look_up([self._number]).values())
         self._was_shown = self._was_shown or bool(found)
@@ -157,7 +155,7 @@ class SlurmKill:
         """Why this is not to be cancelled: a record may name any number, and any id as its own."""
         if placed.name != self._name:
             return f"Slurm's job {placed.id} is not this one, and is left alone"
-        if not self._marks_for_owner.isdisjoint(placed.comment.split()):
+        if self._mark_for_owner in placed.comment.split():
             return ""
         return (
             f"Slurm's job {placed.id} is left alone: its comment does not say that it was submitted{self._whom} by way "
