@@ -175,5 +175,6 @@ def rerun(session: Session, id_: str) -> int:
         if mask_secrets(line) != line:
             complain("read what *** stands for before you run it: behind a pipe the command is whole")
     else:
-        print(line)  # whole, since it is to be run
+        # Whole, since it is to be run, and the very bytes of the record, whatever the encoding here.
+        click.echo(line.encode("utf-8", "surrogateescape"))
     return 0

@@ -1,5 +1,6 @@
 """The entry point `gnjobs`: global options, the list of commands, exit codes, and one-line errors."""
 
+import codecs
 import io
 import os
 import sys
@@ -112,11 +113,21 @@ def _run(arguments: list[str]) -> Any:
         return FAILED
 
 
+def _as_it_can(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write bytes that were no text as they were, and as an escape what the encoding of the output lacks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    error.end = error.start + 1
+    is_byte = "\udc80" <= error.object[error.start] <= "\udcff"
+    return codecs.lookup_error("surrogateescape" if is_byte else "backslashreplace")(error)
+
+
 def main() -> None:
     """Run the command line and exit with its code (see `gnjobs --help` and the README)."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # whoever runs us has closed it
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    codecs.register_error("as-it-can", _as_it_can)
+    sys.stdout.reconfigure(errors="as-it-can")  # type: ignore[union-attr]
     result = _run(sys.argv[1:])
     sys.exit(result if isinstance(result, int) else 0)

@@ -52,7 +52,7 @@ def wait(session: Session, ids: tuple[str, ...], query: str | None, timeout: flo
 
 
 def _ended(waiting: "Sequence[Target]", until: float, told: set[str]) -> "list[tuple[Target, Job | None]]":
-    """Those that have ended, or whose record is gone (None); a Redis that is away is waited for.
+    """Those that have ended, or whose record is gone or another job's (None); a Redis that is away is waited for.
 
     Of a status that means nothing it is said once, of which `told` takes note.
     """
@@ -62,9 +62,10 @@ def _ended(waiting: "Sequence[Target]", until: float, told: set[str]) -> "list[t
     for store in {store for store, _ in waiting}:
         asked = [job for each, job in waiting if each is store]
         read = partial(store.many, [job.id for job in asked])
-        for found, job in zip(asked, patiently(read, max(0.0, until - time.monotonic())), strict=True):
+        for waited, found in zip(asked, patiently(read, max(0.0, until - time.monotonic())), strict=True):
+            job = found if found is not None and found.created == waited.created else None
             if job is None or job.is_final:
-                ended.append(((store, found), job))
+                ended.append(((store, waited), job))
             elif job.status not in STATUSES and job.id not in told:
                 told.add(job.id)
                 complain(

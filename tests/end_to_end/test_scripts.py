@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,18 @@ def test_a_job_that_got_the_id_of_one_that_was_shown_is_left_out(server: Server,
         terminal.wait_for("nightly is another job by now, and is left out")
         terminal.wait_closed()
     assert [store.get(job_id).status for job_id in ("nightly", "other")] == ["pending", "killed"]
+
+
+def test_who_waits_for_a_job_is_not_told_how_a_later_one_of_its_id_ended(
+    server: Server, store: JobStore
+) -> None:
+    ended_job(store, "nightly", "at work")
+    with on_terminal(server, "wait", "nightly") as terminal:
+        terminal.wait_for("which means nothing here")
+        store.client.delete(KEYS.job("nightly"))
+        ended_job(store, "nightly")
+        terminal.wait_for("job nightly was removed")
+        assert terminal.wait_closed() == 3
 
 
 def test_rm_by_a_filter_removes_what_has_ended_and_goes_on_behind_a_refusal(
@@ -293,6 +306,23 @@ def test_with_the_locale_c_a_terminal_gets_ascii_alone(server: Server, store: Jo
         assert screen.isascii(), screen
     assert "x failed" in screen_of(server, "ls", LC_ALL="C")
     assert "✗ failed" in screen_of(server, "ls")
+
+
+def test_what_the_encoding_of_the_output_lacks_is_written_as_an_escape(
+    server: Server, store: JobStore
+) -> None:
+    job_id = ended_job(store, "latin-1")
+    store.client.hset(KEYS.job(job_id), mapping={"label": "größer → x", "command": "echo 'größer → x'"})
+    listed, again = (
+        subprocess.check_output(
+            gnjobs(*arguments),
+            env=environment(server.url, PYTHONIOENCODING="latin-1"),
+            stderr=subprocess.STDOUT,
+        )
+        for arguments in (("ls",), ("rerun", job_id))
+    )
+    assert b"gr\xf6\xdfer \\u2192 x" in listed
+    assert "größer → x".encode() in again  # what is to be run is the record's
 
 
 def test_a_terminal_that_can_draw_nothing_is_refused_with_a_sentence(server: Server) -> None:
