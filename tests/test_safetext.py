@@ -5,7 +5,7 @@ import sys
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gnjobs.text import mask_secrets, safe_line, safe_text, telling
@@ -34,6 +34,7 @@ def test_nothing_that_acts_is_left(text: str) -> None:
 )
 def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     visible = "".join(c for c in text if c not in "\u115f\u1160\u17b4\u17b5")
+    assume(mask_secrets(visible) == visible)
     assert safe_text(visible) == visible
 
 

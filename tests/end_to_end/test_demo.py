@@ -187,8 +187,7 @@ def test_a_stuck_child_is_found_explained_and_killed(demo: tuple[Terminal, Path]
     assert presses + 1 <= 6
     terminal.wait_for(lambda text: "Kill one child" in text and "Cancel" in text)
     terminal.wait_for(str(processes[0].pid))
-    terminal.wait_for_rest(0.1)  # a question is answered by who has read it
-    terminal.send(TAB + "runaway" + TAB + ENTER)
+    terminal.answer(TAB + "runaway" + TAB + ENTER)
     terminal.wait_for("verified: 1 of 1 gone")
     assert not [process for process in processes if process.is_running() and process.status() != "zombie"]
     terminal.wait_for("Close")

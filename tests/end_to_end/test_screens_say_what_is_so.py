@@ -38,8 +38,7 @@ def test_a_kill_while_redis_is_away_says_at_once_that_nothing_was_asked(tmp_path
             terminal.wait_for("as of ")
             terminal.send("K")
             terminal.wait_for("Kill one job")
-            terminal.send("\t\t")
-            terminal.send(ENTER)
+            terminal.answer("\t\t" + ENTER)
             terminal.wait_for("not asked: Redis does not answer; nothing was signalled", limit=3.0)
 
 

@@ -76,7 +76,7 @@ def test_no_key_answers_a_question_that_was_not_seen_yet(tmp_path: Path) -> None
             terminal.wait_for("3 running 2")
             terminal.send("K")
             terminal.wait_for("Kill one job")
-            terminal.send("\t\t" + ENTER)
+            terminal.answer("\t\t" + ENTER)
             terminal.wait_for("asked as")
 
 

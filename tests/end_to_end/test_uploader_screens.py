@@ -79,7 +79,7 @@ def test_the_dialog_warns_of_a_pool_and_offers_the_job(server: Server, tmp_path:
             terminal.send("j")
             terminal.wait_for(lambda text: "Kill one job" in text and "for ever" not in text)
             assert worker.poll() is None
-            terminal.send("\t\t\r")
+            terminal.answer("\t\t\r")
             terminal.wait_for("verified")
         assert worker.wait(60)
         assert store.get(job_id).status == "killed"

@@ -17,6 +17,8 @@ from pathlib import Path
 import pyte
 from textual.constants import ESCAPE_DELAY
 
+_READ_IN = 0.1
+
 
 class Terminal:
     """A program in a pseudo-terminal whose screen pyte keeps; every byte that it sent is kept, too."""
@@ -95,6 +97,11 @@ class Terminal:
         os.write(self._fd, keys.encode())
         if keys.endswith("\x1b"):
             time.sleep(2 * ESCAPE_DELAY)
+
+    def answer(self, keys: str) -> None:
+        """Answer a question that was read: what comes as soon as it is shown was typed before it."""
+        self.wait_for_rest(_READ_IN)
+        self.send(keys)
 
     def wait_for(self, wanted: str | Callable[[str], bool], limit: float = 60.0) -> str:
         """Wait until the screen shows a text, or fulfils a condition; return the screen."""
