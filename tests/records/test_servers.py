@@ -259,16 +259,17 @@ def test_what_is_not_there_and_what_is_no_redis(tmp_path: Path) -> None:
     assert said(f"redis://127.0.0.1:{port}/0") == f"can't reach 127.0.0.1:{port}: connection refused"
     assert said(f"unix://{tmp_path}/none") == f"can't reach {tmp_path}/none: no such socket"
     assert said("redis://none.invalid/0") == "can't reach none.invalid:6379: unknown host name"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_greet_as_ssh, args=(listener,), daemon=True).start()
-        port = listener.getsockname()[1]
-        assert said(f"redis://127.0.0.1:{port}/0") == f"127.0.0.1:{port} is not a Redis server"
+    for greeting in (b"SSH-2.0-OpenSSH_9.2\r\n", b"+OK\r\n"):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            threading.Thread(target=_greet, args=(listener, greeting), daemon=True).start()
+            port = listener.getsockname()[1]
+            assert said(f"redis://127.0.0.1:{port}/0") == f"127.0.0.1:{port} is not a Redis server"
 
 
-def _greet_as_ssh(listener: socket.socket) -> None:
+def _greet(listener: socket.socket, greeting: bytes) -> None:
     connection, _ = listener.accept()
     with connection:
-        connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+        connection.sendall(greeting)
         connection.recv(1024)
 
 
