@@ -106,6 +106,7 @@ def test_a_burst_is_read_in_a_few_goes(screen: Screen) -> None:
     assert screen.reads() - reads <= JOBS // 8
 
 
+@pytest.mark.faults
 def test_every_key_is_shown_under_a_flood_and_the_end_of_it_is_right(screen: Screen) -> None:
     with flood(screen.url, 200, least=0):
         assert len(screen.key_presses(40)) == 40

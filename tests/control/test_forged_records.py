@@ -95,6 +95,7 @@ def ask(store: JobStore, stream: str, request: requests.ControlRequest) -> KillS
     return next(answer for answer in answers if answer is not None and answer.final)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("forgery", FORGERIES)
 @pytest.mark.parametrize("child", [None, "c"])
 def test_the_asker_signals_nobody(

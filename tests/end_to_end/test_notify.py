@@ -114,6 +114,7 @@ def notify_here(file: Path, **job: str) -> None:
         assert command.main([str(file)], standalone_mode=False) == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("user", ["all", "ALL", "always", "agunn,jsmith", "agunn jsmith", "0:agunn"])
 def test_an_owner_whose_name_means_several_reaches_none_of_them(
     hook: Hook, tmp_path: Path, user: str

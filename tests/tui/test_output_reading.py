@@ -107,6 +107,7 @@ def test_searching_goes_on_at_the_other_end(reader: OutputReader) -> None:
 TEXTS = ["Élan vital", "row 7", "", "{odd", "ROW 7 of 9", "ΟΔΟΣ", "plain", '{"a": "row 7"}', "end"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("form", ["numbered", "list", "stream", "string"])
 @pytest.mark.parametrize("portion", [1, 4, 1000])
 def test_a_search_finds_what_looking_at_each_line_finds(client: redis.Redis, form: str, portion: int) -> None:

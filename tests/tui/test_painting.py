@@ -68,6 +68,7 @@ def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
     return (cell.data, cell.fg, cell.bg, cell.bold, cell.reverse, cell.underscore)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("erases", [False, True])
 @pytest.mark.parametrize(("colors", "red"), [("truecolor", 200), ("256", 210), ("standard", 220)])
 def test_changes_leave_what_a_whole_redraw_shows(colors: str, red: int, erases: bool) -> None:

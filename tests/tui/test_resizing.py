@@ -12,6 +12,7 @@ from tests.support.stored_records import KEYS, write_child, write_job, write_lin
 NARROW = (40, 15)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("keys", "sign"),
     [

@@ -50,13 +50,8 @@ def refusals(pilot: Pilot[None]) -> list[str]:
     return [text for text in said if any(word in text for word in REFUSALS)]
 
 
-@pytest.mark.parametrize(
-    "key_names",
-    [
-        pytest.param(names, id=group, marks=() if group == "foreign" else pytest.mark.faults)
-        for group, names in GROUPS.items()
-    ],
-)
+@pytest.mark.faults
+@pytest.mark.parametrize("key_names", GROUPS.values(), ids=GROUPS)
 async def test_jobs_with_keys_of_other_types(server: Server, key_names: list[str]) -> None:
     for shift in range(len(TYPES)):
         job_with_all(server.client(), f"job-{shift}", shifted_types(key_names, shift))
@@ -70,9 +65,8 @@ async def test_jobs_with_keys_of_other_types(server: Server, key_names: list[str
             assert refusals(pilot) == []
 
 
-@pytest.mark.parametrize(
-    "type_name", [pytest.param(name, marks=() if name == "hash" else pytest.mark.faults) for name in TYPES]
-)
+@pytest.mark.sampled
+@pytest.mark.parametrize("type_name", TYPES)
 async def test_indexes_of_another_type(server: Server, type_name: str) -> None:
     client = server.client()
     job_with(client, "processes", "string")
