@@ -1,15 +1,17 @@
 """A supervisor's record over replies that are lost."""
 
 import threading
+from typing import Any
 
 import pytest
 import redis
 
 from gnjobs.records.environment import ENV_LASTING
-from gnjobs.records.keys import Keys
+from gnjobs.records.keys import MIRROR_FIELD, Keys
 from gnjobs.records.lasting import Step
 from gnjobs.records.scripts import MoveOutcome
 from gnjobs.records.statuses import RUNNING, SUCCESS
+from gnjobs.supervisor import finish
 from gnjobs.supervisor import reporter as reporting
 from gnjobs.supervisor.children import ChildWatch, read_children
 from gnjobs.supervisor.listed_faults import ListedFaults
@@ -131,3 +133,53 @@ def test_a_child_that_ended_after_its_hash_was_forgotten_may_fail_as_before(
     read_children(link, watch)
     assert watch.failure_note() is None
     assert client.hmget(key, "status", "label", "may-fail") == [b"error", b"a", b"1"]
+
+
+@pytest.fixture
+def mirrored(server: Server) -> RecordLink:
+    """Another program's job, of which one line was printed."""
+    record = {"status": "pending", "command": "true", MIRROR_FIELD: "stdout stderr"}
+    server.client().hset(KEYS.job("j"), mapping=record)
+    add_line(server.client(), 1)
+    made = RecordLink(server.url, KEYS, "j")
+    made.read()
+    made.claim({})
+    return made
+
+
+def add_line(client: redis.Redis, number: int) -> None:
+    client.xadd(KEYS.output("j"), {"at": 1, "kind": "out", "data": "printed"}, id=f"{number}-0")
+
+
+class Overtaken(redis.Redis):
+    """Has somebody add a line to the output each time that it reads some; not for ever, for a test's sake."""
+
+    lines = 1
+
+    def xrange(self, *arguments: Any, **options: Any) -> Any:
+        found = super().xrange(*arguments, **options)
+        if self.lines < 100:
+            self.lines += 1
+            add_line(self, self.lines)
+        return found
+
+
+def test_whoever_goes_on_adding_lines_keeps_no_supervisor_from_its_end(
+    server: Server, mirrored: RecordLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finish, "connect", Overtaken.from_url)
+    finish.mirror_output(mirrored)
+    assert 1 <= server.client().hget(KEYS.job("j"), "stdout").count(b"printed") < 5
+
+
+def test_an_output_that_takes_too_long_to_read_is_copied_as_far_as_it_was_read(
+    server: Server, mirrored: RecordLink, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One whose entries are each of millions of lines takes minutes, and anybody who writes jobs may add them."""
+    finish.mirror_output(mirrored)
+    assert server.client().hget(KEYS.job("j"), "stdout") == b"printed\n"
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(finish, "MIRROR_SECONDS", -1.0)
+    finish.mirror_output(mirrored)
+    assert server.client().hget(KEYS.job("j"), "stdout") == b""
+    assert "before line 1 alone is copied" in capsys.readouterr().err

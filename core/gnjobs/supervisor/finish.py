@@ -28,6 +28,7 @@ from gnjobs.supervisor.wakeups import Exit
 from gnjobs.text import complain, plural
 
 MIRROR_BYTES = 32 * 1024 * 1024
+MIRROR_SECONDS = 120.0
 _STREAMS = ("out", "err")
 _LONGEST_WHOLE = LONGEST_LINE - 4  # a longer line is cut between characters, of at most four bytes
 
@@ -57,14 +58,23 @@ class _Kept:
 
 
 def mirror_output(link: RecordLink) -> None:
-    """Write what was printed, each stream by itself, where the record asks for it; raises redis-py's errors."""
+    """Write what was printed, each stream by itself, where the record asks for it; raises redis-py's errors.
+
+    What somebody adds meanwhile is left out, and so is what can't be read in two minutes.
+    """
     asked = link.found.get(MIRROR_FIELD.encode())
     names = (values.text(asked) or "").split()
     if not names:
         return
     kept = {kind: _Kept() for kind in _STREAMS}
+    until = time.monotonic() + MIRROR_SECONDS
     with connect(link.records.url) as client:  # of its own: what is too large ends it
-        for line in OutputReader(client, link.keys.output(link.job_id)).iterate():
+        reader = OutputReader(client, link.keys.output(link.job_id))
+        for line in reader.iterate(last=reader.extent().last):
+            if time.monotonic() > until:
+                before = f"what comes before line {line.first}"
+                complain(f"job {link.job_id}: of its output, {before} alone is copied into its record")
+                break
             if isinstance(line, Hole):
                 for each in kept.values():
                     each.cut += line.last - line.first + 1
