@@ -249,6 +249,24 @@ def test_a_supervisor_that_is_told_of_too_many_parts_counts_them_at_the_end(
     assert (len(listed._found), listed.count_at_end()) == (0, 20)
 
 
+def test_a_supervisor_tells_no_faults_as_none_where_something_huge_stands_beside_them(
+    large: JobStore,
+) -> None:
+    job = large.create(["true"])
+    link = RecordLink(large.url, KEYS, job.id)
+    link.read()
+    listed = ListedFaults(large.url, link)
+    assert listed.count() == 0
+    large.client.rpush(part_key(KEYS, job.id, Part("s", "errors", "a")), "{}")
+    assert listed.count() == 1
+    huge = part_key(KEYS, job.id, Part("s", "metadata", "b"))
+    large.client.hset(huge, "status", HUGE)
+    assert [listed.count(), listed.count(), listed.count_at_end()] == [None] * 3
+    assert listed.notes
+    large.client.delete(huge)
+    assert listed.count_at_end() == 1
+
+
 @pytest.mark.parametrize("form", [{"at": "1700000000000", "kind": "out"}, {}])
 def test_a_job_of_whose_outputs_lines_are_huge_is_shown(large: JobStore, form: dict[str, str]) -> None:
     job = large.create(["true"], label="shown")

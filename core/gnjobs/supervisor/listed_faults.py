@@ -20,7 +20,8 @@ class ListedFaults:
     """Hears of every key that changes below a job, and counts the faults in those that its prefix's description names.
 
     After it was deaf for a while it searches the server for them, at once if there are few keys, else at the job's end,
-    as for more than 10 000; until then nothing is known. Methods raise redis-py's errors of the link alone.
+    as for more than 10 000, or where some are too large; until then nothing is known. Methods raise redis-py's errors
+    of the link alone.
     """
 
     def __init__(self, url: str, link: RecordLink, most_searched: int = MOST_SEARCHED_AT_ONCE) -> None:
@@ -59,8 +60,11 @@ class ListedFaults:
         if self._has_missed:
             return None
         if self._has_news:
-            self._known = count_left(self._link.client, self._link.keys, self._link.job, self) or 0
-            self._has_news = False
+            left = count_left(self._link.client, self._link.keys, self._link.job, self)
+            if left is None:
+                self._leave_to_the_end()
+                return None
+            self._known, self._has_news = left, False
         return self._known
 
     def count_at_end(self) -> int | None:
@@ -95,9 +99,12 @@ class ListedFaults:
             self._found.add(part)
             self._has_news = True
         if len(self._found) > MOST_CHILDREN:  # whoever makes and removes keys could make any number
-            self._found.clear()
-            self._is_told, self._has_missed = False, True
-            self.close()
+            self._leave_to_the_end()
+
+    def _leave_to_the_end(self) -> None:
+        self._found.clear()
+        self._is_told, self._has_missed = False, True
+        self.close()
 
     def _search(self) -> None:
         with contextlib.suppress(redis.ResponseError):
