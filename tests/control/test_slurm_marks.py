@@ -318,3 +318,18 @@ def test_where_slurm_hides_others_jobs_it_verifies_nothing_by_showing_none(
     last = list(kill_job(store, job.id, actor=ADMIN))[-1]
     assert last.verified is is_verified, last
     assert ("shows" in last.text) is not is_verified
+
+
+def test_where_slurm_hides_others_jobs_one_of_the_asker_s_own_shows_nothing_of_this_one(
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever writes the record may put its number there."""
+    job = submitted(store)
+    queue.write("17", name="hidden", comment="")
+    queue.write("18", name="another", comment="", state="COMPLETED", account="tux")
+    store.client.hset(KEYS.job(job.id), mapping={"status": "killed", "slurm-job": "18"})
+    queue.configure("jobs")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    last = list(kill_job(store, job.id, actor=ADMIN))[-1]
+    assert not last.verified, last
+    assert "shows" in last.text
