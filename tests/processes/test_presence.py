@@ -17,7 +17,7 @@ import pytest
 from gnjobs.processes import presence, proc, table, traces
 from gnjobs.processes.activity import read_state
 from gnjobs.processes.host import account_name, boot_id, host_name, pid_namespace, user_id
-from gnjobs.processes.presence import look, look_well
+from gnjobs.processes.presence import Looks, look, look_well
 from gnjobs.processes.proc import process_start
 from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
@@ -58,6 +58,25 @@ def test_for_what_a_snapshot_names_and_is_gone_nothing_is_looked_at_again(
     monkeypatch.setattr(presence, "ProcessView", None)
     gone = ProcessSnapshot(1.0, (SeenProcess(2**22, 1),))
     assert look_well(job_here(), lambda _: Presence("gone"), lambda: gone).kind == "gone"
+
+
+def test_for_what_a_snapshot_names_and_lives_one_look_is_enough_for_many_jobs(
+    process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anybody who writes jobs can have each of thousands name what is always there."""
+    views: list[table.ProcessView] = []
+
+    def view() -> table.ProcessView:
+        views.append(table.ProcessView())
+        return views[-1]
+
+    monkeypatch.setattr(presence, "ProcessView", view)
+    monkeypatch.setattr(presence, "_VIEW_SECONDS", 60.0)
+    monkeypatch.setattr(presence, "_again", Looks())
+    lives = ProcessSnapshot(1.0, (SeenProcess(process.pid, process_start(process.pid)),))
+    for _ in range(3):
+        assert look_well(job_here(), lambda _: Presence("gone"), lambda: lives).kind == "running"
+    assert len(views) == 1
 
 
 def test_without_the_token_a_mark_counts_for_the_jobs_own_account_alone(

@@ -46,23 +46,6 @@ def look(
     return _look_here(job, view or ProcessView(), known, wanted or wanted_of(job))
 
 
-def look_well(
-    job: Job, look_first: Callable[[Job], Presence], stored: Callable[[], ProcessSnapshot | None]
-) -> Presence:
-    """Look as `look_first` does; what that calls gone is looked for among what its supervisor stored, too.
-
-    A process that has lost its mark and its parent is known by nothing else.
-    """
-    presence = look_first(job)
-    if presence.kind != "gone":
-        return presence
-    found = stored()
-    processes = found.processes if found is not None else ()
-    known = {each.identity for each in processes if process_start(each.pid) == each.started}
-    again = look(job, known=known) if known else presence
-    return again if again.kind in ("running", "hidden") else presence
-
-
 class Looks:
     """Looks for many jobs soon after each other in one view of the processes: each view reads all of `/proc`."""
 
@@ -70,12 +53,32 @@ class Looks:
         self._view: ProcessView | None = None
         self._until = 0.0
 
-    def __call__(self, job: Job) -> Presence:
+    def __call__(self, job: Job, known: Collection[Identity] = ()) -> Presence:
         """Look for the job's processes in what was seen at most half a second ago."""
         if self._view is None or time.monotonic() > self._until:
             self._view = ProcessView()
             self._until = time.monotonic() + _VIEW_SECONDS
-        return look(job, self._view)
+        return look(job, self._view, known)
+
+
+_again: Final = Looks()
+
+
+def look_well(
+    job: Job, look_first: Callable[[Job], Presence], stored: Callable[[], ProcessSnapshot | None]
+) -> Presence:
+    """Look as `look_first` does; what that calls gone is looked for among what its supervisor stored, too.
+
+    A process that has lost its mark and its parent is known by nothing else. Anybody may have stored it for many jobs.
+    """
+    presence = look_first(job)
+    if presence.kind != "gone":
+        return presence
+    found = stored()
+    processes = found.processes if found is not None else ()
+    known = {each.identity for each in processes if process_start(each.pid) == each.started}
+    again = _again(job, known) if known else presence
+    return again if again.kind in ("running", "hidden") else presence
 
 
 def unseen(
