@@ -20,6 +20,7 @@ from gnjobs.records.servers import explain
 from gnjobs.store import JobStore
 from gnjobs.watch.rows import Change
 from gnjobs.watch.watcher import Watcher
+from tests.support.odd_server import REPLIES, odd_server
 from tests.support.outputs import KEY
 from tests.support.servers import BINARIES, Server, free_port, running_sentinels, running_server
 from tests.support.waiting import wait_for
@@ -170,6 +171,10 @@ def test_the_master_that_sentinels_name(tmp_path: Path, binary: str) -> None:
         assert said(other) == f"no Sentinel names a master for other (Sentinels {host})"
         with running_server(tmp_path / "other", BINARIES[binary]) as none:
             assert answers(sentinels.url.replace("//", f"//127.0.0.1:{none.port},"))
+        for reply in (*REPLIES, b"HTTP/1.1 400 Bad Request\r\n\r\n"):
+            with odd_server(greets=False, replies=[reply]) as odd:
+                assert answers(sentinels.url.replace("//", f"//127.0.0.1:{odd.port},")), reply
+                assert odd.given
     assert said("redis+sentinel://db1:26379").startswith("a Sentinel URL is redis+sentinel://")
 
 

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 HELLO = b"*4\r\n$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n"
@@ -18,10 +18,10 @@ REPLIES = (
 class OddServer:
     """Answers on a port of loopback; `given` counts how often it gave each reply."""
 
-    def __init__(self, *, greets: bool) -> None:
+    def __init__(self, *, greets: bool, replies: Sequence[bytes] = REPLIES) -> None:
         self.given: Counter[bytes] = Counter()
         self._greets = greets
-        self._replies = cycle(REPLIES)
+        self._replies = cycle(replies)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         threading.Thread(target=self._accept, daemon=True).start()
@@ -47,9 +47,9 @@ class OddServer:
 
 
 @contextlib.contextmanager
-def odd_server(*, greets: bool) -> Iterator[OddServer]:
+def odd_server(*, greets: bool, replies: Sequence[bytes] = REPLIES) -> Iterator[OddServer]:
     """One for the time of a with block; one that `greets` says at first that it is a Redis."""
-    server = OddServer(greets=greets)
+    server = OddServer(greets=greets, replies=replies)
     try:
         yield server
     finally:

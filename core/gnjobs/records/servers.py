@@ -29,6 +29,7 @@ _SENTINEL = "+sentinel"
 # One Sentinel that hangs must not keep us from the next.
 _SENTINEL_SECONDS = 1.0
 _PROBE_SECONDS = 1.0
+_OF_A_MASTER = (b"name", b"ip", b"port", b"flags", b"num-other-sentinels")
 _FILES = {
     "ssl_ca_certs": "CA file",
     "ssl_certfile": "certificate file",
@@ -131,12 +132,18 @@ def _greet_sentinel(connection: Any) -> None:
     Replies are bounded from here on.
     """
     connection._sock = BoundedSocket(connection._sock, longest=_SENTINEL_SECONDS)
-    connection.on_connect()
-    connection.send_command("SENTINEL", "MASTERS", check_health=False)
     try:
-        connection.read_response()
-    except redis.ResponseError as error:
+        connection.on_connect()
+        connection.send_command("SENTINEL", "MASTERS", check_health=False)
+        reply = connection.read_response()
+    except (redis.RedisError, MemoryError) as error:  # hiredis makes room for as many as it is told will come
         raise redis.ConnectionError(str(error)) from error
+    if not (isinstance(reply, list) and all(map(_is_of_a_master, reply))):
+        raise redis.ConnectionError("it is not a Sentinel")
+
+
+def _is_of_a_master(said: Any) -> bool:
+    return isinstance(said, list) and all(name in said for name in _OF_A_MASTER)
 
 
 def _sentinel_address(host: str) -> tuple[str, int]:
