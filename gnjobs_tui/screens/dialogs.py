@@ -12,12 +12,12 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Button, Static
 
 from gnjobs.health.states import STATES
-from gnjobs.text import safe_text
+from gnjobs.text import plural, safe_text
 from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import SECTIONS, KeyHelp, bind, screen_keys
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_facts import break_lines
-from gnjobs_tui.style import Cell, Parts, content, fit, lines, safe, state_cell
+from gnjobs_tui.style import GLYPHS, Cell, Parts, content, fit, lines, safe, state_cell
 from gnjobs_tui.widgets.columns import Column
 from gnjobs_tui.widgets.rows import RowList
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
@@ -26,7 +26,7 @@ from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 LINES_AROUND: Final = 4
 # A dialog with its border and padding, and what these and a scrollbar take of it.
 DIALOG_WIDTH, WIDEST, FRAME_WIDTH = 72, 120, 5
-MOST_LINES = 500
+MOST_LINES = 2000
 COLUMN_WIDTH, COLUMN_GAP = 46, "  "
 HELP_WIDTH = 2 * COLUMN_WIDTH + len(COLUMN_GAP) + FRAME_WIDTH
 KEYS_WIDTH, STATE_WIDTH = 14, 11
@@ -79,9 +79,16 @@ class TextScreen(ScrollScreen):
         self.query_one("#text", Static).update(lines(self._broken(width - FRAME_WIDTH)))
 
     def _broken(self, width: int) -> Iterator[Parts]:
-        for line in self._text.split("\n"):
+        told, left = self._text.split("\n"), MOST_LINES
+        for place, line in enumerate(told):
+            if left <= 0:
+                more = f"{GLYPHS.cut} and {plural(len(told) - place, 'more line')}"
+                yield [Cell(more, "warning"), "; ", Cell("y", "accent"), " copies all"]
+                return
             name, value = line[: self._hang], safe(line[self._hang :])
-            for number, part in enumerate(break_lines(value, width - self._hang, MOST_LINES) or [""]):
+            parts = break_lines(value, width - self._hang, left) or [""]
+            left -= len(parts)
+            for number, part in enumerate(parts):
                 yield [Cell(name, "dim") if number == 0 else " " * self._hang, part]
 
     def action_copy(self) -> None:

@@ -1,8 +1,10 @@
 """The event log under Pilot: what happened while Redis was away, and a cursor that stays on its entry."""
 
+from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
 from gnjobs_tui.config import Config
+from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.log import SHOWN_EVENTS, LogScreen
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, shows, until
@@ -38,6 +40,18 @@ async def test_what_happened_while_redis_was_away_is_shown_afterwards(server: Se
             tell(server, "happened then")
             proxy.target = server.port
             await shows(pilot, "happened then")
+
+
+async def test_an_entry_of_many_lines_is_shown_as_far_as_anybody_reads(server: Server) -> None:
+    tell(server, "line\n" * 500_000)
+    async with dashboard(server, size=(80, 24)) as pilot:
+        await pilot.press("L")
+        await shows(pilot, "line␊line")
+        await pilot.press("enter")
+        screen = await until(pilot, lambda: isinstance(pilot.app.screen, TextScreen) and pilot.app.screen)
+        await shows(pilot, "what   line")
+        screen.query_one(VerticalScroll).scroll_end(animate=False)
+        await shows(pilot, "and 498 001 more lines; y copies all")
 
 
 def at_cursor(table: VirtualTable) -> str:
