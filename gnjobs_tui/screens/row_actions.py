@@ -13,9 +13,14 @@ from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.kill_run import LeftOut, Target, target_of_row
 from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.style import cropped, safe
 
 if TYPE_CHECKING:
     from gnjobs.store import JobStore
+
+
+# What is asked stands in few lines, none of which a label can make look like another.
+LONGEST_LABEL = 48
 
 
 class RowActions(TableScreen):
@@ -128,7 +133,7 @@ class RowActions(TableScreen):
         stay = "has not ended stays" if running == 1 else "have not ended stay"
         kept = f" {running} that {stay}." if running else ""
         hidden = f" The filter hides {marks} of the marked jobs." if (marks := self.hidden_marks()) else ""
-        one = f"{rows[0].label} ({rows[0].id[:8]}) with all its outputs"
+        one = f"{cropped(safe(rows[0].label), LONGEST_LABEL)} ({rows[0].id[:8]}) with all its outputs"
         what = one if len(rows) == 1 else f"{len(rows)} jobs with all their outputs"
         self.app.push_screen(
             ConfirmScreen(f"Remove {what}?{kept}{hidden}", "Remove"),

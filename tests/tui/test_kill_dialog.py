@@ -39,6 +39,21 @@ async def test_both_buttons_are_visible_with_40_processes_at_80x24(server: Serve
         assert "on gn-web1, run as www-data" in screen
 
 
+async def test_no_label_makes_lines_of_its_own_in_what_is_asked(server: Server) -> None:
+    label = f"named{' ' * 200}owner   alice      on gn-web1, run as alice"
+    write_running(server, "job-1", label=label, user_id="jsmith")
+    async with dashboard(server, size=(100, 30)) as pilot:
+        await open_dialog(pilot)
+        screen = await shows(pilot, "named", "owner   jsmith")
+        assert "alice" not in screen
+        await pilot.press("escape")
+        server.client().hset(KEYS.job("job-1"), mapping={"status": "success", "finished": 1})
+        await until(pilot, lambda: "done" in screen_text(pilot))
+        await pilot.press("D")
+        screen = await shows(pilot, "Remove named", "all its outputs?")
+        assert "alice" not in screen
+
+
 async def test_enter_on_opening_and_enter_in_why_kill_nothing(server: Server) -> None:
     write_running(server, "job-1", label="spared")
     async with dashboard(server) as pilot:
