@@ -20,8 +20,9 @@ from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes import table
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
+from gnjobs.processes.mounts import Mounts, names_the_same
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import UNREAD, LookSoFar, Mark, Wanted, names_the_same, read_mark
+from gnjobs.processes.table import UNREAD, LookSoFar, Mark, Wanted, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
@@ -211,6 +212,11 @@ def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: Supervised
 
 BINDING = ["sh", "-c", 'mount --bind d "a place" && exec "$0" "$@"']
 MOUNTING = ["sh", "-c", 'mount -t tmpfs none d && touch d/s && exec "$0" "$@"']
+# As systemd does it for what a unit may write to.
+ON_ITSELF = ["sh", "-c", 'mount --bind d d && exec "$0" "$@"']
+STACKED = ["sh", "-c", 'mount --bind d x && mount -t tmpfs none d && mount --bind x d && exec "$0" "$@"']
+UNDER = 'mount --bind d d && mount -t tmpfs none "$PWD" && mkdir "$PWD/d" && touch "$PWD/d/s"'
+HIDDEN = ["sh", "-c", f'{UNDER} && exec "$0" "$@"']
 MOVING = ["sh", "-c", 'mount -t tmpfs none x && ln -s ../d x/l && exec "$0" "$@"']
 PLACES = [
     ("redis://localhost/0", ["--net"], False),
@@ -222,8 +228,13 @@ PLACES = [
     ("unix://{socket}", ["--mount"], True),
     ("unix://{socket}", ["--mount", *MOUNTING], False),
     ("unix://{socket}", ["--mount", *BINDING], True),
+    ("unix://{socket}", ["--mount", *ON_ITSELF], True),
+    ("unix://{socket}", ["--mount", *STACKED], True),
+    ("unix://{socket}", ["--mount", *HIDDEN], False),
     ("unix://{spaced}", ["--mount", *BINDING], False),
     ("unix://{linked}", ["--mount"], True),
+    ("unix://{linked}", ["--mount", *ON_ITSELF], True),
+    ("unix://{linked}", ["--mount", *MOUNTING], False),
     ("unix://{linked}", ["--mount", *MOVING], False),
 ]
 
@@ -252,7 +263,7 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
 def test_a_url_that_our_locale_can_not_spell_ends_no_look() -> None:
     """Any account can have a process with any URL in its environment."""
-    code = "import sys; from gnjobs.processes.table import names_the_same\n"
+    code = "import sys; from gnjobs.processes.mounts import names_the_same\n"
     code += "print(names_the_same(int(sys.argv[1]), 'unix:///\\u20ac/s'))"
     locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     with psutil.Popen(["unshare", "--mount", "sleep", "600"]) as process:
@@ -282,7 +293,7 @@ def test_what_a_namespace_has_mounted_is_read_once_a_look_however_many_live_ther
             assert {mark and mark.place for mark in marks} == {place_of(own["GNJOBS_REDIS_URL"], "p")}
             for account in (os.getuid(), os.getuid() + 1):  # what another account has counts for that alone
                 full = LookSoFar()
-                full.mounts |= {(account, str(number), "/"): [] for number in range(100)}
+                full.mounts |= {(account, str(number), "/"): Mounts() for number in range(100)}
                 mark = read_mark(leader.children()[0].pid, full)
                 assert mark is not None
                 is_unread = (mark.place or "").startswith("another namespace's")

@@ -2,19 +2,17 @@
 
 import math
 import os
-import re
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from gnjobs.errors import NoProcesses
+from gnjobs.processes.mounts import KnownMounts, names_the_same
 from gnjobs.processes.proc import (
     ENDED_STATES,
     TableEntry,
-    folder_of_memory,
     is_thread,
     list_pids,
     newest_pid,
@@ -33,14 +31,12 @@ from gnjobs.records.environment import (
     ENV_URL,
     digest_of_mark,
 )
-from gnjobs.text import place_of, socket_path
+from gnjobs.text import place_of
 
 _LONGEST_VALUE = 4096
 # A new program is given less than the second.
 _LONG_ENVIRONMENT, _LONGEST_ENVIRONMENT = 64 * 1024, 8 * 1024 * 1024
 _MOST_LONG = 64 * 1024 * 1024  # bytes of long environments, of an account
-# Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
-_LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100  # of an account
 _MARKS = (
     (ENV_JOB, "job"),
     (ENV_CHILD, "child"),
@@ -112,13 +108,10 @@ class Wanted(NamedTuple):
 
 
 class LookSoFar:
-    """How much one look has read of what any account can make long: bounded for each account by itself.
-
-    `mounts`: device, root and place of each, by account, mount namespace and root directory.
-    """
+    """How much one look has read of what any account can make long: bounded for each account by itself."""
 
     def __init__(self) -> None:
-        self.mounts: dict[tuple[int, str, str], list[list[bytes]]] = {}
+        self.mounts: KnownMounts = {}
         self._long: Counter[tuple[int, ...]] = Counter()
 
     def environment(self, pid: int) -> tuple[bytes | None, bool]:
@@ -154,54 +147,9 @@ def read_mark(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
-    if url is not None and place is not None and not names_the_same(pid, url, so_far):
+    if url is not None and place is not None and not names_the_same(pid, url, so_far.mounts):
         place = f"another namespace's {place}"
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
-
-
-def names_the_same(pid: int, url: str, so_far: LookSoFar | None = None) -> bool:
-    """Whether a server's URL names the same to a process as to us: a port in one network, a socket below equal mounts.
-
-    The kernel's tables say so: a look at the files that another process sees may hang for ever. What we may not
-    inspect, and so not signal either, is thought to have the same.
-    """
-    folder, path = folder_of_memory(pid) or f"/proc/{pid}", socket_path(url)
-    names = ("ns/net",) if path is None else ("ns/mnt", "root")
-    try:
-        if all(os.readlink(f"{folder}/{name}") == os.readlink(f"/proc/self/{name}") for name in names):
-            return True
-        if path is None:
-            return False
-        known = so_far or LookSoFar()
-        above = _mounts_above(path, folder, known)
-        return above != [] and above == _mounts_above(path, "/proc/self", known)
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-
-
-def _mounts_above(path: str, folder: str, so_far: LookSoFar) -> list[list[bytes]]:
-    """Device, root and place of each mount on the way to a path, as a process sees them; none of too many."""
-    account, known = os.stat(folder).st_uid, so_far.mounts
-    spaces = account, os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
-    if spaces not in known:
-        is_too_many = sum(each[0] == account for each in known) >= _MOST_NAMESPACES
-        known[spaces] = [] if is_too_many else _read_mounts(folder)
-    way = {_escaped(each) for each in (path, *map(str, Path(path).parents))}
-    return [mount for mount in known[spaces] if mount[-1] in way]
-
-
-def _read_mounts(folder: str) -> list[list[bytes]]:
-    with open(f"{folder}/mountinfo", "rb") as file:
-        lines = file.read(_LONGEST_MOUNTS).split(b"\n")
-    return [] if lines[-1] else [line.split(b" ")[2:5] for line in lines[:-1]]
-
-
-def _escaped(path: str) -> bytes:
-    """A path as `mountinfo` has it; in the encoding in which an environment was read, whatever is ours."""
-    name = path.encode("utf-8", "surrogateescape")
-    return re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), name)
 
 
 def _variable(environ: bytes, name: str) -> str | None:

@@ -8,9 +8,10 @@ from typing import Final
 import msgspec
 
 from gnjobs.processes.find import OtherJobs, describe
+from gnjobs.processes.mounts import names_the_same
 from gnjobs.processes.proc import read_command, read_command_line, words_of
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import ProcessView, descendants, names_the_same
+from gnjobs.processes.table import ProcessView, descendants
 from gnjobs.records import values
 from gnjobs.records.fields import Job
 from gnjobs.records.indexes import scan_steps
