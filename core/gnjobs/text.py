@@ -10,6 +10,7 @@ import re
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import Any, Final
@@ -264,8 +265,9 @@ def safe_line(text: str) -> str:
 
 
 def complain(line: str) -> None:
-    """Say one line, made safe, on standard error, for whoever reads what this process logs."""
-    print(f"gnjobs: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201
+    """Say one line, made safe, on standard error, for whoever reads what this process logs; it never fails for that."""
+    with suppress(OSError, ValueError):  # its reader is gone, a disk is full, or it was closed
+        print(f"gnjobs: {safe_line(line)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 DEFAULT_URL: Final = "redis://127.0.0.1:6379/0"

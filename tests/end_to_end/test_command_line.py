@@ -200,8 +200,9 @@ def test_a_kill_goes_on_though_nobody_reads_what_it_says(server: Server, store: 
     assert store.get(job_id).status == "killed"
 
 
-def test_a_complaint_that_nobody_reads_ends_nothing() -> None:
-    code = "from gnjobs_tui.cli.session import complain; complain('one'); complain('another'); print('done')"
+@pytest.mark.parametrize("module", ["gnjobs_tui.cli.session", "gnjobs.text"])
+def test_a_complaint_that_nobody_reads_ends_nothing(module: str) -> None:
+    code = f"from {module} import complain; complain('one'); complain('another'); print('done', flush=True)"
     with subprocess.Popen([PYTHON, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
