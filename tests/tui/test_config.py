@@ -4,12 +4,14 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from gnjobs.errors import ConfigError, NotAllowed
+from gnjobs.processes.host import own_account
 from gnjobs.records.actor import Actor, actor_from, login_name
 from gnjobs.records.fields import Job
 from gnjobs.records.layouts import GN2, UPLOADER
@@ -197,6 +199,32 @@ def test_what_an_account_can_put_in_its_place_is_no_url_for_its_jobs(
     starts = read_settings(files.system).agent_starts["nobody"]
     is_read = what in ("root's", "its own")
     assert (starts.url, bool(starts.problem)) == ("redis://writer/0" if is_read else None, not is_read)
+
+
+LEASES = """
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+fcntl.fcntl(os.open(sys.argv[1], os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_an_account_keeps_nobody_waiting_by_a_lease_on_its_url_file(files: Files, tmp_path: Path) -> None:
+    (url := tmp_path / "url").write_text("redis://writer/0\n")
+    entry = f"[agent-starts.{own_account()}]\ndirectories = ['/srv']\ncommands = ['qc']\n"
+    files.system.write_text(f"{entry}url-file = '{url}'\n")
+    with subprocess.Popen([sys.executable, "-c", LEASES, str(url)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        began = time.monotonic()
+        starts = read_settings(files.system).agent_starts[own_account()]
+        process.kill()
+    assert (starts.url, starts.problem) == (
+        None,
+        f"url-file {url} can't be read: {os.strerror(errno.EAGAIN)}",
+    )
+    assert time.monotonic() - began < 10  # the kernel takes a lease away after 45 s
 
 
 def test_the_check_stands_in_front_of_the_action() -> None:
