@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gnjobs.records.environment import (
     pipe_identity,
 )
 from gnjobs.runtime import progress
+from gnjobs.runtime.process import ChildProcess
 from tests.support import child_functions as functions
 from tests.support.child_outcomes import stored
 from tests.support.servers import Server
@@ -130,6 +132,26 @@ def test_only_the_pipe_that_was_inherited_is_written_to() -> None:
     for descriptor in {read_end, write_end, other_read, other_write}:
         os.close(descriptor)
     assert lines_descriptor({}) is None
+
+
+def test_another_thread_says_what_it_finds_also_while_a_child_is_started(
+    job: CurrentJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_end, write_end = os.pipe()
+    monkeypatch.setenv(ENV_LINES_FD, str(write_end))
+    monkeypatch.setenv(ENV_LINES_PIPE, pipe_identity(write_end))
+
+    def start(*arguments: Any) -> Any:
+        with ThreadPoolExecutor() as pool:
+            pool.submit(job.fault, {"row": 7}).result()
+        return started(*arguments)
+
+    started = ChildProcess._start
+    monkeypatch.setattr(ChildProcess, "_start", staticmethod(start))
+    job.run_children(functions.square, [7])
+    assert os.read(read_end, 100) == b'fault {"row":7}\n'
+    for descriptor in (read_end, write_end):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(

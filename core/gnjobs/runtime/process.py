@@ -13,7 +13,7 @@ from multiprocessing import connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Protocol
 
-from gnjobs.records.environment import ENV_CHILD, ENV_LINES_FD, ENV_URL
+from gnjobs.records.environment import ENV_CHILD, ENV_URL
 from gnjobs.records.scripts import Value
 from gnjobs.runtime import child as this
 from gnjobs.runtime.child import ChildOutput
@@ -44,15 +44,20 @@ def pickled(value: Any, function: Callable[..., Any]) -> bytes:
 
 @contextlib.contextmanager
 def _marks(child_id: str) -> Iterator[None]:
-    """Give a process that is started now its mark; the descriptor of the job's lines stays with the job."""
+    """Give a process that is started now its mark.
+
+    The descriptor of the job's lines stands in its environment, too: other threads say theirs meanwhile.
+    """
     with _marking:
-        before = {name: os.environ.pop(name, None) for name in (ENV_CHILD, ENV_LINES_FD)}
+        before = os.environ.get(ENV_CHILD)
         os.environ[ENV_CHILD] = child_id
         try:
             yield
         finally:
-            del os.environ[ENV_CHILD]
-            os.environ.update({name: value for name, value in before.items() if value is not None})
+            if before is None:
+                del os.environ[ENV_CHILD]
+            else:
+                os.environ[ENV_CHILD] = before
 
 
 class Started(Protocol):

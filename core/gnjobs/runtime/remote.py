@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.table import Wanted
-from gnjobs.records.environment import ENV_JOB, ENV_MARK, ENV_SLURM_JOB, digest_of_mark
+from gnjobs.records.environment import ENV_JOB, ENV_LINES_FD, ENV_MARK, ENV_SLURM_JOB, digest_of_mark
 from gnjobs.runtime.process import ChildProcess, MakeChild, Pipe, Started, terminate_all
 from gnjobs.supervisor.measure import Measuring
 
@@ -67,7 +67,9 @@ class _Srun:
 
     def __init__(self, options: Sequence[str]) -> None:
         # What Slurm set for the job's own task is not what it shall ask for: memory is named by node and by processor.
-        outer = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_MEM_PER_")}
+        # A descriptor means nothing on another node.
+        left_out = ("SLURM_MEM_PER_", ENV_LINES_FD)
+        outer = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
         self._process = subprocess.Popen(
             srun_command(options),
             env=outer,
