@@ -94,6 +94,23 @@ def test_it_is_no_process_of_the_job_that_a_kill_would_end(
         job.processes[0].wait(60)
 
 
+def test_a_kill_of_what_has_ended_leaves_it_at_work(
+    server: Server, told: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(told / "go")
+    script = (
+        'echo $$ > "$0/pid.part"; mv "$0/pid.part" "$0/pid"; read -r word < "$0/go"; echo "$word" > "$0/told"'
+    )
+    monkeypatch.setenv("GNJOBS_ON_END", shlex.join(["sh", "-c", script, str(told)]))
+    with supervised(server, ["true"]) as job:
+        wait_for((told / "pid").exists)
+        last = list(kill_job(JobStore.from_url(server.url), job.id, actor=Actor.admin("tux"), grace=0.1))[-1]
+        assert last.text == "it has already ended: success"
+        (told / "go").write_text("all\n")
+        job.processes[0].wait(60)
+    assert (told / "told").read_text() == "all\n"
+
+
 def test_a_kill_before_the_start_runs_it(server: Server, store: JobStore, told: Path) -> None:
     job = store.create(["true"], label="never")
     if os.geteuid() == 0:  # whose account the job would have had is not known, and never is it run as root

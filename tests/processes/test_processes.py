@@ -141,6 +141,32 @@ def test_what_the_supervisor_saw_is_not_gone_when_it_and_the_main_process_are(
             os.kill(left, signal.SIGKILL)
 
 
+# As a supervisor does to look where its job is.
+LOOKS_AND_RUNS = (
+    "import os, subprocess, sys, time\n"
+    "own, looking = subprocess.Popen(['sleep', '1000'], start_new_session=True), subprocess.Popen(['sleep', '1000'])\n"
+    "print(own.pid, looking.pid, flush=True)\n"
+    "time.sleep(1000)\n"
+)
+
+
+def test_what_a_supervisor_starts_for_itself_is_not_its_jobs() -> None:
+    """Nothing of a job can be in its supervisor's session, whatever it says of itself."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GNJOBS_")}
+    with psutil.Popen(
+        [*python(LOOKS_AND_RUNS)], stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as supervisor:
+        own, looking = map(int, supervisor.stdout.readline().split())
+        try:
+            entry = read_entry(supervisor.pid)
+            assert entry is not None
+            found = processes_of(Wanted("j"), supervisor=(entry.pid, entry.started))
+            assert ([each.pid for each in found.processes], found.hidden) == ([own], ())
+        finally:
+            for pid in (own, looking, supervisor.pid):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_a_process_that_names_the_supervisor_is_killed_like_any_other(
     server: Server, store: JobStore
 ) -> None:

@@ -50,8 +50,9 @@ def processes_of(
 
     A process belongs to its innermost mark; one without a mark, or whose mark can't be read, to where it descends
     from: the nearest marked process, its session's leader, or the `supervisor` (pid and start, which must match).
-    That supervisor is left out, and so are this process and its ancestors. What descends from it and says that it is of
-    another job is believed where the `store` shows that job's supervisor above it, and else named as hidden.
+    That supervisor is left out, with what it has started for itself, and so are this process and its ancestors. What
+    descends from it and says that it is of another job is believed where the `store` shows that job's supervisor above
+    it, and else named as hidden.
     """
     search = _Search(wanted, view or ProcessView(), supervisor, store)
     found = describe(
@@ -171,9 +172,14 @@ class _Search:
         members: dict[int, str | None] = dict(marked)
         self.roots = {*marked, *([] if self.supervisor is None else [self.supervisor])}
         for pid, _ in descendants(self.view.table, self.roots):
-            if not self._is_foreign(pid):
+            if not (self._is_supervisors(pid) or self._is_foreign(pid)):
                 members[pid] = self._child_of(pid, members, marked)
         return {pid: child for pid, child in members.items() if pid not in self.view.spared}
+
+    def _is_supervisors(self, pid: int) -> bool:
+        """Whether the supervisor has started it for itself: a job begins in another session, and nothing enters one."""
+        table = self.view.table
+        return self.supervisor is not None and table[pid].session == table[self.supervisor].session
 
     def _is_foreign(self, pid: int) -> bool:
         """Whether a descendant belongs to another job: to its own mark, or to the other job's process above it."""

@@ -19,7 +19,7 @@ from gnjobs.processes.host import own_account
 from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
-from gnjobs.records.environment import ENV_JOB, SUPER_USER, setpriv_ids
+from gnjobs.records.environment import SUPER_USER, setpriv_ids
 from gnjobs.text import safe_line
 
 NOT_ALLOWED: Final = "may not look into it"
@@ -30,7 +30,6 @@ _MOST_THREADS: Final = 64
 _MOST_PRINTED: Final = 8 << 20  # bytes
 _NO_PYTHON: Final = ("find python version", "python interpreter")
 _LONGEST_NAME: Final = 80
-_OF_NO_JOB: Final = "-"
 _ONLY_LOOKING: Final = "-all,+sys_ptrace"
 
 
@@ -81,7 +80,7 @@ def python_frames(pid: int) -> Mapping[int, tuple[Frame, ...]]:
 
 
 def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedProcess[bytes]":
-    """Run py-spy on a process, marked so that it is not taken for the job's own though a supervisor starts it.
+    """Run py-spy on a process.
 
     It may print no more than we keep: names and depth of what it tells are the process's own.
     """
@@ -93,7 +92,7 @@ def _run_py_spy(program: str, pid: int, *options: str) -> "subprocess.CompletedP
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=wrong,
-            env={"PATH": os.environ.get("PATH", os.defpath), ENV_JOB: _OF_NO_JOB},
+            env={"PATH": os.environ.get("PATH", os.defpath)},
             pass_fds=(file.fileno(),),
         ) as process:
             try:

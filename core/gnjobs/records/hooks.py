@@ -32,7 +32,7 @@ _KEPT: Final = 64 * 1024
 _MOST_SAID: Final = 16 * 1024 * 1024
 _AT_A_TIME, _MOST_OF_AN_ACCOUNT, _MOST_WAITING = 8, 2, 1000
 _NOT_TOLD: Final = frozenset({"raw", "unreadable", "mark"})
-# Without them it counts as no process of the job, and is not ended with it.
+# Without them, and in its supervisor's session, it counts as no process of the job, and is not ended with it.
 _MARKS: Final = frozenset({ENV_JOB, ENV_CHILD, ENV_MARK})
 # The shell says the exit code: in a supervisor, and in a web server that ignores SIGCHLD, nobody else learns it.
 _SAYING_EXIT_CODE: Final = ("/bin/sh", "-c", '"$@" >&2; echo $?', "sh")
@@ -166,7 +166,9 @@ def _failure(words: list[str], job: Job, begin: Begin) -> str | None:
             stderr=subprocess.PIPE,
             cwd="/",
             env=begin.env,
-            start_new_session=True,
+            # Of a supervisor's session is nothing of its job; another account is to have a session of its own.
+            start_new_session=bool(begin.words),
+            process_group=None if begin.words else 0,
         )
     try:
         out, err = _said(process)
