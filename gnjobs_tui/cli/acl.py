@@ -41,13 +41,13 @@ def acl(
         raise click.UsageError("--user is for the role curator, which needs it")
     ids = () if user is None else _ids(session, user)
     name = name or "-".join(("gnjobs", role, *([user] if user else [])))
+    database = place_of(session.store.url, "").strip().rpartition("/")[2]  # of a URL that was understood
     digest = None if password_file is None else _digest(password_file)
     if digest is None:
         complain(f"nobody can log in as {name} before it has a password: ACL SETUSER {name} '>…'")
     warn_of_default_user(session, "user default off" if acl_file else "ACL SETUSER default off")
     words = ["user", name] if acl_file else ["ACL", "SETUSER", name, "reset"]
     words += ["on", *([] if digest is None else [f"#{digest}"])]
-    database = place_of(session.config.url, "").strip().rpartition("/")[2]
     print(
         *words,
         acl_rules(role, _keys(session), ids),

@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.command import run
 from tests.support.servers import Server
 from tests.support.terminal import gnjobs
@@ -23,6 +25,13 @@ def test_acl_and_the_agent_say_when_a_server_obeys_everybody(own_server: Server,
             agent.communicate()
         client.execute_command("ACL SETUSER default off")
     assert run(url, "acl", "agent", "--password-file", str(tmp_path / "p")).stderr == ""
+
+
+@pytest.mark.parametrize("rest", [":99999", ":1/x", ":1?db=a b", "[bad"])
+def test_acl_prints_nothing_of_a_url_that_can_not_be_used(rest: str) -> None:
+    done = run(f"redis://tux:sesame@127.0.0.1{rest}", "acl", "viewer")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sesame" not in done.stderr
 
 
 def test_acl_refuses_jobs_that_could_be_requests_of_another_configured_prefix(
