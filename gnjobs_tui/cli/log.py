@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gnjobs.text import parse_duration
+from gnjobs.text import count_text, parse_duration
 from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.session import Session, json_option, on_terminal, print_fields, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.records.events import Event
 
+TERMINAL_EVENTS = 1000
 _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 
@@ -63,14 +64,24 @@ def log(session: Session, since: str | None, follow: bool, after: str | None, as
     events = _followed(session, start, after) if follow else _past(session, start, after)
     visible = (event for event in events if session.actor.may_see_owner(event.owner))
     if on_terminal() and not as_json and not follow:
-        from gnjobs.records.events import KEPT
-        from gnjobs_tui.cli.drawing import draw_events
-
-        draw_events(deque(visible, KEPT))
+        _draw_newest(visible)
         return 0
     for event in visible:
         _print(event, as_json)
     return 0
+
+
+def _draw_newest(events: "Iterable[Event]") -> None:
+    from gnjobs_tui.cli.drawing import draw_events
+
+    newest: deque[Event] = deque(maxlen=TERMINAL_EVENTS)
+    count = 0
+    for event in events:
+        newest.append(event)
+        count += 1
+    draw_events(newest)
+    if older := count - len(newest):
+        say(f"and {count_text(older)} older; into a pipe all are listed")
 
 
 def _past(session: Session, start: float | None, after: str | None) -> "Iterable[Event]":
