@@ -1,5 +1,6 @@
 """`gnjobs logs`: the output of a job or child; as stored into a pipe, as readable sentences on a terminal."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -85,7 +86,9 @@ def _say_where(store: "JobStore", job_id: str) -> None:
 
     children = store.all_children(job_id)
     counts = zip(children, line_counts(store, job_id, children), strict=True)
-    places = [f"--child '{child.id}' ({plural(count, 'line')})" for child, count in counts if count]
+    places = [
+        f"--child {shlex.quote(child.id)} ({plural(count, 'line')})" for child, count in counts if count
+    ]
     job = store.get(job_id)
     error = f"; its error: {last_line(job.error)}" if job.error else ""
     where = f"; try {few(places, _MOST_PLACES)}" if places else ""

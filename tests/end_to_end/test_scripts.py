@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
+from gnjobs_tui.cli.log import TERMINAL_EVENTS
 from tests.support.command import environment, run
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, python
@@ -184,6 +186,29 @@ def test_into_a_pipe_all_are_listed_and_a_terminal_is_told_how_many_more(
     assert "0 %" not in screen, "nobody reported anything"
     assert "and 7 more" in screen_of(server, "ls", "--filter", "job")
     assert "more" not in screen_of(server, "ls", "--limit", "60")
+
+
+def test_a_terminal_is_shown_the_newest_events_and_told_how_many_are_older(
+    server: Server, store: JobStore
+) -> None:
+    pipe = store.client.pipeline(transaction=False)
+    for number in range(TERMINAL_EVENTS + 10):
+        pipe.xadd(KEYS.events, {"kind": "ended", "text": f"event {number}."})
+    pipe.execute()
+    assert len(run(server.url, "log").stdout.splitlines()) == TERMINAL_EVENTS + 10
+    screen = screen_of(server, "log")
+    assert f"event {TERMINAL_EVENTS + 9}." in screen
+    assert "and 10 older; into a pipe all are listed" in screen
+
+
+def test_what_logs_suggests_may_be_pasted_whatever_a_part_is_called(server: Server, store: JobStore) -> None:
+    store.client.hset(KEYS.job("foreign"), mapping={"status": "success", "command": "x"})
+    part = "qc/errors/x'; touch owned; echo '"
+    store.client.rpush(f"{KEYS.job('foreign')}:{part.replace('/', ':')}", "first", "second")
+    said = run(server.url, "logs", "foreign").stderr
+    option, child, *_ = shlex.split(said.partition("; try ")[2])
+    assert (option, child) == ("--child", part)
+    assert run(server.url, "logs", "foreign", option, child).stdout == "first\nsecond\n"
 
 
 def documented(heading: str) -> list[str]:
