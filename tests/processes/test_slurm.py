@@ -165,7 +165,8 @@ def test_a_host_without_slurm_a_refusal_and_silence_are_one_line(
 
 
 @pytest.mark.parametrize(
-    "option", ["--array=1-3", "-a1-3", "--arr=1", "--wrap=true", "job.sh", "--", "-", "-W", "-Ha0-2", "-HW"]
+    "option",
+    "--array=1-3 -a1-3 --arr=1 --wrap=true job.sh -- - -W -Ha0-2 -HW --clusters=other --clus=other -Mother".split(),
 )
 def test_options_that_one_job_can_not_have_are_refused(option: str) -> None:
     with pytest.raises(LaunchError):
@@ -173,4 +174,5 @@ def test_options_that_one_job_can_not_have_are_refused(option: str) -> None:
 
 
 def test_other_options_are_taken() -> None:
-    check_options(["--mem=16G", "-N2", "--time=8:00:00", "--wait-all-nodes=1", "-w", "--account=x", "-H"])
+    taken = "--mem=16G -N2 --time=8:00:00 --wait-all-nodes=1 -w --account=x -H --cluster-constraint=x"
+    check_options(taken.split())

@@ -23,6 +23,7 @@ from gnjobs.text import place_of
 
 # What would make of one job several or none, or keep us waiting.
 _REFUSED: Final = ("--array", "-a", "--wrap", "--wait", "-W", "--test-only", "--export-file")
+_ELSEWHERE: Final = ("--clusters", "-M")
 _INSTEAD: Final = "one job is one job of Slurm's; for many tasks use run_children(..., via='slurm')"
 _WITHOUT_VALUE: Final = "HhIKkOQsuVvW"  # short options, behind which sbatch reads others in the same word
 _KEPT: Final = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
@@ -43,10 +44,17 @@ def check_options(options: Sequence[str]) -> None:
         name = option.partition("=")[0]
         if not option.startswith("-") or option in ("-", "--"):
             raise LaunchError(f"{option!r:.80} is not an option of sbatch: write --name=value in one word")
-        if any(refused.startswith(name if name.startswith("--") else name[:2]) for refused in _REFUSED):
+        if _may_mean(name, _REFUSED):
             raise LaunchError(f"{option:.80} can't be used: {_INSTEAD}")
+        if _may_mean(name, _ELSEWHERE):
+            raise LaunchError(f"{option:.80} can't be used: a job is looked for in the default cluster alone")
         if not option.startswith("--") and option[1] in _WITHOUT_VALUE and len(option) > 2:
             raise LaunchError(f"{option:.80} is several options in one word: write each by itself")
+
+
+def _may_mean(name: str, options: Sequence[str]) -> bool:
+    """Whether sbatch may take this for one of these options: of long ones a beginning is enough."""
+    return any(option.startswith(name if name.startswith("--") else name[:2]) for option in options)
 
 
 def slurm_name(job_id: str) -> str:
