@@ -74,6 +74,7 @@ class GlanceScreen(RowActions):
     _glance: Glance | None = None
     _aim: Aim | None = None
     _resting: Timer | None = None
+    _is_reading = False
 
     def aim(self) -> Aim | None:
         """What the cursor is on."""
@@ -102,7 +103,10 @@ class GlanceScreen(RowActions):
 
     def _glance_now(self) -> None:
         self._resting, aim = None, self._aim
-        if aim is not None and self.is_current and self.dashboard.feed.kind != "away":
+        # One at a time, however slow: lines may be of many MB, and news come all the time.
+        is_free = not self._is_reading and self.is_current and self.dashboard.feed.kind != "away"
+        if aim is not None and is_free:
+            self._is_reading = True
             self.run_worker(lambda: self._read_last(aim), thread=True, exit_on_error=False, group="glance")
 
     def _read_last(self, aim: Aim) -> None:
@@ -122,11 +126,12 @@ class GlanceScreen(RowActions):
                 glance = glance._replace(name=aim.parts[0][1])
         except (GnjobsError, RedisError, OSError, ValueError):
             self.log.warning("last lines could not be read; the output's own screen says why")
-        self.post_message(self.Glanced(glance))
+        finally:
+            self.post_message(self.Glanced(glance))
 
     def on_glance_screen_glanced(self, message: Glanced) -> None:
         """Take in what was read, and look again where there was news meanwhile."""
-        self._glance = message.glance
+        self._glance, self._is_reading = message.glance, False
         self.look()
         self.draw_glance()
 

@@ -59,6 +59,7 @@ class LogScreen(TableScreen):
         super().__init__()
         self._rows = self._rows_of([])
         self._is_read = False
+        self._is_reading = self._is_stale = False
 
     @property
     def takes_keys(self) -> bool:
@@ -80,8 +81,20 @@ class LogScreen(TableScreen):
             self.reload()
 
     def reload(self) -> None:
-        """Read what happened."""
-        self.work(self._read_events, "log")
+        """Read what happened, once more where that is being done: entries may be large, and several come at once."""
+        self._is_stale = self._is_reading
+        if not self._is_reading:
+            self._is_reading = True
+            self.work(self._read_events, "log")
+
+    def _has_read(self) -> None:
+        self._is_reading = False
+        if self._is_stale:
+            self.reload()
+
+    def on_failed(self, _: Message) -> None:
+        """Wait for nothing more; the base class says why."""
+        self._has_read()
 
     def _read_events(self) -> None:
         app = self.dashboard
@@ -101,6 +114,7 @@ class LogScreen(TableScreen):
         self.draw()
         if was_last and table.sort == DEFAULT_SORT:
             table.action_last()
+        self._has_read()
 
     def _rows_of(self, events: Sequence[tuple[str, Event]]) -> KeyedRows[Event]:
         return KeyedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)

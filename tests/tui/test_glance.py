@@ -1,6 +1,8 @@
 """The last lines and the sparklines below a short list and on a job's screen, and when they are read."""
 
+import threading
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +11,8 @@ from textual.widgets import Static
 from gnjobs.processes.seen import History, ProcessSnapshot
 from gnjobs.records.summaries import ChildrenSummary, SilentChild
 from gnjobs_tui.glyphs import ASCII, UNICODE
+from gnjobs_tui.outputs import reading
+from gnjobs_tui.screens import glance
 from gnjobs_tui.screens.job import JobScreen
 from gnjobs_tui.screens.trends import left_words
 from gnjobs_tui.widgets.line import Lines
@@ -57,6 +61,31 @@ async def test_lines_that_come_are_shown_at_the_next_beat(server: Server) -> Non
         write_line(server, KEYS.output(job), 2, "second")
         server.client().hset(KEYS.job(job), mapping={"lines": 2, "heartbeat": time.time() + 10})
         await shows(pilot, "second")
+
+
+async def test_however_slow_the_last_lines_are_one_thread_reads_them(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = write_running(server, "job-1", label="at work")
+    begun, go, last_items = [], threading.Event(), reading.last_items
+
+    def slow_items(*arguments: Any) -> Any:
+        begun.append(arguments)
+        go.wait(60.0)
+        return last_items(*arguments)
+
+    monkeypatch.setattr(reading, "last_items", slow_items)
+    monkeypatch.setattr(glance, "AGAIN_SECONDS", 0.01)
+    async with dashboard(server) as pilot:
+        await until(pilot, lambda: begun)
+        screen = pilot.app.screen
+        aim = screen._aim
+        write_line(server, KEYS.output(job), 1, "first")
+        server.client().hset(KEYS.job(job), mapping={"lines": 1, "heartbeat": time.time() + 10})
+        await until(pilot, lambda: screen._aim != aim and screen._resting is None, "news that is waited with")
+        assert len(begun) == 1
+        go.set()
+        await shows(pilot, "first")
 
 
 async def test_below_a_long_list_there_is_no_room_and_nothing_is_read(server: Server) -> None:

@@ -1,8 +1,12 @@
 """The event log under Pilot: what happened while Redis was away, and a cursor that stays on its entry."""
 
+import threading
+
+import pytest
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
+from gnjobs.records.events import Event, Events
 from gnjobs_tui.config import Config
 from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.log import SHOWN_EVENTS, LogScreen
@@ -40,6 +44,28 @@ async def test_what_happened_while_redis_was_away_is_shown_afterwards(server: Se
             tell(server, "happened then")
             proxy.target = server.port
             await shows(pilot, "happened then")
+
+
+async def test_however_slow_the_log_is_one_thread_reads_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go, last = [], threading.Event(), Events.last
+
+    def slow_last(events: Events, count: int) -> list[Event]:
+        begun.append(count)
+        go.wait(60.0)
+        return last(events, count)
+
+    monkeypatch.setattr(Events, "last", slow_last)
+    async with dashboard(server) as pilot:
+        await pilot.press("L")
+        screen = await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen) and pilot.app.screen)
+        await until(pilot, lambda: begun)
+        tell(server, "happened meanwhile")
+        await until(pilot, lambda: screen._is_stale, "the news")
+        assert len(begun) == 1
+        go.set()
+        await shows(pilot, "happened meanwhile")
 
 
 async def test_an_entry_of_many_lines_is_shown_as_far_as_anybody_reads(server: Server) -> None:
