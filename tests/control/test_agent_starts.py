@@ -82,6 +82,8 @@ def test_nothing_is_started_that_its_record_says_only_since_it_was_asked_for(
 
 AGENT = (
     "import os, sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
+    "from gnjobs.records import environment\n"
+    "environment._without_capabilities = tuple\n"  # an interpreter in root's home takes one to begin
     "from gnjobs.records.actor import AgentStarts\n"
     "starts = AgentStarts(directories=(os.getcwd(),), commands=('sh -c',), url=sys.argv[1] + '?socket_timeout=4')\n"
     "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': starts})"
@@ -138,6 +140,43 @@ def test_an_account_whose_numbers_are_names_of_others_is_none_of_these(tmp_path:
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         process.kill()
     assert done.stdout.split() == 2 * [str(nobody.pw_uid), str(nobody.pw_gid)], done.stderr
+
+
+@needs_accounts
+def test_an_account_has_the_groups_of_its_name_and_not_those_of_another_name_of_its_number(
+    tmp_path: Path,
+) -> None:
+    nobody = pwd.getpwnam("nobody")
+    lines = {
+        "passwd": f"twin:x:{nobody.pw_uid}:4001::/:/bin/sh\n",
+        "group": "g:x:4002:nobody\nh:x:4003:twin\n",
+    }
+    for name, line in lines.items():
+        (tmp_path / name).write_text(Path("/etc", name).read_text() + line)
+    script = "mount --bind passwd /etc/passwd && mount --bind group /etc/group"
+    code = "import subprocess; from gnjobs.records.environment import as_account\n"
+    code += "subprocess.run([*as_account('twin').words, 'id', '-G'], cwd='/')"
+    command = ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == ["4001", "4003"], done.stderr
+
+
+OF_A_UNIT = "-all,+kill,+dac_read_search,+setuid,+setgid"
+CAPABILITIES = """
+import subprocess
+from gnjobs.records.environment import as_account, as_ourselves
+for begin in as_ourselves, lambda: as_account("daemon"):
+    subprocess.run([*begin().words, "sh", "-c", "id -un; grep -E 'Cap(Inh|Eff|Amb)' /proc/self/status"], cwd="/")
+"""
+
+
+@needs_accounts
+def test_nobody_has_the_capabilities_of_an_agent_that_starts_a_job() -> None:
+    """As a unit may give them to one that is not root."""
+    of_a_unit = [*AS_NOBODY[:-2], f"--inh-caps={OF_A_UNIT}", f"--ambient-caps={OF_A_UNIT}"]
+    done = subprocess.run([*of_a_unit, sys.executable, "-c", CAPABILITIES], capture_output=True, text=True)
+    none = ["CapInh:", 16 * "0", "CapEff:", 16 * "0", "CapAmb:", 16 * "0"]
+    assert done.stdout.split() == ["nobody", *none, "daemon", *none], done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")

@@ -87,11 +87,34 @@ def as_account(name: str | None) -> Begin:
     if entry.pw_uid == SUPER_USER:
         raise ValueError("nothing is run as root for somebody else")
     _leave_keys()
-    program = shutil.which("setpriv") or "setpriv"  # ours, whatever the account's environment finds
-    words = (program, *setpriv_ids(entry.pw_uid, entry.pw_gid), "--init-groups", "--")
+    ids = setpriv_ids(entry.pw_uid, entry.pw_gid)
+    # Not by --init-groups, which asks for a name of the number: that may have several, each with groups of its own.
+    groups = ",".join(f"+{group}" for group in os.getgrouplist(entry.pw_name, entry.pw_gid))
+    words = _setpriv(*ids, f"--groups={groups}", *_without_capabilities())
     return Begin(
         words, {"PATH": _PATH, "HOME": entry.pw_dir, "USER": entry.pw_name, "LOGNAME": entry.pw_name}
     )
+
+
+def as_ourselves() -> Begin:
+    """How a program begins as we are, without the capabilities that a unit gave us for what we do ourselves."""
+    options = _without_capabilities()
+    return Begin(_setpriv(*options) if options else (), os.environ)
+
+
+def _setpriv(*options: str) -> tuple[str, ...]:
+    # Ours, whatever the account's environment finds.
+    return (shutil.which("setpriv") or "setpriv", *options, "--")
+
+
+def _without_capabilities() -> tuple[str, ...]:
+    """The options with which `setpriv` keeps what it starts from our ambient capabilities; none where we have none.
+
+    Whatever is started has them, unless the account that it becomes is not root and we are.
+    """
+    with open("/proc/thread-self/status", "rb") as file:
+        ambient = next((line.split()[1] for line in file if line.startswith(b"CapAmb:")), b"")
+    return ("--inh-caps=-all", "--ambient-caps=-all") if ambient.strip(b"0") else ()
 
 
 def setpriv_ids(uid: int, gid: int) -> tuple[str, str]:

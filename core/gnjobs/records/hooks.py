@@ -77,7 +77,7 @@ class _Hook(NamedTuple):
         if job is None or self.created not in ("", job.run):
             return
         try:
-            problem = _failure(self.words, job, _begin(self.account, self.as_ourselves))
+            problem = _failure(self.words, job, _begin(self.account, self.as_ourselves), self.as_ourselves)
         except Exception as error:  # noqa: BLE001 - whoever looks for it finds it in the log
             problem = str(error) if isinstance(error, OSError | ValueError) else repr(error)
         if problem is not None:
@@ -154,7 +154,7 @@ def _begin(account: str | None, as_ourselves: bool) -> Begin:
     return Begin((), {name: value for name, value in os.environ.items() if name not in _MARKS})
 
 
-def _failure(words: list[str], job: Job, begin: Begin) -> str | None:
+def _failure(words: list[str], job: Job, begin: Begin, as_ourselves: bool) -> str | None:
     """Run the command; returns how it failed, with the last line that it said."""
     with open(os.memfd_create("job"), "w+b") as given:
         given.write(_as_json(job))
@@ -166,9 +166,9 @@ def _failure(words: list[str], job: Job, begin: Begin) -> str | None:
             stderr=subprocess.PIPE,
             cwd="/",
             env=begin.env,
-            # Of a supervisor's session is nothing of its job; another account is to have a session of its own.
-            start_new_session=bool(begin.words),
-            process_group=None if begin.words else 0,
+            # In its supervisor's session is nothing of a job; anybody else may be at a terminal.
+            start_new_session=not as_ourselves,
+            process_group=0 if as_ourselves else None,
         )
     try:
         out, err = _said(process)
