@@ -45,6 +45,15 @@ def test_files_without_end_are_not_all_looked_at(
     assert Waits((reader,)).told(100.0)[0].waits == "waits for data from a pipe"
 
 
+def test_of_what_any_account_can_make_long_no_more_is_read_than_there_is_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As locks on files, which are all in one list."""
+    monkeypatch.setattr(waits, "_MOST_LINES", 2)
+    (tmp_path / "locks").write_text(3 * "1: POSIX ADVISORY WRITE 7 00:19:1 0 EOF\n")
+    assert len(waits._words_in(str(tmp_path / "locks"))) == 2
+
+
 def test_telling_ends_in_time(reader: SeenProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "_TELLING_SECONDS", 0.0)
     assert Waits((reader,)).told(100.0) == [reader]

@@ -24,6 +24,7 @@ _IDLE_SECONDS: Final = 5.0
 _MOST_THREADS: Final = 32
 _MOST_FILES: Final = 64
 _MOST_HELD: Final = 20_000  # by all processes of a job
+_MOST_LINES: Final = 20_000  # of a list of the kernel's, which any account can make long
 _TELLING_SECONDS: Final = 1.0
 _READS: Final = frozenset(("read", "readv", "pread64", "recvfrom", "recvmsg"))
 _WRITES: Final = frozenset(
@@ -202,10 +203,10 @@ def link_of(pid: int, number: int) -> str:
 
 
 def _words_in(path: str) -> list[list[str]]:
-    """The words of each line that the kernel says there; none where that can't be seen."""
+    """The words of each of the first lines that the kernel says there; none where that can't be seen."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:  # of a ring, names of files, too
-            return [words for line in file if (words := line.split())]
+            return [words for line in islice(file, _MOST_LINES) if (words := line.split())]
     except OSError:
         return []
 
