@@ -146,18 +146,20 @@ def test_a_worker_is_ended_here_whatever_its_record_says_and_taken_for_no_job_of
         worker.wait()
 
 
-def test_long_command_lines_that_do_not_name_the_job_are_not_taken_apart(
+def test_of_long_command_lines_no_more_is_taken_apart_than_could_be_a_workers(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Any account can have many, and each look for a worker reads them all."""
+    """Any account can have many, with the job's id, too, and each look for a worker reads them all."""
     store, taken = JobStore.from_url(server.url), list[int]()
     monkeypatch.setattr(
         "gnjobs.processes.workers.words_of", lambda line: taken.append(len(line)) or words_of(line)
     )
     job_id = create_job(server.client(), ["true"], "qc", status="running")
-    processes = [subprocess.Popen([*sleeping("1000.5"), *["a"] * 20_000]), decoy_of(job_id)]
+    long = [*sleeping("1000.5"), *["a"] * 20_000]
+    processes = [subprocess.Popen([*long, *end]) for end in ((), ["b", "", "gn-uploader:jobs", "", job_id])]
+    processes.append(decoy_of(job_id))
     try:
-        wait_for(lambda: commands(store, job_id), 20)
+        wait_for(lambda: len(commands(store, job_id)) == 1, 20)
         assert taken
         assert max(taken) < 20_000
     finally:

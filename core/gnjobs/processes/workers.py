@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from itertools import islice
+from typing import Final, NamedTuple
 
 import msgspec
 
 from gnjobs.processes.find import OtherJobs, describe
 from gnjobs.processes.mounts import names_the_same
-from gnjobs.processes.proc import read_command, read_command_line, words_of
+from gnjobs.processes.proc import read_command_line, words_of
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants
 from gnjobs.records import values
@@ -23,9 +24,12 @@ from gnjobs.text import place_of
 
 _ABOVE: Final = " > "
 _COMMAND: Final = "<command>"
-_JOBS: Final = ":jobs"
 _RUNS_NOTHING: Final = FINAL_STATUSES | {PENDING}
 _SERVER: Final = re.compile(r"(rediss?|unix)(\+sentinel)?://")
+_NAMES: Final = re.compile(
+    rb"(?<![^\x00])(?:(?:rediss?|unix)(?:\+sentinel)?://[^\x00]*|[^\x00]*:jobs(?![^\x00]))"
+)
+_MOST_NAMES: Final = 100  # of servers and prefixes, in one command line
 
 
 def worker_processes_of(
@@ -112,42 +116,55 @@ def _fits(pattern: str, pid: int, view: ProcessView, job: Job, keys: Keys, here:
     line = read_command_line(pid)
     if ID in own and job.id.encode() not in line:
         return False  # before it is taken apart: any account can have many and long ones
-    words = words_of(line)
-    if not _pattern(own, job, keys).fullmatch(_joined(words)) or view.owner_of_mark(pid) is not None:
+    expression = _pattern(own, job, keys)
+    if not expression.fits(line) or view.owner_of_mark(pid) is not None:
         return False
-    if ID in own and _is_elsewhere(words, keys, here):
+    if ID in own and _is_elsewhere(line, keys, here):
         return False
-    words_above = read_command(view.table[pid].parent)
-    return not above or bool(
-        _pattern(above, job, keys).fullmatch(_joined(words_above))
-        and not _is_elsewhere(words_above, keys, here)
+    line_above = read_command_line(view.table[pid].parent) if above else b""
+    return not above or (
+        _pattern(above, job, keys).fits(line_above) and not _is_elsewhere(line_above, keys, here)
     )
 
 
-def _is_elsewhere(words: Iterable[str], keys: Keys, here: str) -> bool:
+def _is_elsewhere(line: bytes, keys: Keys, here: str) -> bool:
     """Whether a command line names another server, or the jobs of another prefix."""
-    return any(
-        place_of(word, "") != here if _SERVER.match(word) else word.endswith(_JOBS) and word != keys.jobs
-        for word in words
-    )
+    names = (each.group().decode("utf-8", "replace") for each in islice(_NAMES.finditer(line), _MOST_NAMES))
+    return any(place_of(name, "") != here if _SERVER.match(name) else name != keys.jobs for name in names)
 
 
 def _joined(words: Iterable[str]) -> str:
     return "".join(f"{word}\0" for word in words if word)
 
 
-def _pattern(pattern: str, job: Job, keys: Keys) -> re.Pattern[str]:
-    """The expression for a whole command line, each of whose words ends with a NUL."""
+class _Expression(NamedTuple):
+    """What a whole command line is to be, each word with a NUL at its end; `most` is how many words decide it."""
+
+    words: re.Pattern[str]
+    most: int | None = None
+
+    def fits(self, line: bytes) -> bool:
+        """Whether a command line is so: any account can have many and long ones, so only its end is taken apart."""
+        while b"\0\0" in line:
+            line = line.replace(b"\0\0", b"\0")
+        last = line if self.most is None else b"\0".join(line.rsplit(b"\0", self.most)[-self.most :])
+        return self.words.fullmatch(_joined(words_of(last))) is not None
+
+
+def _pattern(pattern: str, job: Job, keys: Keys) -> _Expression:
     return _expression(pattern, job.id, job.command, keys.jobs)
 
 
 @lru_cache(maxsize=64)
-def _expression(pattern: str, job_id: str, job_command: str | None, jobs_key: str) -> re.Pattern[str]:
+def _expression(pattern: str, job_id: str, job_command: str | None, jobs_key: str) -> _Expression:
     command = _joined(values.command_words(job_command))
     if pattern.startswith(_COMMAND) and not command:
-        return re.compile(r"(?!)")
+        return _Expression(re.compile(r"(?!)"), 1)
     known = {ID: f"{job_id}\0", PREFIX: f"{jobs_key}\0", _COMMAND: command}
     special = {"*": r"[^\x00]+\x00", "...": r"(?:[^\x00]+\x00)*"}
-    words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in pattern.split()]
+    told = pattern.split()
+    words = [special.get(word) or re.escape(known.get(word, f"{word}\0")) for word in told]
     before = "" if pattern.startswith(_COMMAND) else special["..."]
-    return re.compile(before + "".join(words))
+    count = sum(command.count("\0") if word == _COMMAND else 1 for word in told)
+    # Where nothing may stand before, one word more decides that.
+    return _Expression(re.compile(before + "".join(words)), None if "..." in told else count + (not before))
