@@ -164,19 +164,20 @@ def test_an_account_has_the_groups_of_its_name_and_not_those_of_another_name_of_
 OF_A_UNIT = "-all,+kill,+dac_read_search,+setuid,+setgid"
 CAPABILITIES = """
 import subprocess
-from gnjobs.records.environment import as_account, as_ourselves
-for begin in as_ourselves, lambda: as_account("daemon"):
+from gnjobs.records.environment import as_account, as_we_are
+from gnjobs.records.hooks import _begin
+for begin in as_we_are, lambda: _begin(None, as_ourselves=False), lambda: as_account("daemon"):
     subprocess.run([*begin().words, "sh", "-c", "id -un; grep -E 'Cap(Inh|Eff|Amb)' /proc/self/status"], cwd="/")
 """
 
 
 @needs_accounts
-def test_nobody_has_the_capabilities_of_an_agent_that_starts_a_job() -> None:
+def test_nobody_has_the_capabilities_of_an_agent_that_starts_what_is_theirs() -> None:
     """As a unit may give them to one that is not root."""
     of_a_unit = [*AS_NOBODY[:-2], f"--inh-caps={OF_A_UNIT}", f"--ambient-caps={OF_A_UNIT}"]
     done = subprocess.run([*of_a_unit, sys.executable, "-c", CAPABILITIES], capture_output=True, text=True)
     none = ["CapInh:", 16 * "0", "CapEff:", 16 * "0", "CapAmb:", 16 * "0"]
-    assert done.stdout.split() == ["nobody", *none, "daemon", *none], done.stderr
+    assert done.stdout.split() == ["nobody", *none, "nobody", *none, "daemon", *none], done.stderr
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")

@@ -9,7 +9,7 @@ from gnjobs.errors import LaunchError
 from gnjobs.processes.host import own_account
 from gnjobs.records import values
 from gnjobs.records.actor import AgentStarts
-from gnjobs.records.environment import ENV_DIRECTORY, SUPER_USER, as_account, as_ourselves
+from gnjobs.records.environment import ENV_DIRECTORY, SUPER_USER, as_account, as_we_are
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import is_user
 from gnjobs.records.reading import Records
@@ -35,7 +35,7 @@ def start_for_agent(job: Job, store: Records, starts: Mapping[str, AgentStarts],
         raise LaunchError(f"this agent can't read the url-file of [agent-starts.{account}]: {why}")
     is_us = account == own_account()
     try:
-        begin = as_ourselves() if is_us and os.geteuid() != SUPER_USER else as_account(account)
+        begin = as_we_are() if is_us and os.geteuid() != SUPER_USER else as_account(account)
     except ValueError as refused:
         raise LaunchError(f"this agent starts no such job: {refused}") from None
     note_launch(job, store.url, store.keys.prefix, {"account": account})

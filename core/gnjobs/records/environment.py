@@ -96,7 +96,7 @@ def as_account(name: str | None) -> Begin:
     )
 
 
-def as_ourselves() -> Begin:
+def as_we_are() -> Begin:
     """How a program begins as we are, without the capabilities that a unit gave us for what we do ourselves."""
     options = _without_capabilities()
     return Begin(_setpriv(*options) if options else (), os.environ)
@@ -112,8 +112,11 @@ def _without_capabilities() -> tuple[str, ...]:
 
     Whatever is started has them, unless the account that it becomes is not root and we are.
     """
-    with open("/proc/thread-self/status", "rb") as file:
-        ambient = next((line.split()[1] for line in file if line.startswith(b"CapAmb:")), b"")
+    try:
+        with open("/proc/thread-self/status", "rb") as file:
+            ambient = next((line.split()[1] for line in file if line.startswith(b"CapAmb:")), b"")
+    except OSError:  # a system without them
+        return ()
     return ("--inh-caps=-all", "--ambient-caps=-all") if ambient.strip(b"0") else ()
 
 

@@ -19,7 +19,16 @@ import msgspec
 import redis
 
 from gnjobs.records.connection import connect, patiently
-from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END, SUPER_USER, Begin, as_account
+from gnjobs.records.environment import (
+    ENV_CHILD,
+    ENV_JOB,
+    ENV_MARK,
+    ENV_ON_END,
+    SUPER_USER,
+    Begin,
+    as_account,
+    as_we_are,
+)
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
@@ -151,7 +160,7 @@ def _begin(account: str | None, as_ourselves: bool) -> Begin:
     """As whom it runs, and with which environment; raises `ValueError`."""
     if not as_ourselves and os.geteuid() == SUPER_USER:
         return as_account(account)
-    return Begin((), {name: value for name, value in os.environ.items() if name not in _MARKS})
+    return as_we_are()._replace(env={name: value for name, value in os.environ.items() if name not in _MARKS})
 
 
 def _failure(words: list[str], job: Job, begin: Begin, as_ourselves: bool) -> str | None:
