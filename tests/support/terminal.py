@@ -18,6 +18,7 @@ import pyte
 from textual.constants import ESCAPE_DELAY
 
 _READ_IN = 0.1
+_LAST_SENT = 2000
 
 
 class Terminal:
@@ -114,7 +115,10 @@ class Terminal:
                     return text
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise AssertionError(f"not seen within {limit} s: {wanted!r}; the screen shows\n{text}")
+                    sent = bytes(self.raw[-_LAST_SENT:])
+                    raise AssertionError(
+                        f"not seen within {limit} s: {wanted!r}; last sent {sent!r}; the screen shows\n{text}"
+                    )
                 self._changed.wait(min(left, 1.0))
 
     def wait_for_rest(self, quiet: float) -> str:
