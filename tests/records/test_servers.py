@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -272,10 +273,12 @@ def test_what_is_not_there_and_what_is_no_redis(tmp_path: Path) -> None:
 
 
 def _greet(listener: socket.socket, greeting: bytes) -> None:
-    connection, _ = listener.accept()
-    with connection:
-        connection.sendall(greeting)
-        connection.recv(1024)
+    with suppress(OSError):  # until it is closed
+        while True:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(greeting)
+                connection.recv(1024)
 
 
 def test_a_dashboard_is_never_live_before_it_could_read(tmp_path: Path) -> None:
