@@ -67,3 +67,14 @@ def test_evidence_is_given_for_a_row() -> None:
     health = Judge().health(running(last_output=NOW - 1000, cpu=0.0, idle_since=NOW - 1000), NOW)
     assert health.verdict == "stuck"
     assert "silent and idle for 16 min" in health.evidence[0]
+
+
+def test_the_beats_of_another_prefix_s_job_of_the_id_are_its_own() -> None:
+    clock, verdict = Clock(), ""
+    judge = Judge(monotonic=clock)
+    for beat in range(10):
+        beating = Job(id="a", status="running", heartbeat=NOW + beat, started=NOW)
+        assert judge.judge(row_of(beating, key="other a"), NOW + beat)[0] == "ok"
+        verdict, _ = judge.judge(running(), NOW)
+        clock.now += LEAST_OVERDUE / 4
+    assert verdict == "quiet"  # nobody has looked at its processes yet

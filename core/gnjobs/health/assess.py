@@ -25,21 +25,25 @@ class BeatClock:
         self._monotonic = monotonic
         self._seen: dict[str, tuple[float, float]] = {}
 
-    def age(self, job: Job, now: float) -> float | None:
-        """Seconds since this job's beat changed; at first sight, as the server's clock `now` has it."""
+    def age(self, job: Job, now: float, key: str = "") -> float | None:
+        """Seconds since this job's beat changed; at first sight, as the server's clock `now` has it.
+
+        Whoever reads several prefixes tells their jobs of one id apart by a `key`.
+        """
         if job.heartbeat is None:
             return None
-        beat, seen_at = self._seen.get(job.id, (None, 0.0))
+        key = key or job.id
+        beat, seen_at = self._seen.get(key, (None, 0.0))
         if beat != job.heartbeat:
             first_age = max(0.0, now - job.heartbeat) if beat is None else 0.0
             seen_at = self._monotonic() - first_age
-            self._seen[job.id] = (job.heartbeat, seen_at)
+            self._seen[key] = (job.heartbeat, seen_at)
         return self._monotonic() - seen_at
 
-    def forget(self, job_ids: Iterable[str]) -> None:
-        """Drop what is known of these jobs."""
-        for job_id in job_ids:
-            self._seen.pop(job_id, None)
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what is known of these jobs, by the keys or ids by which they were asked for."""
+        for key in keys:
+            self._seen.pop(key, None)
 
 
 def beat_overdue_after(job: Job) -> float:

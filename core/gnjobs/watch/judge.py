@@ -57,7 +57,7 @@ class Judge:
         """The verdict on a row with its evidence, as far as a list's fields tell; `now` is the server's time."""
         if row.job is None:
             return Health()
-        age = self._beats.age(row.job, now)
+        age = self._beats.age(row.job, now, row.key)
         return assess(
             row.job, now=now, beat_age=age, limits=self._limits, look=lambda job: self._seen(row.key, job)
         )
@@ -74,7 +74,7 @@ class Judge:
             created = job.created or job.estimated_start
             limit = (created or now) + self._limits.pending_after
             return limit if created and limit >= now else None
-        age = self._beats.age(job, now)
+        age = self._beats.age(job, now, row.key)
         if age is None:
             return None
         overdue_in = beat_overdue_after(job) - age
@@ -98,6 +98,6 @@ class Judge:
 
     def forget(self, row: JobRow) -> None:
         """The row has ended or is gone."""
-        self._beats.forget((row.id,))
+        self._beats.forget((row.key,))
         self._presences.pop(row.key, None)
         self._unlooked.pop(row.key, None)
