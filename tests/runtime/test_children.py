@@ -138,6 +138,7 @@ def test_another_thread_says_what_it_finds_also_while_a_child_is_started(
     job: CurrentJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)
     monkeypatch.setenv(ENV_LINES_FD, str(write_end))
     monkeypatch.setenv(ENV_LINES_PIPE, pipe_identity(write_end))
 
