@@ -7,6 +7,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +15,19 @@ import psutil
 import pytest
 
 from gnjobs.control.kill import kill_job
-from gnjobs.processes.find import processes_of
+from gnjobs.processes import proc
+from gnjobs.processes.end import end_processes
+from gnjobs.processes.find import describe, processes_of
 from gnjobs.processes.host import host_name, user_id
 from gnjobs.processes.presence import look
 from gnjobs.processes.proc import read_entry
-from gnjobs.processes.table import Wanted
+from gnjobs.processes.seen import Found
+from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
+from gnjobs.text import mask_secrets
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, is_alive, python, supervised
 from tests.support.waiting import wait_for
@@ -265,6 +270,44 @@ def test_a_pid_namespace_that_is_gone_hides_nothing(server: Server, tmp_path: Pa
         wait_for(lambda: not is_alive(record.pid))
         assert look(record).kind == "gone"
         assert record.host == host_name()
+
+
+def test_of_a_long_command_line_no_more_is_masked_than_could_be_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job may have thousands of them, and each look shows them all."""
+    masked = list[int]()
+    monkeypatch.setattr(proc, "mask_secrets", lambda text: masked.append(len(text)) or mask_secrets(text))
+    monkeypatch.setattr(proc, "read_command_line", lambda _: b"redis://u:secret@h\0" + 13_000 * b"://x ")
+    assert proc.command_text(1) == f"redis://u:***@h {80 * '://x '}"[:400]
+    assert masked[0] < 5000
+
+
+# It takes its time to end.
+ENDS_SLOWLY = (
+    "import signal, sys, time\n"
+    "signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.5), sys.exit()))\n"
+    "print('ready', flush=True)\n"
+    "time.sleep(1000)\n"
+)
+
+
+def test_the_grace_begins_with_the_first_signal_however_long_the_look_before_has_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later, now = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + later[0])
+    with psutil.Popen(python(ENDS_SLOWLY), stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        found = describe(ProcessView(), {process.pid: None})
+
+        def look() -> Found:
+            later[0] = 100.0
+            return found if is_alive(process.pid) else Found()
+
+        steps = list(end_processes(look, grace=50.0))
+        process.kill()
+    assert [each.kind for each in steps] == ["signalled", "gone"]
 
 
 def test_an_account_that_is_called_like_a_number_is_not_the_user_of_that_number(

@@ -148,17 +148,21 @@ def end_processes(
     """
     ending = _Ending(find)
     try:
-        latest = time.monotonic() + grace
-        yield from _terminate(ending, lambda: min(latest, until()))
+        yield from _terminate(ending, grace, until)
         yield from _kill(ending)
         return _verdict(ending)
     finally:
         ending.close()
 
 
-def _terminate(ending: _Ending, until: Callable[[], float]) -> Iterator[KillStep]:
-    while (left := until() - time.monotonic()) > 0:
-        if new := ending.look():
+def _terminate(ending: _Ending, grace: float, until: Callable[[], float]) -> Iterator[KillStep]:
+    latest = math.inf if grace > 0 else -math.inf
+    while (left := min(latest, until()) - time.monotonic()) > 0:
+        new = ending.look()
+        latest = min(
+            latest, time.monotonic() + grace
+        )  # the first look, before anything is told, may take long
+        if new:
             ending.send(new, signal.SIGTERM)
             pids = [target.process.pid for target in new]
             yield step("signalled", f"TERM to {pid_list(pids)}", pids)

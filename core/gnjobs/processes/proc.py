@@ -11,6 +11,7 @@ _NO_ROOM: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 ENDED_STATES: Final = frozenset("ZX")
 STOPPED_STATES: Final = frozenset("Tt")
 _LONGEST_COMMAND = 400
+_LONGEST_MASKED = 4096
 _LONGEST_LINE = 65536
 
 
@@ -159,8 +160,8 @@ def words_of(line: bytes) -> list[str]:
 
 
 def command_text(pid: int) -> str:
-    """A process's command line without passwords, cut to a readable length."""
-    return mask_secrets(" ".join(read_command(pid)))[:_LONGEST_COMMAND]
+    """A process's command line without passwords, cut to a readable length: masking much of it would take long."""
+    return mask_secrets(" ".join(words_of(read_command_line(pid)[:_LONGEST_MASKED])))[:_LONGEST_COMMAND]
 
 
 def owners_of(pid: int) -> tuple[int, ...]:
