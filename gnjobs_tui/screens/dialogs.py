@@ -26,7 +26,7 @@ from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 LINES_AROUND: Final = 4
 # A dialog with its border and padding, and what these and a scrollbar take of it.
 DIALOG_WIDTH, WIDEST, FRAME_WIDTH = 72, 120, 5
-MOST_LINES = 2000
+MOST_LINES = 1000
 COLUMN_WIDTH, COLUMN_GAP = 46, "  "
 HELP_WIDTH = 2 * COLUMN_WIDTH + len(COLUMN_GAP) + FRAME_WIDTH
 KEYS_WIDTH, STATE_WIDTH = 14, 11

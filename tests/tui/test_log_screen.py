@@ -77,7 +77,7 @@ async def test_an_entry_of_many_lines_is_shown_as_far_as_anybody_reads(server: S
         screen = await until(pilot, lambda: isinstance(pilot.app.screen, TextScreen) and pilot.app.screen)
         await shows(pilot, "what   line")
         screen.query_one(VerticalScroll).scroll_end(animate=False)
-        await shows(pilot, "and 498 001 more lines; y copies all")
+        await shows(pilot, "and 499 001 more lines; y copies all")
 
 
 def at_cursor(table: VirtualTable) -> str:
