@@ -11,7 +11,7 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.fields import percent_done
 from gnjobs.text import duration_words, percent_text, plural, silence_text
 from gnjobs.watch.rows import JobRow
-from gnjobs_tui.screens.job_facts import without_directory
+from gnjobs_tui.screens.job_facts import break_lines, without_directory
 from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell, state_named
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def target_of_row(row: JobRow) -> Target:
     )
 
 
+# In a dialog of 72 columns with its frame.
+NAME_WIDTH, TOLD_WIDTH = 8, 60
 NOT_ASKED = "not asked: Redis does not answer; nothing was signalled"
 AT_ONCE = 16
 # Older than this, what a supervisor saw is no longer what is there.
@@ -221,13 +223,22 @@ def target_lines(targets: Sequence[Target]) -> list[list[Part]]:
     details = [percent_text(target.percent)] if target.percent is not None else []
     details += [f"silent {duration_words(target.silence)}"] if target.silence and target.silence >= 60 else []
     said = f" ({', '.join(details)})" if details else ""
-    lines: list[list[Part]] = [[Cell("child   ", "dim"), target.name + said]] if target.child else []
-    what = "of job  " if target.child else "job     "
-    lines.append([Cell(what, "dim"), f"{target.job_id[:8]}  {target.label}{'' if target.child else said}"])
     where = f"      on {target.host}" if target.host else ""
     account = f", run as {target.account}" if target.account else ""
-    lines.append([Cell("owner   ", "dim"), f"{target.user or 'nobody'}{where}{account}"])
-    return lines
+    return [
+        *(_told("child", target.name + said) if target.child else []),
+        *_told(
+            "of job" if target.child else "job",
+            f"{target.job_id[:8]}  {target.label}{'' if target.child else said}",
+        ),
+        *_told("owner", f"{target.user or 'nobody'}{where}{account}"),
+    ]
+
+
+def _told(name: str, text: str) -> list[list[Part]]:
+    """A fact in two lines at most; the second stands below the first, so that no text looks like another fact."""
+    said = break_lines(safe(text), TOLD_WIDTH, 2)
+    return [[Cell(f"{'' if number else name:{NAME_WIDTH}}", "dim"), line] for number, line in enumerate(said)]
 
 
 def _listed(target: Target, silence: str) -> list[Part]:

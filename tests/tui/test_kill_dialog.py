@@ -44,8 +44,8 @@ async def test_no_label_makes_lines_of_its_own_in_what_is_asked(server: Server) 
     write_running(server, "job-1", label=label, user_id="jsmith")
     async with dashboard(server, size=(100, 30)) as pilot:
         await open_dialog(pilot)
-        screen = await shows(pilot, "named", "owner   jsmith")
-        assert "alice" not in screen
+        screen = await shows(pilot, "named", "│ owner   jsmith")
+        assert "│ owner   alice" not in screen
         await pilot.press("escape")
         server.client().hset(KEYS.job("job-1"), mapping={"status": "success", "finished": 1})
         await until(pilot, lambda: "done" in screen_text(pilot))
