@@ -42,8 +42,10 @@ KnownMounts = dict[tuple[int, str, str], Mounts]
 """What was read of mounts so far: by account, mount namespace and root directory."""
 
 
-def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool:
+def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool | None:
     """Whether a server's URL names the same to a process as to us: a port in one network, or one socket.
+
+    None where too much is mounted to be read.
 
     The kernel's tables say where a socket's path ends: a look at the files that another process sees may hang for ever.
     Links are ours, and so must be where they stand. What we may not inspect, and so not signal either, is thought to
@@ -58,6 +60,8 @@ def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool
             return False
         known = {} if known is None else known
         ours, theirs = _mounts("/proc/self", known), _mounts(folder, known)
+        if not (ours.above and theirs.above):
+            return None
         ends = [(ours.end_of(each), theirs.end_of(each)) for each in _way_to(path)]
         return all(our is not None and our == their for our, their in ends)
     except PermissionError:

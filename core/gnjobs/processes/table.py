@@ -45,6 +45,8 @@ _MARKS = (
     (ENV_URL, "url"),
     (ENV_PREFIX, "prefix"),
 )
+_OTHER_SPACE = "another namespace's"
+_UNREAD_SPACE = "an unread namespace's"
 _SIDE_BY_SIDE = (ENV_MARK, ENV_JOB, ENV_URL, ENV_PREFIX)
 
 
@@ -103,7 +105,8 @@ class Wanted(NamedTuple):
 
     def is_claimed_by(self, mark: Mark) -> bool:
         """Whether a mark says this job's token, or its id here: the rest is what its code chooses."""
-        is_here = self.place is not None and (mark.job, mark.place) == (self.job, self.place)
+        here = (self.place, f"{_UNREAD_SPACE} {self.place}")  # it may be
+        is_here = self.place is not None and mark.job == self.job and mark.place in here
         return is_here or (mark.token is not None and mark.token == self.token)
 
 
@@ -147,8 +150,8 @@ def read_mark(pid: int, so_far: LookSoFar | None = None) -> Mark | None:
         found["token"] = digest_of_mark(found["token"])
     url, key_prefix = found.pop("url", None), found.pop("prefix", None)
     place = None if url is None or key_prefix is None else place_of(url, key_prefix)
-    if url is not None and place is not None and not names_the_same(pid, url, so_far.mounts):
-        place = f"another namespace's {place}"
+    if url is not None and place is not None and not (is_same := names_the_same(pid, url, so_far.mounts)):
+        place = f"{_UNREAD_SPACE if is_same is None else _OTHER_SPACE} {place}"
     return Mark(found.pop("job", None), found.pop("child", None), **found, place=place)
 
 
