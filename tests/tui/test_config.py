@@ -4,7 +4,9 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,19 +171,44 @@ def test_what_an_agent_starts_never_gets_the_agents_own_url(
     )
 
 
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """A directory that every account may enter."""
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o755)
+        yield Path(made)
+
+
 @needs_accounts
 @pytest.mark.parametrize(
-    "what", ["root's", "its own", "in its directory", "another's", "a link", "a pipe", "a device", "nothing"]
+    "what",
+    [
+        "root's",
+        "its own",
+        "its own where it may not go",
+        "in its directory",
+        "another's",
+        "a link",
+        "a pipe",
+        "a device",
+        "nothing",
+    ],
 )
 def test_what_an_account_can_put_in_its_place_is_no_url_for_its_jobs(
-    files: Files, tmp_path: Path, what: str
+    files: Files, open_directory: Path, tmp_path: Path, what: str
 ) -> None:
     """Its jobs show what they are given, and root would wait for what never comes."""
-    of_roots, home = tmp_path / "of-root", tmp_path / "home"
+    of_roots, home = tmp_path / "of-root", open_directory / "home"
     of_roots.write_text("redis://writer/0\n")
     home.mkdir()
     url = home / "url"
     match what:
+        case "its own where it may not go":
+            vault = tmp_path / "vault"
+            vault.mkdir(0o700)
+            (vault / "key").write_text("redis://writer/0\n")
+            os.chown(vault / "key", 65534, -1)
+            url.symlink_to(vault / "key")
         case "root's":
             url = of_roots
         case "its own" | "in its directory" | "another's":
