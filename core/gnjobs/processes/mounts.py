@@ -45,11 +45,10 @@ KnownMounts = dict[tuple[int, str, str], Mounts]
 def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool | None:
     """Whether a server's URL names the same to a process as to us: a port in one network, or one socket.
 
-    None where too much is mounted to be read.
+    None where that can't be told: too much is mounted to be read, or a link on the way to the socket is ours alone.
 
     The kernel's tables say where a socket's path ends: a look at the files that another process sees may hang for ever.
-    Links are ours, and so must be where they stand. What we may not inspect, and so not signal either, is thought to
-    have the same.
+    What we may not inspect, and so not signal either, is thought to have the same.
     """
     folder, path = folder_of_memory(pid) or f"/proc/{pid}", socket_path(url)
     names = ("ns/net",) if path is None else ("ns/mnt", "root")
@@ -62,8 +61,10 @@ def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool
         ours, theirs = _mounts("/proc/self", known), _mounts(folder, known)
         if not (ours.above and theirs.above):
             return None
-        ends = [(ours.end_of(each), theirs.end_of(each)) for each in _way_to(path)]
-        return all(our is not None and our == their for our, their in ends)
+        *links, end = _way_to(path)
+        if any(ours.end_of(link) != theirs.end_of(link) for link in links):
+            return None
+        return ours.end_of(end) == theirs.end_of(end)
     except PermissionError:
         return True
     except (OSError, ValueError):  # a path may hold anything
