@@ -1,8 +1,13 @@
 """How long ago something was heard of, whatever the wall clock does meanwhile."""
 
 import pytest
+from redis.exceptions import InvalidResponse
 
-from gnjobs.supervisor.measure import Clocks, LastSign
+from gnjobs.health.parts import Family
+from gnjobs.records.keys import Keys
+from gnjobs.supervisor.children import ChildWatch
+from gnjobs.supervisor.measure import Clocks, LastSign, Measured
+from gnjobs.supervisor.signs import JobSigns
 
 WALL, MONOTONIC, SERVER = 5000.0, 100.0, 9000.0
 
@@ -37,3 +42,16 @@ def test_a_little_jitter_of_the_servers_clock_is_not_told() -> None:
     sign = LastSign()
     assert sign.at(WALL, at(0)) == SERVER
     assert sign.at(WALL, at(5)._replace(server=SERVER + 6)) == SERVER
+
+
+def test_an_answer_that_is_no_list_costs_one_beat_alone() -> None:
+    """Whatever listens for a moment on the port of a server that is away may answer it."""
+    watch = ChildWatch(Keys(), "j")
+    signs = JobSigns(Keys(), "j", watch, lambda *_: Measured({}, Family(())))  # type: ignore[arg-type]
+    signs.take([[None] * 5])
+    for nonsense in (b"abc", [b"1"]):
+        with pytest.raises(InvalidResponse):
+            signs.take([nonsense])
+    assert signs.look(at(0)).fields["heartbeat"] == SERVER
+    signs.take([[b"0", b"1", None, None, None]])
+    assert signs.look(at(5)).fields["last-output"] == SERVER + 5

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from redis.exceptions import InvalidResponse
 
 from gnjobs.health.parts import Activity, Family, activity_by_child
 from gnjobs.processes.seen import SeenProcess
@@ -88,7 +89,13 @@ class JobSigns:
         return 1 + self.watch.add_reads(pipe, at_work=self._at_work)
 
     def take(self, replies: Sequence[Any]) -> int:
-        """Take these replies, whose first must be no error; returns how many children the record has."""
+        """Take these replies, whose first must be no error; returns how many children the record has.
+
+        Raises `InvalidResponse`, and keeps nothing, where the first is no list: what answers for a moment on the port
+        of a server that is away may answer anything.
+        """
+        if not isinstance(replies[0], list) or len(replies[0]) != 1 + len(_WORDS):
+            raise InvalidResponse("the job's words were asked for, and something else was answered")
         count, *words = replies[0]
         before, self._words = self._words, words
         if before is not None:
