@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection
-from itertools import chain
+from itertools import chain, islice
 from typing import Final
 
 from gnjobs.processes.activity import read_state
@@ -22,6 +22,7 @@ from gnjobs.processes.traces import Trace, claims_of, traces_of
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5
+_MOST_NAMED: Final = 20_000  # by what a supervisor stored
 
 
 def look(
@@ -76,7 +77,8 @@ def look_well(
         return presence
     found = stored()
     processes = found.processes if found is not None else ()
-    known = {each.identity for each in processes if process_start(each.pid) == each.started}
+    named = islice({each.identity for each in processes}, _MOST_NAMED)
+    known = {(pid, started) for pid, started in named if process_start(pid) == started}
     again = _again(job, known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 

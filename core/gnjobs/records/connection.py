@@ -10,9 +10,17 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import redis
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import ClusterDownError, MasterDownError, OutOfMemoryError, ReadOnlyError, TryAgainError
+from redis.exceptions import (
+    ClusterDownError,
+    InvalidResponse,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
+from gnjobs.records import values
 from gnjobs.records.backoff import Backoff
 from gnjobs.records.bounded import Slowness
 from gnjobs.records.servers import greet, is_refusal, make_pool
@@ -90,8 +98,10 @@ def is_wrong_type(error: object) -> bool:
 
 
 def server_time(client: redis.Redis) -> float:
-    """The server's time in unix seconds."""
+    """The server's time in unix seconds; raises `InvalidResponse` for what is none."""
     seconds, microseconds = client.time()
+    if not 0 <= seconds <= values.LATEST_TIME:
+        raise InvalidResponse("it tells a time that no server has")
     return float(seconds) + float(microseconds) / 1_000_000
 
 

@@ -202,10 +202,16 @@ class Events:
         return follow_events(self._url, (self._keys,), since, after)
 
 
+def _text(value: bytes | None) -> str | None:
+    """A field's text, of which we write no more: others may write any length."""
+    said = values.text(None if value is None else value[: 4 * LONGEST_TEXT])
+    return None if said is None else said[:LONGEST_TEXT]
+
+
 def read_event(entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     """Read one entry."""
     names = (name for name in Event.__struct_fields__ if name not in ("id", "at"))
-    known = {name: values.text(fields.get(name.encode())) for name in names}
+    known = {name: _text(fields.get(name.encode())) for name in names}
     milliseconds = values.number(entry_id.partition(b"-")[0], 0.0, values.LATEST_TIME * 1000) or 0.0
     said = known | {"kind": known["kind"] or "?", "text": known["text"] or ""}
     return Event(id=values.text(entry_id) or "", at=milliseconds / 1000, **said)  # type: ignore[arg-type]
