@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gnjobs.errors import NotAllowed
 from gnjobs_tui.cli.session import Session, json_option, say, searching, with_session
 
 if TYPE_CHECKING:
@@ -19,10 +20,14 @@ _WIDTH = 16
 def describe(session: Session, as_json: bool) -> int:
     """Try the description of each prefix on the server: what of its jobs is found, and what is not understood.
 
-    It only reads. Exits 0 when there are jobs and every status among them means something.
+    It only reads, and is not for curators. Exits 0 when there are jobs and every status among them means something.
     """
     from gnjobs.records.survey import survey
 
+    if session.actor.own_users is not None:
+        raise NotAllowed(
+            f"{session.actor.name} is a curator, and this shows words and values of everybody's jobs"
+        )
     surveys = []
     for store in session.stores:
         with searching() as looked:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_outputs_come_as_they_were_stored_and_are_found_where_they_lie(server: S
     said = run(server.url, "logs", failed, *ALL)
     assert (said.returncode, said.stdout) == (0, "")
     assert (
-        "own output is empty; try --child 'field/stderr' (1 line); its error: boom: no such trait"
+        "own output is empty; try --child field/stderr (1 line); its error: boom: no such trait"
         in said.stderr
     )
     for name in ("field/stderr", "stderr"):
@@ -64,6 +65,14 @@ def test_describe_says_what_it_understood(server: Server) -> None:
         assert line in said.stdout
     assert json.loads(run(server.url, "describe", "--prefix", "cmd", "--json").stdout)["owned"] == 1
     assert run(server.url, "describe", "--prefix", "nobody").returncode == 1
+
+
+def test_describe_shows_a_curator_nothing_of_others(server: Server, tmp_path: Path) -> None:
+    double.gn3_command(server.client(), "true", "jane@uthsc.edu", odd="1")
+    (config := tmp_path / "config.toml").write_text('role = "curator"\n')
+    said = run(server.url, "--config", str(config), "describe", "--prefix", "cmd")
+    assert (said.returncode, said.stdout) == (4, "")
+    assert "is a curator" in said.stderr
 
 
 def test_new_jobs_are_made_where_gnjobs_layout_is(server: Server) -> None:
