@@ -226,13 +226,18 @@ def target_lines(targets: Sequence[Target]) -> list[list[Part]]:
     where = f"      on {target.host}" if target.host else ""
     account = f", run as {target.account}" if target.account else ""
     return [
-        *(_told("child", target.name + said) if target.child else []),
+        *(_told("child", _without_gaps(target.name) + said) if target.child else []),
         *_told(
             "of job" if target.child else "job",
-            f"{target.job_id[:8]}  {target.label}{'' if target.child else said}",
+            f"{target.job_id[:8]}  {_without_gaps(target.label)}{'' if target.child else said}",
         ),
         *_told("owner", f"{target.user or 'nobody'}{where}{account}"),
     ]
+
+
+def _without_gaps(text: str) -> str:
+    """A text that can't look like several beside each other."""
+    return " ".join(safe(text).split())
 
 
 def _told(name: str, text: str) -> list[list[Part]]:

@@ -48,7 +48,7 @@ async def test_no_label_makes_lines_of_its_own_in_what_is_asked(server: Server) 
         assert "│ owner   alice" not in screen
         await pilot.press("escape")
         server.client().hset(KEYS.job("job-1"), mapping={"status": "success", "finished": 1})
-        await until(pilot, lambda: "done" in screen_text(pilot))
+        await until(pilot, lambda: "6 done 1" in screen_text(pilot))
         await pilot.press("D")
         screen = await shows(pilot, "Remove named", "all its outputs?")
         assert "alice" not in screen
@@ -104,6 +104,7 @@ async def test_a_viewer_is_refused_with_the_reason(server: Server) -> None:
     ("targets", "title", "words"),
     [
         ([Target("P", "j", "label")], "Kill one job", "job j label owner nobody"),
+        ([Target("P", "j", "a      on b")], "Kill one job", "job j a on b owner nobody"),
         ([Target("P", "j", "label", child="c")], "Kill one child", "child c of job j label owner nobody"),
         ([Target("P", "j", "label"), Target("P", "k", "label")], "Kill 2 jobs", "j label k label"),
     ],
