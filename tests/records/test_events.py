@@ -53,6 +53,12 @@ def test_whatever_an_entry_holds_is_read(store: JobStore) -> None:
     assert (last.kind, last.at) == ("?", 0.0)
 
 
+def test_of_what_others_wrote_no_more_is_kept_than_we_write(store: JobStore) -> None:
+    store.client.xadd(KEYS.events, {"kind": "x", "text": "😀" * 100_000, "label": b"\xff" * 100_000})
+    (event,) = store.events()
+    assert (len(event.text), len(event.label or "")) == (LONGEST_TEXT, LONGEST_TEXT)
+
+
 def test_a_refusal_that_may_not_even_be_written_stays_one(store: JobStore) -> None:
     class MayNotWrite:
         def xadd(self, *_: Any, **__: Any) -> None:
