@@ -72,24 +72,28 @@ def worker_processes_of(
             doubted += roots
         else:
             found |= dict.fromkeys(roots)
-    others, workers = OtherJobs(view, store), set(found)
-    hidden = []
+    below, claimed = _below(set(found), job, store, view)
+    found |= dict.fromkeys(below)
+    why = "runs the command of this job, and of others: whose it is can't be told"
+    shared = ((pid, why) for pid in doubted if pid not in found)
+    return msgspec.structs.replace(describe(view, found), hidden=(*claimed, *shared))
+
+
+def _below(
+    workers: set[int], job: Job, store: Records, view: ProcessView
+) -> tuple[list[int], list[tuple[int, str]]]:
+    """What descends from the workers, and what does and says that it is of another job, with why that is doubted."""
+    others, its = OtherJobs(view, store), list[int]()
+    claimed: list[tuple[int, str]] = []
     for pid, _ in descendants(view.table, workers):
         if pid in view.spared:
             continue
-        if not _is_anothers(pid, view, job):
-            found[pid] = None
+        mark = view.owner_of_mark(pid)
+        if mark is None or mark.job == job.id:
+            its.append(pid)
         elif why := others.doubt(pid, workers):
-            hidden.append((pid, why))
-    why_doubted = "runs the command of this job, and of others: whose it is can't be told"
-    hidden += [(pid, why_doubted) for pid in doubted if pid not in found]
-    return msgspec.structs.replace(describe(view, found), hidden=tuple(hidden))
-
-
-def _is_anothers(pid: int, view: ProcessView, job: Job) -> bool:
-    """Whether what stands below a worker says that it is of another job."""
-    mark = view.owner_of_mark(pid)
-    return mark is not None and mark.job != job.id
+            claimed.append((pid, why))
+    return its, claimed
 
 
 def is_shared(job: Job, store: Records) -> bool:
