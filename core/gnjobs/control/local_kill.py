@@ -162,7 +162,7 @@ class LocalKill:
         return found if hidden is None else Found(hidden=((hidden.pid, hidden.why),))
 
     def _seen(self, view: ProcessView | None = None) -> Found:
-        """Its processes, and what can't be touched, as what was above that may have ended since the last look."""
+        """Its processes, and what can't be touched, also where what was above that has ended since an earlier look."""
         view = view or ProcessView()
         found, others = self._marked_or_worker(view), OtherJobs(view, self._store)
         known = {pid for pid, _ in found.hidden} | {each.pid for each in found.processes}

@@ -159,9 +159,8 @@ def _terminate(ending: _Ending, grace: float, until: Callable[[], float]) -> Ite
     latest = math.inf if grace > 0 else -math.inf
     while (left := min(latest, until()) - time.monotonic()) > 0:
         new = ending.look()
-        latest = min(
-            latest, time.monotonic() + grace
-        )  # the first look, before anything is told, may take long
+        # The first look, before anything is told to end, may take long.
+        latest = min(latest, time.monotonic() + grace)
         if new:
             ending.send(new, signal.SIGTERM)
             pids = [target.process.pid for target in new]

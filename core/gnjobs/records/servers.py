@@ -204,9 +204,10 @@ def greet(connection: Any, slowness: Slowness | None = None) -> None:
     where = connection.path if hasattr(connection, "path") else f"{connection.host}:{connection.port}"
     try:
         said = dict(zip(reply[::2], reply[1::2], strict=True))
-        said[b"mode"]  # a word instead of a list has none, though it can be taken apart
-    except (TypeError, ValueError, KeyError):
-        raise UnusableServer(f"{where} is not a Redis server") from None
+    except (TypeError, ValueError):
+        said = {}
+    if b"mode" not in said:  # as in a word instead of a list, which can be taken apart, too
+        raise UnusableServer(f"{where} is not a Redis server")
     if said.get(b"mode") == b"sentinel":
         raise UnusableServer(f"{where} is a Sentinel: use redis+sentinel://{where}/NAME-OF-THE-MASTER/0")
     if said.get(b"mode") == b"cluster" and _is_shared(connection):
