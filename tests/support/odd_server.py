@@ -42,8 +42,8 @@ class OddServer:
         with link, contextlib.suppress(OSError):
             while asked := link.recv(65536):
                 reply = HELLO if self._greets and b"HELLO" in asked else next(self._replies)
+                self.given[reply] += 1  # before anybody can have got it
                 link.sendall(reply * (1 if reply == HELLO else max(1, asked.count(b"*"))))
-                self.given[reply] += 1
 
 
 @contextlib.contextmanager
