@@ -15,6 +15,7 @@ import pytest
 from gnjobs.errors import ConfigError, NotAllowed
 from gnjobs.processes.host import own_account
 from gnjobs.records.actor import Actor, actor_from, login_name
+from gnjobs.records.environment import as_account
 from gnjobs.records.fields import Job
 from gnjobs.records.layouts import GN2, UPLOADER
 from gnjobs_tui.config import Config, load_config, read_settings
@@ -226,6 +227,37 @@ def test_what_an_account_can_put_in_its_place_is_no_url_for_its_jobs(
     starts = read_settings(files.system).agent_starts["nobody"]
     is_read = what in ("root's", "its own")
     assert (starts.url, bool(starts.problem)) == ("redis://writer/0" if is_read else None, not is_read)
+
+
+@needs_accounts
+@pytest.mark.parametrize(
+    ("script", "url"),
+    [
+        (
+            'test "$(pwd)" = / && test "$(cut -d" " -f6 /proc/$$/stat)" = $$ && echo redis://writer/0',
+            "redis://writer/0",
+        ),
+        ("sleep 30 & echo redis://writer/0", "redis://writer/0"),
+        ("exec sleep 30", None),
+        ("exec yes", None),
+    ],
+    ids=["in a session of its own", "keeps what it says open", "is slow", "says too much"],
+)
+def test_what_an_account_has_its_program_do_gets_nothing_of_roots_and_keeps_nobody(
+    files: Files, open_directory: Path, monkeypatch: pytest.MonkeyPatch, script: str, url: str | None
+) -> None:
+    """It may trace what reads its url-file for it."""
+    (given := open_directory / "url").touch()
+    os.chown(given, 65534, -1)
+    entry = "[agent-starts.nobody]\ndirectories = ['/srv']\ncommands = ['qc']\n"
+    files.system.write_text(f"{entry}url-file = '{given}'\n")
+    begin = as_account("nobody")
+    instead = begin._replace(words=(*begin.words, "sh", "-c", script))
+    monkeypatch.setattr("gnjobs.records.environment.as_account", lambda _: instead)
+    began = time.monotonic()
+    starts = read_settings(files.system).agent_starts["nobody"]
+    assert (starts.url, bool(starts.problem)) == (url, url is None)
+    assert time.monotonic() - began < 10
 
 
 LEASES = """
