@@ -88,7 +88,7 @@ class JobStore(Records):
         from gnjobs.records.lifecycle import index
         from gnjobs.supervisor.launch import remember_origin
 
-        remember_origin(job.id, self.url, self.keys.prefix)
+        remember_origin(job, self.url, self.keys.prefix)
         index(self.client, self.keys, job)
         return job
 

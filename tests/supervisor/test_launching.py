@@ -20,6 +20,7 @@ from gnjobs.processes.host import host_name
 from gnjobs.processes.table import Wanted
 from gnjobs.records.listener import ControlListener
 from gnjobs.records.requests import ControlRequest, step
+from gnjobs.store import JobStore
 from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import Server
@@ -57,6 +58,15 @@ def test_a_detached_supervisor_is_nobodys_child_and_names_no_url(sleeper: Superv
     assert not any("redis://" in word for word in supervisor.cmdline())
     assert os.getsid(supervisor.pid) != os.getsid(0)
     assert {os.readlink(f"/proc/{supervisor.pid}/fd/{number}") for number in (0, 1, 2)} == {"/dev/null"}
+
+
+@pytest.mark.usefixtures("jobs")
+def test_of_one_id_in_two_prefixes_each_job_is_launched_where_it_was_created(server: Server) -> None:
+    stores = [JobStore.from_url(server.url, prefix) for prefix in ("weekly", "daily")]
+    for job in [store.create(["true"], job_id="report") for store in stores]:
+        launch(job)
+    for store in stores:
+        wait_for(lambda: store.get("report").status == "success", 60)  # noqa: B023 - within this turn
 
 
 def test_a_supervisor_that_can_not_start_is_one_line(

@@ -9,7 +9,7 @@ import redis
 
 from gnjobs.errors import NoSuchJob
 from gnjobs.records.ends import end_children
-from gnjobs.records.environment import ENV_CREATED, ENV_JOB, ENV_LASTING
+from gnjobs.records.environment import ENV_CREATED, ENV_JOB, ENV_LASTING, ENV_PREFIX
 from gnjobs.records.keys import Keys
 from gnjobs.records.requests import ControlRequest, send_request
 from gnjobs.records.statuses import KILLED, RUNNING, SUCCESS
@@ -120,6 +120,18 @@ def test_a_child_says_nothing_of_a_later_jobs(server: Server, monkeypatch: pytes
     assert not state.has_ended
     assert client.hgetall(CHILD) == {b"status": b"running"}
     assert client.hgetall(RECORD) == later
+
+
+def test_a_child_of_a_job_in_another_prefix_is_not_taken_for_a_later_jobs_since_it_has_our_id(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV_JOB, "j")
+    monkeypatch.setenv(ENV_PREFIX, "another")
+    monkeypatch.setenv(ENV_CREATED, EARLIER["created"])
+    server.client().hset(RECORD, mapping=LATER)
+    with ChildOutput(KEYS.child_output("j", "c"), server.url) as child:
+        child.print("a line")
+    assert server.client().hget(CHILD, "status") == b"success"
 
 
 def test_a_childs_unfinished_line_is_shown_in_no_later_one(

@@ -36,9 +36,13 @@ def digest_of_mark(mark: str) -> str:
     return hashlib.sha256(mark.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def created_here(job_id: str) -> str:
-    """When the job of this id was created of which this process is part; nothing where that is not known."""
-    return os.environ.get(ENV_CREATED, "") if os.environ.get(ENV_JOB) == job_id else ""
+def created_here(prefix: str, job_id: str) -> str:
+    """When the job was created, if it is the one of which this process is part; nothing where that is not known.
+
+    Another prefix may have a job of the same id.
+    """
+    ours = os.environ.get(ENV_PREFIX, prefix), os.environ.get(ENV_JOB)
+    return os.environ.get(ENV_CREATED, "") if ours == (prefix, job_id) else ""
 
 
 def pipe_identity(descriptor: int) -> str:

@@ -39,7 +39,7 @@ class ChildState:
         self.has_ended = False
         self.watch_until = 0.0
         made = new_child(None, may_fail=may_fail)
-        self.run = Run(keys.job(job_id), created_here(job_id))
+        self.run = Run(keys.job(job_id), created_here(keys.prefix, job_id))
         self._statement = Statement.of_child(keys, self.run, job_id, child_id, made=made, first_hand=True)
         self._claim = self._statement.step((PENDING,), RUNNING, _this_process())
         self._lasting = Lasting(self._statement)

@@ -58,7 +58,7 @@ class JobContext:
         self.id = check_id(job_id, "job id")
         self.url = url
         self.keys = Keys(prefix)
-        self.run = Run(self.keys.job(job_id), created_here(job_id))
+        self.run = Run(self.keys.job(job_id), created_here(prefix, job_id))
         self.client = connect(url)
         self.child_id = child_id
 

@@ -56,21 +56,23 @@ class Origin(NamedTuple):
         return f"Origin(prefix={self.prefix!r})"
 
 
-_origins: dict[str, Origin] = {}
+_origins: dict[
+    tuple[str, str], Origin
+] = {}  # by id and when it was created: another prefix may have the same id
 
 
-def remember_origin(job_id: str, url: str, prefix: str) -> None:
+def remember_origin(job: "Job", url: str, prefix: str) -> None:
     """Remember where a job was created; the oldest are forgotten beyond a thousand."""
     with _lock:
-        _origins[job_id] = Origin(url, prefix)
+        _origins[job.id, job.run] = Origin(url, prefix)
         if len(_origins) > _MOST_REMEMBERED:
             del _origins[next(iter(_origins))]
 
 
-def origin_of(job_id: str) -> Origin:
+def origin_of(job: "Job") -> Origin:
     """Where this process created the job, else where the environment says, else the default."""
     with _lock:
-        known = _origins.get(job_id)
+        known = _origins.get((job.id, job.run))
     if known is not None:
         return known
     return Origin(os.environ.get(ENV_URL, DEFAULT_URL), os.environ.get(ENV_PREFIX, DEFAULT_PREFIX))
@@ -273,7 +275,7 @@ def run_and_wait(job: "Job", store: Records | None = None, *, echo: bool = True)
 
 
 def _origin(job: "Job", store: Records | None) -> tuple[str, str]:
-    return (store.url, store.keys.prefix) if store is not None else origin_of(job.id)
+    return (store.url, store.keys.prefix) if store is not None else origin_of(job)
 
 
 def note_launch(job: "Job", url: str, prefix: str, more: Mapping[str, str] | None = None) -> None:
