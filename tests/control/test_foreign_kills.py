@@ -250,6 +250,23 @@ def test_an_agent_ends_only_workers_that_name_the_job_and_only_for_admins(server
         end(worker)
 
 
+@pytest.mark.parametrize("status", ["running", "killed"])
+def test_a_worker_is_named_and_not_touched_where_it_can_not_be_told_whether_its_server_is_ours(
+    server: Server, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    store = JobStore.from_url(server.url)
+    job_id = create_job(server.client(), ["true"], "qc", status=status)
+    worker = decoy_of(job_id)
+    try:
+        wait_for(lambda: commands(store, job_id), 20)
+        monkeypatch.setattr("gnjobs.processes.workers.names_the_same", lambda *_: None)
+        last = list(kill_job(store, job_id, actor=TUX, grace=0.0, supervisor_timeout=0.1))[-1]
+        assert (last.verified, worker.poll(), store.get(job_id).is_final) == (False, None, status == "killed")
+        assert str(worker.pid) in last.text
+    finally:
+        end(worker)
+
+
 @pytest.mark.parametrize("prefix", ["gn2", "cmd"])
 def test_found_none_is_not_gone(server: Server, prefix: str) -> None:
     client, store = server.client(), JobStore.from_url(server.url, prefix)

@@ -12,6 +12,7 @@ from gnjobs.processes.find import (
     SUPERVISOR_MODULE,
     OtherJobs,
     claimants,
+    describe,
     processes_of,
     supervisor_here,
     supervisor_process,
@@ -103,7 +104,9 @@ class LocalKill:
         while True:
             alive = claimants(self._wanted, self._child_id, self._store)
             if self._child is None:
-                alive += worker_processes_of(self._job, self._store, with_names=True).processes
+                view = ProcessView()
+                worker = worker_processes_of(self._job, self._store, view, with_names=True)
+                alive += worker.processes + describe(view, {pid: None for pid, _ in worker.hidden}).processes
             if not any(map(_may_be_ending, alive)) or time.monotonic() > until:
                 return alive
             time.sleep(_LOOK_SECONDS)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from gnjobs.processes.find import OtherJobs, describe
-from gnjobs.processes.mounts import names_the_same
+from gnjobs.processes.mounts import KnownMounts, names_the_same
 from gnjobs.processes.proc import read_command_line, words_of
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, descendants
@@ -30,6 +30,8 @@ _NAMES: Final = re.compile(
     rb"(?<![^\x00])(?:(?:rediss?|unix)(?:\+sentinel)?://[^\x00]*|[^\x00]*:jobs(?![^\x00]))"
 )
 _MOST_NAMES: Final = 100  # of servers and prefixes, in one command line
+_OF_OTHERS_TOO: Final = "runs the command of this job, and of others: whose it is can't be told"
+_OF_SOME_SERVER: Final = "runs the command of this job: whether its server is ours can't be told"
 
 
 def worker_processes_of(
@@ -47,36 +49,37 @@ def worker_processes_of(
     started. A pattern without the id fits the processes of equal jobs alike: where it fits several, or there are such
     jobs (`is_shared`), none is touched. It counts for nothing where the job waits: what it fits then runs another one.
     A command line that names another server or prefix is none of the job's, nor is a process with a mark, or one in
-    a container to which our server's URL names another. Below a worker, what says that it is of another job is not
-    touched, and is named as hidden unless that job's supervisor is above it. For whoever acts for others, and where the
-    record says that something else has run it, a pattern must hold prefix and id (`with_names`): the rest is what a
-    record says.
+    a container to which our server's URL names another; where that can't be told, it is named as hidden if it says the
+    id. Below a worker, what says that it is of another job is not touched, and is named as hidden unless that job's
+    supervisor is above it. For whoever acts for others, and where the record says that something else has run it, a
+    pattern must hold prefix and id (`with_names`): the rest is what a record says.
     """
     keys, here = store.keys, place_of(store.url, "")
     view = view or ProcessView()
     found: dict[int, str | None] = {}
-    doubted: list[int] = []
+    doubted: dict[int, str] = {}
+    known: KnownMounts = {}
     for pattern in keys.layout.workers:
         if (job.status == PENDING and ID not in pattern) or (
             with_names and not (ID in pattern and PREFIX in pattern)
         ):
             continue
-        roots = [
-            pid
+        roots = {
+            pid: is_same
             for pid in view.table
             if pid not in view.spared
             and _fits(pattern, pid, view, job, keys, here)
-            and names_the_same(pid, store.url)
-        ]
+            and ((is_same := names_the_same(pid, store.url, known)) or (is_same is None and ID in pattern))
+        }
         if (len(roots) > 1 or is_shared) and ID not in pattern:
-            doubted += roots
+            doubted |= dict.fromkeys(roots, _OF_OTHERS_TOO)
         else:
-            found |= dict.fromkeys(roots)
+            found |= dict.fromkeys(pid for pid, is_same in roots.items() if is_same)
+            doubted |= dict.fromkeys((pid for pid, is_same in roots.items() if not is_same), _OF_SOME_SERVER)
     below, claimed = _below(set(found), job, store, view)
     found |= dict.fromkeys(below)
-    why = "runs the command of this job, and of others: whose it is can't be told"
-    shared = ((pid, why) for pid in doubted if pid not in found)
-    return msgspec.structs.replace(describe(view, found), hidden=(*claimed, *shared))
+    unsure = ((pid, why) for pid, why in doubted.items() if pid not in found)
+    return msgspec.structs.replace(describe(view, found), hidden=(*claimed, *unsure))
 
 
 def _below(
