@@ -307,6 +307,41 @@ def test_what_a_namespace_has_mounted_is_read_once_a_look_however_many_live_ther
             leader.kill()
 
 
+class UsedUp(LookSoFar):
+    """A look that has met as many namespaces of our account as it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mounts |= {(os.getuid(), str(number), "/"): Mounts() for number in range(100)}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+def test_what_bears_the_token_is_ended_however_many_namespaces_its_account_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"unix://{tmp_path}/s"
+    marks = {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url, "GNJOBS_MARK": "t"}
+    wanted = Wanted("j", digest_of_mark("t"), place_of(url, "p"))
+    with psutil.Popen(["unshare", "--mount", "sleep", "600"], env=os.environ | marks) as process:
+        try:
+            mark = wait_for(lambda: process.name() == "sleep" and marked(process.pid))
+            with monkeypatch.context() as patch:
+                patch.setattr(table, "LookSoFar", UsedUp)
+                seen = read_mark(process.pid)
+                found = processes_of(wanted)
+                assert not processes_of(wanted._replace(token="another"))
+            assert seen is not None
+            assert seen.may_be_elsewhere
+            assert found.marks == {process.pid: mark}
+            # One that descends from the job is so as well.
+            for marks_seen in (found.marks, {process.pid: seen}):
+                held = Target.hold(found.processes[0], Found(marks=marks_seen))
+                assert held is not None
+                os.close(held.pidfd)
+        finally:
+            process.kill()
+
+
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
     job = store.create(SLEEP, user_id=user)
     launch(job, store=store)

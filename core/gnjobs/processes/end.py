@@ -77,6 +77,8 @@ def _is_what_was_found(process: SeenProcess, found: Found) -> bool:
     if (process_start(process.pid), account) != (process.started, process.account):
         return False
     seen, mark = found.marks.get(process.pid), read_mark(process.pid)
+    if seen is not None and mark is not None and seen.may_be_elsewhere:
+        seen = seen._replace(place=mark.place)  # it descends from the job, wherever its server is
     if seen != UNREAD or mark is None:
         return mark == seen
     return mark.job in (None, found.job) and mark.child in (None, process.child)

@@ -16,7 +16,7 @@ from gnjobs.processes.proc import (
     read_entry,
 )
 from gnjobs.processes.seen import Found, Identity, SeenProcess
-from gnjobs.processes.table import Mark, ProcessView, Wanted, descendants, read_mark
+from gnjobs.processes.table import LookSoFar, Mark, ProcessView, Wanted, descendants, read_mark
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import is_id
@@ -164,6 +164,7 @@ class _Search:
 
     def members(self) -> dict[int, str | None]:
         """Pid → child of every process that belongs to the job, those included that can't be inspected."""
+        self._read_again()
         marked = {
             pid: mark.child
             for pid, mark in self.view.marks.items()
@@ -175,6 +176,13 @@ class _Search:
             if not (self._is_supervisors(pid) or self._is_foreign(pid)):
                 members[pid] = self._child_of(pid, members, marked)
         return {pid: child for pid, child in members.items() if pid not in self.view.spared}
+
+    def _read_again(self) -> None:
+        """Read of what bears the job's token where its server is, however many namespaces its account has."""
+        so_far = LookSoFar()
+        for pid, mark in self.view.marks.items():
+            if mark is not None and mark.may_be_elsewhere and mark.token == self.wanted.token:
+                self.view.marks[pid] = read_mark(pid, so_far)
 
     def _is_supervisors(self, pid: int) -> bool:
         """Whether the supervisor has started it for itself: a job begins in another session, and nothing enters one."""

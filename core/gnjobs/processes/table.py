@@ -62,6 +62,11 @@ class Mark(NamedTuple):
     owner: str | None = None
     place: str | None = None
 
+    @property
+    def may_be_elsewhere(self) -> bool:
+        """Whether it can't be told if its server is ours: too many namespaces of its account may have come before."""
+        return (self.place or "").startswith(_UNREAD_SPACE)
+
 
 # Of what lives and shows no environment, or more of it than is read: it may say anything.
 UNREAD: Final = Mark(None, None, place="unread")
