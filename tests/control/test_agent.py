@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 
+import psutil
 import pytest
 
 from gnjobs.control.agent import Agent
@@ -199,6 +200,21 @@ def test_an_agent_outlives_whatever_answers_in_place_of_redis(
         asked = requests.send_request(store.client, control, ControlRequest("", "dance", job.id))
         answers = requests.read_answers(store.client, KEYS.answers(job.id), asked, lambda: 1e12)
         assert next(filter(None, answers)).text == "an agent can't dance"
+
+
+def test_an_agent_keeps_no_ended_children_that_nobody_waits_for(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the code that it starts can give it by `CLONE_PARENT`."""
+    agent = Agent(store)
+    with subprocess.Popen(["true"]) as child:
+        wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
+        agent.look_around()
+        assert psutil.pid_exists(child.pid)
+        monkeypatch.setattr("gnjobs.control.agent._NOBODY_WAITS_SECONDS", 0.0)
+        agent._tidy_at = 0.0
+        agent.look_around()
+        assert not psutil.pid_exists(child.pid)
 
 
 def test_a_forged_record_kills_no_bystander(store: JobStore, agent: Agent) -> None:

@@ -4,6 +4,8 @@ One runs on each host. It kills and starts jobs for those who ask from elsewhere
 of it runs on this host, keeps the heartbeat of orphans that still run, and tidies the index of unfinished jobs.
 """
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -24,11 +26,14 @@ from gnjobs.health.assess import BEAT_SECONDS
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import wanted_of
 from gnjobs.processes.host import allow_many_descriptors, host_name, load_here
+from gnjobs.processes.proc import ended_children
+from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import require_our_processes
 from gnjobs.records import events
 from gnjobs.records.actor import Actor, AgentStarts
 from gnjobs.records.connection import is_passing, patiently
 from gnjobs.records.fields import Job
+from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, renew_list, write_beat
 from gnjobs.records.indexes import tidy
 from gnjobs.records.listener import ControlListener
@@ -50,6 +55,9 @@ _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
+_NOBODY_WAITS_SECONDS: Final = (
+    2 * LONGEST_RUN
+)  # no child of ours that has ended is still read from for as long
 _LISTENING_SECONDS: Final = 2.0
 _LONGEST_GRACE_OF_USERS: Final = 60.0
 
@@ -106,6 +114,7 @@ class Agent:
         self._slurm = SlurmRounds(store)
         self._tidy_at = 0.0
         self._kills: dict[str, float] = {}
+        self._ended: dict[Identity, float] = {}  # children, and since when (monotonic)
 
     def stop(self, number: int = 0, frame: FrameType | None = None) -> None:  # noqa: ARG002
         """End after what is being done."""
@@ -247,11 +256,21 @@ class Agent:
     def _tidy(self) -> None:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + _TIDY_SECONDS
+            self._wait_for_ended()
             tidy(self._store.client, self._store.keys)
             renew_list(self._store.client, self._store.keys)
             if events.renew_log(self._store.client, self._store.keys):
                 why = "somebody dated an entry in the future, and no others could follow it"
                 complain(f"agent: a new event log was begun: {why}")
+
+    def _wait_for_ended(self) -> None:
+        """Let children go that nobody waits for: the code that we start can give us any number (`CLONE_PARENT`)."""
+        now = time.monotonic()
+        self._ended = {each: self._ended.get(each, now) for each in ended_children()}
+        for (pid, _), since in self._ended.items():
+            if now - since > _NOBODY_WAITS_SECONDS:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
 
     def _streams(self) -> dict[str, object]:
         """What is heard: the host's requests, and those of owners, heard again whenever another job is overdue."""

@@ -88,6 +88,13 @@ def list_pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
+def ended_children() -> set[tuple[int, int]]:
+    """Pid and start of each child of ours that has ended and that nobody has waited for."""
+    entries = (read_entry(pid) for pid in list_pids())
+    ours = (each for each in entries if each is not None and each.parent == os.getpid())
+    return {(each.pid, each.started) for each in ours if each.state in ENDED_STATES}
+
+
 def newest_pid() -> int:
     """The pid, or the id of a thread, that was given last; 0 where that is not told."""
     try:
