@@ -310,6 +310,16 @@ def _spelt_once(url: str, default_port: int) -> str:
     return f"{socket.gethostname().lower() if host in _LOOPBACK else host}:{parts.port or default_port}"
 
 
+def names_loopback(url: str) -> bool:
+    """Whether a URL leads nowhere but to the host, and the network namespace, in which it is used."""
+    try:
+        hosts = urlsplit(url).netloc.rpartition("@")[2].split(",")
+        names = [(urlsplit(f"//{host}").hostname or "").rstrip(".") for host in hosts]
+    except ValueError:
+        return False
+    return all(name in _LOOPBACK or name.startswith("127.") for name in names)
+
+
 def socket_path(url: str) -> str | None:
     """The path of the socket that a URL names; None for what is reached by a network."""
     try:

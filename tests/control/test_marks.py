@@ -221,7 +221,8 @@ MOVING = ["sh", "-c", 'mount -t tmpfs none x && ln -s ../d x/l && exec "$0" "$@"
 PLACES = [
     ("redis://localhost/0", ["--net"], False),
     ("redis://127.0.0.2/0", ["--net"], False),
-    ("redis://redis/0", ["--net"], False),
+    ("redis://redis/0", ["--net"], None),
+    ("redis+sentinel://localhost:26379,db1/gn/0", ["--net"], None),
     ("redis+sentinel://localhost:26379/gn/0", ["--net"], False),
     ("redis://localhost/0", ["--mount"], True),
     ("unix://{socket}", ["--net"], True),
@@ -258,6 +259,40 @@ def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
             assert names_the_same(process.pid, url) is is_here
         finally:
             process.kill()
+
+
+IN_THE_DEEP = """
+import os, subprocess, sys, time
+subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
+os.chdir(sys.argv[1])
+for _ in range(30):
+    os.mkdir("x" * 200)
+    os.chdir("x" * 200)
+os.chroot(".")
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
+def test_what_is_too_deep_or_not_on_a_mount_to_be_compared_may_have_the_same(tmp_path: Path) -> None:
+    url = f"unix://{tmp_path}/s"
+    with psutil.Popen(
+        ["unshare", "--mount", *python(IN_THE_DEEP, str(tmp_path))], stdout=subprocess.PIPE
+    ) as deep:
+        assert deep.stdout.readline() == b"ready\n"
+        told = names_the_same(deep.pid, url)
+        deep.kill()
+    assert told is None
+    with psutil.Popen(["unshare", "--mount", "sleep", "600"]) as process:
+        wait_for(lambda: process.name() == "sleep")
+        links = (os.readlink(f"/proc/{process.pid}/{name}") for name in ("ns/mnt", "root"))
+        # As in a chroot that is no mount point, with /proc in it.
+        told = names_the_same(
+            process.pid, url, {(os.getuid(), *links): Mounts(b"1", {b"1 /proc": b"2 0:5 /"})}
+        )
+        process.kill()
+    assert told is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")

@@ -4,8 +4,8 @@ import os
 import re
 from typing import Final, NamedTuple
 
-from gnjobs.processes.proc import folder_of_memory
-from gnjobs.text import socket_path
+from gnjobs.processes.proc import folder_of_memory, owners_of
+from gnjobs.text import names_loopback, socket_path
 
 # Whoever may make namespaces can have many, with many mounts: of more, a look knows no more than that they differ.
 _LONGEST_MOUNTS, _MOST_NAMESPACES = 256 * 1024, 100  # of an account
@@ -45,7 +45,8 @@ KnownMounts = dict[tuple[int, str, str], Mounts]
 def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool | None:
     """Whether a server's URL names the same to a process as to us: a port in one network, or one socket.
 
-    None where that can't be told: too much is mounted to be read, or a link on the way to the socket is ours alone.
+    None where that can't be told: too much is mounted to be read, a link on the way to the socket is ours alone, or a
+    server of this name may be reached from another network, too.
 
     The kernel's tables say where a socket's path ends: a look at the files that another process sees may hang for ever.
     What we may not inspect, and so not signal either, is thought to have the same.
@@ -56,24 +57,29 @@ def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool
         if all(os.readlink(f"{folder}/{name}") == os.readlink(f"/proc/self/{name}") for name in names):
             return True
         if path is None:
-            return False
+            return False if names_loopback(url) else None
         known = {} if known is None else known
-        ours, theirs = _mounts("/proc/self", known), _mounts(folder, known)
+        ours, theirs = _mounts(os.getpid(), "/proc/self", known), _mounts(pid, folder, known)
         if not (ours.above and theirs.above):
             return None
         *links, end = _way_to(path)
         if any(ours.end_of(link) != theirs.end_of(link) for link in links):
             return None
-        return ours.end_of(end) == theirs.end_of(end)
+        our, their = ours.end_of(end), theirs.end_of(end)
+        return None if our is None or their is None else our == their
     except PermissionError:
         return True
-    except (OSError, ValueError):  # a path may hold anything
-        return False
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it is gone
+    except (OSError, ValueError):  # a path may hold anything, and be as long as anybody likes
+        return None
 
 
-def _mounts(folder: str, known: KnownMounts) -> Mounts:
+def _mounts(pid: int, folder: str, known: KnownMounts) -> Mounts:
     """What a process sees mounted; nothing where that is too much."""
-    account = os.stat(folder).st_uid
+    account = next(
+        iter(owners_of(pid)[1:2]), -1
+    )  # the real one: files of what forbids to be inspected are root's
     spaces = account, os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
     if spaces not in known:
         is_too_many = sum(each[0] == account for each in known) >= _MOST_NAMESPACES
