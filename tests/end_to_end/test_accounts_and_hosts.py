@@ -160,6 +160,17 @@ def test_where_proc_conceals_processes_the_supervisor_is_asked_and_orphans_are_n
         assert (job.read().status, is_alive(job.read().pid)) == ("running", True)
 
 
+@needs_accounts
+@needs_hosts
+def test_what_proc_conceals_from_its_own_supervisor_is_not_called_gone(server: Server) -> None:
+    with running(server, SECRETIVE, *seeing_nothing()) as job:
+        pid = job.read().pid
+        code, said = kill(job, seeing_nothing)
+        assert code == 1, said
+        assert f"{pid} (is a process below its supervisor that can't be seen)" in said
+        assert is_alive(pid)
+
+
 @needs_hosts
 @pytest.mark.parametrize("fault", [pytest.param(signal.SIGSTOP, marks=pytest.mark.faults), signal.SIGKILL])
 def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals) -> None:

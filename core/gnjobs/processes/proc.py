@@ -95,6 +95,23 @@ def ended_children() -> set[tuple[int, int]]:
     return {(each.pid, each.started) for each in ours if each.state in ENDED_STATES}
 
 
+def concealed_children() -> list[int]:
+    """The pids of our children that live though `/proc` does not show them to us (`hidepid`)."""
+    try:
+        threads = os.listdir("/proc/self/task")
+        listed = b" ".join(_read_or_nothing(f"/proc/self/task/{each}/children", -1) for each in threads)
+    except OSError:
+        return []
+    return [pid for pid in map(int, listed.split()) if read_entry(pid) is None and _is_living_child(pid)]
+
+
+def _is_living_child(pid: int) -> bool:
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
 def newest_pid() -> int:
     """The pid, or the id of a thread, that was given last; 0 where that is not told."""
     try:

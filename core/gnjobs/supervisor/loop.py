@@ -7,13 +7,15 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from gnjobs.health.verdict import Limits
 from gnjobs.outputs.writer import OutputWriter
 from gnjobs.processes.end import Ended, EndingThread, kill_child
 from gnjobs.processes.files import LOOKS
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.host import allow_many_descriptors, lift_limits, own_account
-from gnjobs.processes.proc import process_start
+from gnjobs.processes.proc import concealed_children, process_start
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.records.connection import connect
@@ -176,8 +178,15 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None, view: ProcessView | None = None) -> Found:
+        """Find the job's processes, or a child's; of all that are to be ended, also what we aren't shown is named."""
         store = self._others if view is None else None
-        return processes_of(self._wanted, child_id, supervisor=self._me, view=view, store=store)
+        found = processes_of(self._wanted, child_id, supervisor=self._me, view=view, store=store)
+        if child_id is not None or view is not None:
+            return found
+        concealed = (
+            (pid, "is a process below its supervisor that can't be seen") for pid in concealed_children()
+        )
+        return msgspec.structs.replace(found, hidden=(*found.hidden, *concealed))
 
     def _handle(self, event: object) -> None:
         match event:
