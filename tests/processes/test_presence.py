@@ -302,6 +302,20 @@ def test_nothing_descends_from_what_had_the_pid_of_its_parent_before() -> None:
         parent.kill()
 
 
+def test_what_has_ended_since_it_was_read_was_below_its_parent_unless_it_is_older() -> None:
+    """Of a chain that forks and ends all the time, each process has ended by then."""
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        seen = table.read_entry(child.pid)
+        child.kill()
+    parent = table.read_entry(os.getpid())
+    assert seen is not None
+    assert parent is not None
+    both = {parent.pid: parent, child.pid: seen}
+    assert list(table.descendants(both, [parent.pid])) == [(child.pid, parent.pid)]
+    older = seen._replace(started=parent.started - 1)
+    assert list(table.descendants(both | {child.pid: older}, [parent.pid])) == []
+
+
 def test_nobody_has_the_mark_of_a_younger_process() -> None:
     """That has the pid of the parent that was read before."""
     view = table.ProcessView()

@@ -176,7 +176,7 @@ def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[
     """Pairs of a descendant and the root that it descends from, parents before children.
 
     A process that has ended since it was read is nobody's parent here: another one may have had its pid when the others
-    were read. Each must still have the parent that was read.
+    were read. Each must still have the parent that was read, or have ended, as all do of a chain that forks and ends.
     """
     children: defaultdict[int, list[int]] = defaultdict(list)
     for entry in table.values():
@@ -188,16 +188,17 @@ def descendants(table: dict[int, TableEntry], roots: Iterable[int]) -> Iterator[
         if not children[parent] or process_start(parent) != table[parent].started:
             continue
         for pid in children[parent]:
-            if pid not in seen and _is_still(table[pid]):
+            if pid not in seen and _is_still_below(table[parent], table[pid]):
                 seen.add(pid)
                 waiting.append((pid, root))
                 yield pid, root
 
 
-def _is_still(entry: TableEntry) -> bool:
-    """Whether this very process is there, below the same parent."""
+def _is_still_below(parent: TableEntry, entry: TableEntry) -> bool:
+    """Whether this very process is there, below the same parent, or was until it ended: one that is older was not."""
     now = read_entry(entry.pid)
-    return now is not None and (now.started, now.parent) == (entry.started, entry.parent)
+    has_ended = now is None or now.started != entry.started or now.state in ENDED_STATES
+    return entry.started >= parent.started if has_ended else now is not None and now.parent == entry.parent
 
 
 def ancestors_and_self() -> frozenset[int]:
