@@ -143,7 +143,7 @@ def test_a_thread_of_the_kernel_is_nothing_that_a_job_has_left(
     try:
         job = store.get(forge_orphan(store, other.pid))
         assert look(job).kind == "running"
-        monkeypatch.setattr(traces, "read_command", lambda _: [])
+        monkeypatch.setattr(traces, "folder_of_memory", lambda _: None)
         wait_for(lambda: look(job).kind == "gone")  # what just begins may be anybody's for a moment
     finally:
         other.kill()

@@ -316,6 +316,11 @@ def test_what_has_ended_since_it_was_read_was_below_its_parent_unless_it_is_olde
     assert list(table.descendants(both | {child.pid: older}, [parent.pid])) == []
 
 
+def test_an_empty_command_line_is_no_sign_of_the_kernels_own() -> None:
+    with subprocess.Popen([""], executable=sys.executable, stdin=subprocess.PIPE) as process:
+        assert traces.may_be_of(process.pid, None, account_name(os.getuid()))
+
+
 def test_nobody_has_the_mark_of_a_younger_process() -> None:
     """That has the pid of the parent that was read before."""
     view = table.ProcessView()

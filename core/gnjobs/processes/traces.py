@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from gnjobs.processes.find import claiming, wanted_of
 from gnjobs.processes.host import account_name, own_account, user_id
-from gnjobs.processes.proc import TableEntry, owners_of, read_command, read_entry
+from gnjobs.processes.proc import folder_of_memory, owners_of, read_entry
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
@@ -97,7 +97,7 @@ def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
             entry is not None
             and entry.started >= _earliest(job)
             and not _is_others(entry.pid, job, view)
-            and not _is_of_the_kernel(entry)
+            and not _is_of_the_kernel(entry.pid)
         ):
             yield _trace(entry.pid, view, "which outlived an earlier kill")
 
@@ -138,11 +138,12 @@ def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:
     uid, owners = None if account is None else user_id(account), owners_of(pid)
     if mark == UNREAD:
         return bool(owners) and (uid is None or uid in owners)
-    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners) and bool(read_command(pid))
+    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners) and not _is_of_the_kernel(pid)
 
 
-def _is_of_the_kernel(entry: TableEntry) -> bool:
-    return not read_command(entry.pid)
+def _is_of_the_kernel(pid: int) -> bool:
+    """Whether it has no memory of its own: any process may have an empty command line."""
+    return folder_of_memory(pid) is None
 
 
 def _concealed(job: Job, view: ProcessView) -> Iterator[Trace]:
