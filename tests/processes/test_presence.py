@@ -23,7 +23,8 @@ from gnjobs.processes.seen import Presence, ProcessSnapshot, SeenProcess
 from gnjobs.processes.table import UNREAD, Mark, Wanted, read_mark
 from gnjobs.records.environment import ENV_JOB, digest_of_mark
 from gnjobs.records.fields import Job
-from tests.support.os_accounts import needs_hosts
+from tests.support.os_accounts import AS_NOBODY, needs_accounts, needs_hosts
+from tests.support.supervised import python
 from tests.support.waiting import wait_for
 
 JOB = f"presence-job-{os.getpid()}"  # tests run in several processes at once
@@ -319,6 +320,25 @@ def test_what_has_ended_since_it_was_read_was_below_its_parent_unless_it_is_olde
 def test_an_empty_command_line_is_no_sign_of_the_kernels_own() -> None:
     with subprocess.Popen([""], executable=sys.executable, stdin=subprocess.PIPE) as process:
         assert traces.may_be_of(process.pid, None, account_name(os.getuid()))
+
+
+@needs_accounts
+@pytest.mark.skipif(
+    subprocess.run(["unshare", "-U", "true"], capture_output=True).returncode != 0,
+    reason="no user namespace may be made here",
+)
+def test_to_root_of_a_user_namespace_what_is_outside_of_it_may_be_of_any_account() -> None:
+    """As in a container that shows the processes of its host."""
+    code = "import sys; from gnjobs.processes.traces import may_be_of\n"
+    code += "print(may_be_of(int(sys.argv[1]), None, 'daemon'))"
+    with subprocess.Popen([*AS_NOBODY[:4], "sleep", "1000"]) as process:
+        wait_for(lambda: psutil.Process(process.pid).name() == "sleep")
+        words = [*python(code, str(process.pid))]
+        told = [
+            subprocess.check_output([*begin, *words]) for begin in ([], ["unshare", "-U", "--map-root-user"])
+        ]
+        process.kill()
+    assert told == [b"False\n", b"True\n"]
 
 
 def test_nobody_has_the_mark_of_a_younger_process() -> None:

@@ -14,10 +14,12 @@ from gnjobs.processes.proc import folder_of_memory, owners_of, read_entry
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
+from gnjobs.records.actor import is_in_user_namespace
 from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
 
 _INIT: Final = 1
+_UNKNOWN_USER: Final = 65534  # to a user namespace that does not know one
 _WITHOUT_MARK: Final = "which has the pid and start of the job's, but not its mark"
 
 
@@ -132,13 +134,20 @@ def _earliest(job: Job) -> int:
 def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:
     """Whether a process whose mark could not be read may be of a job that this account started.
 
-    Where we may not read it, any may be of a job of root's, which may become anybody; where it shows none to us, which
-    anybody's may do, only those of the account.
+    Where we may not read it, any may be of a job of root's, which may become anybody, and so may what is of an account
+    outside of the user namespace whose root we are; where it shows none to us, which anybody's may do, only those of
+    the account.
     """
     uid, owners = None if account is None else user_id(account), owners_of(pid)
     if mark == UNREAD:
         return bool(owners) and (uid is None or uid in owners)
-    return bool(owners) and (uid in (None, SUPER_USER) or uid in owners) and not _is_of_the_kernel(pid)
+    may_be = uid in (None, SUPER_USER) or uid in owners or _are_outside(owners)
+    return bool(owners) and may_be and not _is_of_the_kernel(pid)
+
+
+def _are_outside(owners: tuple[int, ...]) -> bool:
+    """Whether they are shown as nobody because our user namespace does not know them: to its root all others show."""
+    return _UNKNOWN_USER in owners and os.geteuid() == SUPER_USER and is_in_user_namespace()
 
 
 def _is_of_the_kernel(pid: int) -> bool:

@@ -118,7 +118,7 @@ def login_name() -> str:
 
     In a user namespace anybody can be any user, so nobody there has a name.
     """
-    if _is_in_user_namespace():
+    if is_in_user_namespace():
         return f"uid-{os.getuid()}-in-a-user-namespace"
     try:
         return pwd.getpwuid(os.getuid()).pw_name
@@ -126,7 +126,8 @@ def login_name() -> str:
         return f"uid-{os.getuid()}"
 
 
-def _is_in_user_namespace() -> bool:
+def is_in_user_namespace() -> bool:
+    """Whether user ids mean something else here than on the machine, and root is root of some accounts alone."""
     try:
         return Path("/proc/self/uid_map").read_text().split() != _INITIAL_UID_MAP
     except OSError:
