@@ -24,7 +24,7 @@ from gnjobs.store import JobStore
 from gnjobs.supervisor import launch as launching
 from gnjobs.supervisor.launch import launch, run_and_wait
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob
+from tests.support.supervised import KEYS, SupervisedJob, is_alive
 from tests.support.waiting import wait_for
 
 
@@ -279,7 +279,7 @@ def test_what_a_supervisor_has_started_begins_no_job_after_the_launcher_was_told
     with pytest.raises(LaunchError, match="could not be started"):
         launching.spawn(os.environ, within=0.2)
     second = int((tmp_path / "pid").read_text())
-    wait_for(lambda: not psutil.pid_exists(second) or psutil.Process(second).status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: not is_alive(second))
 
 
 def test_a_supervisor_that_is_stopped_when_it_runs_keeps_nobody(start_instead: StartInstead) -> None:
