@@ -263,9 +263,9 @@ def test_a_supervisor_may_have_many_files_open_and_its_command_as_many_as_before
     assert limits == [min(hard, 8192), 600]
 
 
-def test_limits_of_time_and_memory_are_those_of_the_command_and_not_of_its_supervisor(start: Start) -> None:
+def test_limits_of_time_and_size_are_those_of_the_command_and_not_of_its_supervisor(start: Start) -> None:
     """They would end it after some hours, and the job would have none."""
-    given = {resource.RLIMIT_CPU: 10_000, resource.RLIMIT_AS: 2**40}
+    given = {resource.RLIMIT_CPU: 10_000, resource.RLIMIT_AS: 2**40, resource.RLIMIT_FSIZE: 2**30}
     before = {limit: resource.getrlimit(limit) for limit in given}
     try:
         for limit, soft in given.items():

@@ -73,7 +73,7 @@ def allow_many_descriptors() -> None:
 
 def lift_limits() -> None:
     """Let this process run as long, and grow as large, as its account may: its starter's limits were for others."""
-    for limit in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA):
+    for limit in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE):
         for most in (resource.RLIM_INFINITY, resource.getrlimit(limit)[1]):
             with contextlib.suppress(ValueError):  # only root may go beyond the hard limit
                 resource.setrlimit(limit, (most, most))
