@@ -9,7 +9,6 @@ taste. The user's own file can only lower her role.
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +21,8 @@ from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, PREFIX, Layout, layout_of
-from gnjobs.text import DEFAULT_URL, mask_secrets, parse_duration
-from gnjobs_tui.trust import is_roots, read_for
+from gnjobs.text import DEFAULT_URL, parse_duration
+from gnjobs_tui.trust import check_secret, is_roots, read_url
 
 _PLACE: Final = re.compile(r" \(at line (\d+), column \d+\)$")
 
@@ -93,8 +92,9 @@ class _Reader:
         unknown = sorted(set(self._found) - set(KNOWN))
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]!r:.80}; known are {', '.join(KNOWN)}")
+        url, url_file = self._url(self._found)
         return Settings(
-            url=self._url(self._found),
+            url=url if url_file is None else read_url(url_file),
             prefixes=self._prefixes(),
             role=_role("role", self._found["role"]) if "role" in self._found else None,
             roles=_roles(self._table("roles")),
@@ -132,53 +132,29 @@ class _Reader:
         _check_names(name, entry, ("directories", "commands", "url", "url-file"))
         if not {"url", "url-file"} & set(entry):
             raise ValueError(f"[{name}] must have url or url-file: what its jobs connect to")
-        url, problem = self._url_of_jobs(account, entry)
+        url, url_file = self._url(entry)
         return AgentStarts(
             directories=_some_texts(f"{name}.directories", entry["directories"]),
             commands=_texts(f"{name}.commands", entry["commands"]),
             url=url,
-            problem=problem,
+            url_file=None if url_file is None else str(url_file),
         )
 
-    def _url_of_jobs(self, account: str, entry: Mapping[str, Any]) -> tuple[str | None, str]:
-        """The URL, or why its file can't be used here: the account may change that, and is to keep us from nothing."""
-        if "url" in entry:
-            return self._url(entry), ""
-        try:
-            return self._url(entry, account), ""
-        except (OSError, ValueError) as problem:
-            return None, str(problem)
-
-    def _url(self, found: Mapping[str, Any], account: str | None = None) -> str | None:
-        """The URL that is given, in a file perhaps, which is read for the jobs of an `account`."""
+    def _url(self, found: Mapping[str, Any]) -> tuple[str | None, Path | None]:
+        """The URL that is given, or the file in which it stands."""
         if "url-file" not in found:
             url = _text("url", found["url"]) if "url" in found else None
-            _check_secret(self._path, url)
-            return url
+            check_secret(self._path, url)
+            return url, None
         if "url" in found:
             raise ValueError("url and url-file can't both be given")
-        url_file = self._path.parent / Path(_text("url-file", found["url-file"])).expanduser()
-        try:
-            text = url_file.read_text(encoding="utf-8") if account is None else read_for(account, url_file)
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            raise ValueError(f"url-file {url_file} can't be read: {why}") from error
-        if not (url := text.strip()):
-            raise ValueError(f"url-file {url_file} is empty")
-        _check_secret(url_file, url)
-        return url
+        return None, self._path.parent / Path(_text("url-file", found["url-file"])).expanduser()
 
     def _prefixes(self) -> tuple[str, ...] | None:
         if "prefix" not in self._found:
             return None
         prefixes = tuple(check_prefix(prefix) for prefix in _some_texts("prefix", self._found["prefix"]))
         return tuple(dict.fromkeys(prefixes))
-
-
-def _check_secret(path: Path, url: str | None) -> None:
-    """Refuse a password in a file that everybody can read: anybody who reads it can log in with it."""
-    if url is not None and mask_secrets(url) != url and path.stat().st_mode & stat.S_IROTH:
-        raise ValueError(f"{path} holds a password and everybody can read it: chmod o-r {path}")
 
 
 def _text(name: str, value: object) -> str:

@@ -5,9 +5,14 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
+
+import msgspec
+
+from gnjobs.records.actor import AgentStarts
+from gnjobs.text import mask_secrets
 
 _MOST_LINKS: Final = 40  # as many as the kernel follows
 _LONGEST: Final = 64 * 1024
@@ -22,6 +27,40 @@ def is_roots(path: Path) -> bool:
         return all(_only_root_writes(each) for each in _way_to(path))
     except OSError:
         return False
+
+
+def with_urls(starts: Mapping[str, AgentStarts]) -> dict[str, AgentStarts]:
+    """What an agent may start, with the URLs that stand in files: for nobody else is a program of the account run.
+
+    Where one can't be read the entry says why: the account may change the file, and is to keep us from nothing.
+    """
+    read = dict(starts)
+    for account, entry in starts.items():
+        if entry.url_file is not None:
+            try:
+                read[account] = msgspec.structs.replace(entry, url=read_url(Path(entry.url_file), account))
+            except (OSError, ValueError) as problem:
+                read[account] = msgspec.structs.replace(entry, problem=str(problem))
+    return read
+
+
+def read_url(path: Path, account: str | None = None) -> str:
+    """Read a server's URL in a file, for the jobs of an `account` perhaps; raises `ValueError` or `OSError`."""
+    try:
+        text = path.read_text(encoding="utf-8") if account is None else read_for(account, path)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(f"url-file {path} can't be read: {why}") from error
+    if not (url := text.strip()):
+        raise ValueError(f"url-file {path} is empty")
+    check_secret(path, url)
+    return url
+
+
+def check_secret(path: Path, url: str | None) -> None:
+    """Refuse a password in a file that everybody can read: anybody who reads it can log in with it."""
+    if url is not None and mask_secrets(url) != url and path.stat().st_mode & stat.S_IROTH:
+        raise ValueError(f"{path} holds a password and everybody can read it: chmod o-r {path}")
 
 
 def read_for(account: str, path: Path) -> str:

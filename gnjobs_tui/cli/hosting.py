@@ -13,10 +13,11 @@ from gnjobs_tui.cli.session import Session, warn_of_default_user, with_session
 def agent(session: Session) -> int:
     """Answer for this host's jobs whose supervisor is gone, mark what is lost, and tidy the indexes."""
     from gnjobs.control.agent import run_agent
+    from gnjobs_tui.trust import with_urls
 
     session.actor.check("serve")
     warn_of_default_user(session, "ACL SETUSER default off")
-    return run_agent(session.store, starts=session.config.agent_starts)
+    return run_agent(session.store, starts=with_urls(session.config.agent_starts))
 
 
 @click.command()

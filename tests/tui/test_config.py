@@ -19,6 +19,7 @@ from gnjobs.records.environment import as_account
 from gnjobs.records.fields import Job
 from gnjobs.records.layouts import GN2, UPLOADER
 from gnjobs_tui.config import Config, load_config, read_settings
+from gnjobs_tui.trust import with_urls
 from tests.support.os_accounts import needs_accounts
 
 
@@ -163,9 +164,9 @@ def test_what_an_agent_starts_never_gets_the_agents_own_url(
     (tmp_path / "writer").write_text("redis://writer/0\n")
     for given in ("url = 'redis://writer/0'", f"url-file = '{tmp_path}/writer'"):
         files.system.write_text(f"url = 'redis://agent/0'\n{entry}{given}\n")
-        assert read_settings(files.system).agent_starts["www-data"].url == "redis://writer/0"
+        assert with_urls(read_settings(files.system).agent_starts)["www-data"].url == "redis://writer/0"
     monkeypatch.setattr(os, "open", no_permission)
-    starts = read_settings(files.system).agent_starts["www-data"]
+    starts = with_urls(read_settings(files.system).agent_starts)["www-data"]
     assert (starts.url, starts.problem) == (
         None,
         f"url-file {tmp_path}/writer can't be read: Permission denied",
@@ -224,7 +225,7 @@ def test_what_an_account_can_put_in_its_place_is_no_url_for_its_jobs(
     os.chown(home, 65534, -1)
     entry = "[agent-starts.nobody]\ndirectories = ['/srv']\ncommands = ['qc']\n"
     files.system.write_text(f"{entry}url-file = '{url}'\n")
-    starts = read_settings(files.system).agent_starts["nobody"]
+    starts = with_urls(read_settings(files.system).agent_starts)["nobody"]
     is_read = what in ("root's", "its own")
     assert (starts.url, bool(starts.problem)) == ("redis://writer/0" if is_read else None, not is_read)
 
@@ -255,8 +256,13 @@ def test_what_an_account_has_its_program_do_gets_nothing_of_roots_and_keeps_nobo
     instead = begin._replace(words=(*begin.words, "sh", "-c", script))
     monkeypatch.setattr("gnjobs.records.environment.as_account", lambda _: instead)
     began = time.monotonic()
-    starts = read_settings(files.system).agent_starts["nobody"]
-    assert (starts.url, bool(starts.problem)) == (url, url is None)
+    starts = read_settings(files.system).agent_starts
+    assert (starts["nobody"].url, starts["nobody"].problem) == (
+        None,
+        "",
+    )  # for an agent alone it is run at all
+    read = with_urls(starts)["nobody"]
+    assert (read.url, bool(read.problem)) == (url, url is None)
     assert time.monotonic() - began < 10
 
 
@@ -277,7 +283,7 @@ def test_an_account_keeps_nobody_waiting_by_a_lease_on_its_url_file(files: Files
         assert process.stdout is not None
         process.stdout.readline()
         began = time.monotonic()
-        starts = read_settings(files.system).agent_starts[own_account()]
+        starts = with_urls(read_settings(files.system).agent_starts)[own_account()]
         process.kill()
     assert (starts.url, starts.problem) == (
         None,

@@ -38,13 +38,15 @@ class UserEntry(msgspec.Struct, frozen=True):
 class AgentStarts(msgspec.Struct, frozen=True, kw_only=True):
     """What a host's agent may start as one account: commands with these beginnings, in these directories.
 
-    A job whose record names no directory begins in the first. Jobs connect to `url`, None where a `problem` keeps it
-    from being read here: with the agent's own, their code could ask as an admin.
+    A job whose record names no directory begins in the first. Jobs connect to `url`, None where it stands in a
+    `url_file` that was not read yet, or that a `problem` keeps from being read here: with the agent's own, their code
+    could ask as an admin.
     """
 
     directories: tuple[str, ...]
     commands: tuple[str, ...]
     url: str | None
+    url_file: str | None = None
     problem: str = ""
 
 
