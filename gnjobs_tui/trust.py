@@ -5,16 +5,16 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gnjobs.processes.mounts import way_to
 from gnjobs.records.actor import AgentStarts
 from gnjobs.text import mask_secrets
 
-_MOST_LINKS: Final = 40  # as many as the kernel follows
 _LONGEST: Final = 64 * 1024
 _LONGEST_PROBLEM: Final = 200
 _SECONDS: Final = 2.0
@@ -24,7 +24,7 @@ _ENDING_SECONDS: Final = 0.5
 def is_roots(path: Path) -> bool:
     """Whether nobody but root can have written a file, or put it or a link on the way to it in its place."""
     try:
-        return all(_only_root_writes(each) for each in _way_to(path))
+        return all(_only_root_writes(each) for each, _ in way_to(os.fsencode(path.absolute())))
     except OSError:
         return False
 
@@ -136,22 +136,8 @@ def _said_by(pipe: int, until: float) -> bytes:
     return said
 
 
-def _way_to(path: Path) -> Iterator[Path]:
-    """Every directory and link that one goes through on the way to a file, and the file."""
-    here, ahead, links = Path("/"), [*reversed(path.absolute().parts)], 0
-    while ahead:
-        part = ahead.pop()
-        each = here.parent if part == ".." else here / part  # which "/" begins anew
-        yield each
-        if each.is_symlink() and links < _MOST_LINKS:
-            ahead += reversed(Path(os.readlink(each)).parts)
-            links += 1
-        else:
-            here = each
-
-
-def _only_root_writes(path: Path) -> bool:
-    found = path.lstat()
+def _only_root_writes(path: bytes) -> bool:
+    found = os.lstat(path)
     if stat.S_ISLNK(found.st_mode):
         return found.st_uid == 0
     is_shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

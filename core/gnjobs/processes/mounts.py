@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from gnjobs.processes.proc import folder_of_memory, owners_of
@@ -62,7 +63,7 @@ def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool
         ours, theirs = _mounts(os.getpid(), "/proc/self", known), _mounts(pid, folder, known)
         if not (ours.above and theirs.above):
             return None
-        *links, end = _way_to(path)
+        links, end = _links_and_end(path)
         if any(ours.end_of(link) != theirs.end_of(link) for link in links):
             return None
         our, their = ours.end_of(end), theirs.end_of(end)
@@ -99,29 +100,36 @@ def _read_mounts(folder: str) -> Mounts:
     return Mounts(next(outermost, b""), above)
 
 
-def _way_to(path: str) -> list[bytes]:
-    """Each link on the way to a path, and its end, by paths that hold no links, as the kernel's tables write them.
+def _links_and_end(path: str) -> tuple[list[bytes], bytes]:
+    """The links on the way to a path, and where it ends, as the kernel's tables write them.
 
-    In the encoding in which an environment was read, whatever is ours.
+    In the encoding in which an environment was read, whatever ours is.
     """
-    here = b"/"
-    way: list[bytes] = []
-    ahead = path.encode("utf-8", "surrogateescape").split(b"/")[::-1]
+    way = list(way_to(path.encode("utf-8", "surrogateescape")))
+    links = [_written(each) for each, is_link in way if is_link]
+    return links, _written(next(each for each, is_link in reversed(way) if not is_link))
+
+
+def _written(path: bytes) -> bytes:
+    return re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), path)
+
+
+def way_to(path: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Every directory and link on the way to a path, and its end, by paths without links; whether each is a link."""
+    here, links = b"/", 0
+    ahead = [*path.split(b"/")[::-1], b"/"]
     while ahead:
         part = ahead.pop()
         if part in (b"", b"."):
             continue
-        each = os.path.dirname(here) if part == b".." else os.path.join(here, part)
-        target = _link(each)
-        if target is None or len(way) == _MOST_LINKS:
+        each = os.path.dirname(here) if part == b".." else os.path.join(here, part)  # which "/" begins anew
+        target = _link(each) if links < _MOST_LINKS else None
+        yield each, target is not None
+        if target is None:
             here = each
             continue
-        way.append(each)
-        here = b"/" if target.startswith(b"/") else here
-        ahead += target.split(b"/")[::-1]
-    return [
-        re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found.group()), each) for each in (*way, here)
-    ]
+        links += 1
+        ahead += [*target.split(b"/")[::-1], *([b"/"] if target.startswith(b"/") else [])]
 
 
 def _link(path: bytes) -> bytes | None:
