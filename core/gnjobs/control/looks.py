@@ -28,10 +28,9 @@ def job_stacks(
 ) -> str:
     """Say where the processes of a job, or of one child, are in their code; nothing is stopped for it.
 
-    With the `kind` "files": which files they have open, and how far they are in each.
-
-    Looked at here where the job runs here and none of it is another account's, else by whoever may: its supervisor, or
-    its host's agent. Raises `NoSuchJob`, `NoSuchChild` and `NotAllowed`.
+    With the `kind` "files": which files they have open, and how far they are in each. We look ourselves where the job
+    runs here and none of it is another account's; else its supervisor or its host's agent does. Raises `NoSuchJob`,
+    `NoSuchChild` and `NotAllowed`.
     """
     job = store.get(job_id)
     actor.check("see", job)

@@ -184,14 +184,8 @@ def read_page(
 
 def ids_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:
     """Find the ids with this beginning: all that are indexed, then others among the first `MOST_KEYS_SCANNED` keys."""
-    seen: set[str] = set()
-    for name in (
-        *_indexed_beginning(client, keys, beginning),
-        *_unindexed_beginning(client, keys, beginning),
-    ):
-        if name not in seen:
-            seen.add(name)
-            yield name
+    indexed = _indexed_beginning(client, keys, beginning)
+    yield from dict.fromkeys((*indexed, *_unindexed_beginning(client, keys, beginning)))
 
 
 def _indexed_beginning(client: redis.Redis, keys: Keys, beginning: str) -> Iterator[str]:

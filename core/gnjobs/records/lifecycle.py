@@ -38,7 +38,7 @@ from gnjobs.records.statuses import PENDING
 from gnjobs.records.values import encode_text
 from gnjobs.text import LONGEST, safe_text
 
-_KEYS_PER_PIPELINE: Final = 500
+_AT_ONCE: Final = 500  # keys
 
 
 def kept_for(keep: float | None) -> int:
@@ -67,9 +67,9 @@ def expire_keys(
         names.append(keys.child(job_id, child_id))
         if keys.owns(job_id, output_key):
             names.append(output_key)
-    for start in range(0, len(names), _KEYS_PER_PIPELINE):
+    for start in range(0, len(names), _AT_ONCE):
         pipe = client.pipeline(transaction=False)
-        for name in names[start : start + _KEYS_PER_PIPELINE]:
+        for name in names[start : start + _AT_ONCE]:
             pipe.expire(encode_text(name), seconds)
         pipe.execute()
 
@@ -181,9 +181,6 @@ def renew(client: redis.Redis, keys: Keys, job: Job) -> None:
     client.expire(keys.job(job.id), lifetime(job.keep))
 
 
-_AT_ONCE = 500
-
-
 def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     """Remove every key of a job, in an order that leaves it listed, and this to be done again, until the last.
 
@@ -206,9 +203,7 @@ def remove_job(client: redis.Redis, keys: Keys, job: Job) -> None:
     _unlink(client, run, [keys.control(job.id), keys.answers(job.id), keys.processes(job.id)])
     if not _unlink(client, run, [run.record]):
         return
-    _unlink(
-        client, run, hashes
-    )  # again, for a child that has just ended may have seen to it that its hash lasts
+    _unlink(client, run, hashes)  # again: a child that has just ended may have restored its hash
     pipe = client.pipeline(transaction=False)
     remove_from_indexes(pipe, keys, job)
     replies_of(pipe)
@@ -240,8 +235,7 @@ def _escaped(character: str) -> str:
 def rerun_line(job: Job, prefix: str = DEFAULT_PREFIX) -> str:
     """Say how to run the job again with the same type, user, label and limits, in its directory.
 
-    A user id that `gnjobs run` would refuse is left out. Raises `GnjobsError` for a job
-    whose record holds no command.
+    A user id that `gnjobs run` would refuse is left out. Raises `GnjobsError` where the record holds no command.
     """
     command = values.command_words(job.command)
     if not command:

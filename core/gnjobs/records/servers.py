@@ -188,9 +188,7 @@ def _check_files(options: dict[str, Any]) -> None:
 def greet(connection: Any, slowness: Slowness | None = None) -> None:
     """Log in, and make sure that what answers is a server with all the data; for `redis_connect_func`.
 
-    Replies are bounded from here on.
-
-    HELLO says so to every user, whatever the ACL allows.
+    HELLO tells that to every user, whatever the ACL allows. Replies are bounded from here on.
     """
     connection._sock = BoundedSocket(connection._sock, slowness)
     connection.on_connect()
