@@ -18,7 +18,7 @@ from gnjobs_tui.keys import SECTIONS, KeyHelp, bind, screen_keys
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_facts import break_lines
 from gnjobs_tui.style import GLYPHS, Cell, Parts, content, fit, lines, safe, state_cell
-from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.columns import Column, Orders, chosen_order
 from gnjobs_tui.widgets.rows import RowList
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
 
@@ -125,15 +125,7 @@ class ConfirmScreen(ModalScreen[bool]):
             self.dismiss(is_yes)
 
 
-# Orders that can be chosen: each with its name, and in words what comes first then.
-Orders = Sequence[tuple[Sort, str, str]]
 _COLUMNS = (Column("name", "Sort by", 12, 100), Column("about", "", 20, 99, grows=1))
-
-
-def chosen_order(chosen: Sort, shown: Sort) -> Sort:
-    """The order that was chosen; the one that is shown already is turned round."""
-    turned = chosen.column == shown.column and chosen.column is not None
-    return Sort(chosen.column, not shown.descending) if turned else chosen
 
 
 class SortScreen(ModalScreen[Sort | None]):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
 from textual import getters
@@ -23,12 +23,10 @@ from gnjobs_tui.screens.job_cells import ORDERS, JobsSource, job_columns
 from gnjobs_tui.screens.job_pane import count_parts, empty_words, ends_words, pane_lines, pane_title
 from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import GLYPHS, Cell, Part, content, cropped, safe
+from gnjobs_tui.widgets.columns import Orders
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.line import Line, Lines
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
-
-if TYPE_CHECKING:
-    from gnjobs_tui.screens.dialogs import Orders
 
 # Header, counts, rule and footer.
 LINES_AROUND = 4
@@ -260,7 +258,7 @@ class JobsScreen(GlanceScreen):
         self._choose(msgspec.structs.replace(self.choice, group=group))
 
     @property
-    def orders(self) -> "Orders":
+    def orders(self) -> Orders:
         """What jobs sort by, whatever columns there is room for."""
         return ORDERS
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import getters
 from textual.app import ComposeResult
@@ -11,12 +11,9 @@ from textual.binding import BindingType
 from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.widgets.columns import Column
+from gnjobs_tui.widgets.columns import Column, Orders, chosen_order
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.table import VirtualTable
-
-if TYPE_CHECKING:
-    from gnjobs_tui.screens.dialogs import Orders
 
 
 class TableScreen(WatchScreen):
@@ -36,7 +33,7 @@ class TableScreen(WatchScreen):
         yield Line(id="footer", classes="footer")
 
     @property
-    def orders(self) -> "Orders":
+    def orders(self) -> Orders:
         """The usual order, and one by each column."""
         columns = [column for column in self.table.columns if column.first]
         return [
@@ -63,8 +60,6 @@ class TableScreen(WatchScreen):
 
     def on_virtual_table_heading_clicked(self, message: VirtualTable.HeadingClicked) -> None:
         """Sort by the column, or the other way round."""
-        from gnjobs_tui.screens.dialogs import chosen_order
-
         for order, *_ in self.orders:
             if order.column == message.column.sorts_by:
                 self.sort_by(chosen_order(order, self.sort))
@@ -74,8 +69,6 @@ class TableScreen(WatchScreen):
         return [*super().arguments(), Argument("sort", "sort by this", self._orders_named, "sort")]
 
     def _orders_named(self, typed: str) -> Iterator[tuple[str, Callable[[], None]]]:
-        from gnjobs_tui.screens.dialogs import chosen_order
-
         for order, name, _ in self.orders:
             if name.lower().startswith(typed.lower()):
                 yield name, partial(self.sort_by, chosen_order(order, self.sort))

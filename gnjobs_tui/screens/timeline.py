@@ -2,7 +2,6 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.message import Message
@@ -17,13 +16,10 @@ from gnjobs_tui.screens.job_parts import part_state_cell
 from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
-from gnjobs_tui.widgets.columns import Cells, Column
+from gnjobs_tui.widgets.columns import Cells, Column, Orders
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.rows import RowList
 from gnjobs_tui.widgets.table import VirtualTable
-
-if TYPE_CHECKING:
-    from gnjobs_tui.screens.dialogs import Orders
 
 READ_EVERY = 2.0
 # No id of a child has a colon.
@@ -187,7 +183,7 @@ class TimelineScreen(TableScreen):
         return [self._target.label, Cell("   timeline of its children", "dim")]
 
     @property
-    def orders(self) -> "Orders":
+    def orders(self) -> Orders:
         """Every column but that of the time, whose order is the usual one."""
         return [order for order in super().orders if order[0].column != TIME.id]
 

@@ -1,4 +1,4 @@
-"""The columns of a table: which of them fit a width, and how a row is drawn in them."""
+"""The columns of a table: which of them fit a width, how a row is drawn in them, and how they order rows."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -47,6 +47,16 @@ class Column(NamedTuple):
         """What comes first; empty where nothing can be sorted by it."""
         usual = "largest first" if self.falls else "alphabetical"
         return "" if self.stands_for or not self.title else self.order or usual
+
+
+# Orders that can be chosen: each with its name, and in words what comes first then.
+Orders = Sequence[tuple[Sort, str, str]]
+
+
+def chosen_order(chosen: Sort, shown: Sort) -> Sort:
+    """The order that was chosen; the one that is shown already is turned round."""
+    turned = chosen.column == shown.column and chosen.column is not None
+    return Sort(chosen.column, not shown.descending) if turned else chosen
 
 
 class Placed(NamedTuple):
