@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import msgspec
+
 from gnjobs.records.fields import CHILD_FIELDS, JOB_FIELDS, Field
 from gnjobs.text import masked, may_hold_secrets
 
@@ -114,8 +116,6 @@ def child_object(child: "Child", lines: int | None) -> dict[str, Any]:
 
 def status_object(status: "JobStatus", child_lines: Sequence[int | None]) -> dict[str, Any]:
     """The object of `show`: a job with its children and report."""
-    import msgspec
-
     children = [child_object(child, count) for child, count in zip(status.children, child_lines, strict=True)]
     shown = {"children": children, "report": msgspec.to_builtins(status.report)}
     return job_object(status.job, status.health) | shown

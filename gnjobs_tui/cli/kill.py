@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -105,8 +106,6 @@ def kill(
 
 def kill_one(store: "JobStore", job: "Job", how: HowToKill) -> int:
     """Kill one job or child, and print each step; returns an exit code."""
-    from datetime import datetime
-
     code = FAILED
     for step in how.steps(store, job):
         say_done(f"{job.id[:8]}  {datetime.fromtimestamp(step.at):%H:%M:%S}  {step.text}")

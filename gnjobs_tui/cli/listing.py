@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gnjobs_tui.cli.completion import complete_user
 from gnjobs_tui.cli.json_output import ENDED_FIELDS, JOB_COLUMNS, job_object, print_json
@@ -130,8 +131,6 @@ def hosts_now(session: Session) -> "list[HostHealth]":
 def hosts(session: Session, as_json: bool) -> int:
     """List hosts: whether the agent answers, load, memory, and jobs at work; the troubled ones first."""
     session.only_look()
-    import msgspec
-
     found, now = hosts_now(session), session.store.now()
     if as_json:
         for host in found:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gnjobs.text import count_text, parse_duration
 from gnjobs_tui.cli.json_output import print_json
@@ -97,8 +98,6 @@ def _followed(session: Session, start: float | None, after: str | None) -> "Iter
 
 def _print(event: "Event", as_json: bool) -> None:
     """Print one event at once: on a terminal for a person, else for a program."""
-    import msgspec
-
     if as_json:
         print_json(msgspec.to_builtins(event))
         return

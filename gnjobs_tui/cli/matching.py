@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cache, partial
+from heapq import merge
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -38,8 +39,7 @@ def matching_jobs(
 
     `unfinished` leaves out, and does not read, those that have ended; of these, only `fields` (names in Redis) are read
     where they are given and nothing is filtered. `looked` is told how many keys were searched. Processes are looked for
-    no longer than `look_seconds`.
-    Raises `FilterError`.
+    no longer than `look_seconds`. Raises `FilterError`.
     """
     from gnjobs.health.assess import assess
 
@@ -51,7 +51,11 @@ def matching_jobs(
     found = _newest(stores, wanted, count, unfinished)
     now = session.store.now()
     unindexed = () if indexed_only else _unindexed(stores, wanted, unfinished, looked)
-    matches = None if query is None else _matcher(query, now)
+    matches = None
+    if query is not None:
+        from gnjobs.watch.filters import matcher
+
+        matches = matcher(query, now=now)
     look, limits = _looker(look_seconds), session.config.limits
     listed = chain(found, unindexed)
     for store, job in _each_once(listed) if unfinished else listed:
@@ -95,18 +99,10 @@ def _looker(seconds: float) -> "Callable[[JobStore, Job], Presence]":
     return look
 
 
-def _matcher(query: str, now: float) -> "Callable[[Job, Health], bool]":
-    from gnjobs.watch.filters import matcher
-
-    return matcher(query, now=now)
-
-
 def _newest(
     stores: "Iterable[JobStore]", users: Collection[str | None], count: int, unfinished: bool
 ) -> "Iterator[Listed]":
     """The indexed jobs of all stores, newest first."""
-    from heapq import merge
-
     return merge(
         *(
             newest_first(store, user, unfinished=unfinished, count=count)

@@ -6,6 +6,7 @@ However many jobs there are, it reads the sizes of the indexes, the unfinished j
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -100,8 +101,6 @@ class JobsCollector:
         self._measure_unfinished(values)
 
     def _measure_unfinished(self, values: Values) -> None:
-        from itertools import islice
-
         from gnjobs.health.silence import job_silence
         from gnjobs.health.states import STATES, WAITING, display_state
         from gnjobs_tui.cli.matching import matching_jobs

@@ -3,6 +3,7 @@
 from itertools import islice, takewhile
 
 import click
+import msgspec
 
 from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.listing import hosts_now
@@ -19,8 +20,6 @@ def pulse(session: Session, as_json: bool) -> int:
     Compares the last 24 h with the days before, of at most 100 000 jobs created in the last 14 days.
     """
     session.only_look()
-    import msgspec
-
     from gnjobs.watch.pulse import MOST_JOBS, range_begin, take_pulse
     from gnjobs.watch.rows import row_of
 

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gnjobs_tui.cli.completion import complete_job
 from gnjobs_tui.cli.json_output import print_json, status_object
-from gnjobs_tui.cli.session import Session, json_option, with_session
+from gnjobs_tui.cli.session import Session, json_option, say, with_session
 
 if TYPE_CHECKING:
     from gnjobs.health.verdict import Limits
@@ -74,13 +75,10 @@ def _print_faults(faults: "Iterator[Fault]", *, as_json: bool, as_csv: bool) -> 
 
         write_faults(sys.stdout, faults)
     elif as_json:
-        import msgspec
-
         for fault in faults:
             print_json(msgspec.to_builtins(fault))
     else:
         from gnjobs.outputs.faults import sentence
-        from gnjobs_tui.cli.session import say
 
         for fault in faults:
             say(f"{fault.file or '?'}  {sentence(fault)}")
