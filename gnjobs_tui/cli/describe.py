@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from gnjobs.errors import NotAllowed
+from gnjobs_tui.cli.json_output import print_json
 from gnjobs_tui.cli.session import Session, json_option, say, searching, with_session
 
 if TYPE_CHECKING:
@@ -34,10 +36,6 @@ def describe(session: Session, as_json: bool) -> int:
             surveys.append(survey(store.client, store.keys, looked))
     for number, found in enumerate(surveys):
         if as_json:
-            import msgspec
-
-            from gnjobs_tui.cli.json_output import print_json
-
             print_json(msgspec.to_builtins(found))
             continue
         if number:
@@ -47,7 +45,7 @@ def describe(session: Session, as_json: bool) -> int:
     return 0 if all(found.is_understood for found in surveys) else 1
 
 
-def _sentences(found: "Survey") -> "Iterator[tuple[str, str]]":
+def _sentences(found: "Survey") -> Iterator[tuple[str, str]]:
     yield "prefix", found.prefix
     read = "" if found.read == found.records else f", of which {found.read} were read"
     yield "jobs", f"{found.records} at {found.key}, among {found.keys_seen} keys{read}"

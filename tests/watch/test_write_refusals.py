@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from gnjobs.watch.reading import WriteRefusals
+from gnjobs.watch.session import WriteRefusals
 from tests.support.faults import FAULTS, broken
 from tests.support.mirror import mirror
 from tests.support.servers import Server
