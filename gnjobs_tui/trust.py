@@ -98,7 +98,7 @@ def _read_as(account: str, path: Path) -> str:
     """
     import subprocess
 
-    from gnjobs.records.environment import as_account
+    from gnjobs.records.accounts import as_account
 
     begin, until = as_account(account), time.monotonic() + _SECONDS
     copying = ("dd", f"if={path.absolute()}", "iflag=nonblock", f"bs={_LONGEST}", "count=1", "status=none")

@@ -82,8 +82,8 @@ def test_nothing_is_started_that_its_record_says_only_since_it_was_asked_for(
 
 AGENT = (
     "import os, sys; from gnjobs.control.agent import run_agent; from gnjobs.store import JobStore\n"
-    "from gnjobs.records import environment\n"
-    "environment._without_capabilities = tuple\n"  # an interpreter in root's home takes one to begin
+    "from gnjobs.records import accounts\n"
+    "accounts._without_capabilities = tuple\n"  # an interpreter in root's home takes one to begin
     "from gnjobs.records.actor import AgentStarts\n"
     "starts = AgentStarts(directories=(os.getcwd(),), commands=('sh -c',), url=sys.argv[1] + '?socket_timeout=4')\n"
     "run_agent(JobStore.from_url(sys.argv[1]), starts={'nobody': starts})"
@@ -92,7 +92,7 @@ AGENT = (
 
 SESSION = """
 import ctypes, os, subprocess
-from gnjobs.records.environment import as_account
+from gnjobs.records.accounts import as_account
 keyctl, add_key = (250, 248) if os.uname().machine == "x86_64" else (219, 217)
 call = ctypes.CDLL(None).syscall
 assert call(keyctl, 1, b"of-a-login") > 0, "a session's keyring, as a login has it"
@@ -117,7 +117,7 @@ def test_who_is_started_as_another_account_has_none_of_roots_keys() -> None:
 IDS = """
 import subprocess, sys
 from gnjobs.processes.stack import _as_account_of
-from gnjobs.records.environment import as_account
+from gnjobs.records.accounts import as_account
 for words in as_account("nobody").words, _as_account_of(int(sys.argv[1])):
     print(subprocess.run([*words, "sh", "-c", "id -u; id -g"], capture_output=True, text=True, cwd="/").stdout)
 """
@@ -154,7 +154,7 @@ def test_an_account_has_the_groups_of_its_name_and_not_those_of_another_name_of_
     for name, line in lines.items():
         (tmp_path / name).write_text(Path("/etc", name).read_text() + line)
     script = "mount --bind passwd /etc/passwd && mount --bind group /etc/group"
-    code = "import subprocess; from gnjobs.records.environment import as_account\n"
+    code = "import subprocess; from gnjobs.records.accounts import as_account\n"
     code += "subprocess.run([*as_account('twin').words, 'id', '-G'], cwd='/')"
     command = ["unshare", "--mount", "sh", "-c", f'{script} && exec "$@"', "sh", sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -164,7 +164,7 @@ def test_an_account_has_the_groups_of_its_name_and_not_those_of_another_name_of_
 OF_A_UNIT = "-all,+kill,+dac_read_search,+setuid,+setgid"
 CAPABILITIES = """
 import subprocess
-from gnjobs.records.environment import as_account, as_we_are
+from gnjobs.records.accounts import as_account, as_we_are
 from gnjobs.records.hooks import _begin
 for begin in as_we_are, lambda: _begin(None, as_ourselves=False), lambda: as_account("daemon"):
     subprocess.run([*begin().words, "sh", "-c", "id -un; grep -E 'Cap(Inh|Eff|Amb)' /proc/self/status"], cwd="/")

@@ -14,8 +14,8 @@ import pytest
 
 from gnjobs.errors import ConfigError, NotAllowed
 from gnjobs.processes.host import own_account
+from gnjobs.records.accounts import as_account
 from gnjobs.records.actor import Actor, actor_from, login_name
-from gnjobs.records.environment import as_account
 from gnjobs.records.fields import Job
 from gnjobs.records.layouts import GN2, UPLOADER
 from gnjobs_tui.config import Config, load_config, read_settings
@@ -254,7 +254,7 @@ def test_what_an_account_has_its_program_do_gets_nothing_of_roots_and_keeps_nobo
     files.system.write_text(f"{entry}url-file = '{given}'\n")
     begin = as_account("nobody")
     instead = begin._replace(words=(*begin.words, "sh", "-c", script))
-    monkeypatch.setattr("gnjobs.records.environment.as_account", lambda _: instead)
+    monkeypatch.setattr("gnjobs.records.accounts.as_account", lambda _: instead)
     began = time.monotonic()
     starts = read_settings(files.system).agent_starts
     assert (starts["nobody"].url, starts["nobody"].problem) == (

@@ -25,9 +25,9 @@ from gnjobs.processes.slurm import SlurmError
 from gnjobs.processes.table import Wanted, require_our_processes
 from gnjobs.processes.traces import is_concealed
 from gnjobs.records import events, requests
+from gnjobs.records.accounts import SUPER_USER
 from gnjobs.records.connection import is_passing
 from gnjobs.records.ends import StopRequest, conclude_kill
-from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.hooks import LONGEST_RUN
 from gnjobs.records.hosts import AGENT_BEAT_SECONDS, agent_beats

@@ -8,8 +8,9 @@ from typing import Final
 from gnjobs.errors import LaunchError
 from gnjobs.processes.host import own_account
 from gnjobs.records import values
+from gnjobs.records.accounts import SUPER_USER, as_account, as_we_are
 from gnjobs.records.actor import AgentStarts
-from gnjobs.records.environment import ENV_DIRECTORY, SUPER_USER, as_account, as_we_are
+from gnjobs.records.environment import ENV_DIRECTORY
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import is_user
 from gnjobs.records.reading import Records

@@ -19,7 +19,7 @@ from gnjobs.processes.host import own_account
 from gnjobs.processes.proc import groups_of, owners_of, process_start
 from gnjobs.processes.seen import Found, SeenProcess
 from gnjobs.processes.waits import Waits
-from gnjobs.records.environment import SUPER_USER, setpriv_ids
+from gnjobs.records.accounts import SUPER_USER, setpriv_ids
 from gnjobs.text import safe_line
 
 NOT_ALLOWED: Final = "may not look into it"

@@ -14,8 +14,8 @@ from gnjobs.processes.proc import folder_of_memory, owners_of, read_entry
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
+from gnjobs.records.accounts import SUPER_USER
 from gnjobs.records.actor import is_in_user_namespace
-from gnjobs.records.environment import SUPER_USER
 from gnjobs.records.fields import Child, Job
 
 _INIT: Final = 1

@@ -18,17 +18,9 @@ from typing import IO, Final, NamedTuple, cast
 import msgspec
 import redis
 
+from gnjobs.records.accounts import SUPER_USER, Begin, as_account, as_we_are
 from gnjobs.records.connection import connect, patiently
-from gnjobs.records.environment import (
-    ENV_CHILD,
-    ENV_JOB,
-    ENV_MARK,
-    ENV_ON_END,
-    SUPER_USER,
-    Begin,
-    as_account,
-    as_we_are,
-)
+from gnjobs.records.environment import ENV_CHILD, ENV_JOB, ENV_MARK, ENV_ON_END
 from gnjobs.records.events import record_event
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import Keys
