@@ -224,21 +224,21 @@ def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job: "Job") 
     One of them is new each time. A digest says what the launcher asks for, whatever the record says by then.
     """
     asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex, ENV_CREATED: job.run}
-    return asked | _marked(outer, url, prefix, job.id, job.user) | asked
+    return _marked(outer, asked | _marks(url, prefix, job.id, job.user))
 
 
-def _marked(
-    outer: Mapping[str, str], url: str, prefix: str, job_id: str, owner: str | None
-) -> dict[str, str]:
+def _marks(url: str, prefix: str, job_id: str, owner: str | None) -> dict[str, str]:
     marks = {ENV_URL: url, ENV_PREFIX: prefix, ENV_JOB: job_id}
-    marks |= {} if owner is None else {ENV_OWNER: owner}
-    # They come first: of a long environment no more may be read, see `processes.table`.
-    return marks | {name: value for name, value in outer.items() if name not in _NOT_INHERITED} | marks
+    return marks if owner is None else {**marks, ENV_OWNER: owner}
+
+
+def _marked(outer: Mapping[str, str], marks: Mapping[str, str]) -> dict[str, str]:
+    """An environment with these marks, which come first: of a long one no more may be read (`processes.table`)."""
+    return {**marks, **{name: value for name, value in outer.items() if name not in _NOT_INHERITED}, **marks}
 
 
 def for_command(outer: Mapping[str, str], settings: Settings, job: "Job") -> dict[str, str]:
     """The environment of a job's command, in which Python does not buffer what it prints."""
-    given = {**outer, **(values.json(job.env, dict[str, str]) or {})}
-    own = _marked(given, settings.url, settings.prefix, settings.job_id, job.user)
+    given = {"PYTHONUNBUFFERED": "1", **outer, **(values.json(job.env, dict[str, str]) or {})}
     run = {ENV_MARK: settings.mark, ENV_CREATED: job.run}
-    return run | {"PYTHONUNBUFFERED": "1"} | own | run
+    return _marked(given, run | _marks(settings.url, settings.prefix, settings.job_id, job.user))
