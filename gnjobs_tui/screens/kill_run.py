@@ -153,18 +153,21 @@ class KillRun:
         return known[0] if known else None
 
     @property
+    def _gone(self) -> int:
+        """How many of the targets are verified gone."""
+        results = map(self.result, range(len(self.targets)))
+        return sum(step is not None and step.verified for step in results)
+
+    @property
     def succeeded(self) -> bool:
         """Whether everything is verified gone."""
-        return all(
-            (step := self.result(place)) is not None and step.verified for place in range(len(self.targets))
-        )
+        return self._gone == len(self.targets)
 
     def summary(self) -> str:
         """The end in a line."""
-        gone = sum(1 for place in range(len(self.targets)) if (step := self.result(place)) and step.verified)
         if len(self.targets) == 1 and (step := self.result(0)) is not None:
             return f"{self.targets[0].name}: {step.text}"
-        return f"{gone} of {len(self.targets)} killed, verified"
+        return f"{self._gone} of {len(self.targets)} killed, verified"
 
     def text(self) -> str:
         """The whole run, to be read again later."""
@@ -280,21 +283,12 @@ def what_ends(
             [Cell("a worker of a Pool: its parent will wait for it for ever;", "warning")],
             [Cell("kill the job instead?  press ", "warning"), Cell("j", "accent")],
         ]
-    if is_foreign and snapshot is None:
-        return [
-            [
-                Cell("processes unknown", "warning"),
-                "; its worker is looked for on this host by its command line",
-            ]
-        ]
     if snapshot is None or now - snapshot.at > SNAPSHOT_AGE:
         since = f" since {datetime.fromtimestamp(snapshot.at):%H:%M}" if snapshot is not None else ""
-        return [
-            [
-                Cell(f"processes unknown{since}", "warning"),
-                "; every process tagged with this job will be killed",
-            ]
-        ]
+        ends = "every process tagged with this job will be killed"
+        if is_foreign and snapshot is None:
+            ends = "its worker is looked for on this host by its command line"
+        return [[Cell(f"processes unknown{since}", "warning"), f"; {ends}"]]
     processes = [each for each in snapshot.processes if target.child in (None, each.child)]
     number = f"{plural(len(processes), 'process', 'processes')} {'ends' if len(processes) == 1 else 'end'}"
     goes_on = "; the children still at work go on." if target.child else "."

@@ -83,22 +83,14 @@ class RowActions(TableScreen):
 
         if self.is_refused("kill"):
             return
-        chosen = self.rows_to_act_on()
-        rows = [row for row in chosen if not row.is_final]
-        if not rows:
-            if chosen:
-                is_one = len(chosen) == 1
-                how = ended_words(chosen[0], self.dashboard.jobs.now()) if is_one else "all have ended"
-                self.dashboard.say(f"nothing to kill: {how}")
-            return
-        now, targets, left_out = self.dashboard.jobs.now(), [], []
-        for row in chosen:
-            target = target_of_row(row)
-            if row.is_final:
-                left_out.append(LeftOut(target, ended_words(row, now)))
-            else:
-                targets.append(target)
-        self.app.push_screen(KillScreen(targets, self.hidden_marks(), left_out))
+        chosen, now = self.rows_to_act_on(), self.dashboard.jobs.now()
+        targets = [target_of_row(row) for row in chosen if not row.is_final]
+        left_out = [LeftOut(target_of_row(row), ended_words(row, now)) for row in chosen if row.is_final]
+        if targets:
+            self.app.push_screen(KillScreen(targets, self.hidden_marks(), left_out))
+        elif left_out:
+            how = left_out[0].why if len(left_out) == 1 else "all have ended"
+            self.dashboard.say(f"nothing to kill: {how}")
 
     def action_rerun(self) -> None:
         """Show the command that runs the job again."""
