@@ -19,9 +19,7 @@ from gnjobs_tui.style import GLYPHS, Cell, Part, content, state_cell, state_name
 
 
 class Place(NamedTuple):
-    """Where one is: the current line, whether the end is followed, when the current line was written (if that
-    is to be said), and what is going on beside (a search).
-    """
+    """The current line, whether the end is followed, when the line was written (if that is to be said), and a note."""
 
     line: int
     is_following: bool

@@ -1,8 +1,8 @@
 """Silence and idleness of a job and its children at its supervisor's last beat, and what they say together.
 
 The only place that defines them. A part is quiet after a time without a line or progress, stuck where it is idle for
-all of a longer one, too (see `idleness`). Lists know a job by its record alone; whoever knows more
-judges the job by its record, too, so that all say the same.
+all of a longer one, too (see `idleness`). Lists know a job by its record alone; whoever knows more judges the job by
+its record, too, so that all say the same.
 """
 
 import math

@@ -17,8 +17,7 @@ ExtentKind = Literal["numbered", "list", "string", "stream", "field", "none", "u
 class Line(msgspec.Struct, frozen=True):
     """One line of an output; `at` in unix seconds, None where it is not known.
 
-    Bytes that were not UTF-8 are lone surrogates in `text` (the error handler `surrogateescape` gives them
-    back).
+    Bytes that were not UTF-8 are lone surrogates in `text` (the error handler `surrogateescape` gives them back).
     """
 
     number: int

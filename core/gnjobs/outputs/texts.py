@@ -123,11 +123,10 @@ class FieldText:
 
 
 class TextLines:
-    """A text that may grow, read as lines; where the lines of each chunk begin is remembered, the text is
-    not.
+    """A text that may grow, read as lines; it remembers where the lines of each chunk begin, but not the text.
 
-    A last line without its newline counts, but whoever waits gets it only once it has stopped growing. A
-    line of over 1 MiB is cut, which an ellipsis shows, unless it `is_whole`.
+    A last line without its newline counts, but whoever waits gets it only once it has stopped growing. A line of over
+    1 MiB is cut, which an ellipsis shows, unless lines are to be whole (`is_whole`).
     """
 
     def __init__(self, text: Text, *, is_whole: bool = False) -> None:

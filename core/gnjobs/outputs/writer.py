@@ -71,15 +71,14 @@ class Companion(Protocol):
 class OutputWriter:
     """Stores lines under `key` in the order in which they are written, each once, and numbers them.
 
-    While Redis is away lines are kept up to `buffer_bytes`; then writing waits. Nothing that Redis does is
-    raised here: an output that can't be stored any more says so in `error`. A process that ends stores
-    everything first. A forked copy refuses to write (`RuntimeError`). The oldest lines are trimmed beyond
-    `max_bytes` (0: never), and the stream expires `expire_seconds` after it was begun unless somebody
-    renews it. `hash_key` names the record or child whose field `partial-line` shows an unfinished line, as long as it
-    is of this `run`.
+    While Redis is away lines are kept up to `buffer_bytes`; then writing waits. No error of Redis is raised here: an
+    output that can't be stored any more says so in `error`. A process that ends stores everything first. A forked copy
+    refuses to write (`RuntimeError`). The oldest lines are trimmed beyond `max_bytes` (0: never), and the stream
+    expires `expire_seconds` after it was begun unless somebody renews it. `hash_key` names the record or child whose
+    field `partial-line` shows an unfinished line, as long as it is of this `run`.
 
-    The thread that sends the lines also sends what a `companion` has to say; once that has ended, closing leaves
-    the thread at work for as long as it takes to see that lines and end last (see `outlast`).
+    The thread that sends the lines also sends what a `companion` has to say; once that has ended, closing leaves the
+    thread at work for as long as it takes to see that lines and end last (see `outlast`).
     """
 
     def __init__(

@@ -53,10 +53,7 @@ def _too_slow(waited: float) -> TooSlow:
 
 
 class BoundedSocket:
-    """A connected socket that gives up when what follows the last command takes more than `LARGEST_REPLY` bytes.
-
-    So it does when it has waited for that for more than `longest` seconds.
-    """
+    """A connected socket that gives up on a reply of over `LARGEST_REPLY` bytes, or of over `longest` seconds."""
 
     def __init__(self, socket: Any, slowness: Slowness | None = None, longest: float = LONGEST_REPLY) -> None:
         self._socket = socket
@@ -75,7 +72,7 @@ class BoundedSocket:
         self._socket.sendall(data)
 
     def count_anew(self) -> None:
-        """Begin with what comes now, where that comes without having been asked for."""
+        """Count from here on, for messages that come without a command of ours."""
         self._received = self._elements = 0
         self._waited = 0.0
 

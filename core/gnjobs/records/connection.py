@@ -87,9 +87,9 @@ class CountedConnection:
         self.number += 1
 
     def drop(self) -> None:
-        """Let the connection go; the next command makes another, though an earlier one could not even be made."""
+        """Let the connection go; the next command makes another."""
         self.client.connection_pool.disconnect()
-        self.client.connection_pool.reset()  # or one whose making failed would count as made for ever
+        self.client.connection_pool.reset()  # or one that could not be made would count as made for ever
 
 
 def is_wrong_type(error: object) -> bool:

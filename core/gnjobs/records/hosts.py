@@ -38,7 +38,7 @@ class AgentBeat(msgspec.Struct, frozen=True):
 
 
 def write_beat(client: redis.Redis, keys: Keys, host: str, load: HostLoad) -> None:
-    """Say that a host's agent is there, and how busy the host is; replaces what else is in place of the list."""
+    """Say that a host's agent is there, and how busy the host is; a key of another type gives way to the list."""
     try:
         client.zadd(keys.hosts, {host: load.at})
     except redis.ResponseError as error:

@@ -115,7 +115,7 @@ class RequestPool:
                 self._workers.discard(threading.current_thread())
 
     def _begin(self) -> ControlRequest | None:
-        """Take the first that waits and whose asker has not too much done already; None, and no worker, without any."""
+        """Take the first request whose asker has room for one more; without any, None, and this worker ends."""
         with self._lock:
             for request in self._waiting:
                 asker, room = self._about(request).asker, _room_of(request)
@@ -150,8 +150,8 @@ class RequestPool:
     def _about(self, request: ControlRequest) -> _About:
         """What is asked for by whom: what is done for a user reaches less than what is done for an admin.
 
-        A kill with less grace does not wait for one with more; looks have none. What is asked of
-        another run of the job, or to start something else, is not the same.
+        A kill with less grace does not wait for one with more; looks have none. A request about another run of the job,
+        or to start something else, is not the same.
         """
         asker = proven_asker(self._keys, request)
         grace = 0.0 if request.force or request.kind != "kill" else request.grace

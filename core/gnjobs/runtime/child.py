@@ -38,8 +38,9 @@ class ChildOutput:
     job's environment says in `GNJOBS_REDIS_URL`. Of the output the newest `output_limit` bytes are kept (0: all of
     it). `may_fail` repeats what the job recorded, in case the server forgot it. The child is running from here on. As
     a context manager it ends as success, or as error with the traceback.
-    Nothing that Redis does is raised; ending waits until it is stored. For a moment after it a thread sees that this
-    lasts, and so does the process's end: a server that dies may forget its last second. In a dry run it prints
+
+    No error of Redis is raised; ending waits until it is stored. For a moment after that a thread checks that the end
+    lasts, and so does the process when it ends: a server that dies may forget its last second. In a dry run it prints
     instead, and keeps what was written in `writer.written`.
     """
 
