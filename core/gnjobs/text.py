@@ -41,8 +41,10 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
-def age_text(seconds: float) -> str:
+def age_text(seconds: float | None) -> str:
     """Say a length of time for a column: `12s`, `41m`, `2h 10m`, `3d 4h`."""
+    if seconds is None:
+        return ""
     seconds = max(0.0, seconds)
     if seconds < MINUTE:
         return f"{int(seconds)}s"

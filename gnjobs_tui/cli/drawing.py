@@ -88,12 +88,8 @@ def _clock(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at).strftime("%d %b %H:%M")
 
 
-def _age(seconds: float | None) -> str:
-    return "" if seconds is None else age_text(seconds)
-
-
 def _run_time(job: "Job | Child", now: float) -> str:
-    return _age(run_seconds(job, now))
+    return age_text(run_seconds(job, now))
 
 
 def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
@@ -153,11 +149,11 @@ def draw_pulse(pulse: "Pulse", findings: "Iterable[Finding]") -> None:
     names: list[tuple[str, str, str, Part]] = [
         (f"{datetime.fromtimestamp(day.begin):%a %d %b}", "", "", day) for day in pulse.days
     ]
-    names += [(each.name, _age(each.run), _age(each.usual_run), each) for each in pulse.types]
+    names += [(each.name, age_text(each.run), age_text(each.usual_run), each) for each in pulse.types]
     table = _table("Day, type", "Jobs", *map(str.capitalize, _ENDS), "Waited", "Run 24h", "Usual")
     for name, run, usual, part in names:
         ends = (part.ended.get(word) for word in _ENDS)
-        cells = (name, part.created, *ends, _age(part.waited), run, usual)
+        cells = (name, part.created, *ends, age_text(part.waited), run, usual)
         table.add_row(*(_text(cell) for cell in cells))
     _console.print(table)
 

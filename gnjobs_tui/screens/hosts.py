@@ -57,9 +57,7 @@ class BeatsScreen(WatchScreen):
             super().__init__()
             self.beats = beats
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._beats: list[AgentBeat] | None = None
+    _beats: list[AgentBeat] | None = None
 
     def read_beats(self) -> None:
         """Read them, now and every ten seconds."""

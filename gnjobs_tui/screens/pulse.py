@@ -107,11 +107,9 @@ class PulseScreen(BeatsScreen):
             super().__init__()
             self.pulse = pulse
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._pulse: Pulse | None = None
-        self._measured_version = -1
-        self._rests_until = 0.0
+    _pulse: Pulse | None = None
+    _measured_version = -1
+    _rests_until = 0.0
 
     @property
     def takes_keys(self) -> bool:
@@ -236,8 +234,7 @@ def _part_cells(part: Part) -> Cells:
         for column, state in STATES.items()
         if (number := part.ended.get(state.word, 0))
     }
-    waited = Cell(age_text(part.waited)) if part.waited is not None else Cell("")
-    return {"jobs": Cell(count_text(part.created)), "waited": waited, **cells}
+    return {"jobs": Cell(count_text(part.created)), "waited": Cell(age_text(part.waited)), **cells}
 
 
 def _day_rows(days: Sequence[Day], width: int) -> Iterator[tuple[str, Cells]]:
@@ -245,7 +242,7 @@ def _day_rows(days: Sequence[Day], width: int) -> Iterator[tuple[str, Cells]]:
     for number, day in enumerate(days):
         when = datetime.fromtimestamp(day.begin)
         bar = GLYPHS.full * -(-day.created * width // most)
-        longest = Cell(age_text(day.longest_wait)) if day.longest_wait is not None else Cell("")
+        longest = Cell(age_text(day.longest_wait))
         name = "today" if number == 0 else f"{when:%a} {when.day} {when:%b}"
         yield (
             f"day:{day.begin}",
@@ -257,15 +254,13 @@ def _type_rows(types: Sequence[TypeOfJobs], width: int) -> Iterator[tuple[str, C
     if types:
         yield _titles("types", {"jobs": "Jobs", **{key: key.capitalize() for key in STATES}, **TYPE_TITLES})
     for found in types:
-        run = "" if found.run is None else age_text(found.run)
-        usual = "" if found.usual_run is None else age_text(found.usual_run)
         cells = {
             "name": Cell(
                 found.name, "bold" if found.is_failing or found.is_slower or found.late else "plain"
             ),
             "trend": Cell(GLYPHS.spark(found.trend, max(1, width)) if any(found.trend) else "", "accent"),
-            "run": Cell(run, "warning-bold" if found.is_slower else "plain"),
-            "usual": Cell(usual),
+            "run": Cell(age_text(found.run), "warning-bold" if found.is_slower else "plain"),
+            "usual": Cell(age_text(found.usual_run)),
         }
         yield f"type:{found.name}", {**_part_cells(found), **cells}
 

@@ -129,7 +129,7 @@ class TimelineRows:
         return {
             "state": part_state_cell(state),
             "part": Cell(child.label or child.id),
-            "waited": Cell("" if waited is None else age_text(waited), value=waited),
+            "waited": Cell(age_text(waited), value=waited),
             "run": Cell(run_text(run, is_over=child.is_final), value=run),
             "time": Cell(line.bar(child, width), state.token),
         }

@@ -18,9 +18,7 @@ class Lines(Widget):
     Lines { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
-        self._content = Content("")
+    _content = Content("")
 
     def render(self) -> Content:
         """Give Textual the lines to draw."""
@@ -45,10 +43,8 @@ class Line(Lines):
             super().__init__()
             self.key = key
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__(id=id, classes=classes)
-        self._ends: tuple[Content, Content | None] = (Content(""), None)
-        self._keys: Sequence[KeySpan] = ()
+    _ends: tuple[Content, Content | None] = (Content(""), None)
+    _keys: Sequence[KeySpan] = ()
 
     def show(self, left: Content, right: Content | None = None, keys: Sequence[KeySpan] = ()) -> None:
         """Show a text, and another one at the right end; `keys` stand in cells of the first."""
