@@ -2,16 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from gnjobs.errors import InvalidName, NoSuchChild, NotAllowed, NotFinished
+from gnjobs.records import events, lifecycle
+from gnjobs.records.events import Events
 from gnjobs.records.fields import Job
 from gnjobs.records.keys import check_id, check_user, new_job_id
-from gnjobs.records.layouts import OWN_KEY
+from gnjobs.records.layouts import OWN_KEY, Layout
+from gnjobs.records.lifecycle import Word
 from gnjobs.records.reading import Records
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from gnjobs.health.verdict import Limits
     from gnjobs.outputs.lines import Hole, Line
     from gnjobs.outputs.reader import OutputReader
@@ -19,9 +21,6 @@ if TYPE_CHECKING:
     from gnjobs.processing.processor import Processing
     from gnjobs.processing.view import JobStatus, JobView
     from gnjobs.records.actor import Actor
-    from gnjobs.records.events import Events
-    from gnjobs.records.layouts import Layout
-    from gnjobs.records.lifecycle import Word
     from gnjobs.supervisor.launch import Via
 
 
@@ -30,7 +29,7 @@ class JobStore(Records):
 
     def create(
         self,
-        command: "Iterable[Word]",
+        command: Iterable[Word],
         *,
         job_type: str = "generic",
         user_id: str | None = None,
@@ -49,8 +48,6 @@ class JobStore(Records):
         the record, so it is no place for secrets. Raises `JobExists`, `InvalidName` for an id or a prefix under which
         another program's jobs stand, `InvalidJob` for a command, a length of time, a field or a variable.
         """
-        from gnjobs.records import lifecycle
-
         if self.keys.layout.key != OWN_KEY:
             raise InvalidName(
                 f"jobs under {self.keys.prefix} are laid out by another program; choose another prefix"
@@ -76,8 +73,6 @@ class JobStore(Records):
 
     def adopt(self, job_id: str) -> Job:
         """Put an existing record, whoever made it, into the indexes, and make it expire late enough."""
-        from gnjobs.records import lifecycle
-
         lifecycle.add_created(self.client, self.keys, job_id, self.get(job_id).created or self.now())
         job = self._indexed(self.get(job_id))
         if not job.is_final:
@@ -85,11 +80,10 @@ class JobStore(Records):
         return job
 
     def _indexed(self, job: Job) -> Job:
-        from gnjobs.records.lifecycle import index
         from gnjobs.supervisor.launch import remember_origin
 
         remember_origin(job, self.url, self.keys.prefix)
-        index(self.client, self.keys, job)
+        lifecycle.index(self.client, self.keys, job)
         return job
 
     def output(self, job_id: str, child_id: str | None = None, *, whole: bool = False) -> "OutputReader":
@@ -131,8 +125,6 @@ class JobStore(Records):
 
         Raises `NotFinished`, `NotAllowed`, `NoSuchJob`.
         """
-        from gnjobs.records import events, lifecycle
-
         job = self.get(job_id, created)
         try:
             actor.check("remove", job)
@@ -148,15 +140,11 @@ class JobStore(Records):
 
     def rerun_line(self, job_id: str) -> str:
         """The shell line that runs the job again, for a person to run where it belongs; nothing runs it here."""
-        from gnjobs.records.lifecycle import rerun_line
-
-        return rerun_line(self.get(job_id), self.keys.prefix)
+        return lifecycle.rerun_line(self.get(job_id), self.keys.prefix)
 
     @property
-    def events(self) -> "Events":
+    def events(self) -> Events:
         """What happened: `events(since)` reads it, oldest first, from a time on; `events.follow()` as it happens."""
-        from gnjobs.records.events import Events
-
         return Events(self.client, self.keys, self.url)
 
     def all_lines(self, job_id: str) -> "Iterator[tuple[str | None, Iterator[Line | Hole]]]":
@@ -183,11 +171,11 @@ _JOBS = ":jobs"
 def launch_stored_job(
     redis_url: str,
     prefix: str,
-    job_id: "str | UUID",
+    job_id: str | UUID,
     via: "Via" = "detach",
     *,
     writer_url: str | None = None,
-    layout: "Layout | None" = None,
+    layout: Layout | None = None,
 ) -> Job:
     """Run a waiting job that another program stored, in place of that program's own worker.
 
@@ -197,11 +185,10 @@ def launch_stored_job(
     output hold the last 32 MiB of each stream. Raises `NoSuchJob`, `InvalidName`, and `LaunchError` where it does not
     begin.
     """
-    from gnjobs.records.lifecycle import take_over
     from gnjobs.supervisor.launch import launch
 
     store = JobStore.from_url(redis_url, prefix, layout=layout)
-    take_over(store.client, store.keys, store.get(str(job_id)))
+    lifecycle.take_over(store.client, store.keys, store.get(str(job_id)))
     job = store.adopt(str(job_id))
     given = None if via == "agent" else writer_url  # a writer may not ask one
     launch(job, via, JobStore.from_url(given or redis_url, prefix, layout=layout))
@@ -211,7 +198,7 @@ def launch_stored_job(
 def launch_uploader_job(
     redis_url: str,
     jobs_prefix: str,
-    job_id: "str | UUID",
+    job_id: str | UUID,
     via: "Via" = "detach",
     *,
     writer_url: str | None = None,
