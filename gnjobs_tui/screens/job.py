@@ -26,7 +26,7 @@ from gnjobs_tui.screens.job_facts import (
 )
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
-from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.kill_run import Target, target_of_row
 from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import Cell, Part, lines, state_cell, state_named
 from gnjobs_tui.widgets.line import Line, Lines
@@ -282,19 +282,13 @@ class JobScreen(GlanceScreen):
         """The part of a row."""
         picture, row = self._picture, self.row
         child = picture.parts.child(key) if picture is not None else None
-        return Target(
-            row.prefix,
-            row.id,
-            row.label,
+        return target_of_row(row)._replace(
             child=None if key in (None, ITSELF) else key,
             child_label=child.label if child is not None else None,
-            user=row.user,
-            host=row.host,
             account=picture.job.account if picture is not None else None,
             percent=percent_done(row if child is None else child),
             silence=picture.parts.silence(child) if picture is not None else row.silence,
-            created=row.recorded,
-            key=row.key,
+            state=None,
         )
 
     def target(self) -> Target:

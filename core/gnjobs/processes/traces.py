@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from gnjobs.processes.find import claiming, wanted_of
 from gnjobs.processes.host import account_name, own_account, user_id
-from gnjobs.processes.proc import folder_of_memory, owners_of, read_entry
+from gnjobs.processes.proc import TableEntry, folder_of_memory, owners_of, read_entry
 from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
@@ -84,32 +84,22 @@ def _of_session(job: Job, view: ProcessView) -> Iterator[Trace]:
     if job.pid is None or is_reused:
         return
     for entry in view.table.values():
-        if (
-            entry.session == job.pid
-            and entry.started >= _earliest(job)
-            and not _is_others(entry.pid, job, view)
-        ):
+        if entry.session == job.pid and _may_be_its(entry, job, view):
             yield _trace(entry.pid, view, "which is in the session of the job's main process")
 
 
 def _named_as_left(job: Job, view: ProcessView) -> Iterator[Trace]:
     for word in (job.left_running or "").split():
         entry = view.table.get(values.integer(word) or 0)
-        if (
-            entry is not None
-            and entry.started >= _earliest(job)
-            and not _is_others(entry.pid, job, view)
-            and not _is_of_the_kernel(entry.pid)
-        ):
+        if entry is not None and _may_be_its(entry, job, view) and not _is_of_the_kernel(entry.pid):
             yield _trace(entry.pid, view, "which outlived an earlier kill")
 
 
 def _uninspected(job: Job, view: ProcessView) -> Iterator[Trace]:
     """Processes no older than the job's supervisor, of an account that its processes may have, unreadable to us."""
     for pid, mark in view.marks.items():
-        entry = view.table[pid]
         is_inspected = mark is not None and mark != UNREAD
-        if is_inspected or entry.started < _earliest(job) or _is_others(pid, job, view):
+        if is_inspected or not _may_be_its(view.table[pid], job, view):
             continue
         if may_be_of(pid, mark, job.account):
             yield _trace(pid, view, "")
@@ -127,8 +117,10 @@ def _account_of(pid: int) -> str:
     return account_name(owners[0]) if owners else "an account"
 
 
-def _earliest(job: Job) -> int:
-    return job.supervisor_started or job.process_started or 0
+def _may_be_its(entry: TableEntry, job: Job, view: ProcessView) -> bool:
+    """Whether a process is no older than the job, as far as is known, and does not certainly belong elsewhere."""
+    earliest = job.supervisor_started or job.process_started or 0
+    return entry.started >= earliest and not _is_others(entry.pid, job, view)
 
 
 def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:

@@ -11,6 +11,7 @@ from gnjobs.health.verdict import Health, Limits
 from gnjobs.outputs.lines import Hole, Line
 from gnjobs.outputs.reader import OutputReader, open_output
 from gnjobs.outputs.streams import read_short
+from gnjobs.processes import presence
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.stored import read_processes
 from gnjobs.processing.isolated import IsolatedProcessor
@@ -104,9 +105,6 @@ class JobView:
         return JobStatus(job, children, self._assess(job, children, look), self._report)
 
     def _assess(self, job: Job, children: list[Child], look: Look | None) -> Health:
-        from gnjobs.processes.presence import look as look_here
-        from gnjobs.processes.presence import look_well
-
         now = self.store.now()
         snapshot = None if job.is_final else read_processes(self.store.client, self.store.keys, self.job_id)
         return assess(
@@ -116,7 +114,7 @@ class JobView:
             children=children,
             snapshot=snapshot,
             limits=self._limits,
-            look=lambda silent: look_well(silent, look or look_here, lambda: snapshot),
+            look=lambda silent: presence.look_well(silent, look or presence.look, lambda: snapshot),
             usual_run=self._usual(job, now),
         )
 

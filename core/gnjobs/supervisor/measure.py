@@ -1,4 +1,4 @@
-"""Measures one beat: CPU, memory and disk of the job's processes, and how far its output is."""
+"""Measures one beat: what the job's processes do and use, and how that went over its run."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping

@@ -31,7 +31,7 @@ class JobOutcome(NamedTuple):
     requeued: str | None = None
 
     def final(self, children_note: str | None) -> tuple[str, dict[str, Value]]:
-        """The final status and the fields that explain it; `children_note` names killed children."""
+        """The final status and the fields that explain it; `children_note` names the children that make it an error."""
         fields: dict[str, Value] = {**self.exit.fields}
         if self.survivors:
             fields["left-running"] = " ".join(str(process.pid) for process in self.survivors)
