@@ -172,7 +172,7 @@ class Watch:
         return self._causes
 
     def _deliver(self, change: Change) -> None:
-        """Hand on news; the first jobs are shown before more are read, for whoever computes keeps the other waiting.
+        """Hand on news; the first jobs are shown before more are read, as reading and drawing slow each other.
 
         Others are handed on once those before them were taken in, so that no key waits behind many.
         """

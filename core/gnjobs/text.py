@@ -198,7 +198,7 @@ def _own_secrets() -> re.Pattern[str] | None:
 def mask_secrets(text: str) -> str:
     """Return the text with the passwords of its URLs replaced: `mysql://user:***@db1/`.
 
-    So is whatever matches the regular expression in `GNJOBS_MASK`.
+    So is everything that matches the regular expression in `GNJOBS_MASK`.
     """
     if "://" in text:
         text = _URL.sub(_without_password, text)

@@ -112,7 +112,7 @@ def _confirm(found: "list[Found]", verb: str) -> None:
 
 
 def _still_the_same(found: "list[Found]") -> "list[Found]":
-    """Leave out where another job has the id by now: whoever was asked may have thought for long."""
+    """Leave out jobs whose id is another's by now: the answer may have taken long."""
     made: dict[tuple[JobStore, str], float | None] = {}
     for store in {each[0] for each in found}:
         jobs = store.many([job.id for other, job, _ in found if other is store])

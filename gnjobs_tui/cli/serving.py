@@ -1,4 +1,4 @@
-"""Serves one text by HTTP to whoever asks, and lets nobody keep it from the others: any account may reach a port."""
+"""Serves one text by HTTP to everybody, and lets nobody keep it from the others: any account may reach a port."""
 
 import asyncio
 import contextlib

@@ -147,7 +147,7 @@ class Life(threading.Thread):
                 start(self._store, self._waiting)
 
     def _has_ended(self, job: Job) -> bool:
-        """Whether it has, or was removed by whoever looks at the demo."""
+        """Whether it has, or was removed by somebody who looks at the demo."""
         try:
             return self._store.get(job.id).is_final
         except NoSuchJob:

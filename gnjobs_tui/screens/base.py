@@ -82,7 +82,7 @@ class WatchScreen(Screen[Any]):
         return []
 
     def offers(self, action: str) -> bool:
-        """Whether whoever looks may do this at all; keys and commands that are not offered are not shown."""
+        """Whether the actor may do this at all; keys and commands that are not offered are not shown."""
         return action not in CHANGES or self.dashboard.actor.may(CHANGES[action])
 
     def is_refused(self, action: Action) -> bool:
@@ -128,7 +128,7 @@ class WatchScreen(Screen[Any]):
         return ()
 
     def show_keys(self) -> None:
-        """Show what can be pressed, as far as there is room, whoever looks may do it, and it would do something."""
+        """Show the keys that the actor may use and that would do something, as far as there is room."""
         has_kill = self.offers("kill") and self.can_be_killed
         allowed = [
             (" ".join(map(self.shown_key, key.split())), about)

@@ -34,7 +34,7 @@ class Aim(NamedTuple):
 
     @property
     def what(self) -> object:
-        """What it is, whatever news there is of it."""
+        """What it is about, apart from the news of it."""
         return self.prefix, self.job_id, self.parts[0]
 
 

@@ -332,7 +332,7 @@ class _Kill:
         yield last
 
     def _answer_for_supervisor(self, state: str) -> Iterator[KillStep]:
-        """Do on the job's host what its supervisor should; the agent does it for whoever may not."""
+        """Do on the job's host what its supervisor should; the agent does it for those who may not."""
         pid = self.job.supervisor_pid
         supervisor = f"its supervisor {state}" if pid is None else f"supervisor {pid} {state}"
         if (

@@ -1,4 +1,4 @@
-"""Where a job's processes are in their code, or which files they have open, by whoever may look into them."""
+"""Where a job's processes are in their code, or which files they have open, as told by those who may look into them."""
 
 import time
 from functools import partial

@@ -179,7 +179,7 @@ class Rounds:
                 return
 
     def _is_suspect(self, job: Job, now: float) -> bool:
-        """Whether nobody seems to report on a job of which this host may know."""
+        """Whether nobody seems to report on a job that this host may know of."""
         if job.status == PENDING:
             return not job.is_in_slurm and now - (job.launched or job.created or 0.0) > _LAUNCH_SECONDS
         since = job.heartbeat or job.started or job.created or 0.0
@@ -221,7 +221,7 @@ class Rounds:
         return present.kind in ("gone", "restarted")
 
     def _conclude(self, job: Job, now: float, view: ProcessView) -> bool:
-        """Write the end of a job of which nothing is seen at second sight either."""
+        """Write the end of a job if a second look sees nothing of it either."""
         if job.status == PENDING:
             return not _may_be_launched(job, view) and self._write_lost_launch(job, now)
         present = look(job, view, known_identities(self._store, job.id), wanted_of(job, self._store))
@@ -255,7 +255,7 @@ class Rounds:
             self._on_stopping(job)
 
     def _write_end(self, job: Job, now: float, why: str) -> bool:
-        """Write the final status of a job of which nothing runs: killed if that was asked for, else lost."""
+        """Write the final status of a job that has no process left: killed if that was asked for, else lost."""
         stop = StopRequest.of(job)
         status = KILLED if stop else LOST
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why, **(stop.fields if stop else {})}
@@ -263,7 +263,7 @@ class Rounds:
         return self._write(job, UNFINISHED_STATUSES, status, fields, why, stop)
 
     def _write_lost_launch(self, job: Job, now: float) -> bool:
-        """Close a launch of which nothing is here; where a server forgot that it began, there may be children."""
+        """Close a launch that left nothing here; where a server forgot that it began, there may be children."""
         why = f"its supervisor ended on {job.launch_host} before it began the job, as far as is known"
         fields: dict[str, Value] = {"finished": f"{now:.3f}", "error": why}
         is_written = self._write(job, {PENDING}, LOST, fields, why)

@@ -1,4 +1,4 @@
-"""The agent's rounds: whose turn it is to be looked at where there is no time for all, and what fails for one job."""
+"""The agent's rounds: which job's turn it is where there is no time for all, and how one failure stops no other."""
 
 import math
 import time

@@ -28,7 +28,7 @@ class BeatClock:
     def age(self, job: Job, now: float, key: str = "") -> float | None:
         """Seconds since this job's beat changed; at first sight, as the server's clock `now` has it.
 
-        Whoever reads several prefixes tells their jobs of one id apart by a `key`.
+        A `key` tells jobs of one id apart where several prefixes are read.
         """
         if job.heartbeat is None:
             return None
@@ -181,7 +181,7 @@ def common_causes(judged: Iterable[tuple[Job, Health]], now: float | None = None
 
 
 def _together(beats: list[float]) -> Iterator[list[float]]:
-    """Groups of beats, in order, none of which is long after the one before."""
+    """Groups of beats, in order, each shortly after the one before."""
     group: list[float] = []
     for beat in beats:
         if group and beat - group[-1] > _TOGETHER_SECONDS:

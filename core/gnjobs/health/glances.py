@@ -113,7 +113,7 @@ class Glances:
         return restless
 
     def _note(self, identity: Identity, *, is_restless: bool) -> None:
-        """Look ever less often at a process of which nothing came to light a few times."""
+        """Look ever less often at a process that showed nothing a few times."""
         if identity in self._at_work:
             self._vain[identity] = _Vain(is_restless=True)
             return

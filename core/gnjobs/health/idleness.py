@@ -157,7 +157,7 @@ class Idleness:
         return False
 
     def _idle_since(self, identity: Identity, at: float, now: float, *, lives: bool) -> float:
-        """When it gave its last sign, by the server's clock; the same is said again unless that differs by seconds.
+        """When it gave its last sign, by the server's clock; repeats the last answer unless that is off by seconds.
 
         Where a close look left it in doubt, it idles for one look less, so that another one comes before any verdict.
         """

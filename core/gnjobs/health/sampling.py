@@ -52,7 +52,7 @@ class StackSamples:
         self._thread: threading.Thread | None = None
 
     def tell(self, seen: Iterable[SeenProcess]) -> list[SeenProcess]:
-        """The processes, with where in their code those are of which enough samples were taken."""
+        """The processes; those of which there are enough samples say where in their code they are."""
         told = dict(self._stays)
         return [
             msgspec.structs.replace(process, code=words)

@@ -213,7 +213,7 @@ def is_recent(job: Job, snapshot: ProcessSnapshot | None) -> bool:
 def process_words(processes: Sequence[SeenProcess], now: float | None) -> str:
     """Say what processes do: `pid 48213 (sort) waits for data from a pipe, asleep, idle since 02:11`.
 
-    Those of which the same is to be said are told as one.
+    Processes about which the same is to be said are told as one.
     """
     alike: dict[tuple[str, str], list[SeenProcess]] = {}
     for process in processes:

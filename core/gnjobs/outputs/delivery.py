@@ -130,7 +130,7 @@ class OutputDelivery:
     def watch(self) -> None:
         """Look whether the server is still there while something may have to be sent again.
 
-        What was acknowledged long enough ago is let go only after an answer on the same connection.
+        What was acknowledged long enough ago is dropped only after an answer on the same connection.
         """
         if not self._connection.looks_alive():
             raise ConnectionError("the server closed the connection")

@@ -215,7 +215,7 @@ class OutputWriter:
             self._thread.join(timeout)
 
     def store_last(self, timeout: float) -> None:
-        """Store what there is, for at most so many seconds; whoever writes from now on waits."""
+        """Store what there is, for at most `timeout` seconds; what is written from now on waits."""
         self._buffer_bytes = 0
         self.flush(timeout)
 

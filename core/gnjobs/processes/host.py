@@ -123,7 +123,7 @@ def sees_all_namespaces() -> bool:
 
 
 def is_of_this_boot(job: Job) -> bool:
-    """Whether the job runs on this very machine, in whatever namespace, since it was started last."""
+    """Whether the job runs on this machine, in any namespace, and began since the machine was started."""
     return is_on_this_host(job) and job.boot_id is not None and job.boot_id == boot_id()
 
 

@@ -1,4 +1,4 @@
-"""What a job's supervisor stored of its processes, and its children told of theirs, whoever may have written it."""
+"""What a job's supervisor and its children stored of their processes, which anybody may have written."""
 
 import redis
 

@@ -44,7 +44,7 @@ class RunningProcessor:
         return failed_report(self._failure)
 
     def close(self) -> None:
-        """Nothing is held that would have to be let go of."""
+        """Nothing is held that would have to be released."""
 
     def _fail(self, error: Exception) -> None:
         self._processor = None

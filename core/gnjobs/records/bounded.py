@@ -1,4 +1,4 @@
-"""Bounds the size of a reply and the wait for slow ones, so that whoever writes can't stop whoever reads.
+"""Bounds the size of a reply and the wait for slow ones, so that nobody who writes can stop those who read.
 
 A reply that goes on beyond the limit ends its connection with `TooLarge`, one that trickles in with `TooSlow`.
 Many hashes that were read at once are then read again one by one, with the sizes of their fields first.

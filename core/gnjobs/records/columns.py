@@ -155,7 +155,7 @@ class JobReader(ColumnReader):
         self._fields = [JOB_FIELDS[name] for name in names]
 
     def read_jobs(self, job_ids: Sequence[str], replies: Replies) -> list[Job | None]:
-        """The records, without `raw` and `unreadable`; None for one of which these fields do not tell enough."""
+        """The records, without `raw` and `unreadable`; None where these fields do not tell enough."""
         if not job_ids:
             return []
         stored = self.columns(job_ids, replies)

@@ -139,7 +139,7 @@ def replies_of(pipe: Any) -> list[Any]:
 
 @contextmanager
 def as_far_as_possible() -> Iterator[None]:
-    """Go on where something fails that would fail again, whatever somebody wrote there; what may pass is raised."""
+    """Ignore errors that would come again, as of data that somebody wrote; those that may pass are raised."""
     try:
         yield
     except redis.RedisError as error:

@@ -1,4 +1,4 @@
-"""How jobs and killed children end: every end goes through here, whoever writes it, and so does what follows from it.
+"""How jobs and killed children end: every end, and what follows from it, goes through here.
 
 A job's supervisor, a kill in the supervisor's place, an agent that finds a job lost: each calls `end_job`. What else
 is to happen whenever a job ends belongs in `_follow_up`.
@@ -133,7 +133,7 @@ def _follow_up(records: Records, job: Job, end: JobEnd, is_own: bool) -> None:
 
 
 def end_children(records: Records, job: Job, status: str, fields: Mapping[str, Value]) -> None:
-    """Give a final status to all children that have none, for a job of which nothing runs any more."""
+    """Give a final status to all children that have none, for a job that has no process left."""
     run = records.run_of(job)
 
     def end(pipe: Pipeline, key: str, child: Child) -> None:

@@ -203,7 +203,7 @@ class Events:
 
 
 def _text(value: bytes | None) -> str | None:
-    """A field's text, of which we write no more: others may write any length."""
+    """A field's text, up to the length that we write: others may write more."""
     said = values.text(None if value is None else value[: 4 * LONGEST_TEXT])
     return None if said is None else said[:LONGEST_TEXT]
 

@@ -31,7 +31,7 @@ def list_names(layout: Layout) -> tuple[str, ...]:
 
 
 def known_names(layout: Layout) -> tuple[str, ...]:
-    """Every field of which something is known."""
+    """Every field that means something to us."""
     return tuple(
         dict.fromkeys((*JOB_FIELDS, *ALIASES, TOKEN_FIELD, MIRROR_FIELD, OWN_STATUS, *_described(layout)))
     )
@@ -193,7 +193,7 @@ def _part(keys: Keys, text: str, separator: str) -> Part | None:
 
 
 class KnownParts(Protocol):
-    """Whoever knows the parts of a job."""
+    """What knows the parts of a job."""
 
     def parts(self) -> Sequence[Part]:
         """The parts, in order."""

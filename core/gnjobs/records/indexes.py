@@ -346,7 +346,7 @@ def _tidy_index(client: redis.Redis, keys: Keys, index: str, also: frozenset[byt
 
 
 def _tidy_users(client: redis.Redis, keys: Keys) -> None:
-    """Remove users who created nothing for a month and of whose jobs no index is left."""
+    """Remove users who created nothing for a month and have no index of jobs any more."""
     now = server_time(client)
     found = read_or_none(client.zrangebyscore, keys.users, "-inf", now - MONTH, 0, _OLDEST) or []
     named = {member: user for member in found if is_user(user := values.text(member) or "")}

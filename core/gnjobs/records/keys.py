@@ -134,7 +134,7 @@ class Keys:
         self.check_apart(self)
 
     def check_apart(self, other: "Keys") -> None:
-        """Raise `InvalidName` where whoever may write jobs here could ask in another's name, there or here."""
+        """Raise `InvalidName` where writers of jobs here could ask in another's name, there or here."""
         for name in (other.users, other.hosts, other.events, other.admin_requests):
             if name.startswith(self.jobs_namespace) or self.jobs_namespace.startswith(f"{name}:"):
                 raise InvalidName(

@@ -56,7 +56,7 @@ class Said(NamedTuple):
 class Statement:
     """All that one writer has said of a job or child: the changes of its status, and its fields.
 
-    It is said of this `run` of the job, and nothing of it to another that has its id by now.
+    It is about this `run` of the job: nothing of it is written to another job that has the id by now.
     `made` are the fields of the hash before the first step, for one that has to be made again. `children` (id →
     output key) are listed in the job's record. A child that is `first_hand` knows more of its own end than
     whoever may have restored it.

@@ -192,9 +192,9 @@ class Records:
         return server_time(self.client)
 
     def get(self, job_id: str, created: float | None = None) -> Job:
-        """Read a whole record; raises `NoSuchJob`, also where its id is by now another's than was `created` then.
+        """Read a whole record; raises `NoSuchJob`, also where the id is now a job's that was not `created` then.
 
-        A key that is no hash is a job of which nothing is known.
+        A key that is no hash gives a job about which nothing is known.
         """
         job = fetch_job(self.client, self.keys, job_id)
         if job is None:

@@ -163,7 +163,7 @@ def answer(client: redis.Redis, stream: str, request_id: str, step: KillStep) ->
 def _append(client: redis.Redis, stream: str, fields: dict[str, str]) -> str:
     encoded: Any = {name: encode_text(value) for name, value in fields.items()}
     added = _add(client, stream, encoded)
-    if added is None:  # begin it anew, by what whoever may ask may do, unlike UNLINK
+    if added is None:  # begin it anew: all who may ask may use EXPIRE, unlike UNLINK
         client.expire(stream, 0)
         added = _add(client, stream, encoded)
     return added or ""
@@ -237,7 +237,7 @@ def read_answers(
 
 
 def _hear(client: redis.Redis, behind: dict[str, str], block: int) -> list[Any]:
-    """What was answered by now, or comes soon; nothing where somebody has put no stream in its place."""
+    """What was answered by now, or comes soon; nothing where the key holds something other than a stream."""
     try:
         return read_behind(client, behind, _ANSWERS_AT_ONCE, block)
     except redis.ResponseError as error:
@@ -248,7 +248,7 @@ def _hear(client: redis.Redis, behind: dict[str, str], block: int) -> list[Any]:
 
 
 def read_step(stored: bytes | None) -> KillStep | None:
-    """Read an answer, whoever wrote it: its length is bounded, and nothing in it acts on a terminal."""
+    """Read an answer, which anybody may have written: its length is bounded, and nothing in it acts on a terminal."""
     found = values.json(stored, KillStep)
     if found is None:
         return None

@@ -121,7 +121,7 @@ Value = str | bytes | int | float
 class Run(NamedTuple):
     """Whose record or child is meant: that of the job whose `record` says this of when it was `created`.
 
-    What is said of it is `gone` where another job has its id by now. Without a time it is whichever job has the id.
+    The outcome is `gone` where another job has the id by now. Without a time, any job that has the id is meant.
     """
 
     record: str
@@ -197,7 +197,7 @@ def add_children(client: redis.Redis, run: Run, output_keys: Mapping[str, str]) 
 
 
 def unlink(client: redis.Redis, run: Run, names: Sequence[bytes]) -> bool:
-    """Remove some hundred keys of a job, and leave them where another has its id by now; returns whether it did."""
+    """Remove some hundred keys of a job, unless another has its id by now; returns whether it did."""
     return bool(_eval(client, _UNLINK, run.record, run, *names))
 
 

@@ -1,4 +1,4 @@
-"""What is newest in streams and what comes, whoever may write there: entries too large hide those before them."""
+"""Reads what is newest in streams and what comes; entries that are too large hide those before them."""
 
 from collections.abc import Mapping
 from typing import Any, Final

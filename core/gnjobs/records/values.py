@@ -99,7 +99,7 @@ def seconds(value: bytes | str | None) -> float | None:
 
 
 def run_of(created: bytes | str | None) -> str:
-    """Read which run of a job a record is of; nothing where that can be no time, in whatever form."""
+    """Read which run of a job a record is of, as stored; empty where that can't be a time."""
     found = text(created) or ""
     return found if len(found) <= LONGEST_NUMBER and found.isprintable() else ""
 

@@ -160,7 +160,7 @@ class ChildOutput:
         self.writer.outlast()
 
     def _finish(self, status: str, fields: Mapping[str, Value], timeout: float | None) -> bool:
-        """End; its thread stores all lines first, so that whoever sees a final status finds the whole output."""
+        """End; its thread stores all lines first: behind a final status the output is complete."""
         self.writer.check_owner()
         if self._has_ended:
             return True

@@ -218,7 +218,7 @@ class ChildProcess:
 def _end_handle(process: Started) -> int:
     """What becomes readable when the process ends.
 
-    The sentinel is a pipe that whatever a child forks keeps open, so it can outlast the child.
+    The sentinel is a pipe that processes forked by the child keep open, so it can outlast the child.
     """
     if hasattr(os, "pidfd_open") and process.pid is not None:
         try:

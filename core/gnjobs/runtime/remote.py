@@ -161,7 +161,7 @@ class SlurmChild(ChildProcess):
 
     @property
     def is_ended_from_outside(self) -> bool:  # type: ignore[override]
-        """Whether Slurm, or whoever killed its `srun`, ended it, rather than it itself."""
+        """Whether it was ended from outside: by Slurm, or by a kill of its `srun`."""
         return self._code is None and self.exit_code < 0
 
     @property

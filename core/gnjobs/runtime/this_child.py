@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HasChildren(ABC):
-    """Whatever may have children: a job, and a child of it."""
+    """What can have children: a job, or a child of it."""
 
     @abstractmethod
     def _as_job(self) -> JobContext:

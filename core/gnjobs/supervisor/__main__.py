@@ -1,6 +1,6 @@
 """The process that runs one job: `python -m gnjobs.supervisor`, with the job named in its environment.
 
-Little is imported here before the process has detached itself: whoever launches it waits for that.
+Little is imported here before the process has detached itself: the launcher waits for that.
 """
 
 import os

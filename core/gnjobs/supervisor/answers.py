@@ -10,7 +10,7 @@ from gnjobs.records.requests import ControlRequest, KillStep, proven_asker
 
 
 class Answers(threading.Thread):
-    """Sends steps to whoever asked; what can't be sent is lost, but what it tells of is done.
+    """Sends steps to those who asked; a step that can't be sent is lost, but what it reports was done.
 
     Everybody who asks for the job to be killed is told each step of the same kill.
     """

@@ -69,7 +69,7 @@ DRAIN_SECONDS = 1.0
 
 
 class RunningCommand:
-    """The command of one job; whoever reaps its main process says so by `ended`."""
+    """The command of one job; its main process is reaped elsewhere, which `ended` is told."""
 
     def __init__(self, output: OutputWriter) -> None:
         self._output = output

@@ -53,7 +53,7 @@ class ListedFaults:
         return sorted(self._found)
 
     def count(self) -> int | None:
-        """How many faults there are by now; None where there may be some that we have not heard of."""
+        """How many faults there are so far; None where we may not have heard of some."""
         self._hear()
         if self._has_missed and self._feed is not None:
             self._search()

@@ -34,7 +34,7 @@ class Clocks(NamedTuple):
 
 
 def clocks_now(server: float) -> Clocks:
-    """The moment that it is now, of which the server's time is known."""
+    """This moment by all three clocks, given the server's time."""
     return Clocks(time.time(), time.monotonic(), server)
 
 
@@ -51,7 +51,7 @@ class LastSign:
         self._said = 0.0
 
     def at(self, told: float, clocks: Clocks) -> float:
-        """When it was, by the server's clock; the same is said again unless that differs by seconds."""
+        """When it was, by the server's clock; repeats the last answer unless that is off by seconds."""
         has_changed = told != self._told
         if has_changed:
             age = clocks.wall - told

@@ -85,7 +85,7 @@ class TextFeed(LineFeed):
             self._sink.partial(unfinished.rstrip(b"\r").decode("utf-8", "surrogateescape"))
 
     def wait_for_no_reader(self) -> None:
-        """Stop waiting for whoever reads the copy: a kill must not be held up by a pager."""
+        """Stop waiting for the reader of the copy: a kill must not be held up by a pager."""
         self._waits_for_reader = False
 
     def _copy(self, chunk: bytes) -> None:

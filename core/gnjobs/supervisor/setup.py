@@ -90,7 +90,7 @@ def release_memory() -> None:
 
 
 def silence(*descriptors: int) -> None:
-    """Point descriptors at `/dev/null`, so that whoever reads their other end sees it closed."""
+    """Point descriptors at `/dev/null`, so that readers of their other ends see them closed."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         os.dup2(null, descriptor)
@@ -221,7 +221,7 @@ def digest_of(job: "Job") -> str:
 def for_supervisor(outer: Mapping[str, str], url: str, prefix: str, job: "Job") -> dict[str, str]:
     """The environment of a supervisor: that of its starter, with this job's marks and nobody else's.
 
-    One of them is new each time. A digest says what the launcher asks for, whatever the record says by then.
+    The token is new each time. A digest says what the launcher asks for, even if the record changes before it is read.
     """
     asked = {ENV_ASKED: digest_of(job), ENV_MARK: uuid.uuid4().hex, ENV_CREATED: job.run}
     return _marked(outer, asked | _marks(url, prefix, job.id, job.user))

@@ -297,7 +297,7 @@ class Catalogue:
         return None if earliest == float("inf") else earliest
 
     def expire(self) -> int:
-        """Judge again the rows whose verdicts may have changed by now, and renew filters by age; the number of rows."""
+        """Judge again the rows whose verdicts may have changed, and renew filters by age; returns how many rows."""
         now = self._clock()
         for listing in self._listings:
             if listing.refresh_at <= now:

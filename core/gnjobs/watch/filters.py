@@ -177,7 +177,7 @@ COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
 
 
 def comparison(name: str, measure: Measure, sign: str, limit_text: str) -> Term:
-    """The measure compares so with the limit; a row of which it is not known never matches."""
+    """The measure compares so with the limit; a row whose measure is unknown never matches."""
     compare = COMPARISONS[sign]
     try:
         limit = measure.parse(limit_text)
@@ -307,6 +307,6 @@ def quoted(text: str) -> str:
 
 
 def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
-    """Compile a filter into a test of judged jobs, for whoever reads few of them and holds no rows."""
+    """Compile a filter into a test of judged jobs, for those who hold no rows."""
     found = parse_filter(text)
     return lambda job, health: found.matches(row_of(job, verdict=health.verdict), now)

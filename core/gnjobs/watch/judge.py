@@ -36,7 +36,7 @@ class ListeningClock:
 
 
 class Judge:
-    """Judges unfinished rows from what they hold; looking for processes is left to whoever may take the time.
+    """Judges unfinished rows from what they hold; looking for processes, which takes time, is left to others.
 
     Jobs whose supervisor is silent are collected for that, see `take_unlooked`; `learn` takes in what was seen.
     """

@@ -1,4 +1,4 @@
-"""Regular expressions that people type: however one is written, and whatever it is held against, it ends soon."""
+"""Regular expressions that people type: to match one takes no long time, however it is written."""
 
 import re
 import warnings

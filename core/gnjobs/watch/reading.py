@@ -62,7 +62,7 @@ class RowReader:
         return first[_STATUS] != _SUCCESS or not all(_always_there(first))
 
     def read(self, job_ids: Sequence[str], replies: Replies) -> list[JobRow]:
-        """Make rows of the values of `BRIEF_FIELDS`, in all of which `FURTHER_FIELDS` follow or in none."""
+        """Make rows of the values of `BRIEF_FIELDS`, behind which stand those of `FURTHER_FIELDS` in all or in none."""
         if not job_ids:
             return []
         stored, read = self._columns.columns(job_ids, replies), self._columns.read

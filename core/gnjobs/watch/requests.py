@@ -18,7 +18,7 @@ Look = Callable[[Job], Presence]
 class WatchRequests:
     """Flags and sets that any thread may change; the watcher's thread waits on `wake` and takes them.
 
-    `visible` are the keys of the rows on screen, `open` those of the jobs of which every change is to be told.
+    `visible` are the keys of the rows on screen, `open` those of jobs whose every change is to be told.
     """
 
     def __init__(self) -> None:

@@ -64,7 +64,7 @@ class UncountedFaults:
         return parsed.job_id if parsed.job_id in self.jobs else None
 
     def count(self, jobs: Sequence[Job]) -> list[Job]:
-        """The jobs, with the faults of those that nobody else counts where they are known by now."""
+        """The jobs, with the number of faults that nobody else counts, where it is known by now."""
         return [self._counted(job) if job.is_uncounted else self._known(job) for job in jobs]
 
     def _known(self, job: Job) -> Job:

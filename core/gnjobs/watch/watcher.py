@@ -70,7 +70,7 @@ class Watcher:
         self._requests.refresh()
 
     def hold(self, seconds: float) -> None:
-        """Let whoever answers a key compute alone for so long: loading goes on later."""
+        """Pause loading for so many seconds, so that a key is answered first."""
         self._requests.hold(seconds)
 
     def set_visible(self, keys: Iterable[str]) -> None:
