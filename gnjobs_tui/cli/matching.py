@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
 
-Judged = tuple["Job", "Health"]
 Listed = tuple["JobStore", "Job"]
 Found = tuple["JobStore", "Job", "Health"]
 PAGE = 2000

@@ -20,7 +20,7 @@ from gnjobs.supervisor.children import ChildWatch, restore_forgotten
 from gnjobs.supervisor.listed_faults import ListedFaults
 from gnjobs.supervisor.measure import Measuring, clocks_now
 from gnjobs.supervisor.record import RecordLink
-from gnjobs.supervisor.signs import JobSigns, Said
+from gnjobs.supervisor.signs import Beat, JobSigns
 from gnjobs.text import complain
 
 _PATIENCE_SECONDS = 60.0
@@ -157,7 +157,7 @@ class Reporter(threading.Thread):
         pipe.execute()
         self._says.clear()
 
-    def _fields(self, said: Said) -> dict[str, Value]:
+    def _fields(self, said: Beat) -> dict[str, Value]:
         fields = said.fields | {"lines": self._printed.lines}
         while self._says:
             fields |= self._says.popleft()

@@ -21,7 +21,7 @@ from gnjobs.text import encodable
 _WORDS: Final = ("percent", "message", "done", "unit")
 
 
-class Said(NamedTuple):
+class Beat(NamedTuple):
     """The fields to write at a beat, and at times a snapshot of the processes."""
 
     fields: dict[str, Value]
@@ -49,7 +49,7 @@ class JobSigns:
         self._at_work: frozenset[str] = frozenset()
         self._began = 0.0
 
-    def look(self, clocks: Clocks, last_line: float = 0.0) -> Said:
+    def look(self, clocks: Clocks, last_line: float = 0.0) -> Beat:
         """Look at the processes, and say what is known; `last_line` is when the job printed, by this host's clock."""
         self._began = self._began or clocks.server
         measured = self._measure(
@@ -70,7 +70,7 @@ class JobSigns:
             fields["last-output"] = round(self._last_output, 3)
         if self.watch.children:
             fields["children-summary"] = self._children.summary(measured.family)
-        return Said(fields, measured.snapshot)
+        return Beat(fields, measured.snapshot)
 
     def _last_word(self, process: SeenProcess) -> float:
         """When the child that a process belongs to, or else the job, was last heard of as of the last beat."""
