@@ -94,12 +94,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture
-def store(server: Server) -> JobStore:
-    """A store on that server."""
-    return JobStore.from_url(server.url)
-
-
-@pytest.fixture
 def etc(tmp_path: Path, server: Server) -> Path:
     """A copy of what agents need of /etc, with our configuration."""
     place = tmp_path / "etc"
