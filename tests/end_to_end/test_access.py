@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import redis
 from click.testing import CliRunner, Result
 
 from gnjobs.control.agent_lock import Holder
