@@ -30,8 +30,8 @@ from gnjobs_tui.outputs.fault_list import FAULTS, HINT, TIMES, Choice, FaultList
 from gnjobs_tui.outputs.save import file_name, new_file, proposed_path, refusal_words, typed_path
 from gnjobs_tui.outputs.spreadsheet import write_faults
 from gnjobs_tui.screens.dialogs import TextScreen
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import Cell, Part, safe
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.filter_bar import FilterBar

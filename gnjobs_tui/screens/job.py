@@ -26,7 +26,7 @@ from gnjobs_tui.screens.job_facts import (
 )
 from gnjobs_tui.screens.job_pane import ended_words
 from gnjobs_tui.screens.job_parts import ITSELF, PART_COLUMNS, JobParts, JobPicture
-from gnjobs_tui.screens.kill_run import Target, target_of_row
+from gnjobs_tui.screens.target import Target, target_of_row
 from gnjobs_tui.screens.trends import trend_parts
 from gnjobs_tui.style import Cell, Part, lines, state_cell, state_named
 from gnjobs_tui.widgets.line import Line, Lines

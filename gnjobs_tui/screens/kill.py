@@ -16,15 +16,8 @@ from gnjobs.errors import GnjobsError
 from gnjobs.records.requests import DEFAULT_GRACE
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.dashboard import Dashboard
-from gnjobs_tui.screens.kill_run import (
-    KillRun,
-    LeftOut,
-    Target,
-    left_out_lines,
-    target_lines,
-    title_of,
-    what_ends,
-)
+from gnjobs_tui.screens.kill_run import KillRun, left_out_lines, target_lines, title_of, what_ends
+from gnjobs_tui.screens.target import LeftOut, Target
 from gnjobs_tui.style import Cell, Part, content, lines
 
 # On a lower terminal the list of processes makes room for the steps.

@@ -3,69 +3,24 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gnjobs.errors import GnjobsError
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
+from gnjobs.records import requests
 from gnjobs.records.actor import Actor
-from gnjobs.records.fields import percent_done
+from gnjobs.records.requests import KillStep
 from gnjobs.text import duration_words, percent_text, plural, silence_text
-from gnjobs.watch.rows import JobRow
 from gnjobs_tui.screens.job_facts import break_lines, without_directory
-from gnjobs_tui.style import GLYPHS, Cell, Part, fit, safe, state_cell, state_named
+from gnjobs_tui.screens.target import LeftOut, Target
+from gnjobs_tui.style import Cell, Part, fit, safe, state_cell, state_named
 
 if TYPE_CHECKING:
-    from gnjobs.records.requests import KillStep
     from gnjobs.store import JobStore
-
-
-class Target(NamedTuple):
-    """One job or child, as dialogs and screens name it.
-
-    `key` names the job's row in the catalogue; `child` is the child's id, None for the whole job.
-    """
-
-    prefix: str
-    job_id: str
-    label: str
-    child: str | None = None
-    child_label: str | None = None
-    user: str | None = None
-    host: str | None = None
-    account: str | None = None
-    percent: float | None = None
-    silence: float | None = None
-    state: str | None = None
-    created: float | None = None
-    key: str = ""
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-        return self.child_label or self.child or self.label
-
-    @property
-    def trail(self) -> list[Part]:
-        """The job's name and the child's, for a title."""
-        return [self.label, *([f" {GLYPHS.into} ", self.name] if self.child else [])]
-
-
-def target_of_row(row: JobRow) -> Target:
-    """The job of a list's row."""
-    return Target(
-        row.prefix,
-        row.id,
-        row.label,
-        user=row.user,
-        host=row.host,
-        account=row.job.account if row.job else None,
-        percent=percent_done(row),
-        silence=row.silence,
-        state=row.state,
-        created=row.recorded,
-        key=row.key,
-    )
-
 
 # In a dialog of 72 columns with its frame.
 NAME_WIDTH, TOLD_WIDTH = 8, 60
@@ -75,7 +30,6 @@ AT_ONCE = 16
 SNAPSHOT_AGE = 60.0
 # How Python starts a child of its own; its command line says no more.
 SPAWNED = "multiprocessing.spawn"
-
 
 StoreOf = Callable[[Target], "JobStore"]
 
@@ -98,20 +52,13 @@ class KillRun:
 
     def refuse(self) -> bool:
         """End what was not begun yet, because Redis is away; whether all of it has ended by that."""
-        from gnjobs.records.requests import step
-
         for place, steps in enumerate(self.steps):
             if not steps:
-                self.steps[place].append(step("refused", NOT_ASKED, final=True))
+                self.steps[place].append(requests.step("refused", NOT_ASKED, final=True))
         return self.is_over
 
     def _kill(self, place: int, tell: Callable[[], object], force: bool) -> None:
-        from redis.exceptions import ConnectionError as RedisConnectionError
-        from redis.exceptions import RedisError
-        from redis.exceptions import TimeoutError as RedisTimeoutError
-
         from gnjobs.control.kill import kill_job
-        from gnjobs.records.requests import step
 
         target = self.targets[place]
         if self._has_ended(place):
@@ -131,9 +78,9 @@ class KillRun:
                 self._add(place, each, tell)
         except (GnjobsError, RedisError, OSError) as error:
             is_away = isinstance(error, RedisConnectionError | RedisTimeoutError) and not self.steps[place]
-            self._add(place, step("refused", NOT_ASKED if is_away else str(error), final=True), tell)
+            self._add(place, requests.step("refused", NOT_ASKED if is_away else str(error), final=True), tell)
 
-    def _add(self, place: int, step: "KillStep", tell: Callable[[], object]) -> None:
+    def _add(self, place: int, step: KillStep, tell: Callable[[], object]) -> None:
         self.steps[place].append(step)
         tell()
 
@@ -145,7 +92,7 @@ class KillRun:
         """Whether every kill has come to its end."""
         return all(self._has_ended(place) for place in range(len(self.targets)))
 
-    def result(self, place: int) -> "KillStep | None":
+    def result(self, place: int) -> KillStep | None:
         """How a target's kill ended, or its last step so far; a hurried kill may end twice, first by what killed."""
         finals = [step for step in self.steps[place] if step.final]
         verified = [step for step in finals if step.verified]
@@ -200,13 +147,13 @@ def _plain(part: Part) -> str:
     return part.text if isinstance(part, Cell) else part
 
 
-def _token(step: "KillStep") -> str:
+def _token(step: KillStep) -> str:
     if step.final:
         return "success" if step.verified else "error-bold"
     return "plain"
 
 
-def _step_line(step: "KillStep") -> list[Part]:
+def _step_line(step: KillStep) -> list[Part]:
     clock = datetime.fromtimestamp(step.at).strftime("%H:%M:%S")
     return [Cell(f"{clock}  ", "dim"), Cell(step.text, _token(step))]
 
@@ -255,13 +202,6 @@ def _listed(target: Target, silence: str) -> list[Part]:
         f"{fit(silence, 7, 'right')}  {fit(safe(target.host or ''), 10)} {fit(safe(target.user or ''), 9)} "
     )
     return [f"{target.job_id[:8]}  ", state._replace(text=fit(state.text, 10)), where, target.label]
-
-
-class LeftOut(NamedTuple):
-    """A marked job that is not killed, and why."""
-
-    target: Target
-    why: str
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[list[Part]]:

@@ -17,8 +17,8 @@ from gnjobs.text import count_text, plural
 from gnjobs_tui.keys import Argument, bind
 from gnjobs_tui.outputs.save import Saved, file_name, proposed_path, refusal_words, save_output, typed_path
 from gnjobs_tui.outputs.search import Progress, Query, search
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_base import OutputBase
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.widgets.prompt import Prompt
 
 PROGRESS_EVERY = 0.2

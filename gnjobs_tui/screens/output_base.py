@@ -15,7 +15,6 @@ from gnjobs_tui.outputs.pager import Need
 from gnjobs_tui.outputs.reading import News, OutputFollower, OutputSource, read_need
 from gnjobs_tui.outputs.seen import Item
 from gnjobs_tui.screens.base import WatchScreen
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output_words import (
     OutputState,
     Place,
@@ -24,6 +23,7 @@ from gnjobs_tui.screens.output_words import (
     state_of_row,
     state_parts,
 )
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import Cell, Part, content
 from gnjobs_tui.widgets.line import Line
 from gnjobs_tui.widgets.output_view import OutputView

@@ -10,9 +10,9 @@ from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.text import duration_words, percent_text, size_text
 from gnjobs.watch.listing import DEFAULT_SORT, Sort
 from gnjobs_tui.keys import bind
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.stacks import StacksScreen
 from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.rows import RowList

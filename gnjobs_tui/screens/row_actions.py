@@ -11,8 +11,8 @@ from gnjobs.records.actor import Actor
 from gnjobs.watch.rows import JobRow
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.job_pane import ended_words
-from gnjobs_tui.screens.kill_run import LeftOut, Target, target_of_row
 from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.screens.target import LeftOut, Target, target_of_row
 from gnjobs_tui.style import cropped, safe
 
 if TYPE_CHECKING:

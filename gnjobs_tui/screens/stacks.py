@@ -12,7 +12,7 @@ from gnjobs.text import safe_text
 from gnjobs_tui.keys import bind
 from gnjobs_tui.screens.base import WatchScreen, clock_seconds
 from gnjobs_tui.screens.dialogs import TextScreen
-from gnjobs_tui.screens.kill_run import Target
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
 from gnjobs_tui.widgets.line import Line

@@ -13,8 +13,8 @@ from gnjobs.text import age_text, clock_text, count_text, plural
 from gnjobs.watch.rows import Change
 from gnjobs_tui.screens.job_cells import run_text
 from gnjobs_tui.screens.job_parts import part_state_cell
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.tables import TableScreen
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import GLYPHS, Cell, Part, content
 from gnjobs_tui.widgets.columns import Cells, Column, Orders
 from gnjobs_tui.widgets.line import Line

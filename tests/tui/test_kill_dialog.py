@@ -6,7 +6,8 @@ from textual.pilot import Pilot
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
 from gnjobs_tui.screens.kill import KillScreen
-from gnjobs_tui.screens.kill_run import KillRun, Target, target_lines, title_of, what_ends
+from gnjobs_tui.screens.kill_run import KillRun, target_lines, title_of, what_ends
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import lines
 from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.servers import Server

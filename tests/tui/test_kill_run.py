@@ -10,8 +10,9 @@ from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
 from gnjobs_tui.screens.kill import KillScreen
-from gnjobs_tui.screens.kill_run import KillRun, Target, what_ends
+from gnjobs_tui.screens.kill_run import KillRun, what_ends
 from gnjobs_tui.screens.log import LogScreen
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import Cell
 from gnjobs_tui.typeahead import LEAST_READING
 from tests.support.dashboard import dashboard, says, screen_text, shows, until

@@ -14,8 +14,8 @@ from gnjobs_tui.config import Config
 from gnjobs_tui.outputs.reading import News
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
-from gnjobs_tui.screens.kill_run import Target
 from gnjobs_tui.screens.output import OutputScreen
+from gnjobs_tui.screens.target import Target
 from gnjobs_tui.widgets.output_view import OutputView
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.hostile import FORBIDDEN, TEXTS
