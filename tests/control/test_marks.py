@@ -1,11 +1,9 @@
 """A record leads to the processes of its own job alone, not to those of its id on another server or prefix."""
 
-import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,21 +18,18 @@ from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes import table
 from gnjobs.processes.end import Target
 from gnjobs.processes.find import processes_of, wanted_of
-from gnjobs.processes.mounts import Mounts, names_the_same
 from gnjobs.processes.seen import Found
-from gnjobs.processes.table import UNREAD, LookSoFar, Mark, Wanted, read_mark
+from gnjobs.processes.table import UNREAD, Mark, read_mark
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest
 from gnjobs.records.environment import digest_of_mark
 from gnjobs.records.fields import Job
-from gnjobs.records.keys import Keys
 from gnjobs.records.requests import ControlRequest, KillStep
 from gnjobs.store import JobStore
 from gnjobs.supervisor.launch import launch
-from gnjobs.text import place_of
 from tests.support.servers import Server, running_server
-from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.supervised import KEYS, SupervisedJob, marked, python, supervised
 from tests.support.waiting import wait_for
 
 TUX = Actor.admin("tux")
@@ -171,11 +166,6 @@ def test_a_worker_in_a_container_with_a_server_of_its_own_is_not_ours(server: Se
             worker.kill()
 
 
-def marked(pid: int) -> Mark | None:
-    """The mark of a process, whose environment is empty for a moment while it becomes another program."""
-    return mark if (mark := read_mark(pid)) is not None and mark.job is not None else None
-
-
 def test_whoever_reads_a_record_can_not_bear_the_mark_of_its_job(sleeper: SupervisedJob) -> None:
     record = sleeper.read()
     intruder = psutil.Popen(
@@ -208,173 +198,6 @@ def test_a_record_without_a_mark_leads_to_no_process_with_one(orphan: Supervised
     Agent(store).look_around()
     assert not store.get(orphan.id).is_final
     assert orphan.alive()
-
-
-BINDING = ["sh", "-c", 'mount --bind d "a place" && exec "$0" "$@"']
-MOUNTING = ["sh", "-c", 'mount -t tmpfs none d && touch d/s && exec "$0" "$@"']
-# As systemd does it for what a unit may write to.
-ON_ITSELF = ["sh", "-c", 'mount --bind d d && exec "$0" "$@"']
-STACKED = ["sh", "-c", 'mount --bind d x && mount -t tmpfs none d && mount --bind x d && exec "$0" "$@"']
-UNDER = 'mount --bind d d && mount -t tmpfs none "$PWD" && mkdir "$PWD/d" && touch "$PWD/d/s"'
-HIDDEN = ["sh", "-c", f'{UNDER} && exec "$0" "$@"']
-MOVING = ["sh", "-c", 'mount -t tmpfs none x && ln -s ../d x/l && exec "$0" "$@"']
-PLACES = [
-    ("redis://localhost/0", ["--net"], False),
-    ("redis://127.0.0.2/0", ["--net"], False),
-    ("redis://redis/0", ["--net"], None),
-    ("redis+sentinel://localhost:26379,db1/gn/0", ["--net"], None),
-    ("redis+sentinel://localhost:26379/gn/0", ["--net"], False),
-    ("redis://localhost/0", ["--mount"], True),
-    ("unix://{socket}", ["--net"], True),
-    ("unix://{socket}", ["--mount"], True),
-    ("unix://{socket}", ["--mount", *MOUNTING], False),
-    ("unix://{socket}", ["--mount", *BINDING], True),
-    ("unix://{socket}", ["--mount", *ON_ITSELF], True),
-    ("unix://{socket}", ["--mount", *STACKED], True),
-    ("unix://{socket}", ["--mount", *HIDDEN], False),
-    ("unix://{spaced}", ["--mount", *BINDING], False),
-    ("unix://{linked}", ["--mount"], True),
-    ("unix://{linked}", ["--mount", *ON_ITSELF], True),
-    ("unix://{linked}", ["--mount", *MOUNTING], False),
-    ("unix://{linked}", ["--mount", *MOVING], None),
-]
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
-@pytest.mark.parametrize(("url", "options", "is_here"), PLACES)
-def test_a_url_names_the_same_to_a_process_that_reaches_the_same(
-    tmp_path: Path, url: str, options: list[str], is_here: bool | None
-) -> None:
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "s").touch()
-    (tmp_path / "x").mkdir()
-    (tmp_path / "x" / "l").symlink_to(tmp_path / "d")
-    (tmp_path / "a place").mkdir()
-    url = url.format(socket=tmp_path / "d/s", linked=tmp_path / "x/l/s", spaced=f"{tmp_path}/a%20place/s")
-    own = os.environ | {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url}
-    with psutil.Popen(["unshare", *options, "sleep", "600"], env=own, cwd=tmp_path) as process:
-        try:
-            mark = wait_for(lambda: process.name() == "sleep" and marked(process.pid))
-            assert (mark.place == place_of(url, "p")) == bool(is_here)
-            assert names_the_same(process.pid, url) is is_here
-        finally:
-            process.kill()
-
-
-IN_THE_DEEP = """
-import os, subprocess, sys, time
-subprocess.run(["mount", "-t", "tmpfs", "none", sys.argv[1]], check=True)
-os.chdir(sys.argv[1])
-for _ in range(30):
-    os.mkdir("x" * 200)
-    os.chdir("x" * 200)
-os.chroot(".")
-print("ready", flush=True)
-time.sleep(600)
-"""
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
-def test_what_is_too_deep_or_not_on_a_mount_to_be_compared_may_have_the_same(tmp_path: Path) -> None:
-    url = f"unix://{tmp_path}/s"
-    with psutil.Popen(
-        ["unshare", "--mount", *python(IN_THE_DEEP, str(tmp_path))], stdout=subprocess.PIPE
-    ) as deep:
-        assert deep.stdout.readline() == b"ready\n"
-        told = names_the_same(deep.pid, url)
-        deep.kill()
-    assert told is None
-    with psutil.Popen(["unshare", "--mount", "sleep", "600"]) as process:
-        wait_for(lambda: process.name() == "sleep")
-        links = (os.readlink(f"/proc/{process.pid}/{name}") for name in ("ns/mnt", "root"))
-        # As in a chroot that is no mount point, with /proc in it.
-        told = names_the_same(
-            process.pid, url, {(os.getuid(), *links): Mounts(b"1", {b"1 /proc": b"2 0:5 /"})}
-        )
-        process.kill()
-    assert told is None
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
-def test_a_url_that_our_locale_can_not_spell_ends_no_look() -> None:
-    """Any account can have a process with any URL in its environment."""
-    code = "import sys; from gnjobs.processes.mounts import names_the_same\n"
-    code += "print(names_the_same(int(sys.argv[1]), 'unix:///\\u20ac/s'))"
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    with psutil.Popen(["unshare", "--mount", "sleep", "600"]) as process:
-        wait_for(lambda: process.name() == "sleep")
-        done = subprocess.run(
-            [sys.executable, "-c", code, str(process.pid)], env=os.environ | locale, capture_output=True
-        )
-        process.kill()
-    assert done.stdout == b"True\n", done.stderr
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
-def test_what_a_namespace_has_mounted_is_read_once_a_look_however_many_live_there(tmp_path: Path) -> None:
-    """Anybody may make a namespace with thousands of mounts, and thousands of processes in it."""
-    own = os.environ | {
-        "GNJOBS_JOB_ID": "j",
-        "GNJOBS_PREFIX": "p",
-        "GNJOBS_REDIS_URL": f"unix://{tmp_path}/s",
-    }
-    many = ["unshare", "--mount", "sh", "-c", "for n in 1 2 3 4 5; do sleep 600 & done; wait"]
-    with psutil.Popen(many, env=own) as leader:
-        try:
-            wait_for(lambda: len([each for each in leader.children() if each.name() == "sleep"]) == 5)
-            so_far = LookSoFar()
-            marks = [read_mark(each.pid, so_far) for each in leader.children()]
-            assert len(so_far.mounts) == 2  # theirs and ours
-            assert {mark and mark.place for mark in marks} == {place_of(own["GNJOBS_REDIS_URL"], "p")}
-            for account in (os.getuid(), os.getuid() + 1):  # what another account has counts for that alone
-                full = LookSoFar()
-                full.mounts |= {(account, str(number), "/"): Mounts() for number in range(100)}
-                mark = read_mark(leader.children()[0].pid, full)
-                assert mark is not None
-                is_unread = (mark.place or "").startswith("an unread namespace's")
-                assert is_unread == (account == os.getuid())
-                # It may be here: it is named, and not signalled for that.
-                wanted = Wanted("j", "t", place_of(own["GNJOBS_REDIS_URL"], "p"))
-                assert (wanted.is_claimed_by(mark), wanted.matches(mark)) == (True, not is_unread)
-        finally:
-            for each in leader.children():
-                each.kill()
-            leader.kill()
-
-
-class UsedUp(LookSoFar):
-    """A look that has met as many namespaces of our account as it reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mounts |= {(os.getuid(), str(number), "/"): Mounts() for number in range(100)}
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may make namespaces")
-def test_what_bears_the_token_is_ended_however_many_namespaces_its_account_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"unix://{tmp_path}/s"
-    marks = {"GNJOBS_JOB_ID": "j", "GNJOBS_PREFIX": "p", "GNJOBS_REDIS_URL": url, "GNJOBS_MARK": "t"}
-    wanted = Wanted("j", digest_of_mark("t"), place_of(url, "p"))
-    with psutil.Popen(["unshare", "--mount", "sleep", "600"], env=os.environ | marks) as process:
-        try:
-            mark = wait_for(lambda: process.name() == "sleep" and marked(process.pid))
-            with monkeypatch.context() as patch:
-                patch.setattr(table, "LookSoFar", UsedUp)
-                seen = read_mark(process.pid)
-                found = processes_of(wanted)
-                assert not processes_of(wanted._replace(token="another"))
-            assert seen is not None
-            assert seen.may_be_elsewhere
-            assert found.marks == {process.pid: mark}
-            # One that descends from the job is so as well.
-            for marks_seen in (found.marks, {process.pid: seen}):
-                held = Target.hold(found.processes[0], Found(marks=marks_seen))
-                assert held is not None
-                os.close(held.pidfd)
-        finally:
-            process.kill()
 
 
 def launched(store: JobStore, user: str) -> Iterator[tuple[str, psutil.Process, psutil.Process]]:
@@ -508,44 +331,3 @@ def test_a_job_that_a_job_has_launched_is_left_out_of_its_kill(server: Server, t
         assert list(kill_job(store, job.id, actor=TUX, grace=0.2))[-1].verified
         assert psutil.pid_exists(inner.pid)
         assert list(kill_job(store, inner.id, actor=TUX, force=True))[-1].verified
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("redis://localhost:6379/0", "redis://user:secret@127.0.0.1"),
-        ("rediss://DB1.example.org:6380/2?ssl_ca_certs=x", "redis://db1.example.org:6380?db=2"),
-        ("unix:///run/redis.sock?db=3", "unix://u:p@/run/redis.sock?db=3"),
-        ("redis+sentinel://a:1,B:2/gn/1", "rediss+sentinel://u:p@b:2,a:1/gn/1"),
-        ("redis+sentinel://localhost,b/gn", "redis+sentinel://b:26379,127.0.0.1:26379/gn/0"),
-    ],
-)
-def test_a_server_is_the_same_in_several_spellings(one: str, other: str) -> None:
-    assert place_of(one, "p") == place_of(other, "p")
-    assert place_of(one, "p") != place_of(one, "q")
-    assert place_of(one, "p") != place_of("redis://localhost:1/0", "p")
-
-
-def test_what_a_job_in_slurm_is_marked_with_is_the_same_on_the_servers_own_host_and_on_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    said = set()
-    for host in ("db1", "login"):
-        monkeypatch.setattr("socket.gethostname", lambda name=host: name)
-        said.add(place_of("redis://db1/0", "p"))
-        assert place_of("redis://localhost/0", "p") == place_of(f"redis://{host}/0", "p")
-    assert len(said) == 1
-
-
-def test_masters_of_one_name_are_several_where_other_sentinels_name_them() -> None:
-    one, other = "redis+sentinel://a:1,b:2/mymaster/0", "redis+sentinel://c:1/mymaster/0"
-    assert place_of(one, "p") != place_of(other, "p")
-
-
-def test_any_url_has_a_place() -> None:
-    for url in ("", "redis://[", "redis://h:x", "://", "unix://", "redis://h?db=&db=2", "redis+sentinel://"):
-        assert place_of(url, "p")
-    assert Wanted("j", place=place_of("", "p")).matches(Mark("j", None, place=place_of("", "p")))
-    assert json.dumps(Keys().user_asking(KEYS.user_requests("u"))) == '"u"'
-    assert Keys().user_asking(KEYS.admin_requests) is None
-    assert Keys().user_asking("gn-uploader:users:a:b:requests") is None

@@ -191,3 +191,9 @@ def test_a_changed_key_is_told_by_what_it_is_about() -> None:
         assert keys.changed(name.encode()) is None
     for raw in (b"p:jobs:", b"p:jobs:a\xffb", b"p:jobs:*", b"q:jobs:a", b"p:events"):
         assert keys.changed(raw) is None
+
+
+def test_a_user_asks_by_a_stream_of_ones_own() -> None:
+    assert KEYS.user_asking(KEYS.user_requests("u")) == "u"
+    assert KEYS.user_asking(KEYS.admin_requests) is None
+    assert KEYS.user_asking("gn-uploader:users:a:b:requests") is None

@@ -13,6 +13,7 @@ import psutil
 import redis
 
 from gnjobs.processes.proc import ENDED_STATES, read_entry
+from gnjobs.processes.table import Mark, read_mark
 from gnjobs.records.fields import Child, Job, read_child, read_job
 from gnjobs.records.keys import Keys, new_job_id
 from gnjobs.records.statuses import FINAL_STATUSES
@@ -30,6 +31,11 @@ def is_alive(pid: int | None) -> bool:
     """Whether there is a process of this pid that has not ended."""
     entry = read_entry(pid or 0)
     return entry is not None and entry.state not in ENDED_STATES
+
+
+def marked(pid: int) -> Mark | None:
+    """The mark of a process, whose environment is empty for a moment while it becomes another program."""
+    return mark if (mark := read_mark(pid)) is not None and mark.job is not None else None
 
 
 class Reachable(Protocol):
