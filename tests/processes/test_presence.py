@@ -327,18 +327,27 @@ def test_an_empty_command_line_is_no_sign_of_the_kernels_own() -> None:
     subprocess.run(["unshare", "-U", "true"], capture_output=True).returncode != 0,
     reason="no user namespace may be made here",
 )
-def test_to_root_of_a_user_namespace_what_is_outside_of_it_may_be_of_any_account() -> None:
-    """As in a container that shows the processes of its host."""
+@pytest.mark.parametrize(
+    ("begin", "account", "may_be"),
+    [
+        ([], "bin", False),
+        (["unshare", "-U", "--map-root-user"], "bin", True),
+        (["unshare", "-U", "--map-user=1"], "bin", True),
+        (["unshare", "-U", "--map-user=1"], "daemon", False),
+    ],
+    ids=["outside", "to root of one", "of an account that it does not know", "of its own"],
+)
+def test_what_is_outside_of_a_user_namespace_may_be_of_accounts_that_are(
+    begin: list[str], account: str, may_be: bool
+) -> None:
+    """As in a container that shows the processes of its host, and in a unit with PrivateUsers=yes."""
     code = "import sys; from gnjobs.processes.traces import may_be_of\n"
-    code += "print(may_be_of(int(sys.argv[1]), None, 'daemon'))"
+    code += "print(may_be_of(int(sys.argv[1]), None, sys.argv[2]))"
     with subprocess.Popen([*AS_NOBODY[:4], "sleep", "1000"]) as process:
         wait_for(lambda: psutil.Process(process.pid).name() == "sleep")
-        words = [*python(code, str(process.pid))]
-        told = [
-            subprocess.check_output([*begin, *words]) for begin in ([], ["unshare", "-U", "--map-root-user"])
-        ]
+        told = subprocess.check_output([*begin, *python(code, str(process.pid), account)], text=True)
         process.kill()
-    assert told == [b"False\n", b"True\n"]
+    assert told == f"{may_be}\n"
 
 
 def test_nobody_has_the_mark_of_a_younger_process() -> None:

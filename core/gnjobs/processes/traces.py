@@ -15,7 +15,7 @@ from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
 from gnjobs.records.accounts import SUPER_USER
-from gnjobs.records.actor import is_in_user_namespace
+from gnjobs.records.actor import is_in_user_namespace, knows_user
 from gnjobs.records.fields import Child, Job
 
 _INIT: Final = 1
@@ -126,20 +126,24 @@ def _may_be_its(entry: TableEntry, job: Job, view: ProcessView) -> bool:
 def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:
     """Whether a process whose mark could not be read may be of a job that this account started.
 
-    Where we may not read it, any may be of a job of root's, which may become anybody, and so may what is of an account
-    outside of the user namespace whose root we are; where it shows none to us, which anybody's may do, only those of
+    Where we may not read it, any may be of a job of root's, which may become anybody, and what is outside of our user
+    namespace of one whose account may be there, too; where it shows none to us, which anybody's may do, only those of
     the account.
     """
     uid, owners = None if account is None else user_id(account), owners_of(pid)
     if mark == UNREAD:
         return bool(owners) and (uid is None or uid in owners)
-    may_be = uid in (None, SUPER_USER) or uid in owners or _are_outside(owners)
+    may_be = uid in (None, SUPER_USER) or uid in owners or _are_outside(owners, uid)
     return bool(owners) and may_be and not _is_of_the_kernel(pid)
 
 
-def _are_outside(owners: tuple[int, ...]) -> bool:
-    """Whether they are shown as nobody because our user namespace does not know them: to its root all others show."""
-    return _UNKNOWN_USER in owners and os.geteuid() == SUPER_USER and is_in_user_namespace()
+def _are_outside(owners: tuple[int, ...], uid: int) -> bool:
+    """Whether they are shown as nobody because our user namespace does not know them, and may be this one's.
+
+    Whose number the account has there says nothing to its root, who may inspect all that it knows.
+    """
+    is_root_there = os.geteuid() == SUPER_USER and is_in_user_namespace()
+    return _UNKNOWN_USER in owners and (is_root_there or not knows_user(uid))
 
 
 def _is_of_the_kernel(pid: int) -> bool:
