@@ -171,6 +171,21 @@ def test_what_proc_conceals_from_its_own_supervisor_is_not_called_gone(server: S
         assert is_alive(pid)
 
 
+@needs_accounts
+@needs_hosts
+def test_what_proc_conceals_may_be_of_the_child_that_is_killed_alone(server: Server) -> None:
+    code = (
+        "import os, subprocess\nfrom gnjobs import current_job\ncurrent_job().allocate_children(['a'])\n"
+        "own = os.environ | {'GNJOBS_CHILD_ID': 'a'}\n"
+        f"subprocess.run(['sh', '-c', '\"$@\" & sleep 1000', 'sh', *{SECRETIVE!r}], env=own)\n"
+        "import time; time.sleep(1000)\n"
+    )
+    with running(server, python(code), *seeing_nothing()) as job:
+        exit_code, said = kill(job, lambda *command: seeing_nothing(*command, "--child", "a"))
+        assert (exit_code, job.child("a").status) == (1, "stopping"), said
+        assert "(is a process below its supervisor that can't be seen)" in said
+
+
 @needs_hosts
 @pytest.mark.parametrize("fault", [pytest.param(signal.SIGSTOP, marks=pytest.mark.faults), signal.SIGKILL])
 def test_from_another_host_the_agent_kills(server: Server, fault: signal.Signals) -> None:

@@ -178,14 +178,13 @@ class Supervision:
         return self._command.exit.shell_code if self._command.exit is not None else 128 + signal.SIGKILL
 
     def _find(self, child_id: str | None = None, view: ProcessView | None = None) -> Found:
-        """Find the job's processes, or a child's; of all that are to be ended, also what we aren't shown is named."""
+        """Find the processes of the job, or of a child; where they are to be ended, what we are not shown is named."""
         store = self._others if view is None else None
         found = processes_of(self._wanted, child_id, supervisor=self._me, view=view, store=store)
-        if child_id is not None or view is not None:
+        if view is not None:
             return found
-        concealed = (
-            (pid, "is a process below its supervisor that can't be seen") for pid in concealed_children()
-        )
+        why = "is a process below its supervisor that can't be seen"
+        concealed = ((pid, why) for pid in concealed_children())
         return msgspec.structs.replace(found, hidden=(*found.hidden, *concealed))
 
     def _handle(self, event: object) -> None:
