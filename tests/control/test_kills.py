@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gnjobs.control.kill import _Kill, kill_job
+from gnjobs.control.local_kill import LocalKill
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.requests import answer, step
 from gnjobs.records.statuses import PENDING
 from gnjobs.store import JobStore
 from tests.support.servers import Server
-from tests.support.supervised import KEYS, SupervisedJob, python, supervised
+from tests.support.supervised import KEYS, SupervisedJob, is_alive, python, supervised
 from tests.support.waiting import wait_for
 
 JANE = Actor.admin("jane")
@@ -56,6 +57,41 @@ def test_what_a_supervisor_says_last_is_heard_though_it_is_gone_by_then(store: J
 
     steps = list(kill._ask(KEYS.admin_requests, 30.0, lambda: iter(()), answers_and_ends))
     assert [each.text for each in steps] == ["asked as jane", "all of it is gone"]
+
+
+FORGOTTEN = ("host", "heartbeat", "pid", "process-started", "supervisor-pid", "supervisor-started", "mark")
+
+
+@pytest.mark.parametrize(
+    ("gone", "stands"),
+    [
+        (FORGOTTEN, {"status": "pending", "launched": 1, "launch-host": "elsewhere"}),
+        (FORGOTTEN[2:], {"status": "pending"}),
+        ((), {"status": "killed", "finished": 1}),
+    ],
+    ids=["a claim", "older data", "a kill that was too early"],
+)
+def test_what_a_server_may_have_forgotten_is_asked_from_another_host(
+    store: JobStore,
+    sleeper: SupervisedJob,
+    gone: tuple[str, ...],
+    stands: dict[str, str | int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where nothing of it can be seen, its supervisor is asked before it is called gone."""
+    pid, key = sleeper.read().pid, KEYS.job(sleeper.id)
+    monkeypatch.setattr(LocalKill, "is_claimed", lambda _: False)
+    monkeypatch.setattr(LocalKill, "runs_on", lambda _, **__: False)
+    monkeypatch.setattr(LocalKill, "unless_seen", lambda _, said: said)
+    with store.client.pipeline() as pipe:
+        pipe.hset(key, mapping={**stands, "transition-token": "x"})
+        if gone:
+            pipe.hdel(key, *gone)
+        pipe.execute()
+    last = list(kill_job(store, sleeper.id, actor=JANE, grace=0.0))[-1]
+    assert last.verified, last
+    assert not is_alive(pid)
+    assert sleeper.read().status == "killed"
 
 
 @pytest.fixture

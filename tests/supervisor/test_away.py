@@ -123,6 +123,21 @@ def test_children_that_the_server_forgot_are_as_they_were(own_server: Server) ->
         assert (found.status, found.label) == ("pending", "pheno.tsv")
 
 
+def test_older_data_that_comes_back_without_a_loss_of_the_connection_is_mended(server: Server) -> None:
+    """As when a backup is put back by replication."""
+    with supervised(server, python("import time; time.sleep(1000)")) as job:
+        job.wait_for("running")
+        claimed = wait_for(lambda: (found := job.read()).pid and found)
+        job.client.hset(KEYS.job(job.id), mapping={"status": "pending", "transition-token": "x"})
+        job.client.hdel(KEYS.job(job.id), "host", "pid", "supervisor-pid")
+        mended = job.wait_for("running")
+        assert (mended.host, mended.pid, mended.supervisor_pid) == (
+            claimed.host,
+            claimed.pid,
+            claimed.supervisor_pid,
+        )
+
+
 def test_of_a_job_that_was_removed_no_child_is_made_again(server: Server) -> None:
     with supervised(server, ["sleep", "600"]) as job:
         wait_for(job.alive)

@@ -5,6 +5,7 @@ same host, and from another host the agent there is asked.
 """
 
 import contextlib
+import math
 import os
 import time
 import uuid
@@ -127,14 +128,25 @@ class _Kill:
             yield self._local.unless_seen(said) if said.final else said
 
     def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
-        """The steps; whatever the record says, the supervisor of what claims here to be the job is asked."""
+        """The steps; whatever the record says, the supervisor of what may run all the same is asked."""
+        is_doubtful = self._may_be_forgotten()
         for each in self._steps(timeout):
             is_last = each.final and self.child is None and self.owner is None and not self._was_answered
-            if is_last and self._local.is_claimed() and not self.store.is_anothers(self.job):
+            runs = is_last and ((each.verified and is_doubtful) or self._local.is_claimed())
+            if runs and not self.store.is_anothers(self.job):
                 unanswered = partial(self._unless_it_runs, each)
                 yield from self._ask(self._stream, timeout, unanswered, names_run=False)
             else:
                 yield each
+
+    def _may_be_forgotten(self) -> bool:
+        """Whether what the record calls waiting or ended may have a supervisor: a server may forget its last second."""
+        if self.job.is_in_slurm:
+            return False  # Slurm is asked
+        if self.job.is_final:
+            return (self.job.heartbeat or 0.0) > (self.job.finished or math.inf)
+        was_launched = self.job.launched is not None and self.job.launch_host != host_name()
+        return self.job.status == PENDING and (was_launched or self.job.heartbeat is not None)
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job

@@ -11,12 +11,14 @@ from gnjobs.records.bounded import TooLarge
 from gnjobs.records.connection import CountedConnection, replies_of
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
-from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, Keys
+from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, OWN_STATUS, Keys
 from gnjobs.records.lasting import Statement, Step, say
 from gnjobs.records.lifecycle import expire_keys, lifetime
 from gnjobs.records.reading import Records
 from gnjobs.records.scripts import MoveOutcome, Run, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
+
+_LONGEST_STATUS = 100
 
 
 class RecordLink:
@@ -126,6 +128,15 @@ class RecordLink:
         changed = {name: value for name, value in fields.items() if self.said.get(name) != value}
         self.said.update(changed)
         set_fields(pipe, self.key, changed or {"heartbeat": self.now()}, self.statement.run)
+
+    def add_look(self, pipe: Any) -> None:
+        """Add to a pipeline a look at the status, whose reply `is_forgotten` takes."""
+        read_small(pipe, self.key, (OWN_STATUS, "status"), _LONGEST_STATUS)
+
+    def is_forgotten(self, found: Any) -> bool:
+        """Whether a look found the job waiting, though we began it: older data came back over this connection."""
+        status = next(filter(None, found), None) if isinstance(found, list) else None
+        return status == PENDING.encode() != self.statement.steps[-1].to.encode()
 
     def mend(self) -> bool:
         """Write what the server forgot: the record, its status, our fields, children and index entries.

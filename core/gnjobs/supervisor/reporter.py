@@ -127,6 +127,7 @@ class Reporter(threading.Thread):
         if "faults" not in fields:
             self._link.said.pop("faults", None)
         self._link.say(pipe, fields)
+        self._link.add_look(pipe)
         asked = time.monotonic()
         with self._watch.noting_what_is_too_large():
             replies = pipe.execute(raise_on_error=False)
@@ -176,7 +177,7 @@ class Reporter(threading.Thread):
         count = self._signs.take(rest[:reads])
         restore_forgotten(self._link, self._watch)
         is_there = bool(rest[reads])
-        if self._link.is_new_connection:
+        if self._link.is_new_connection or (is_there and self._link.is_forgotten(rest[reads + 1])):
             self._has_snapshot = False
             is_there = self._mend()
         if not is_there:
