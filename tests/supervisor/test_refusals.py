@@ -54,8 +54,10 @@ SPOILT: dict[str, Callable[[SupervisedJob], object]] = {
 
 
 def spoil(job: SupervisedJob, key: str, *, is_list: bool = False) -> None:
-    job.client.delete(key)
-    (job.client.rpush if is_list else job.client.set)(key, "x")
+    with job.client.pipeline() as pipe:
+        pipe.delete(key)
+        (pipe.rpush if is_list else pipe.set)(key, "x")
+        pipe.execute()
 
 
 @pytest.mark.sampled
