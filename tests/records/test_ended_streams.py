@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import pytest
 import redis
@@ -45,6 +46,35 @@ def test_requests_are_heard_again_by_whoever_listened(store: JobStore, last_id: 
     wait_for(lambda: store.client.xlen(KEYS.answers("forged")))
     send_request(store.client, stream, ControlRequest("", "kill", "after"))
     wait_for(lambda: heard == ["before", "after"])
+
+
+@pytest.mark.parametrize(
+    ("is_asked_for", "odd_id"), [(True, b"abc"), (True, b"5-18446744073709551616"), (False, b"5-0")]
+)
+def test_requests_are_heard_after_an_odd_answer(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, is_asked_for: bool, odd_id: bytes
+) -> None:
+    """Of what listens for a moment on the port of a server that is away."""
+    stream, heard, odd = KEYS.admin_requests, list[str | None](), []
+    right = redis.Redis.xread
+
+    def once_odd(client: redis.Redis, *arguments: Any, **options: Any) -> Any:
+        if odd:
+            return right(client, *arguments, **options)
+        odd.append(odd_id)
+        name = stream if is_asked_for else "another"
+        return [[name.encode(), [(odd_id, {b"request": b"kill", b"job": b"odd"})]]]
+
+    store.client.delete(stream)
+    monkeypatch.setattr(redis.Redis, "xread", once_odd)
+    listener = ControlListener(
+        store.url, KEYS, [stream], lambda request: heard.append(request.job), last_seconds=30.0
+    )
+    listener.start()
+    wait_for(lambda: odd)
+    send_request(store.client, stream, ControlRequest("", "kill", "after"))
+    wait_for(lambda: heard == ["after"])
+    assert set(listener._last) == {stream}
 
 
 @pytest.mark.parametrize("last_seconds", [0.0, 30.0], ids=["a supervisor", "an agent"])

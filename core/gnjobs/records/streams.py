@@ -1,15 +1,19 @@
 """Reads what is newest in streams and what comes; entries that are too large hide those before them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 import redis
+from redis.exceptions import InvalidResponse
 
 from gnjobs.records import values
 from gnjobs.records.bounded import ELEMENT, LARGEST_REPLY, TooLarge
 from gnjobs.records.connection import read_or_none, server_time
 
 _MOST_ENTRIES: Final = 1000
+_ENTRY_ID: Final = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
+_IDS_END: Final = 2**64
 
 
 def newest_entries(
@@ -63,8 +67,21 @@ def read_behind(client: redis.Redis, last: dict[str, str], count: int, block: in
     """What stands behind the `last` ids of streams, by XREAD, which waits for it (`block` in milliseconds).
 
     Where entries are too large to be read, they and those before them are left out, each stream's beyond its share of
-    the room, and `last` is set to now.
+    the room, and `last` is set to now. Raises `InvalidResponse` for what is none of it: what answers for a moment on
+    the port of a server that is away may answer anything, behind which nothing would ever come.
     """
+    found = _read_behind(client, last, count, block)
+    for stream, entries in found:
+        if values.text(stream) not in last or not all(_is_entry_id(entry_id) for entry_id, _ in entries):
+            raise InvalidResponse("a stream was asked for, and something else was answered")
+    return found
+
+
+def _is_entry_id(found: bytes) -> bool:
+    return bool(_ENTRY_ID.fullmatch(found)) and all(int(part) < _IDS_END for part in found.split(b"-"))
+
+
+def _read_behind(client: redis.Redis, last: dict[str, str], count: int, block: int) -> list[Any]:
     try:
         return client.xread(dict(last), count, block) or []  # type: ignore[arg-type,return-value]
     except TooLarge:
