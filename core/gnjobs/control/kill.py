@@ -5,7 +5,6 @@ same host, and from another host the agent there is asked.
 """
 
 import contextlib
-import math
 import os
 import time
 import uuid
@@ -129,7 +128,7 @@ class _Kill:
 
     def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
         """The steps; whatever the record says, the supervisor of what may run all the same is asked."""
-        is_doubtful = self._may_be_forgotten()
+        is_doubtful = self._local.may_run_elsewhere()
         for each in self._steps(timeout):
             is_last = each.final and self.child is None and self.owner is None and not self._was_answered
             runs = is_last and ((each.verified and is_doubtful) or self._local.is_claimed())
@@ -138,15 +137,6 @@ class _Kill:
                 yield from self._ask(self._stream, timeout, unanswered, names_run=False)
             else:
                 yield each
-
-    def _may_be_forgotten(self) -> bool:
-        """Whether what the record calls waiting or ended may have a supervisor: a server may forget its last second."""
-        if self.job.is_in_slurm:
-            return False  # Slurm is asked
-        if self.job.is_final:
-            return (self.job.heartbeat or 0.0) > (self.job.finished or math.inf)
-        was_launched = self.job.launched is not None and self.job.launch_host != host_name()
-        return self.job.status == PENDING and (was_launched or self.job.heartbeat is not None)
 
     def _steps(self, supervisor_timeout: float) -> Iterator[KillStep]:
         target = self.child or self.job
@@ -326,10 +316,8 @@ class _Kill:
         if self.child is not None:
             yield step("refused", "its supervisor does not answer; kill the whole job", final=True)
             return
-        yield step(
-            "answered",
-            f"its supervisor on {self.job.host} does not answer; Slurm is to end its job {slurm_job}",
-        )
+        text = f"its supervisor on {self.job.host} does not answer; Slurm is to end its job {slurm_job}"
+        yield step("answered", text)
         stop = self._stop
         with contextlib.suppress(RedisError):  # what counts is that it ends
             self._mark_stopping(stop)

@@ -1,5 +1,6 @@
 """A kill done on the job's own host by the asker or the agent, where no supervisor answers."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 
@@ -29,7 +30,7 @@ from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
 from gnjobs.records.requests import KillStep, pid_list, step
-from gnjobs.records.statuses import KILLED, LOST
+from gnjobs.records.statuses import KILLED, LOST, PENDING
 
 _ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
@@ -87,6 +88,19 @@ class LocalKill:
     def is_claimed(self) -> bool:
         """Whether anything here claims to be of the job, whatever the record says."""
         return bool(self._claimants())
+
+    def may_run_elsewhere(self) -> bool:
+        """Whether what is said to wait or to have ended may run on another host: a server may forget its last second.
+
+        Of a job in Slurm, Slurm tells.
+        """
+        job = self._job
+        if job.is_in_slurm:
+            return False
+        if job.is_final:
+            return (job.heartbeat or 0.0) > (job.finished or math.inf)
+        was_launched = job.launched is not None and job.launch_host != host_name()
+        return job.status == PENDING and (was_launched or job.heartbeat is not None)
 
     def unless_seen(self, answered: KillStep) -> KillStep:
         """The last step; it names what still claims here to be of the job, whatever the record says."""
