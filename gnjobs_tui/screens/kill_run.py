@@ -228,7 +228,7 @@ def what_ends(
         ends = "every process tagged with this job will be killed"
         if is_foreign and snapshot is None:
             ends = "its worker is looked for on this host by its command line"
-        return [[Cell(f"processes unknown{since}", "warning"), f"; {ends}"]]
+        return [[Cell(f"processes unknown{since};", "warning")], [ends]]
     processes = [each for each in snapshot.processes if target.child in (None, each.child)]
     number = f"{plural(len(processes), 'process', 'processes')} {'ends' if len(processes) == 1 else 'end'}"
     goes_on = "; the children still at work go on." if target.child else "."

@@ -1,11 +1,13 @@
 """Kills from the dialog against real supervisors, and what stays of them."""
 
 import asyncio
+import time
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
+from gnjobs.processes.seen import ProcessSnapshot
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
 from gnjobs.store import JobStore
@@ -162,9 +164,20 @@ def test_what_has_ended_is_not_hurried() -> None:
     assert len(run.steps[0]) == 1
 
 
-def test_processes_that_were_not_seen_lately_are_unknown() -> None:
-    said = "".join(str(part) for line in what_ends(Target("P", "j", "l"), None, 0.0, False) for part in line)
-    assert "processes unknown" in said
+@pytest.mark.parametrize("is_foreign", [False, True])
+async def test_of_processes_that_were_not_seen_lately_all_that_is_known_can_be_read(
+    server: Server, is_foreign: bool
+) -> None:
+    old = ProcessSnapshot(at=time.time() - 3600, processes=())
+    said = what_ends(Target("P", "j", "l"), None if is_foreign else old, time.time(), is_foreign)
+    write_running(server, "job-1")
+    async with dashboard(server, size=(80, 24)) as pilot:
+        target = Target("gn-uploader", "job-1", "QC")
+        dialog = KillScreen([target])
+        pilot.app.push_screen(dialog)
+        await shows(pilot, "Kill one job")
+        dialog.post_message(KillScreen.Looked(target, said))
+        await shows(pilot, "processes unknown", "its command line" if is_foreign else "will be killed")
 
 
 def test_steps_stand_as_they_came_whatever_clocks_say_and_once_each() -> None:
