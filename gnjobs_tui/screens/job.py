@@ -11,6 +11,7 @@ from textual.binding import BindingType
 from textual.message import Message
 from textual.widgets import Static
 
+from gnjobs.errors import NoSuchJob
 from gnjobs.records.fields import Child, Job, percent_done
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.keys import Keys, bind
@@ -67,6 +68,10 @@ LEAST_RESULT = 5
 # Header, verdict, facts, one line of result and footer; where so many more are left, a verdict has more.
 LINES_AROUND = 7
 MANY_LINES = 8
+GONE: Rows = [
+    [Cell("GONE", "warning-bold"), "   removed or expired; what stands below was read before"],
+    [],
+]
 LEAST_LAST = 5
 
 
@@ -179,6 +184,9 @@ class JobScreen(GlanceScreen):
             (view.go_on if self.is_active else view.stop)()
             report = view.report(status.job, status.children)
             self.post_message(self.Seen(JobPicture(structs.replace(status, report=report), parts, history)))
+        except NoSuchJob:
+            if self._picture is None:  # else what was read before stays, and says so
+                raise
         finally:
             pause = max(SHORTEST_PAUSE, PAUSE_FACTOR * (time.monotonic() - started))
             with suppress(RuntimeError):  # the app may have ended meanwhile
@@ -209,7 +217,10 @@ class JobScreen(GlanceScreen):
         width, now = self.size.width, self.dashboard.jobs.now()
         rows = len(picture.parts) + HEADER_LINES
         has_room = self.size.height - LINES_AROUND - rows >= MANY_LINES
-        verdict = verdict_lines(picture.job, picture.status.health, width, 4 if has_room else 2)
+        if self.dashboard.jobs.catalogue.get(self._row.key) is None:
+            verdict = GONE
+        else:
+            verdict = verdict_lines(picture.job, picture.status.health, width, 4 if has_room else 2)
         facts = fact_lines(picture.job, now, width)
         if not picture.job.is_final:
             facts.append([*trend_parts(self.row, picture.history, now, width)])

@@ -23,7 +23,7 @@ from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.output import OutputScreen
 from gnjobs_tui.widgets.table import VirtualTable
-from tests.support.dashboard import dashboard, says, screen_text, shows, until
+from tests.support.dashboard import dashboard, screen_text, shows, until
 from tests.support.hostile import FORBIDDEN, NUMBERS, TEXTS
 from tests.support.servers import Server
 from tests.support.stored_records import (
@@ -192,7 +192,10 @@ async def test_a_job_that_ended_says_how(server: Server) -> None:
 async def test_a_job_that_was_removed_is_said_to_be_gone(server: Server, stuck: float) -> None:
     async with open_job(server) as pilot:
         server.client().delete(KEYS.job(JOB))
-        await says(pilot, "there is no job")
+        screen = await shows(
+            pilot, "GONE   removed or expired; what stands below was read before", "pheno_se.tsv"
+        )
+        assert "STUCK   1 of" not in screen
         assert isinstance(pilot.app.screen, JobScreen)
 
 
