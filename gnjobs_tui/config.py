@@ -19,6 +19,7 @@ import platformdirs
 from gnjobs.errors import ConfigError, FilterError, InvalidName
 from gnjobs.health.verdict import Limits
 from gnjobs.records.actor import ROLES, AgentStarts, Role, UserEntry
+from gnjobs.records.environment import ENV_URL
 from gnjobs.records.keys import DEFAULT_PREFIX, Keys, check_prefix, check_user
 from gnjobs.records.layouts import LAYOUTS, PREFIX, Layout, layout_of
 from gnjobs.text import DEFAULT_URL, parse_duration
@@ -254,6 +255,7 @@ class Config(_Given, frozen=True, kw_only=True):
     """Everything that configuration decides."""
 
     url: str = DEFAULT_URL
+    has_url: bool = True
     prefixes: tuple[str, ...] = (DEFAULT_PREFIX,)
     role: Role = "admin"
     highest_role: Role = "admin"
@@ -271,6 +273,11 @@ class Config(_Given, frozen=True, kw_only=True):
         return user or ""
 
     @property
+    def unset(self) -> str:
+        """What to add where the server can't be reached: that nobody has named it."""
+        return "" if self.has_url else f"; {ENV_URL} is not set"
+
+    @property
     def limits(self) -> Limits:
         """When silence is a verdict."""
         return Limits(stuck_by_type=self.stuck_after)
@@ -278,7 +285,9 @@ class Config(_Given, frozen=True, kw_only=True):
     def overridden(self, *, url: str | None = None, prefixes: tuple[str, ...] = ()) -> "Config":
         """The same with what the command line says instead."""
         checked = tuple(dict.fromkeys(check_prefix(prefix) for prefix in prefixes))
-        return msgspec.structs.replace(self, url=url or self.url, prefixes=checked or self.prefixes)
+        return msgspec.structs.replace(
+            self, url=url or self.url, has_url=bool(url) or self.has_url, prefixes=checked or self.prefixes
+        )
 
 
 def user_file() -> Path:
@@ -296,6 +305,7 @@ def load_config(path: str | Path | None = None, *, system_file: Path = SYSTEM_FI
     is_believed = is_roots(system_file)
     return Config(
         url=system.url or own.url or DEFAULT_URL,
+        has_url=bool(system.url or own.url),
         prefixes=system.prefixes or own.prefixes or (DEFAULT_PREFIX,),
         role=who.role or default_role,
         roles=who.roles,

@@ -85,10 +85,10 @@ def _redis_failure(error: Exception, session: Session) -> int:
 
     from gnjobs.records.servers import explain
 
-    complain(explain(error, session.config.url))
+    is_away = isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
+    complain(explain(error, session.config.url) + (session.config.unset if is_away else ""))
     if isinstance(error, redis.exceptions.NoPermissionError):
         return NOT_ALLOWED
-    is_away = isinstance(error, redis.exceptions.ConnectionError | redis.exceptions.TimeoutError)
     return NO_CONNECTION if is_away else FAILED
 
 

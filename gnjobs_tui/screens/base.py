@@ -143,6 +143,11 @@ class WatchScreen(Screen[Any]):
         # The app's own, as those from the terminal are: one that a screen sent would go no further than to it.
         self.dashboard.typed.add(key_event(message.key).set_sender(self.app))
 
+    def unread(self, words: str = "reading …") -> str:
+        """What stands in place of what was not read yet: words, or why nothing can be read."""
+        feed = self.dashboard.feed
+        return feed.why + self.dashboard.config.unset if feed.kind == "away" else words
+
     def header(self) -> Line:
         """Make the header line."""
         return Line(id="header", classes="top")

@@ -115,7 +115,7 @@ class HostsScreen(BeatsScreen, TableScreen):
 
     def draw_content(self) -> None:
         """Show the hosts as they are now."""
-        empty = "no agents and no running jobs" if self._beats is not None else "reading …"
+        empty = "no agents and no running jobs" if self._beats is not None else self.unread()
         self.table.show(RowList(self._rows()), empty=empty)
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:

@@ -107,10 +107,8 @@ def ends_words(rows: Sequence[JobRow], now: float) -> str:
     return f"{len(rows)} marked jobs have ended: " + ", ".join(f"{n} {word}" for word, n in counts.items())
 
 
-def empty_words(filter_text: str, group: str, progress: float | None, *, is_given: bool) -> str:
-    """Why a list is empty; a filter that was given to it is not cleared."""
-    if progress is None or progress < 1:
-        return "looking for jobs"
+def empty_words(filter_text: str, group: str, *, is_given: bool) -> str:
+    """Why a list is empty once all jobs are loaded; a filter that was given to it is not cleared."""
     if filter_text:
         return f"no job matches {filter_text}" + ("" if is_given else "; esc clears the filter")
     if group != ALL:

@@ -166,9 +166,10 @@ class JobsScreen(GlanceScreen):
         app, choice, listing = self.dashboard, self.choice, self._list.take()
         self.draw_header()
         self._draw_counts()
-        empty = empty_words(
-            str(choice.filter or ""), choice.group, app.jobs.progress, is_given=self._is_as_given
-        )
+        if app.jobs.progress == 1:
+            empty = empty_words(str(choice.filter or ""), choice.group, is_given=self._is_as_given)
+        else:
+            empty = self.unread("looking for jobs")
         source = JobsSource(listing, app.jobs.now, app.config.name_of)
         self.table.show(source, empty=empty, sort=choice.sort)
         rows = self.table.visible_rows

@@ -121,7 +121,7 @@ class LogScreen(TableScreen):
 
     def draw_content(self) -> None:
         """Show the events."""
-        self.table.show(self._rows, empty="nothing has happened yet" if self._is_read else "reading …")
+        self.table.show(self._rows, empty="nothing has happened yet" if self._is_read else self.unread())
 
     def action_results(self) -> None:
         """Show again what became of every kill that this dashboard asked for."""

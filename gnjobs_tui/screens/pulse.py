@@ -132,8 +132,8 @@ class PulseScreen(BeatsScreen):
 
     def trail(self) -> Parts:
         """Where we are, and of what it speaks."""
-        said = self._pulse.range_words if self._pulse is not None else ""
         progress = self.dashboard.jobs.progress
+        said = self._pulse.range_words if self._pulse is not None and progress is not None else ""
         loading = f"   loading {progress:.0%}" if progress is not None and progress < 1 else ""
         return ["pulse   ", Cell(said, "dim"), Cell(loading, "accent")]
 
@@ -167,8 +167,10 @@ class PulseScreen(BeatsScreen):
 
     def draw_content(self) -> None:
         """Show the pulse and the hosts as they are known."""
-        if self._pulse is None:
-            self.table.show(RowList([]), empty="measuring …")
+        if (
+            self._pulse is None or self.dashboard.jobs.progress is None
+        ):  # nobody knows yet how many jobs there are
+            self.table.show(RowList([]), empty=self.unread("measuring …"))
             return
         hosts = None if self._beats is None else hosts_now(self.dashboard, self._beats)
         self._draw_findings(self._pulse, hosts)

@@ -36,7 +36,8 @@ class UsersScreen(TableScreen):
 
     def draw_content(self) -> None:
         """Show the users as they are now."""
-        self.table.show(RowList(self._rows()))
+        is_known = self.dashboard.jobs.progress == 1
+        self.table.show(RowList(self._rows()), empty="no user has jobs" if is_known else self.unread())
 
     def _rows(self) -> Iterator[tuple[str, Cells]]:
         jobs = self.dashboard.jobs

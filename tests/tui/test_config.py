@@ -47,6 +47,13 @@ def test_without_any_file_whoever_holds_the_url_is_admin(files: Files) -> None:
     assert actor_from(files.load(), "jane").role == "admin"
 
 
+def test_it_is_known_whether_anybody_has_named_the_server(files: Files) -> None:
+    assert files.load().unset == "; GNJOBS_REDIS_URL is not set"
+    assert files.load().overridden(url="redis://127.0.0.1:6379/0").unset == ""
+    files.own.write_text('url = "redis://127.0.0.1:6379/0"')
+    assert files.load().overridden(prefixes=("gn2",)).unset == ""
+
+
 def test_a_login_named_in_users_is_a_curator_of_her_own_jobs(files: Files) -> None:
     files.system.write_text('[users]\njane = { ids = ["jsmith"], name = "Jane Smith" }\nalan = "agunn"\n')
     config = files.load()

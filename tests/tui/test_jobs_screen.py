@@ -3,18 +3,21 @@
 import time
 
 import msgspec
+import pytest
 from textual.widgets import Static
 
 from gnjobs.records.actor import Actor
 from gnjobs.records.layouts import UPLOADER
 from gnjobs.watch.filters import quoted
+from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
+from gnjobs_tui.keys import key_event
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.typeahead import LEAST_READING
 from gnjobs_tui.widgets.filter_bar import FilterBar
 from gnjobs_tui.widgets.table import VirtualTable
 from tests.support.dashboard import dashboard, says, screen_text, shows, until
-from tests.support.servers import Server
+from tests.support.servers import Server, free_port
 from tests.support.stored_records import KEYS, write_job, write_running
 
 
@@ -236,3 +239,23 @@ async def test_a_job_whose_beginning_is_estimated_is_removed(server: Server) -> 
         await pilot.pause(LEAST_READING)
         await pilot.press("tab", "enter")
         await until(pilot, lambda: not server.client().exists(KEYS.job("theirs")), "its removal")
+
+
+@pytest.mark.parametrize(
+    ("key", "untrue"),
+    [("", "looking"), ("u", "no user"), ("h", "reading"), ("p", "no job"), ("L", "reading")],
+)
+async def test_of_a_server_that_was_never_reached_no_screen_says_more_than_why(key: str, untrue: str) -> None:
+    url = f"redis://127.0.0.1:{free_port()}/0"
+    app = GnjobsApp(Config(url=url, has_url=False), Actor.admin("tux"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.feed.kind == "away")
+        for each in key:
+            app.post_message(key_event(each).set_sender(app))
+        why = f"{url[8:-2]}: connection refused; GNJOBS_REDIS_URL is not set"
+        text = await until(
+            pilot, lambda: (text := screen_text(pilot)) and f"  can't reach {why}" in text and text
+        )
+        assert untrue not in text
+        app.typed.stop()
+        app.jobs.stop()
