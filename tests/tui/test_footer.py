@@ -1,8 +1,11 @@
 """Which keys the last line of a screen has room for."""
 
 import pytest
+from textual.widgets._toast import Toast
 
 from gnjobs_tui.keys import footer, jobs_keys
+from tests.support.dashboard import dashboard, shows, until
+from tests.support.servers import Server
 
 KEYS = jobs_keys(is_narrow=False, is_first=True, of_user=False)
 
@@ -20,3 +23,15 @@ def test_help_and_the_way_out_are_always_shown(width: int) -> None:
 
 def test_all_keys_are_shown_where_there_is_room() -> None:
     assert len(footer(KEYS, 200)[1]) == len(KEYS)
+
+
+async def test_no_end_of_a_message_is_behind_the_footer(server: Server) -> None:
+    async with dashboard(server, size=(80, 24)) as pilot:
+        await pilot.press("h")
+        await shows(pilot, "no agents and no running jobs")
+        for length in range(30, 40):
+            pilot.app.clear_notifications()
+            pilot.app.say("saved all in " + "/" * length)
+            toast = await until(pilot, lambda: next(iter(pilot.app.screen.query(Toast)), None))
+            await until(pilot, lambda toast=toast: toast.region.height)
+            assert toast.region.bottom <= 23
