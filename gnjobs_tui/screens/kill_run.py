@@ -119,10 +119,11 @@ class KillRun:
     def text(self) -> str:
         """The whole run, to be read again later."""
         reason = f", {self.reason}" if self.reason else ""
+        first = self.targets[0]
+        one = f": {first.job_id[:8]}  {''.join(map(_plain, first.trail))}" if len(self.targets) == 1 else ""
         lines = ["".join(_plain(part) for part in parts) for parts in self.step_lines()]
-        return "\n".join(
-            [f"{title_of(self.targets)}, asked as {self.actor.name}{reason}", *(f"  {x}" for x in lines)]
-        )
+        title = f"{title_of(self.targets)}{one}, asked as {self.actor.name}{reason}"
+        return "\n".join([title, *(f"  {line}" for line in lines)])
 
     def step_lines(self) -> list[list[Part]]:
         """Every step of a single kill, with its time; of several kills, one line each with its result.

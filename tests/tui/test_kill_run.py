@@ -69,7 +69,7 @@ async def test_results_can_be_read_again_from_the_log(server: Server) -> None:
         await pilot.press("escape", "L")
         await until(pilot, lambda: isinstance(pilot.app.screen, LogScreen))
         await pilot.press("r")
-        screen = await shows(pilot, "Kill one job, asked as tux, hangs")
+        screen = await shows(pilot, "Kill one job: job-1  far away, asked as tux, hangs")
         assert "no agent runs there" in screen
 
 
