@@ -161,6 +161,7 @@ class KillScreen(ModalScreen[None]):
         if len(self._targets) > 1 and self.query_one("#number", Input).value.strip() != str(
             len(self._targets)
         ):
+            self.dashboard.say(f"nothing is killed: type {self._number_prompt()}", is_error=True)
             self.query_one("#number", Input).focus()
             return
         app = self.dashboard

@@ -9,7 +9,7 @@ from gnjobs_tui.screens.kill import KillScreen
 from gnjobs_tui.screens.kill_run import KillRun, target_lines, title_of, what_ends
 from gnjobs_tui.screens.target import Target
 from gnjobs_tui.style import lines
-from tests.support.dashboard import dashboard, screen_text, shows, until
+from tests.support.dashboard import dashboard, says, screen_text, shows, until
 from tests.support.servers import Server
 from tests.support.stored_records import KEYS, write_processes, write_running
 
@@ -86,6 +86,7 @@ async def test_marked_jobs_need_their_number_typed(server: Server) -> None:
         screen = await open_dialog(pilot)
         assert "Kill 3 jobs" in screen
         await pilot.press("tab", "tab", "tab", "enter")
+        await says(pilot, "nothing is killed: type 3 to kill 3 jobs")
         assert not any(requests(server, f"job-{number}") for number in range(3))
         await until(pilot, lambda: not pilot.app.screen.query_one("#kill").has_class("-active"), "its rest")
         await pilot.press(*"3", "tab", "enter")
