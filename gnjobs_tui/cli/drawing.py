@@ -92,8 +92,13 @@ def _run_time(job: "Job | Child", now: float) -> str:
     return age_text(run_seconds(job, now))
 
 
-def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
-    """Draw a list of jobs."""
+def _print(table: Table, nothing: str) -> None:
+    """Print a table, or in place of an empty one what there is none of."""
+    _console.print(table if table.rows else _text(nothing, "dim"))
+
+
+def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float, nothing: str) -> None:
+    """Draw a list of jobs, or say `nothing`."""
     table = _table("State", "Label", "User", "%", "Run", "Started", "Id")
     for job, health in jobs:
         table.add_row(
@@ -105,7 +110,7 @@ def draw_jobs(jobs: "Iterable[tuple[Job, Health]]", now: float) -> None:
             _text(_clock(job.began)),
             _text(job.id[:8], "dim"),
         )
-    _console.print(table)
+    _print(table, nothing)
 
 
 def draw_users(users: "Iterable[UserSummary]", config: "Config") -> None:
@@ -116,7 +121,7 @@ def draw_users(users: "Iterable[UserSummary]", config: "Config") -> None:
         table.add_row(
             _text(user.user), _text(config.name_of(user.user)), _text(_clock(user.newest)), _text(counts)
         )
-    _console.print(table)
+    _print(table, "no user has jobs")
 
 
 def draw_hosts(hosts: "Iterable[HostHealth]", now: float) -> None:
@@ -135,7 +140,7 @@ def draw_hosts(hosts: "Iterable[HostHealth]", now: float) -> None:
             rss,
         )
         table.add_row(*(_text(str(cell)) for cell in cells))
-    _console.print(table)
+    _print(table, "no agents and no running jobs")
 
 
 def draw_pulse(pulse: "Pulse", findings: "Iterable[Finding]") -> None:
@@ -165,7 +170,7 @@ def draw_events(events: "Iterable[Event]") -> None:
         what = event.text + (f" ({event.reason})" if event.reason else "")
         name = event.label or event.job or ""
         table.add_row(_text(_clock(event.at)), _text(what), _text(name), _text(event.owner), _text(event.by))
-    _console.print(table)
+    _print(table, "nothing has happened")
 
 
 def draw_line(line: "Line") -> None:

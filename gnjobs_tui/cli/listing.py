@@ -69,7 +69,10 @@ def ls(
         return 0
     from gnjobs_tui.cli.drawing import draw_jobs
 
-    draw_jobs(((job, health) for _, job, health in listed), session.store.now())
+    whose = f" of {user}" if user else ""
+    under = ", ".join(session.config.prefixes)
+    nothing = f"no job{whose} matches {query}" if query else f"no jobs{whose} under {under}"
+    draw_jobs(((job, health) for _, job, health in listed), session.store.now(), nothing)
     if more:
         say(more)
     return 0

@@ -69,3 +69,19 @@ def test_what_is_said_of_a_key_covers_neither_the_reason_nor_the_keys(shown: Ser
         assert "running normally" in text
         assert "1 all 2" in text
         assert "q quit" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("ls",), "no jobs under gn-uploader"),
+        (("ls", "--user", "jsmith"), "no jobs of jsmith under gn-uploader"),
+        (("ls", "--filter", "state:stuck"), "no job matches state:stuck"),
+        (("users",), "no user has jobs"),
+        (("hosts",), "no agents and no running jobs"),
+        (("log",), "nothing has happened"),
+    ],
+)
+def test_a_list_of_nothing_says_so(server: Server, command: tuple[str, ...], words: str) -> None:
+    with Terminal(gnjobs(*command), 80, 24, environment(server.url)) as terminal:
+        terminal.wait_for(lambda text: text.strip() == words)
