@@ -5,6 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, ClassVar
 
+from msgspec import structs
 from textual import getters
 from textual.binding import BindingType
 from textual.content import Content
@@ -22,6 +23,7 @@ from gnjobs_tui.widgets.line import Line
 # What acts on nothing that the screen in front shows.
 _ANYTIME = frozenset({"help", "reload", "app.log", "app.users", "app.hosts", "app.pulse"})
 LONGEST_HELD = 20
+_GAP = "   "
 # A narrower screen shows fewer keys, and shorter words.
 NARROW = 90
 
@@ -48,7 +50,7 @@ def feed_parts(state: FeedState) -> Sequence[Part]:
         case "polling":
             return [Cell(f"polling: {state.why}", "warning")]
         case "away":
-            return [Cell(f"AWAY since {since}: {state.why}", "error-bold")]
+            return [Cell(f"AWAY since {since}{': ' if state.why else ''}{state.why}", "error-bold")]
         case _:
             return [Cell("connecting", "dim")]
 
@@ -155,17 +157,25 @@ class WatchScreen(Screen[Any]):
     def draw_header(self) -> None:
         """Show where we are, how changes arrive, and who acts."""
         app = self.dashboard
-        trail = self.trail()
-        if trail:
-            left = content(Cell("gnjobs", "bold"), f" {GLYPHS.into} ", *trail)
-        else:
-            left = content(Cell("gnjobs", "bold"), f"   redis {app.place}  ", *feed_parts(app.feed))
         role = "read-only" if app.actor.read_only else app.actor.role
-        me = content(f"{app.actor.name} ({role})")
-        right = Content.assemble(content(*feed_parts(app.feed)), "   ", me) if trail else me
+        left, right = self._ends(content(f"{app.actor.name} ({role})"))
         if held := app.typed.held:
             right = content(Cell(f"{cropped(held, LONGEST_HELD)} will act once this is read", "warning"))
         self.query_one("#header", Line).show(left, right)
+
+    def _ends(self, me: Content) -> tuple[Content, Content]:
+        """Both ends of the header; where there is no room to say why nothing arrives, it is where we are that stays."""
+        app, trail = self.dashboard, self.trail()
+        start, feed = content(Cell("gnjobs", "bold"), " "), content(*feed_parts(app.feed))
+        if trail:
+            here = Content.assemble(start, content(f"{GLYPHS.into} ", *trail))
+            since = content(*feed_parts(structs.replace(app.feed, why="")))
+            ways = [(here, Content.assemble(said, _GAP, me)) for said in (feed, since)]
+        else:  # why mostly names the server, and no place but this tells it
+            places = (f"  redis {app.place}  ", "  ")
+            ways = [(Content.assemble(start, place, feed), me) for place in places]
+        is_cut = sum(end.cell_length for end in ways[0]) >= self.size.width
+        return ways[1] if is_cut and app.feed.kind == "away" else ways[0]
 
     def draw(self) -> None:
         """Show what is known now: the header, what the screen is for, and the keys."""

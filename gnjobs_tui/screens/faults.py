@@ -231,7 +231,7 @@ class FaultsScreen(TableScreen):
         choice = self._shown.choice
         unmatched = f"no fault matches {choice.wanted}; esc clears the filter"
         none = unmatched if choice.wanted else "no faults were reported"
-        empty = "reading …" if self._is_reading else none
+        empty = self.unread() if self._is_reading else none
         self.table.show(NumberedRows(_cells, self._shown), empty=empty, sort=choice.order)
 
     @property

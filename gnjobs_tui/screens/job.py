@@ -211,7 +211,7 @@ class JobScreen(GlanceScreen):
         """Show the job as it was last read."""
         picture = self._picture
         if picture is None:
-            state, says = state_cell(state_named(self.row.state)), Cell("reading …", "dim")
+            state, says = state_cell(state_named(self.row.state)), Cell(self.unread(), "dim")
             self._show("#verdict", [[state, "   ", says], [self.row.says or ""]])
             return
         width, now = self.size.width, self.dashboard.jobs.now()

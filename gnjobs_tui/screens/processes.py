@@ -104,7 +104,7 @@ class ProcessesScreen(TableScreen):
         rows = [
             (str(process.pid), _cells(process, depth if is_tree else 0)) for process, depth in tree(wanted)
         ]
-        empty = "reading …" if self._is_reading else "its supervisor reports no processes"
+        empty = self.unread() if self._is_reading else "its supervisor reports no processes"
         self.table.show(RowList(rows), empty=empty)
 
     def sort_by(self, sort: Sort) -> None:

@@ -111,7 +111,7 @@ class StacksScreen(WatchScreen):
 
     def draw_content(self) -> None:
         """Show the stacks."""
-        empty = "reading …" if self._is_reading else "nothing was read"
+        empty = self.unread() if self._is_reading else "nothing was read"
         self.table.show(self._rows, empty=empty)
 
     def reload(self) -> None:

@@ -230,7 +230,7 @@ class TimelineScreen(TableScreen):
             self.query_one("#summary", Line).show(content(line.summary()))
             table.show(self._rows)
         else:
-            table.show(RowList([]), empty="" if self.has_failed else "reading …")
+            table.show(RowList([]), empty="" if self.has_failed else self.unread())
 
     def on_virtual_table_opened(self, message: VirtualTable.Opened) -> None:
         """Show the output of a child, or of the job."""

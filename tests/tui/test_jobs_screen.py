@@ -12,6 +12,7 @@ from gnjobs.watch.filters import quoted
 from gnjobs_tui.app import GnjobsApp
 from gnjobs_tui.config import Config
 from gnjobs_tui.keys import key_event
+from gnjobs_tui.screens.base import clock_seconds
 from gnjobs_tui.screens.jobs import JobsScreen
 from gnjobs_tui.typeahead import LEAST_READING
 from gnjobs_tui.widgets.filter_bar import FilterBar
@@ -242,20 +243,29 @@ async def test_a_job_whose_beginning_is_estimated_is_removed(server: Server) -> 
 
 
 @pytest.mark.parametrize(
-    ("key", "untrue"),
-    [("", "looking"), ("u", "no user"), ("h", "reading"), ("p", "no job"), ("L", "reading")],
+    ("key", "name", "untrue"),
+    [
+        ("", "", "looking"),
+        ("u", "users", "no user"),
+        ("h", "hosts", "reading"),
+        ("p", "pulse", "no job"),
+        ("L", "event log", "reading"),
+    ],
 )
-async def test_of_a_server_that_was_never_reached_no_screen_says_more_than_why(key: str, untrue: str) -> None:
+async def test_of_a_server_that_was_never_reached_no_screen_says_more_than_why(
+    key: str, name: str, untrue: str
+) -> None:
     url = f"redis://127.0.0.1:{free_port()}/0"
     app = GnjobsApp(Config(url=url, has_url=False), Actor.admin("tux"))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(96, 24)) as pilot:
         await until(pilot, lambda: app.feed.kind == "away")
         for each in key:
             app.post_message(key_event(each).set_sender(app))
-        why = f"{url[8:-2]}: connection refused; GNJOBS_REDIS_URL is not set"
-        text = await until(
-            pilot, lambda: (text := screen_text(pilot)) and f"  can't reach {why}" in text and text
+        why = f"can't reach {url[8:-2]}: connection refused"
+        header = (
+            f"gnjobs › {name} " if name else f"gnjobs   AWAY since {clock_seconds(app.feed.since)}: {why} "
         )
+        text = await shows(pilot, header, f"  {why}; GNJOBS_REDIS_URL is not set")
         assert untrue not in text
         app.typed.stop()
         app.jobs.stop()
