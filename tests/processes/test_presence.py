@@ -61,6 +61,18 @@ def test_for_what_a_snapshot_names_and_is_gone_nothing_is_looked_at_again(
     assert look_well(job_here(), lambda _: Presence("gone"), lambda: gone).kind == "gone"
 
 
+def test_of_a_process_that_a_snapshot_names_with_many_starts_one_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A look at each of thousands took a list of forged records minutes."""
+    reads: list[int] = []
+    monkeypatch.setattr(presence, "process_start", lambda pid: reads.append(pid) or process_start(pid))
+    names = [*((os.getpid(), started) for started in range(1, 1000)), *((2**22 + n, 1) for n in range(1000))]
+    forged = ProcessSnapshot(1.0, tuple(SeenProcess(pid, started) for pid, started in names))
+    assert look_well(job_here(), lambda _: Presence("gone"), lambda: forged).kind == "gone"
+    assert reads == [os.getpid()]
+
+
 def test_for_what_a_snapshot_names_and_lives_one_look_is_enough_for_many_jobs(
     process: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:

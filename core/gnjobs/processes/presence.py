@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Collection
-from itertools import chain, islice
+from itertools import chain
 from typing import Final
 
 from gnjobs.processes.activity import read_state
@@ -15,14 +15,13 @@ from gnjobs.processes.host import (
     restarted_since,
     sees_all_namespaces,
 )
-from gnjobs.processes.proc import process_start, shows_our_processes
+from gnjobs.processes.proc import list_pids, process_start, shows_our_processes
 from gnjobs.processes.seen import Identity, Presence, ProcessSnapshot
 from gnjobs.processes.table import ProcessView, Wanted
 from gnjobs.processes.traces import Trace, claims_of, traces_of
 from gnjobs.records.fields import Child, Job
 
 _VIEW_SECONDS: Final = 0.5
-_MOST_NAMED: Final = 20_000  # by what a supervisor stored
 
 
 def look(
@@ -77,8 +76,10 @@ def look_well(
         return presence
     found = stored()
     processes = found.processes if found is not None else ()
-    named = islice({each.identity for each in processes}, _MOST_NAMED)
-    known = {(pid, started) for pid, started in named if process_start(pid) == started}
+    named = {each.identity for each in processes}
+    # Each is read once, however many starts are named with it.
+    starts = {pid: process_start(pid) for pid in set(list_pids()) & {pid for pid, _ in named}}
+    known = named & starts.items()
     again = _again(job, known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 
