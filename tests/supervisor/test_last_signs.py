@@ -44,6 +44,22 @@ def test_a_little_jitter_of_the_servers_clock_is_not_told() -> None:
     assert sign.at(WALL, at(5)._replace(server=SERVER + 6)) == SERVER
 
 
+@pytest.mark.parametrize("ahead", [86400.0, -3600.0])
+def test_a_servers_clock_that_was_wrong_for_a_while_hides_no_silence(ahead: float) -> None:
+    watch = ChildWatch(Keys(), "j")
+    signs = JobSigns(Keys(), "j", watch, lambda *_: Measured({}, Family(())))  # type: ignore[arg-type]
+
+    def told(seconds: float, line: float, *, shift: float = 0.0) -> float:
+        clocks = at(seconds)._replace(server=SERVER + seconds + shift)
+        return float(signs.look(clocks, WALL + line).fields["last-output"]) - SERVER - shift
+
+    assert told(0, -1) == -1
+    assert told(5, 4, shift=ahead) == 4
+    assert told(10, 8) == 8
+    assert told(15, 14, shift=ahead) == 14
+    assert told(300, 14) == 14
+
+
 def test_an_answer_that_is_no_list_costs_one_beat_alone() -> None:
     """Whatever listens for a moment on the port of a server that is away may answer it."""
     watch = ChildWatch(Keys(), "j")

@@ -99,7 +99,12 @@ def is_wrong_type(error: object) -> bool:
 
 def server_time(client: redis.Redis) -> float:
     """The server's time in unix seconds; raises `InvalidResponse` for what is none."""
-    seconds, microseconds = client.time()
+    return time_of(client.time())
+
+
+def time_of(reply: Any) -> float:
+    """The time in a reply to TIME; raises as `server_time`."""
+    seconds, microseconds = reply
     if not 0 <= seconds <= values.LATEST_TIME:
         raise InvalidResponse("it tells a time that no server has")
     return float(seconds) + float(microseconds) / 1_000_000

@@ -18,7 +18,7 @@ from gnjobs.records import values
 from gnjobs.records.scripts import Value
 from gnjobs.text import encodable
 
-_JITTER: Final = 2.0
+JITTER: Final = 2.0
 _SLACK: Final = 1.0
 _CLOSE_SHARE: Final = 4
 
@@ -60,7 +60,7 @@ class LastSign:
             self._seen_at = clocks.monotonic - (age if is_possible else 0.0)
         self._looked_at = clocks.monotonic
         at = clocks.server - (clocks.monotonic - self._seen_at)
-        if has_changed or abs(at - self._said) > _JITTER:
+        if has_changed or abs(at - self._said) > JITTER:
             self._said = at
         return self._said
 

@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from gnjobs.records import values
 from gnjobs.records.bounded import TooLarge
-from gnjobs.records.connection import CountedConnection, replies_of
+from gnjobs.records.connection import CountedConnection, replies_of, time_of
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job
 from gnjobs.records.indexes import add_to_indexes
 from gnjobs.records.keys import CHILD_FIELD, MIRROR_FIELD, OWN_STATUS, Keys
@@ -56,7 +56,7 @@ class RecordLink:
 
     def set_clock(self, reply: Any, asked: float) -> None:
         """Take the reply to a TIME that was asked for at `asked` (monotonic): it was read about half way."""
-        self._clock_offset = reply[0] + reply[1] / 1_000_000 - (asked + time.monotonic()) / 2
+        self._clock_offset = time_of(reply) - (asked + time.monotonic()) / 2
 
     @property
     def said(self) -> dict[str, Value]:

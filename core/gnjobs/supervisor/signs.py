@@ -15,7 +15,7 @@ from gnjobs.records.scripts import Value
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.records.summaries import ChildrenSummary, SilentChild, TellingProcess
 from gnjobs.supervisor.children import ChildWatch, WatchedChild
-from gnjobs.supervisor.measure import Amount, Clocks, LastSign, Measuring
+from gnjobs.supervisor.measure import JITTER, Amount, Clocks, LastSign, Measuring
 from gnjobs.text import encodable
 
 _WORDS: Final = ("percent", "message", "done", "unit")
@@ -48,9 +48,11 @@ class JobSigns:
         self._said_something = False
         self._at_work: frozenset[str] = frozenset()
         self._began = 0.0
+        self._offset: float | None = None
 
     def look(self, clocks: Clocks, last_line: float = 0.0) -> Beat:
         """Look at the processes, and say what is known; `last_line` is when the job printed, by this host's clock."""
+        self._follow(clocks.server - clocks.monotonic)
         self._began = self._began or clocks.server
         measured = self._measure(
             clocks.server, lambda process: clocks.server - self._last_word(process), self._amount()
@@ -71,6 +73,16 @@ class JobSigns:
         if self.watch.children:
             fields["children-summary"] = self._children.summary(measured.family)
         return Beat(fields, measured.snapshot)
+
+    def _follow(self, offset: float) -> None:
+        """Say what was when the server's clock was set by what that says now: a time ahead would hide a silence."""
+        if self._offset is not None and abs(offset - self._offset) <= JITTER:
+            return
+        shift = offset - (offset if self._offset is None else self._offset)
+        self._offset = offset
+        self._began, self._last_output, self._children.last_output = (
+            at and max(0.0, at + shift) for at in (self._began, self._last_output, self._children.last_output)
+        )
 
     def _last_word(self, process: SeenProcess) -> float:
         """When the child that a process belongs to, or else the job, was last heard of as of the last beat."""
