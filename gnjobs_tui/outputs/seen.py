@@ -13,7 +13,7 @@ _KIND_TOKENS = {"fault": "warning", "result": "success"}
 
 
 class SeenLine(NamedTuple):
-    """A line made ready for drawing; `at` in unix seconds, `more` characters were left out of `text`.
+    """A line made ready for drawing; `at` in unix seconds.
 
     `is_partial`: it has not ended yet, so its number is the one that it will get.
     """
@@ -22,7 +22,6 @@ class SeenLine(NamedTuple):
     at: float | None
     token: str
     text: str
-    more: int = 0
     is_partial: bool = False
 
     @property
@@ -44,18 +43,18 @@ def see(item: Line | Hole) -> Item:
     if isinstance(item, Hole):
         return item
     sentence = line_sentence(item)
-    return SeenLine(item.number, item.at, _token(item, sentence), *_cut(sentence))
+    return SeenLine(item.number, item.at, _token(item, sentence), _cut(sentence))
 
 
 def see_partial(number: int, text: str) -> SeenLine:
     """Make a line that has not ended ready for drawing."""
-    return SeenLine(number, None, "dim", *_cut(text), is_partial=True)
+    return SeenLine(number, None, "dim", _cut(text), is_partial=True)
 
 
-def _cut(text: str) -> tuple[str, int]:
+def _cut(text: str) -> str:
     more = max(0, len(text) - LONGEST_SEEN)
     seen = safe(text[:LONGEST_SEEN], LONGEST_SEEN)
-    return (f"{seen}{GLYPHS.cut} and {plural(more, 'more character')}" if more else seen), more
+    return f"{seen}{GLYPHS.cut} and {plural(more, 'more character')}" if more else seen
 
 
 def _token(line: Line, sentence: str) -> str:

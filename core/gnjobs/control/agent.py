@@ -62,16 +62,14 @@ _LISTENING_SECONDS: Final = 2.0
 _LONGEST_GRACE_OF_USERS: Final = 60.0
 
 
-def run_agent(
-    store: Records, *, every: float = BEAT_SECONDS, starts: Mapping[str, AgentStarts] | None = None
-) -> int:
+def run_agent(store: Records, *, starts: Mapping[str, AgentStarts] | None = None) -> int:
     """Be this host's agent until SIGTERM or SIGINT; returns an exit code, 1 where another one is at work.
 
     It starts the jobs that `starts` allows (by account), by default none. Raises `NoProcesses`.
     """
     require_our_processes()
     allow_many_descriptors()
-    agent = Agent(store, every, starts)
+    agent = Agent(store, starts=starts)
     holder = agent.begin()
     if holder is None:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -17,7 +17,7 @@ from gnjobs.records import values
 from gnjobs.records.connection import readable, replies_of
 from gnjobs.records.environment import ENV_LASTING
 from gnjobs.records.fields import MAY_FAIL_FIELD
-from gnjobs.records.keys import MONTH, Keys
+from gnjobs.records.keys import Keys
 from gnjobs.records.scripts import Run, Value, add_children, add_transition, make_hash, set_fields
 from gnjobs.records.statuses import FINAL_STATUSES, PENDING
 from gnjobs.records.values import encode_text
@@ -165,7 +165,7 @@ def _make(client: redis.Redis, statements: Iterable[Statement]) -> None:
     pipe = client.pipeline(transaction=False)
     for statement in statements:
         whole = statement.fields if statement.key == statement.run.record else {}
-        make_hash(pipe, statement.key, MONTH, {"status": PENDING, **whole, **statement.made}, statement.run)
+        make_hash(pipe, statement.key, {"status": PENDING, **whole, **statement.made}, statement.run)
     replies_of(pipe)
 
 

@@ -7,7 +7,7 @@ import redis
 
 from gnjobs.records import values
 from gnjobs.records.bounded import LARGEST_FIELD
-from gnjobs.records.keys import CHILD_FIELD
+from gnjobs.records.keys import CHILD_FIELD, MONTH
 
 _CREATE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then
@@ -201,9 +201,9 @@ def unlink(client: redis.Redis, run: Run, names: Sequence[bytes]) -> bool:
     return bool(_eval(client, _UNLINK, run.record, run, *names))
 
 
-def make_hash(pipe: redis.Redis, key: str, lifetime: int, fields: Mapping[str, Value], run: Run) -> None:
-    """Make a hash, which expires in `lifetime` seconds; fields and an expiry that it has already stay."""
-    _eval(pipe, _MAKE_HASH, key, run, lifetime, *(part for pair in fields.items() for part in pair))
+def make_hash(pipe: redis.Redis, key: str, fields: Mapping[str, Value], run: Run) -> None:
+    """Make a hash, which expires in a month; fields and an expiry that it has already stay."""
+    _eval(pipe, _MAKE_HASH, key, run, MONTH, *(part for pair in fields.items() for part in pair))
 
 
 def add_fields(client: redis.Redis, key: str, fields: Mapping[str, Value]) -> bool:

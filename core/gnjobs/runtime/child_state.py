@@ -14,7 +14,7 @@ from gnjobs.records.backoff import Backoff
 from gnjobs.records.connection import replies_of
 from gnjobs.records.environment import created_here
 from gnjobs.records.fields import MAY_FAIL_FIELD
-from gnjobs.records.keys import MONTH, Keys
+from gnjobs.records.keys import Keys
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.scripts import Run, Value, make_hash, set_fields
 from gnjobs.records.statuses import ERROR, PENDING, RUNNING, STOPPING
@@ -140,7 +140,7 @@ class ChildState:
         """
         pipe = client.pipeline(transaction=False)
         pipe.hmget(self._statement.key, "faults", "label", MAY_FAIL_FIELD)
-        make_hash(pipe, self._statement.key, MONTH, {}, self._statement.run)
+        make_hash(pipe, self._statement.key, {}, self._statement.run)
         found, _ = replies_of(pipe)
         faults, label, may_fail = found or (None, None, None)
         found_as = new_child(values.text(label), may_fail=may_fail is not None)

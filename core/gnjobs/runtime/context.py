@@ -15,7 +15,7 @@ from gnjobs.errors import NoSuchJob
 from gnjobs.records import values
 from gnjobs.records.connection import connect, patiently
 from gnjobs.records.environment import created_here
-from gnjobs.records.keys import CHILD_FIELD, MONTH, Keys, check_id, child_ids
+from gnjobs.records.keys import CHILD_FIELD, Keys, check_id, child_ids
 from gnjobs.records.lasting import Lasting, Statement, new_child, say
 from gnjobs.records.scripts import Run, Value, add_children, make_hash, set_fields
 from gnjobs.records.statuses import KILLED, PENDING
@@ -138,7 +138,7 @@ class JobContext:
         pipe = self.client.pipeline(transaction=False)
         for child_id, label in children:
             fields = {"status": PENDING, **new_child(label, may_fail=may_fail)}
-            make_hash(pipe, self.keys.child(self.id, child_id), MONTH, fields, self.run)
+            make_hash(pipe, self.keys.child(self.id, child_id), fields, self.run)
         pipe.execute()
 
 

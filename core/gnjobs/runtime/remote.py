@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from multiprocessing import connection, spawn
 from types import ModuleType, SimpleNamespace
 from typing import Any, Final
@@ -38,25 +38,25 @@ _MOST_JOBS: Final = 100
 _NODES: Final = re.compile(r"(\d+)(?:\(x(\d+)\))?", re.ASCII)
 
 
-def workers_in_slurm(environment: Mapping[str, str] = os.environ) -> int:
+def workers_in_slurm() -> int:
     """How many children may be at work: one for each processor that Slurm gave the job, outside of it a hundred."""
-    if ENV_SLURM_JOB not in environment:
+    if ENV_SLURM_JOB not in os.environ:
         return _MOST_JOBS
-    return sum(_cpus_by_node(environment)) or 1
+    return sum(_cpus_by_node()) or 1
 
 
-def _cpus_by_node(environment: Mapping[str, str]) -> list[int]:
+def _cpus_by_node() -> list[int]:
     """The processors on each node, which Slurm writes as `8(x2),4`."""
-    found = _NODES.findall(environment.get("SLURM_JOB_CPUS_PER_NODE", ""))
+    found = _NODES.findall(os.environ.get("SLURM_JOB_CPUS_PER_NODE", ""))
     return [int(cpus) for cpus, times in found for _ in range(int(times or 1))]
 
 
-def srun_command(options: Sequence[str], environment: Mapping[str, str] = os.environ) -> list[str]:
+def srun_command(options: Sequence[str]) -> list[str]:
     """The command that runs a relay: one task with a processor and its share of the memory, or as `options` say."""
     words = ["srun", "--quiet", "--unbuffered", "--nodes=1", "--ntasks=1", "--kill-on-bad-exit=1"]
-    if ENV_SLURM_JOB in environment:
+    if ENV_SLURM_JOB in os.environ:
         words.append("--exact")
-        memory, cpus = environment.get("SLURM_MEM_PER_NODE", ""), _cpus_by_node(environment)
+        memory, cpus = os.environ.get("SLURM_MEM_PER_NODE", ""), _cpus_by_node()
         if memory.isdecimal() and cpus and not any(option.startswith("--mem") for option in options):
             words.append(f"--mem-per-cpu={max(1, int(memory) // max(cpus))}")
     return [*words, *options, sys.executable, *_RELAY]
