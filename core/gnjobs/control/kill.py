@@ -123,15 +123,15 @@ class _Kill:
         for each in self._asking_at_last(supervisor_timeout):
             said = each
             if each.final and each.verified and self.child is None:
-                said = yield from self._slurm.confirm(each, 0.0 if self.as_agent else LONGEST_RUN)
-            yield self._local.unless_seen(said) if said.final else said
+                said = yield from self._slurm().confirm(each, 0.0 if self.as_agent else LONGEST_RUN)
+            yield self._local().unless_seen(said) if said.final else said
 
     def _asking_at_last(self, timeout: float) -> Iterator[KillStep]:
         """The steps; whatever the record says, the supervisor of what may run all the same is asked."""
-        is_doubtful = self._local.may_run_elsewhere()
+        is_doubtful = self._local().may_run_elsewhere()
         for each in self._steps(timeout):
             is_last = each.final and self.child is None and self.owner is None and not self._was_answered
-            runs = is_last and ((each.verified and is_doubtful) or self._local.is_claimed())
+            runs = is_last and ((each.verified and is_doubtful) or self._local().is_claimed())
             if runs and not self.store.is_anothers(self.job):
                 unanswered = partial(self._unless_it_runs, each)
                 yield from self._ask(self._stream, timeout, unanswered, names_run=False)
@@ -169,12 +169,11 @@ class _Kill:
     def _stream(self) -> str:
         return requests.stream_of_asker(self.store.keys, self.actor, self.job)
 
-    @property
     def _local(self) -> LocalKill:
-        stop, owner, as_agent = self._stop, self.owner, self.as_agent
+        """A kill here as the job is by now."""
+        stop, owner, as_agent = self._stop(), self.owner, self.as_agent
         return LocalKill(self.store, self.job, self.child, stop, self.grace, owner, as_agent=as_agent)
 
-    @property
     def _slurm(self) -> SlurmKill:
         return SlurmKill(self.store, self.job, self.owner)
 
@@ -184,7 +183,7 @@ class _Kill:
     def _already_ended(self, target: Job | Child) -> Iterator[KillStep]:
         """Nothing is to be done for what has ended, unless something of it runs all the same."""
         if self.child is None:
-            if self._local.runs_on():
+            if self._local().runs_on():
                 yield step("answered", f"it has ended ({target.status}), yet something of it runs")
                 yield from self._end_here()
                 return
@@ -199,11 +198,11 @@ class _Kill:
             yield from self._kill_foreign_pending()
             return
         verdict = step("verified", "it had not been started", verified=True)
-        last = conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
+        last = conclude_kill(self.store, self.job, None, self._stop(), verdict, allowed={PENDING})
         self.job = self.store.again(self.job)
         if self.job.is_final or not last.verified:
             if self.job.is_in_slurm and last.verified:
-                yield self._slurm.leave_queue()
+                yield self._slurm().leave_queue()
             yield last
         else:
             yield step("answered", f"it is {self.job.status} by now")
@@ -211,11 +210,11 @@ class _Kill:
 
     def _kill_foreign_pending(self) -> Iterator[KillStep]:
         """End its worker if there is one here; if not, another program's record can't prove that there is none."""
-        if self._local.has_worker():
+        if self._local().has_worker():
             yield from self._end_here()
             return
         verdict = step("verified", "marked as killed", verified=True)
-        conclude_kill(self.store, self.job, None, self._stop, verdict, allowed={PENDING})
+        conclude_kill(self.store, self.job, None, self._stop(), verdict, allowed={PENDING})
         self.job = self.store.again(self.job)
         written = "it is marked as killed" if self.job.is_final else f"its status is {self.job.status}"
         text = f"no process of it was found on {host_name()}; {written}, yet its program may run it elsewhere or later"
@@ -270,7 +269,7 @@ class _Kill:
 
     def _unless_it_runs(self, said: KillStep, spent: float = 0.0) -> Iterator[KillStep]:
         """Take it as the last word, though anybody who writes records may say it, unless we see the job run."""
-        if self._may_act() and self._local.runs_on(is_verified=said.verified):
+        if self._may_act() and self._local().runs_on(is_verified=said.verified):
             yield msgspec.structs.replace(said, verified=False, final=False)
             self.grace = max(0.0, self.grace - spent)
             yield from self._answer_for_supervisor("has not ended it")
@@ -284,7 +283,7 @@ class _Kill:
             try:
                 target = self._read_target()
             except (NoSuchJob, NoSuchChild):
-                if is_on_this_host(self.job) and not self._local.is_there():
+                if is_on_this_host(self.job) and not self._local().is_there():
                     return answered
                 return step("left", f"{answered.text}; nothing is left that would confirm it", final=True)
             if target.is_final or time.monotonic() > until:
@@ -318,11 +317,11 @@ class _Kill:
             return
         text = f"its supervisor on {self.job.host} does not answer; Slurm is to end its job {slurm_job}"
         yield step("answered", text)
-        stop = self._stop
+        stop = self._stop()
         with contextlib.suppress(RedisError):  # what counts is that it ends
             self._mark_stopping(stop)
         try:
-            verdict = self._slurm.cancel_and_wait()
+            verdict = self._slurm().cancel_and_wait()
         except SlurmError as problem:
             yield step("answered", str(problem))
             yield from self._ask_agent(self.job.launch_host)
@@ -350,9 +349,9 @@ class _Kill:
 
     def _announce(self) -> None:
         """Write that what runs is being killed, so that nobody takes its end for a loss; see who else asked for it."""
-        stop = self._stop
+        stop = self._stop()
         with contextlib.suppress(RedisError, NoSuchJob):  # what counts is that it ends
-            if self._local.is_there():
+            if self._local().is_there():
                 self._mark_stopping(stop)
             self.job = self.store.again(self.job)
 
@@ -389,7 +388,6 @@ class _Kill:
         text = f"nobody answers on {where}, and no agent runs there; run there: gnjobs kill {self.job.id}"
         yield from self._unless_it_runs(step("refused", text + child, final=True))
 
-    @property
     def _stop(self) -> StopRequest:
         return StopRequest(self.by, self.reason, self.store.now())
 
@@ -397,4 +395,4 @@ class _Kill:
         """Do the supervisor's work, or end what another program started."""
         if self.child is None and self.job.is_supervised and self._may_act():
             self._announce()
-        yield from self._local.steps()
+        yield from self._local().steps()
