@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gnjobs.records.events import Event
     from gnjobs.records.fields import Child, Job
     from gnjobs.records.indexes import UserSummary
-    from gnjobs.watch.pulse import Finding, Part, Pulse
+    from gnjobs.watch.pulse import Finding, Pulse, Tally
     from gnjobs_tui.config import Config
 
 # What the table of states calls its colours, in rich's words.
@@ -151,7 +151,7 @@ def draw_pulse(pulse: "Pulse", findings: "Iterable[Finding]") -> None:
             f"{'!' if found.is_trouble else ' '} {found.about:<9}", "bold" if found.is_trouble else "dim"
         )
         _console.print(about.append_text(_text(found.text)))
-    names: list[tuple[str, str, str, Part]] = [
+    names: list[tuple[str, str, str, Tally]] = [
         (f"{datetime.fromtimestamp(day.begin):%a %d %b}", "", "", day) for day in pulse.days
     ]
     names += [(each.name, age_text(each.run), age_text(each.usual_run), each) for each in pulse.types]

@@ -15,7 +15,7 @@ from gnjobs_tui.screens.dialogs import TextScreen
 from gnjobs_tui.screens.tables import TableScreen
 from gnjobs_tui.style import Cell, Part
 from gnjobs_tui.widgets.columns import Cells, Column
-from gnjobs_tui.widgets.rows import KeyedRows
+from gnjobs_tui.widgets.rows import DrawnRows
 from gnjobs_tui.widgets.table import VirtualTable
 
 COLUMNS = (
@@ -116,8 +116,8 @@ class LogScreen(TableScreen):
             table.action_last()
         self._has_read()
 
-    def _rows_of(self, events: Sequence[tuple[str, Event]]) -> KeyedRows[Event]:
-        return KeyedRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
+    def _rows_of(self, events: Sequence[tuple[str, Event]]) -> DrawnRows[Event]:
+        return DrawnRows(lambda event: _cells(event, self.dashboard.jobs.now()), events)
 
     def draw_content(self) -> None:
         """Show the events."""

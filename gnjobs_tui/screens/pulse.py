@@ -19,8 +19,8 @@ from gnjobs.watch.pulse import (
     QUEUE,
     Day,
     Finding,
-    Part,
     Pulse,
+    Tally,
     TypeOfJobs,
     range_begin,
     take_pulse,
@@ -230,13 +230,13 @@ def _titles(name: str, titles: dict[str, str]) -> tuple[str, Cells]:
     return f"titles:{name}", {column: Cell(title, "bold") for column, title in titles.items()}
 
 
-def _part_cells(part: Part) -> Cells:
+def _tally_cells(tally: Tally) -> Cells:
     cells = {
         column: Cell(count_text(number), state.token if column in ("failed", "lost") else "plain")
         for column, state in STATES.items()
-        if (number := part.ended.get(state.word, 0))
+        if (number := tally.ended.get(state.word, 0))
     }
-    return {"jobs": Cell(count_text(part.created)), "waited": Cell(age_text(part.waited)), **cells}
+    return {"jobs": Cell(count_text(tally.created)), "waited": Cell(age_text(tally.waited)), **cells}
 
 
 def _day_rows(days: Sequence[Day], width: int) -> Iterator[tuple[str, Cells]]:
@@ -248,7 +248,7 @@ def _day_rows(days: Sequence[Day], width: int) -> Iterator[tuple[str, Cells]]:
         name = "today" if number == 0 else f"{when:%a} {when.day} {when:%b}"
         yield (
             f"day:{day.begin}",
-            {"name": Cell(name), "trend": Cell(bar, "accent"), "run": longest, **_part_cells(day)},
+            {"name": Cell(name), "trend": Cell(bar, "accent"), "run": longest, **_tally_cells(day)},
         )
 
 
@@ -264,7 +264,7 @@ def _type_rows(types: Sequence[TypeOfJobs], width: int) -> Iterator[tuple[str, C
             "run": Cell(age_text(found.run), "warning-bold" if found.is_slower else "plain"),
             "usual": Cell(age_text(found.usual_run)),
         }
-        yield f"type:{found.name}", {**_part_cells(found), **cells}
+        yield f"type:{found.name}", {**_tally_cells(found), **cells}
 
 
 def _host_rows(hosts: Sequence[HostHealth], now: float) -> Iterator[tuple[str, Cells]]:

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
 
 
-class KeyedRows(Generic[Item]):
+class DrawnRows(Generic[Item]):
     """Rows with keys, in order; the cells of one are made when it is drawn, however many there are."""
 
     def __init__(self, cells_of: Callable[[Item], Cells], rows: Iterable[tuple[str, Item]] = ()) -> None:
@@ -36,7 +36,7 @@ class KeyedRows(Generic[Item]):
         return self._cells_of(self.items[self._keys[index]])
 
 
-class RowList(KeyedRows[Cells]):
+class RowList(DrawnRows[Cells]):
     """Rows whose cells are made already."""
 
     def __init__(self, rows: Iterable[tuple[str, Cells]]) -> None:

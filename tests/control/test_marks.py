@@ -16,7 +16,7 @@ from gnjobs.control.agent import Agent
 from gnjobs.control.kill import kill_job
 from gnjobs.control.local_kill import LocalKill
 from gnjobs.processes import table
-from gnjobs.processes.end import Target
+from gnjobs.processes.end import HeldProcess
 from gnjobs.processes.find import processes_of, wanted_of
 from gnjobs.processes.seen import Found
 from gnjobs.processes.table import UNREAD, Mark, read_mark
@@ -118,13 +118,13 @@ def test_a_process_is_signalled_only_if_mark_and_account_are_still_those_that_we
     (seen,) = [p for p in processes_of(wanted_of(record)).processes if p.pid == record.pid]
     mark = read_mark(seen.pid)
     assert isinstance(mark, Mark)
-    held = Target.hold(seen, Found(marks={seen.pid: mark}))
+    held = HeldProcess.hold(seen, Found(marks={seen.pid: mark}))
     assert held is not None
     os.close(held.pidfd)
     for changed in (mark._replace(job="another"), None, UNREAD):
-        assert Target.hold(seen, Found(marks={seen.pid: changed}, job="another")) is None
+        assert HeldProcess.hold(seen, Found(marks={seen.pid: changed}, job="another")) is None
     for other in ({"account": "somebody"}, {"started": seen.started + 1}):
-        assert Target.hold(msgspec.structs.replace(seen, **other), Found(marks={seen.pid: mark})) is None
+        assert HeldProcess.hold(msgspec.structs.replace(seen, **other), Found(marks={seen.pid: mark})) is None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gnjobs.processes import table
-from gnjobs.processes.end import Target
+from gnjobs.processes.end import HeldProcess
 from gnjobs.processes.find import processes_of
 from gnjobs.processes.mounts import Mounts, names_the_same
 from gnjobs.processes.seen import Found
@@ -174,6 +174,6 @@ def test_what_bears_the_token_is_ended_however_many_namespaces_its_account_has(
         assert found.marks == {process.pid: mark}
         # One that descends from the job is so as well.
         for marks_seen in (found.marks, {process.pid: seen}):
-            held = Target.hold(found.processes[0], Found(marks=marks_seen))
+            held = HeldProcess.hold(found.processes[0], Found(marks=marks_seen))
             assert held is not None
             os.close(held.pidfd)

@@ -37,7 +37,7 @@ _MOST_HELD = 200  # by one ending, of the descriptors that a process may have
 _HIDDEN_SECONDS = 0.5
 
 
-class Target:
+class HeldProcess:
     """One process held by a pidfd, so that no signal ever reaches another one of the same pid."""
 
     def __init__(self, process: SeenProcess, pidfd: int) -> None:
@@ -45,7 +45,7 @@ class Target:
         self.pidfd = pidfd
 
     @classmethod
-    def hold(cls, process: SeenProcess, found: Found) -> "Target | None":
+    def hold(cls, process: SeenProcess, found: Found) -> "HeldProcess | None":
         """Open the process, then check that it is what was found; None where it is gone, or to be looked at again."""
         try:
             pidfd = os.pidfd_open(process.pid)
@@ -90,13 +90,13 @@ class _Ending:
     def __init__(self, find: Callable[[], Found]) -> None:
         self._find = find
         self._poll = select.poll()
-        self.alive: dict[int, Target] = {}
+        self.alive: dict[int, HeldProcess] = {}
         self.met: set[Identity] = set()
         self.refused: dict[int, str] = {}
         self.hidden: tuple[tuple[int, str], ...] = ()
         self.seen: tuple[SeenProcess, ...] = ()
 
-    def look(self) -> list[Target]:
+    def look(self) -> list[HeldProcess]:
         """Find the job's processes again and hold those that are new; returns these."""
         found = self._find()
         self.hidden, self.seen = found.hidden, found.processes
@@ -105,7 +105,7 @@ class _Ending:
         for process in found.processes:
             if len(self.alive) >= _MOST_HELD:
                 break  # the others' turn comes when these are gone
-            target = None if process.identity in held else Target.hold(process, found)
+            target = None if process.identity in held else HeldProcess.hold(process, found)
             if target is None:
                 continue
             self.alive[target.pidfd] = target
@@ -114,7 +114,7 @@ class _Ending:
             new.append(target)
         return new
 
-    def send(self, targets: list[Target], number: signal.Signals) -> None:
+    def send(self, targets: list[HeldProcess], number: signal.Signals) -> None:
         """Signal targets; a stopped one is continued so that it can end."""
         for target in targets:
             if not target.send(number):
@@ -204,7 +204,7 @@ def _verdict(ending: _Ending) -> KillStep:
     return step("left", f"left running: {named}", left)
 
 
-def _why(target: Target, ending: _Ending) -> str:
+def _why(target: HeldProcess, ending: _Ending) -> str:
     pid = target.process.pid
     if pid in ending.refused:
         return f"it runs as {ending.refused[pid]}, whom we may not signal"

@@ -60,7 +60,7 @@ class Share(NamedTuple):
         return f"{100 * self.part / self.whole:.0f} %" if self.whole else "none"
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """The jobs of a day, or of a type: how many were created, and how many ended in which shown state.
 
     `waited` is the median wait of those that began, `longest_wait` the longest.
@@ -73,13 +73,13 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     longest_wait: float | None = None
 
 
-class Day(Part, frozen=True, kw_only=True):
+class Day(Tally, frozen=True, kw_only=True):
     """What was created and what ended from `begin` on, until the next day begins."""
 
     begin: float
 
 
-class TypeOfJobs(Part, frozen=True, kw_only=True):
+class TypeOfJobs(Tally, frozen=True, kw_only=True):
     """The jobs of a type, and how long those run that succeed.
 
     `run` is the median of the last 24 h, `usual_run` that of the days before, `trend` that of each day, the oldest
