@@ -148,9 +148,8 @@ def test_a_viewer_reads_everything_and_changes_nothing(guarded: Guarded, filled:
     look_at_everything(url, filled)
     see_the_dashboard(url)
     check_nothing_was_refused(guarded)
-    check_no_less_would_do(
-        guarded, "viewer", but={"ping", "xread", "get"}
-    )  # for what is idle, what runs, and agents
+    # For what is idle, what runs, and agents.
+    check_no_less_would_do(guarded, "viewer", but={"ping", "xread", "get"})
     said = run(url, "kill", filled["pending"])
     assert said.returncode == 1
     assert "Redis did not take the status: " in said.stdout
@@ -331,8 +330,7 @@ def test_an_agent_does_all_its_work(guarded: Guarded, sleeper: SupervisedJob) ->
         assert steps[-1].verified, steps
         agent.terminate()
     assert agent.returncode == 0
-    check_no_less_would_do(
-        guarded, "agent", but={"xread", "xrange", "xrevrange", "hdel", "rename", "hsetnx"}
-    )  # for requests, Slurm, ended logs, ends of other programs' jobs
+    # For requests, Slurm, ended logs, ends of other programs' jobs.
+    check_no_less_would_do(guarded, "agent", but={"xread", "xrange", "xrevrange", "hdel", "rename", "hsetnx"})
     check_nothing_was_refused(guarded)
     lost.end()

@@ -122,9 +122,8 @@ def test_the_master_that_sentinels_name_over_tls(tls: Tls, tmp_path: Path) -> No
                 .replace(f":{tls.port}/0", f":{port}/gn/0")
             )
             wait_for(lambda: answers(url), 20)
-            assert all(
-                answers(url) for _ in range(10)
-            )  # whatever TLS sends by itself, and whenever that comes
+            # Whatever TLS sends by itself, and whenever that comes.
+            assert all(answers(url) for _ in range(10))
             check_all_connect(url)
         finally:
             sentinel.kill()

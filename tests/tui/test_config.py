@@ -264,10 +264,8 @@ def test_what_an_account_has_its_program_do_gets_nothing_of_roots_and_keeps_nobo
     monkeypatch.setattr("gnjobs.records.accounts.as_account", lambda _: instead)
     began = time.monotonic()
     starts = read_settings(files.system).agent_starts
-    assert (starts["nobody"].url, starts["nobody"].problem) == (
-        None,
-        "",
-    )  # for an agent alone it is run at all
+    # For an agent alone it is run at all.
+    assert (starts["nobody"].url, starts["nobody"].problem) == (None, "")
     read = with_urls(starts)["nobody"]
     assert (read.url, bool(read.problem)) == (url, url is None)
     assert time.monotonic() - began < 10

@@ -55,9 +55,8 @@ _ALREADY_RUNS = 1
 _FINISHING_SECONDS: Final = 20.0
 _AGAIN_SECONDS: Final = 60.0
 _TIDY_SECONDS: Final = 60.0
-_NOBODY_WAITS_SECONDS: Final = (
-    2 * LONGEST_RUN
-)  # no child of ours that has ended is still read from for as long
+# No child of ours that has ended is read from for so long.
+_NOBODY_WAITS_SECONDS: Final = 2 * LONGEST_RUN
 _LISTENING_SECONDS: Final = 2.0
 _LONGEST_GRACE_OF_USERS: Final = 60.0
 

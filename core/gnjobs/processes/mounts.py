@@ -78,9 +78,8 @@ def names_the_same(pid: int, url: str, known: KnownMounts | None = None) -> bool
 
 def _mounts(pid: int, folder: str, known: KnownMounts) -> Mounts:
     """What a process sees mounted; nothing where that is too much."""
-    account = next(
-        iter(owners_of(pid)[1:2]), -1
-    )  # the real one: files of what forbids to be inspected are root's
+    # The real one: the files of a process that forbids looking into it are root's.
+    account = next(iter(owners_of(pid)[1:2]), -1)
     spaces = account, os.readlink(f"{folder}/ns/mnt"), os.readlink(f"{folder}/root")
     if spaces not in known:
         is_too_many = sum(each[0] == account for each in known) >= _MOST_NAMESPACES

@@ -191,7 +191,7 @@ def command_text(pid: int) -> str:
 def owners_of(pid: int) -> tuple[int, ...]:
     """The user ids of a process: effective, real, saved, of the file system; empty when it is gone.
 
-    The owner of its files in `/proc` is no answer: those of a process that forbids to be inspected are root's.
+    The owner of its files in `/proc` is no answer: those of a process that forbids looking into it are root's.
     """
     return _effective_first(_status_numbers(pid, b"Uid:"))
 

@@ -56,9 +56,8 @@ class Origin(NamedTuple):
         return f"Origin(prefix={self.prefix!r})"
 
 
-_origins: dict[
-    tuple[str, str], Origin
-] = {}  # by id and when it was created: another prefix may have the same id
+# By id and when it was created: another prefix may have the same id.
+_origins: dict[tuple[str, str], Origin] = {}
 
 
 def remember_origin(job: "Job", url: str, prefix: str) -> None:
