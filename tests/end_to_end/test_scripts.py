@@ -90,6 +90,9 @@ def test_the_worst_of_many_kills_is_the_exit_code(server: Server, store: JobStor
         (("metrics", "--listen", "here"), "is not an address"),
         (("ls", "--redis-url", "redis://127.0.0.1/abc"), "the database is a number such as 0, not 'abc'"),
         (("ls", "--redis-url", "redis://127.0.0.1:abc/0"), "the port is a number such as 6379"),
+        (("ls", "--redis-url", "db1"), "it begins with redis://, rediss:// or unix://"),
+        (("ls", "--redis-url", "db1:6379"), "it begins with redis://, rediss:// or unix://"),
+        (("shw",), "Did you mean 'show'?"),
     ],
 )
 def test_wrong_use_is_refused_at_once_and_says_why(

@@ -44,6 +44,8 @@ class UnusableServer(redis.ConnectionError):
 def make_pool(url: str, **options: Any) -> ConnectionPool:
     """Make the pool of connections to what a URL names, none of them open yet; raises `ValueError` of one line."""
     parts = _parts(url)
+    if "://" not in url:
+        raise ValueError("it begins with redis://, rediss:// or unix://, such as redis://db1:6379/0")
     _check_login(url, parts)
     if parts.scheme.endswith(_SENTINEL):
         return _sentinel_pool(url, options)
