@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from gnjobs.errors import NoSuchJob
+from gnjobs.health.verdict import DEAD
 from gnjobs.records.fields import Child, Job, percent_done
 from gnjobs.watch.rows import Change, JobRow
 from gnjobs_tui.keys import Keys, bind
@@ -221,7 +222,8 @@ class JobScreen(GlanceScreen):
             verdict = GONE
         else:
             verdict = verdict_lines(picture.job, picture.status.health, width, 4 if has_room else 2)
-        facts = fact_lines(picture.job, now, width)
+        is_dead = picture.status.health.verdict == DEAD
+        facts = fact_lines(picture.job, now, width, is_dead=is_dead)
         if not picture.job.is_final:
             facts.append([*trend_parts(self.row, picture.history, now, width)])
         around = 2 + len(verdict) + len(facts)

@@ -5,6 +5,7 @@ from typing import Final
 
 from gnjobs.errors import ConfigError
 from gnjobs.health.assess import beat_overdue_after
+from gnjobs.health.states import DEAD_STATE
 from gnjobs.records.fields import percent_done, run_seconds
 from gnjobs.text import MINUTE, age_text, clock_text, percent_text, plural, silence_text, size_text
 from gnjobs.watch.listing import DEFAULT_SORT, Listing, Sort
@@ -101,6 +102,7 @@ def shown_silence(row: JobRow, now: float) -> float | None:
 
 def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> Cells:
     """The cells of a job's row at a time (unix seconds)."""
+    is_dead = row.state == DEAD_STATE.word  # what its processes used when they were last seen is used no more
     return {
         "state": state_cell(state_named(row.state)),
         "label": Cell(row.label),
@@ -109,14 +111,14 @@ def job_cells(row: JobRow, now: float, name_of: Callable[[str | None], str]) -> 
         "progress": Cell(progress_text(percent_done(row)), "dim" if row.is_final else "accent"),
         "percent": Cell(percent_text(percent_done(row))),
         "children": Cell(_children(row)),
-        "cpu": Cell(percent_text(row.cpu)),
+        "cpu": Cell(GLYPHS.none if is_dead else percent_text(row.cpu)),
         "silent": Cell(silence_text(shown_silence(row, now)), "warning"),
         "run": Cell(run_text(run_seconds(row, now), is_over=row.is_final)),
         "started": Cell(clock_text(row.started, now), "dim"),
         "id": Cell(row.id[:8], "dim"),
         "type": Cell(row.type or "", "dim"),
         "host": Cell(row.host or "", "dim"),
-        "memory": Cell(size_text(row.rss), "dim"),
+        "memory": Cell("" if is_dead else size_text(row.rss), "dim"),
     }
 
 

@@ -75,15 +75,15 @@ def break_line(text: str, width: int) -> tuple[str, str]:
     return text[:cut].rstrip(), text[cut:].lstrip()
 
 
-def fact_lines(job: Job, now: float, width: int) -> Rows:
-    """Where and how long it runs, on what, as far as there is room, and its command."""
+def fact_lines(job: Job, now: float, width: int, *, is_dead: bool = False) -> Rows:
+    """Where and how long it runs, on what, as far as there is room, and its command; of a dead job no processes."""
     facts = [_when(job, now)]
     facts += [" as ".join(part for part in (job.host, job.account) if part)] if job.host else []
     facts += [f"Slurm job {job.slurm_job}"] if job.slurm_job else []
-    if job.processes and not job.is_final:
+    if job.processes and not job.is_final and not is_dead:
         facts.append(plural(job.processes, "process", "processes"))
     limit = f" of {size_text(job.memory_limit)}" if job.memory_limit else ""
-    facts += [f"{size_text(job.rss)}{limit}"] if job.rss else []
+    facts += [f"{size_text(job.rss)}{limit}"] if job.rss and not is_dead else []
     facts += [f"wrote {size_text(job.written)}"] if job.written else []
     facts += [f"exit code {job.exit_code}"] if job.exit_code is not None else []
     facts += [f"signal {job.signal}"] if job.signal is not None else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gnjobs.health.silence import ChildJudge, child_silence, job_silence
 from gnjobs.health.states import State, child_state, display_state
-from gnjobs.health.verdict import Limits
+from gnjobs.health.verdict import DEAD, Limits
 from gnjobs.records.fields import Child, Job, percent_done, run_seconds
 from gnjobs.text import count_text, last_line, percent_text, plural, silence_text
 from gnjobs_tui.screens.job_cells import (
@@ -119,6 +119,11 @@ class JobParts:
             return job_silence(self._job)
         return child_silence(self._job, child) if not child.is_final and child.started else None
 
+    @property
+    def _is_dead(self) -> bool:
+        """Whether its processes are gone: what they used is used no more."""
+        return self._health.verdict == DEAD
+
     def _own_cells(self) -> Cells:
         job = self._job
         seen = self._own_processes
@@ -128,7 +133,7 @@ class JobParts:
             "part": Cell("the job itself", "bold"),
             "progress": Cell(progress_text(percent_done(job)), "accent"),
             "percent": Cell(percent_text(percent_done(job))),
-            "cpu": Cell("" if job.is_final else percent_text(cpu)),
+            "cpu": Cell("" if job.is_final or self._is_dead else percent_text(cpu)),
             "silent": Cell(silence_text(job_silence(job)), "warning"),
             "run": Cell(run_text(run_seconds(job, self._clock()), is_over=job.is_final)),
             "says": Cell(last_line(job.error) or job.message or ""),
@@ -137,7 +142,7 @@ class JobParts:
     def _child_cells(self, state: State, child: Child, processes: "Sequence[SeenProcess]") -> Cells:
         is_running = state.word == "running"
         silence, run, percent = self.silence(child), run_seconds(child, self._clock()), percent_done(child)
-        cpu = sum(process.cpu or 0.0 for process in processes) if processes else None
+        cpu = sum(process.cpu or 0.0 for process in processes) if processes and not self._is_dead else None
         pace = pace_words(child, silence, self._clock()) if is_running else ""
         return {
             "state": part_state_cell(state),

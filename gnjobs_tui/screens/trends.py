@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gnjobs.health.states import DEAD_STATE
 from gnjobs.processes.seen import History
 from gnjobs.records.fields import Child, run_seconds
 from gnjobs.text import MINUTE, count_text, duration_words, percent_text, size_text
@@ -17,7 +18,7 @@ _WORDS = 62
 
 def trend_parts(row: JobRow, history: History | None, now: float, width: int) -> Sequence[Part]:
     """CPU, memory and rate of a job that runs, each with its line and its last value, and how long is left."""
-    if row.is_final:
+    if row.is_final or row.state == DEAD_STATE.word:
         return []
     is_stuck = row.rank == RANK_TROUBLED
     left = "" if is_stuck else left_words(row.percent, run_seconds(row, now), row.silence)

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from textual.pilot import Pilot
 
 from gnjobs.health.states import STATES
+from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processing.registry import register
 from gnjobs.records.keys import CHILD_FIELD
 from gnjobs.records.summaries import ChildrenSummary, SilentChild
@@ -336,3 +337,21 @@ async def test_long_values_hang_below_their_beginning(server: Server) -> None:
             assert len(more) > 2
             assert all(line.index(line.split()[0]) == NAME_WIDTH for line in more[1:])
             assert "".join(inside).count("y") >= 200
+
+
+async def test_what_the_processes_of_a_dead_job_used_is_not_said_to_be_used(server: Server) -> None:
+    used = {"cpu": 73, "rss": 2_100_000_000, "processes": 14}
+    gone = {"host": host_name(), "boot_id": boot_id(), "pid_namespace": pid_namespace()}
+    gone |= {"heartbeat": time.time() - 600, "heartbeat-every": 3}
+    write_running(server, JOB, label="QC average, July", **used, **gone)
+    write_processes(server, JOB, 2)
+    async with dashboard(server, size=(160, 30)) as pilot:
+        listed = await shows(pilot, "! DEAD")
+        await pilot.press("enter")
+        opened = await shows(pilot, "! DEAD", "the job itself", "running 1m since")
+        for screen in (listed, opened):
+            assert not [
+                said
+                for said in ("73%", "2.1 GB", "14 processes", "CPU ")
+                if said in screen.replace("CPU Silent", "")
+            ]
