@@ -320,14 +320,20 @@ def test_where_slurm_hides_others_jobs_it_verifies_nothing_by_showing_none(
     assert ("shows" in last.text) is not is_verified
 
 
+@pytest.mark.parametrize("is_namesake", [False, True])
 def test_where_slurm_hides_others_jobs_one_of_the_asker_s_own_shows_nothing_of_this_one(
-    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch
+    queue: FakeSlurm, store: JobStore, monkeypatch: pytest.MonkeyPatch, is_namesake: bool
 ) -> None:
-    """Whoever writes the record may put its number there."""
+    """Whoever writes the record may put its number there, and an earlier job may have had the id."""
     job = submitted(store)
+    names = {word: queue.read("17", word) for word in ("name", "comment")}
     queue.write("17", name="hidden", comment="")
     queue.write("18", name="another", comment="", state="COMPLETED", account="tux")
-    store.client.hset(KEYS.job(job.id), mapping={"status": "killed", "slurm-job": "18"})
+    number = "18"
+    if is_namesake:
+        queue.write("18", **names)
+        number = "19"
+    store.client.hset(KEYS.job(job.id), mapping={"status": "killed", "slurm-job": number})
     queue.configure("jobs")
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     last = list(kill_job(store, job.id, actor=ADMIN))[-1]

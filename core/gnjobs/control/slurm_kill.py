@@ -138,7 +138,7 @@ class SlurmKill:
         """
         named = look_up_names([self._name], 0.0 if self._is_in_slurm else _DOUBTFUL_SECONDS)
         found = [placed for placed in named if self._mark in placed.comment.split()]
-        self._was_shown = self._was_shown or bool(found)
+        self._was_shown |= any(self._number in ("", placed.id) for placed in found)
         if self._number and self._number not in {placed.id for placed in found}:
             found += filter(None, look_up([self._number]).values())
         return found
