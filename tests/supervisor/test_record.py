@@ -71,6 +71,21 @@ def test_a_record_that_was_removed_is_not_mended(server: Server, link: LossyLink
     assert not server.client().exists(KEYS.job("j"))
 
 
+def test_a_record_that_another_supervisor_has_claimed_since_is_left_to_it(server: Server) -> None:
+    """The server forgot the claim, and the job was launched again before that was mended."""
+    client, key = server.client(), KEYS.job("j")
+    client.hset(key, mapping={"status": "pending", "command": "true"})
+    link = RecordLink(server.url, KEYS, "j")
+    link.read()
+    link.claim({"mark": "ours", "supervisor-pid": 1})
+    link.doubt()
+    assert link.mend()
+    client.hset(key, mapping={"mark": "theirs", "supervisor-pid": 2, "transition-token": "x"})
+    link.doubt()
+    assert not link.mend()
+    assert client.hmget(key, "mark", "supervisor-pid") == [b"theirs", b"2"]
+
+
 class Printed:
     last_write, lines = 0.0, 0
 

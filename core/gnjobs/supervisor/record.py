@@ -18,7 +18,7 @@ from gnjobs.records.reading import Records
 from gnjobs.records.scripts import MoveOutcome, Run, Value, read_small, set_fields, transition
 from gnjobs.records.statuses import PENDING, RUNNING
 
-_LONGEST_STATUS = 100
+_LONGEST_WORD = 100
 
 
 class RecordLink:
@@ -131,7 +131,7 @@ class RecordLink:
 
     def add_look(self, pipe: Any) -> None:
         """Add to a pipeline a look at the status, whose reply `is_forgotten` takes."""
-        read_small(pipe, self.key, (OWN_STATUS, "status"), _LONGEST_STATUS)
+        read_small(pipe, self.key, (OWN_STATUS, "status"), _LONGEST_WORD)
 
     def is_forgotten(self, found: Any) -> bool:
         """Whether a look found the job waiting, though we began it: older data came back over this connection."""
@@ -141,8 +141,12 @@ class RecordLink:
     def mend(self) -> bool:
         """Write what the server forgot: the record, its status, our fields, children and index entries.
 
-        Returns False, and writes nothing, where the record is gone from a server that forgot nothing.
+        Returns False, and writes nothing, where the record is gone from a server that forgot nothing, or where
+        another supervisor has claimed the job since a server forgot that we had.
         """
+        (mark,) = read_small(self.client, self.key, ("mark",), _LONGEST_WORD)
+        if mark not in (None, values.encode_text(str(self.said.get("mark", "")))):
+            return False
         run_id = self._read_run_id()
         connection = self._connection.number
         has_restarted = run_id is None or run_id != self._run_id
