@@ -107,10 +107,10 @@ def ends_words(rows: Sequence[JobRow], now: float) -> str:
     return f"{len(rows)} marked jobs have ended: " + ", ".join(f"{n} {word}" for word, n in counts.items())
 
 
-def empty_words(filter_text: str, group: str, *, is_given: bool) -> str:
+def empty_words(filter_text: str, group: str, user: str | None, *, is_given: bool) -> str:
     """Why a list is empty once all jobs are loaded; a filter that was given to it is not cleared."""
     if filter_text:
         return f"no job matches {filter_text}" + ("" if is_given else "; esc clears the filter")
     if group != ALL:
         return f"no job is {group}; 1 shows all"
-    return "no jobs yet; `gnjobs run -- COMMAND` makes one"
+    return f"{user} has no jobs" if user else "no jobs yet; `gnjobs run -- COMMAND` makes one"

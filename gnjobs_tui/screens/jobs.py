@@ -1,5 +1,6 @@
 """The screen of all jobs or of one user's jobs: counts, filter, table, and the pane below."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
@@ -109,6 +110,11 @@ class JobsScreen(GlanceScreen):
         marked = [row for row in found if row is not None]
         return marked or super().rows_to_act_on()
 
+    def place_of(self, row: JobRow) -> float:
+        """Where a job is listed: behind all others where the filter hides it."""
+        place = self._list.current.index_of(row.key) if self._list is not None else None
+        return math.inf if place is None else place
+
     def hidden_marks(self) -> int:
         """How many marked rows the filter hides."""
         listing = self._list.current if self._list else None
@@ -167,7 +173,8 @@ class JobsScreen(GlanceScreen):
         self.draw_header()
         self._draw_counts()
         if app.jobs.progress == 1:
-            empty = empty_words(str(choice.filter or ""), choice.group, is_given=self._is_as_given)
+            wanted = str(choice.filter or "")
+            empty = empty_words(wanted, choice.group, self.user, is_given=self._is_as_given)
         else:
             empty = self.unread("looking for jobs")
         source = JobsSource(listing, app.jobs.now, app.config.name_of)

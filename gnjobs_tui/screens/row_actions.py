@@ -51,6 +51,10 @@ class RowActions(TableScreen):
         """The marked jobs, or else that of the cursor."""
         return [self.row] if self.row is not None else []
 
+    def place_of(self, row: JobRow) -> float:
+        """Where a job stands among those listed, for whoever compares a question with the list."""
+        return 0.0
+
     def hidden_marks(self) -> int:
         """How many marked jobs the filter hides."""
         return 0
@@ -83,7 +87,7 @@ class RowActions(TableScreen):
 
         if self.is_refused("kill"):
             return
-        chosen, now = self.rows_to_act_on(), self.dashboard.jobs.now()
+        chosen, now = sorted(self.rows_to_act_on(), key=self.place_of), self.dashboard.jobs.now()
         targets = [target_of_row(row) for row in chosen if not row.is_final]
         left_out = [LeftOut(target_of_row(row), ended_words(row, now)) for row in chosen if row.is_final]
         if targets:

@@ -124,6 +124,11 @@ async def test_a_list_that_was_opened_by_a_filter_says_what_is_wrong_with_it(ser
         await says(pilot, "host: needs a value")
 
 
+async def test_of_a_user_without_jobs_that_is_said(server: Server) -> None:
+    async with dashboard(server, user="jsmit") as pilot:
+        await shows(pilot, "jsmit has no jobs")
+
+
 async def test_80_columns_show_at_least_15_jobs(server: Server) -> None:
     for number in range(30):
         write_job(server, f"job-{number}", label=f"label {number}", user_id="jsmith")

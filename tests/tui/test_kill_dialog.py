@@ -2,6 +2,7 @@
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records.actor import Actor
@@ -92,6 +93,17 @@ async def test_marked_jobs_need_their_number_typed(server: Server) -> None:
         await pilot.press(*"3", "tab", "enter")
         await until(pilot, lambda: all(requests(server, f"job-{number}") for number in range(3)))
         await until(pilot, lambda: screen_text(pilot).count("no agent runs there") == 3)
+
+
+async def test_marked_jobs_stand_in_the_order_of_the_list(server: Server) -> None:
+    for number in range(3):
+        write_running(server, f"job-{number}", label=f"label {number}", supervisor_pid=1, created=number)
+    async with dashboard(server) as pilot:
+        await shows(pilot, "1 all 3")
+        await pilot.press("a")
+        await open_dialog(pilot)
+        told = str(pilot.app.screen.query_one("#processes", Static).content)
+        assert told.index("label 2") < told.index("label 1") < told.index("label 0")
 
 
 async def test_a_viewer_is_refused_with_the_reason(server: Server) -> None:
