@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import count
 from pathlib import Path
 
 import psutil
@@ -209,11 +210,12 @@ def test_a_job_of_the_same_id_elsewhere_goes_on(server: Server) -> None:
                     os.kill(pid, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("begin", [[], ["env", "-i"]], ids=["with its mark", "without it"])
 def test_what_forks_and_ends_all_the_time_is_never_called_gone_while_it_lives(
-    server: Server, store: JobStore, tmp_path: Path
+    server: Server, store: JobStore, tmp_path: Path, begin: list[str]
 ) -> None:
     place = tmp_path / "lock"
-    with supervised(server, python(HOPPER, str(place))) as job:
+    with supervised(server, [*begin, *python(HOPPER, str(place))]) as job:
         job.wait_for_line("ready")
         last = kill(store, job.id, grace=0.2)[-1]
         assert last.verified == is_free(place), last
@@ -290,6 +292,23 @@ ENDS_SLOWLY = (
     "print('ready', flush=True)\n"
     "time.sleep(1000)\n"
 )
+
+
+@pytest.mark.parametrize(("ends", "kind"), [([7, 7], "verified"), (count(1), "left")])
+def test_nothing_is_called_gone_while_what_ends_may_have_started_others(
+    monkeypatch: pytest.MonkeyPatch, ends: Iterable[int], kind: str
+) -> None:
+    monkeypatch.setattr("gnjobs.processes.end.KILL_SECONDS", 0.2)
+    passing = iter(ends)
+    ending = end_processes(lambda: Found(passing=next(passing, None)), grace=0.0)
+    with pytest.raises(StopIteration) as over:
+        next(ending)
+    verdict = over.value.value
+    assert (verdict.kind, bool(verdict.pids), next(passing, None) is None) == (
+        kind,
+        kind == "left",
+        kind != "left",
+    )
 
 
 def test_the_grace_begins_with_the_first_signal_however_long_the_look_before_has_taken(

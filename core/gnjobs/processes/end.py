@@ -35,6 +35,7 @@ _EMPTY_LOOKS = 2
 _MOST_HELD = 200  # by one ending, of the descriptors that a process may have
 # How long what can't be inspected is looked at again: a process that is just being started may be so for a moment.
 _HIDDEN_SECONDS = 0.5
+_TOO_QUICK = "it forks and ends faster than it can be signalled"
 
 
 class HeldProcess:
@@ -95,11 +96,12 @@ class _Ending:
         self.refused: dict[int, str] = {}
         self.hidden: tuple[tuple[int, str], ...] = ()
         self.seen: tuple[SeenProcess, ...] = ()
+        self.passing: int | None = None
 
     def look(self) -> list[HeldProcess]:
         """Find the job's processes again and hold those that are new; returns these."""
         found = self._find()
-        self.hidden, self.seen = found.hidden, found.processes
+        self.hidden, self.seen, self.passing = found.hidden, found.processes, found.passing
         held = {target.process.identity for target in self.alive.values()}
         new = []
         for process in found.processes:
@@ -181,7 +183,7 @@ def _kill(ending: _Ending) -> Iterator[KillStep]:
         ending.look()
         targets = list(ending.alive.values())
         is_unclear = bool(ending.hidden) and time.monotonic() < hidden_until
-        empty = 0 if targets or ending.seen or is_unclear else empty + 1
+        empty = 0 if targets or ending.seen or ending.passing or is_unclear else empty + 1
         ending.send(targets, signal.SIGKILL)
         if pids := [target.process.pid for target in targets if target.process.pid not in told]:
             told.update(pids)
@@ -194,7 +196,8 @@ def _kill(ending: _Ending) -> Iterator[KillStep]:
 
 def _verdict(ending: _Ending) -> KillStep:
     total = len(ending.met)
-    left = {process.pid: "it forks and ends faster than it can be signalled" for process in ending.seen}
+    quick = [] if ending.passing is None else [ending.passing]
+    left = dict.fromkeys([*quick, *(process.pid for process in ending.seen)], _TOO_QUICK)
     left |= {target.process.pid: _why(target, ending) for target in ending.alive.values()}
     left |= dict(ending.hidden)
     if not left:

@@ -51,13 +51,15 @@ class SeenProcess(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """A job's processes with their marks; `hidden`: pid and why of what may be its own but can't be touched.
 
-    `job` is its id, where it is one of ours.
+    `job` is its id, where it is one of ours; `passing` the pid of what has ended since the look before, and may have
+    started what is in neither.
     """
 
     processes: tuple[SeenProcess, ...] = ()
     hidden: tuple[tuple[int, str], ...] = ()
     marks: Mapping[int, Mark | None] = {}
     job: str | None = None
+    passing: int | None = None
 
     def __bool__(self) -> bool:
         return bool(self.processes or self.hidden)

@@ -91,6 +91,7 @@ class Supervision:
         self._wakeups = wakeups
         self._reports = reports
         self._reaper = Reaper()
+        self._collected = self._reaper.collected
         self._watch = ChildWatch(link.keys, job.id)
         link.statement.children = self._watch.output_keys
         self._output = OutputWriter(
@@ -187,6 +188,14 @@ class Supervision:
         concealed = ((pid, why) for pid in concealed_children())
         return msgspec.structs.replace(found, hidden=(*found.hidden, *concealed))
 
+    def _find_to_end(self) -> Found:
+        """Find what is to be ended; what we have collected since the look before may have forked in between."""
+        found, before = self._find(), self._collected
+        self._collected = self._reaper.collected
+        return msgspec.structs.replace(
+            found, passing=None if self._collected == before else self._collected[1]
+        )
+
     def _handle(self, event: object) -> None:
         match event:
             case signal.SIGCHLD:
@@ -218,8 +227,9 @@ class Supervision:
     def _begin_ending(self, grace: float = GRACE_SECONDS) -> None:
         """End the job's processes: at once for a kill, otherwise those left after the pipes were drained."""
         if self._ending is None:
+            self._collected = self._reaper.collected
             self._ending = EndingThread(
-                self._find,
+                self._find_to_end,
                 grace,
                 prepare=self._before_ending,
                 conclude=self._conclude_ending,

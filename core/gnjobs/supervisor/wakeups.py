@@ -90,6 +90,7 @@ class Reaper:
 
     def __init__(self) -> None:
         self.exits: dict[int, Exit] = {}
+        self.collected = (0, 0)  # how many so far, and the pid of the last
 
     def collect(self) -> list[int]:
         """Wait for every process that has ended by now, or for 500 of them; return their pids. Never blocks."""
@@ -102,6 +103,7 @@ class Reaper:
             if pid == 0:
                 return ended
             self._remember(pid, read_wait_status(status))
+            self.collected = (self.collected[0] + 1, pid)
             ended.append(pid)
         return ended
 
