@@ -67,9 +67,10 @@ FORGOTTEN = ("host", "heartbeat", "pid", "process-started", "supervisor-pid", "s
     [
         (FORGOTTEN, {"status": "pending", "launched": 1, "launch-host": "elsewhere"}),
         (FORGOTTEN[2:], {"status": "pending"}),
+        (FORGOTTEN[2:], {"status": "pending", "slurm-job": "17"}),
         ((), {"status": "killed", "finished": 1}),
     ],
-    ids=["a claim", "older data", "a kill that was too early"],
+    ids=["a claim", "older data", "that Slurm has started it again", "a kill that was too early"],
 )
 def test_what_a_server_may_have_forgotten_is_asked_from_another_host(
     store: JobStore,
@@ -80,6 +81,7 @@ def test_what_a_server_may_have_forgotten_is_asked_from_another_host(
 ) -> None:
     """Where nothing of it can be seen, its supervisor is asked before it is called gone."""
     pid, key = sleeper.read().pid, KEYS.job(sleeper.id)
+    monkeypatch.setenv("PATH", "/")  # no Slurm can be asked
     monkeypatch.setattr(LocalKill, "is_claimed", lambda _: False)
     monkeypatch.setattr(LocalKill, "runs_on", lambda _, **__: False)
     monkeypatch.setattr(LocalKill, "unless_seen", lambda _, said: said)

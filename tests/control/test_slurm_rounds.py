@@ -117,6 +117,22 @@ def test_what_reports_is_not_asked_for(queue: FakeSlurm, store: JobStore) -> Non
     assert queue.questions() == []
 
 
+@pytest.mark.parametrize("state", ["PENDING", "NODE_FAIL"])
+def test_what_reports_again_by_the_time_that_slurm_answers_is_left_alone(
+    queue: FakeSlurm, store: JobStore, state: str
+) -> None:
+    job = queued(store, queue, "17")
+    queue.write("17", state=state)
+    store.client.hset(KEYS.job(job.id), mapping={"status": "running", "started": 1})
+    seen = store.get(job.id)
+    store.client.hset(KEYS.job(job.id), mapping={"heartbeat": store.now(), "mark": "of-the-next-run"})
+    rounds = SlurmRounds(store)
+    for _ in range(2):
+        rounds.go([seen], store.now())
+    found = store.get(job.id)
+    assert (found.status, found.mark, found.requeues) == ("running", "of-the-next-run", None)
+
+
 def test_what_a_record_s_children_are_keeps_nobody_else_from_being_looked_at(
     queue: FakeSlurm, store: JobStore
 ) -> None:

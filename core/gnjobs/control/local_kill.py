@@ -92,14 +92,12 @@ class LocalKill:
     def may_run_elsewhere(self) -> bool:
         """Whether what is said to wait or to have ended may run on another host: a server may forget its last second.
 
-        Of a job in Slurm, Slurm tells.
+        Of a job in Slurm, Slurm tells, unless somebody beats for one that waits.
         """
         job = self._job
-        if job.is_in_slurm:
-            return False
         if job.is_final:
-            return (job.heartbeat or 0.0) > (job.finished or math.inf)
-        was_launched = job.launched is not None and job.launch_host != host_name()
+            return not job.is_in_slurm and (job.heartbeat or 0.0) > (job.finished or math.inf)
+        was_launched = job.launched is not None and not job.is_in_slurm and job.launch_host != host_name()
         return job.status == PENDING and (was_launched or job.heartbeat is not None)
 
     def unless_seen(self, answered: KillStep) -> KillStep:

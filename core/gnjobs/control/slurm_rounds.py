@@ -133,11 +133,15 @@ class SlurmRounds:
                 run = self._store.run_of(job)
                 reasons[run] = {**reasons.get(run, {}), "queue-reason": encode_text(reason)}
         elif placed.waits and _nobody_reports(job, now):
-            requeue_job(self._store, self._store.again(job), placed.how_it_ends or "asked for in Slurm")
+            job = self._store.again(job)  # Slurm may have taken long to answer, and have started it since
+            if job.status != PENDING and _nobody_reports(job, now):
+                requeue_job(self._store, job, placed.how_it_ends or "asked for in Slurm")
 
     def _conclude(self, job: Job, placed: Placed | None, now: float) -> None:
         """Write the end of a job that Slurm has ended, or knows no more, and that no supervisor reported."""
         job = self._store.again(job)
+        if not _nobody_reports(job, now):
+            return
         status, why = _verdict(job, placed)
         by = SLURM if status == KILLED else None
         fields: dict[str, Value] = {"finished": f"{now:.3f}"}
