@@ -14,6 +14,7 @@ from gnjobs.processes.seen import ProcessSnapshot, SeenProcess
 from gnjobs.records import requests
 from gnjobs.records.actor import Actor
 from gnjobs.records.requests import KillStep
+from gnjobs.records.servers import explain
 from gnjobs.text import duration_words, percent_text, plural, silence_text
 from gnjobs_tui.screens.job_facts import break_lines, without_directory
 from gnjobs_tui.screens.target import LeftOut, Target
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 # In a dialog of 72 columns with its frame.
 NAME_WIDTH, TOLD_WIDTH = 8, 60
-NOT_ASKED = "not asked: Redis does not answer; nothing was signalled"
+_NO_ANSWER = "Redis does not answer"
 AT_ONCE = 16
 # Older than this, what a supervisor saw is no longer what is there.
 SNAPSHOT_AGE = 60.0
@@ -32,6 +33,11 @@ SNAPSHOT_AGE = 60.0
 SPAWNED = "multiprocessing.spawn"
 
 StoreOf = Callable[[Target], "JobStore"]
+
+
+def not_asked(why: str) -> str:
+    """That a kill could not be asked for, which leaves everything as it was."""
+    return f"not asked: {why}; nothing was signalled"
 
 
 class KillRun:
@@ -54,7 +60,7 @@ class KillRun:
         """End what was not begun yet, because Redis is away; whether all of it has ended by that."""
         for place, steps in enumerate(self.steps):
             if not steps:
-                self.steps[place].append(requests.step("refused", NOT_ASKED, final=True))
+                self.steps[place].append(requests.step("refused", not_asked(_NO_ANSWER), final=True))
         return self.is_over
 
     def _kill(self, place: int, tell: Callable[[], object], force: bool) -> None:
@@ -63,8 +69,8 @@ class KillRun:
         target = self.targets[place]
         if self._has_ended(place):
             return
+        store = self._store_of(target)
         try:
-            store = self._store_of(target)
             steps = kill_job(
                 store,
                 target.job_id,
@@ -76,9 +82,14 @@ class KillRun:
             )
             for each in steps:
                 self._add(place, each, tell)
-        except (GnjobsError, RedisError, OSError) as error:
-            is_away = isinstance(error, RedisConnectionError | RedisTimeoutError) and not self.steps[place]
-            self._add(place, requests.step("refused", NOT_ASKED if is_away else str(error), final=True), tell)
+        except GnjobsError as error:
+            self._add(place, requests.step("refused", str(error), final=True), tell)
+        except (RedisError, OSError) as error:
+            is_away = isinstance(error, RedisConnectionError | RedisTimeoutError)
+            why = explain(error, store.url)
+            if not self.steps[place]:
+                why = not_asked(_NO_ANSWER if is_away else why)
+            self._add(place, requests.step("refused", why, final=True), tell)
 
     def _add(self, place: int, step: KillStep, tell: Callable[[], object]) -> None:
         self.steps[place].append(step)

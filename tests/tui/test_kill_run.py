@@ -180,6 +180,18 @@ async def test_of_processes_that_were_not_seen_lately_all_that_is_known_can_be_r
         await shows(pilot, "processes unknown", "its command line" if is_foreign else "will be killed")
 
 
+def test_a_kill_that_a_full_server_did_not_take_says_so(server: Server, store: JobStore) -> None:
+    write_running(server, "job-1")
+    run = KillRun([Target("gn-uploader", "job-1", "QC")], Actor.admin("tux"), "", lambda _: store)
+    server.client().config_set("maxmemory", 1)
+    try:
+        run.run(lambda: None)
+    finally:
+        server.client().config_set("maxmemory", 0)
+    why = "Redis refuses writes: its memory is full (OOM)"
+    assert [step.text for step in run.steps[0]] == [f"not asked: {why}; nothing was signalled"]
+
+
 def test_steps_stand_as_they_came_whatever_clocks_say_and_once_each() -> None:
     run = KillRun([Target("p", "job-1", "QC")], Actor.admin("tux"), "", lambda _: pytest.fail("not asked"))
     answered = [

@@ -12,7 +12,7 @@
 import os
 import socket
 import ssl
-from typing import Any
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 import redis
@@ -230,6 +230,11 @@ def is_refusal(error: BaseException) -> bool:
     return isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
 
 
+REFUSES: Final = "Redis refuses writes"
+MEMORY_FULL: Final = f"{REFUSES}: its memory is full (OOM)"
+UNSAVED: Final = f"{REFUSES}: it can't save its data, is the disk full? (MISCONF)"
+
+
 def explain(error: BaseException, url: str) -> str:
     """Say in one line for a person why Redis can't be used."""
     where = server_address(url)
@@ -252,8 +257,14 @@ def explain(error: BaseException, url: str) -> str:
         case redis.ConnectionError() | OSError():
             return _explain_connection(error, where, url)
         case redis.RedisError():
-            return f"Redis refused: {_one_line(error)}"
+            return _refusal(error)
     return _one_line(error)
+
+
+def _refusal(error: redis.RedisError) -> str:
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return MEMORY_FULL
+    return UNSAVED if "MISCONF" in str(error) else f"Redis refused: {_one_line(error)}"
 
 
 def _explain_connection(error: BaseException, where: str, url: str) -> str:

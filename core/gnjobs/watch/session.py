@@ -3,7 +3,7 @@
 import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import redis
 
@@ -12,6 +12,7 @@ from gnjobs.processes.stored import read_processes
 from gnjobs.records import values
 from gnjobs.records.feed import ChangeFeed, TrackingRefused
 from gnjobs.records.keys import is_id
+from gnjobs.records.servers import MEMORY_FULL, REFUSES, UNSAVED
 from gnjobs.watch.loader import Loader
 from gnjobs.watch.reading import READ_AT_ONCE, ReadRows, WatchedPrefix
 from gnjobs.watch.requests import Deliver, Look, WatchRequests
@@ -272,9 +273,6 @@ class Poll:
         return [job_id for job_id in dict.fromkeys(listed + named) if is_id(job_id)]
 
 
-REFUSES: Final = "Redis refuses writes"
-
-
 class WriteRefusals:
     """Looks at a server's own account of itself; the counts of its refusals tell whether they go on."""
 
@@ -307,9 +305,9 @@ def _why(info: Mapping[str, Any], rising: set[str]) -> str:
     most, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
     can_evict = info.get("maxmemory_policy", "noeviction") != "noeviction"
     if "OOM" in rising or (0 < most < used and not can_evict):
-        return f"{REFUSES}: its memory is full (OOM)"
+        return MEMORY_FULL
     if info.get("aof_enabled") and info.get("aof_last_write_status") == "err":
         return f"{REFUSES}: its journal can't be written, is the disk full? (MISCONF)"
     if "MISCONF" in rising:
-        return f"{REFUSES}: it can't save its data, is the disk full? (MISCONF)"
+        return UNSAVED
     return ""
