@@ -17,7 +17,7 @@ from gnjobs.watch.listing import Sort
 from gnjobs_tui.keys import SECTIONS, KeyHelp, bind, screen_keys
 from gnjobs_tui.screens.dashboard import Dashboard
 from gnjobs_tui.screens.job_facts import break_lines
-from gnjobs_tui.style import GLYPHS, Cell, Parts, content, fit, lines, safe, state_cell
+from gnjobs_tui.style import GLYPHS, LONGEST_CELL, Cell, Parts, content, fit, lines, safe, state_cell
 from gnjobs_tui.widgets.columns import Column, Orders, chosen_order
 from gnjobs_tui.widgets.rows import RowList
 from gnjobs_tui.widgets.table import HEADER_LINES, VirtualTable
@@ -82,18 +82,23 @@ class TextScreen(ScrollScreen):
         told, left = self._text.split("\n"), MOST_LINES
         for place, line in enumerate(told):
             if left <= 0:
-                more = f"{GLYPHS.cut} and {plural(len(told) - place, 'more line')}"
-                yield [Cell(more, "warning"), "; ", Cell("y", "accent"), " copies all"]
+                yield _left_out(plural(len(told) - place, "more line"))
                 return
             name, value = line[: self._hang], safe(line[self._hang :])
             parts = break_lines(value, width - self._hang, left) or [""]
             left -= len(parts)
             for number, part in enumerate(parts):
                 yield [Cell(name, "dim") if number == 0 else " " * self._hang, part]
+            if (cut := len(line) - self._hang - LONGEST_CELL) > 0:
+                yield _left_out(plural(cut, "more character"))
 
     def action_copy(self) -> None:
         """Copy the text, made safe."""
         self.dashboard.copy(safe_text(self._text), "the text")
+
+
+def _left_out(what: str) -> Parts:
+    return [Cell(f"{GLYPHS.cut} and {what}", "warning"), "; ", Cell("y", "accent"), " copies all"]
 
 
 class ConfirmScreen(ModalScreen[bool]):

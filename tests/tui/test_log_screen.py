@@ -80,6 +80,13 @@ async def test_an_entry_of_many_lines_is_shown_as_far_as_anybody_reads(server: S
         await shows(pilot, " more lines; y copies all")
 
 
+async def test_who_copies_more_than_is_shown_is_told_so(server: Server) -> None:
+    async with dashboard(server, size=(80, 24)) as pilot:
+        pilot.app.push_screen(TextScreen("Command", "echo" + " " * 2000 + "unseen"))
+        text = await shows(pilot, "echo", "10 more characters; y copies all")
+        assert "unseen" not in text
+
+
 def at_cursor(table: VirtualTable) -> str:
     place = table._source.index_of(table.cursor_key)
     return table._source.cells_at(place)["text"].text
