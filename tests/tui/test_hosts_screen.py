@@ -19,6 +19,7 @@ async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -
     beat(server, "db2", age=3600)
     write_running(server, "job-1", label="on the first", host="db1")
     write_running(server, "job-2", label="on the last", host="web1")
+    write_running(server, "job-3", label="on another", host="db10")
     async with dashboard(server, size=(160, 30)) as pilot:
         await pilot.press("h")
         text = await shows(pilot, "answers", "3.2 of 8 cores", "24 GB of 64 GB", "silent since", "no agent")
@@ -27,8 +28,9 @@ async def test_each_host_shows_its_agent_its_load_and_its_jobs(server: Server) -
         await pilot.press("j", "enter")
         text = await shows(pilot, "on the first", '/host:"db1"')
         assert "on the last" not in text
+        assert "on another" not in text
         await pilot.press("escape", "p")
-        await shows(pilot, "2 jobs of the last 14 days")
+        await shows(pilot, "3 jobs of the last 14 days")
 
 
 async def test_what_an_agents_key_holds_harms_nobody(server: Server) -> None:

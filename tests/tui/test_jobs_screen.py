@@ -108,7 +108,7 @@ async def test_a_list_that_was_opened_by_a_filter_keeps_it(server: Server) -> No
         await until(pilot, lambda: "pheno off" not in screen_text(pilot), "the jobs of the host")
         await pilot.press("slash", *" pheno", "enter")
         await until(pilot, lambda: "geno here" not in screen_text(pilot), "fewer of them")
-        assert "pheno off" not in await shows(pilot, "pheno here", '/host:"db1" pheno')
+        assert "pheno off" not in await shows(pilot, "pheno here", '/host:"db1"$ pheno')
         await pilot.press("escape")
         assert "pheno off" not in await shows(pilot, "geno here", "pheno here")
         await pilot.press("slash", *" more", "escape", "escape")

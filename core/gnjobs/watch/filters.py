@@ -3,7 +3,7 @@
     QC average          both words, anywhere in label, id, user, type or last message
     "QC average"        these words together
     state:STUCK,fail    a shown or stored state (or a group: trouble) that begins with one of these
-    user: type: host: id:   that begin so     label:   that contains it
+    user: type: host: id:   that begin so, and with $ behind it are just that     label:   that contains it
     re:"^QC .*July$"    a regular expression that one of the texts matches
     age>2h ended<1d run<=10m silent>10m faults>0 cpu>90 percent<50 children>1
     -state:done !test   not
@@ -95,11 +95,12 @@ def _state(alternatives: Sequence[str]) -> Term:
 
 
 def begins(read: Callable[[Any], str | None]) -> Words:
-    """Make the test of a text that begins with one of some words."""
+    """Make the test of a text that begins with one of some words, of which `$` is the end."""
 
     def make(alternatives: Sequence[str]) -> Term:
         wanted = tuple(word.casefold() for word in alternatives)
-        return Term(lambda row, _: (read(row) or "").casefold().startswith(wanted))
+        end = "$" if any(word.endswith("$") for word in wanted) else ""
+        return Term(lambda row, _: f"{read(row) or ''}{end}".casefold().startswith(wanted))
 
     return make
 
@@ -302,8 +303,9 @@ def parse_filter(text: str, vocabulary: Vocabulary = JOBS) -> Filter:
 
 
 def quoted(text: str) -> str:
-    """A text as a filter takes it literally; only what stands before a quote in it, since nothing can quote one."""
-    return '"{}"'.format(text.partition('"')[0])
+    """A text as a filter takes it literally, and whole; of one with a quote what stands before it."""
+    before, quote, _ = text.partition('"')
+    return f'"{before}"' if quote else f'"{before}"$'
 
 
 def matcher(text: str, *, now: float) -> Callable[[Job, Health], bool]:
