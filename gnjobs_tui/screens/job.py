@@ -224,7 +224,7 @@ class JobScreen(GlanceScreen):
             verdict = verdict_lines(picture.job, picture.status.health, width, 4 if has_room else 2)
         is_dead = picture.status.health.verdict == DEAD
         facts = fact_lines(picture.job, now, width, is_dead=is_dead)
-        if not picture.job.is_final:
+        if not (picture.job.is_final or is_dead):
             facts.append([*trend_parts(self.row, picture.history, now, width)])
         around = 2 + len(verdict) + len(facts)
         result = result_lines(picture.status.report, self._room_for_result(around, rows), width)

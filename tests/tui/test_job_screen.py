@@ -349,6 +349,8 @@ async def test_what_the_processes_of_a_dead_job_used_is_not_said_to_be_used(serv
         listed = await shows(pilot, "! DEAD")
         await pilot.press("enter")
         opened = await shows(pilot, "! DEAD", "the job itself", "running 1m since")
+        told = [line[:6].strip() for line in opened.splitlines()]
+        assert told[told.index("comman") + 1] == "result"
         for screen in (listed, opened):
             assert not [
                 said
