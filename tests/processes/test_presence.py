@@ -347,7 +347,7 @@ def test_an_empty_command_line_is_no_sign_of_the_kernels_own() -> None:
         (["unshare", "-U", "--map-user=1"], "bin", True),
         (["unshare", "-U", "--map-user=1"], "daemon", False),
     ],
-    ids=["outside", "to root of one", "of an account that it does not know", "of its own"],
+    ids=["outside", "to root of one", "to another account", "to the account itself"],
 )
 def test_what_is_outside_of_a_user_namespace_may_be_of_accounts_that_are(
     begin: list[str], account: str, may_be: bool

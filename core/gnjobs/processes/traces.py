@@ -15,7 +15,7 @@ from gnjobs.processes.seen import Identity
 from gnjobs.processes.table import UNREAD, Mark, ProcessView, Wanted
 from gnjobs.records import values
 from gnjobs.records.accounts import SUPER_USER
-from gnjobs.records.actor import is_in_user_namespace, knows_user
+from gnjobs.records.actor import is_in_user_namespace
 from gnjobs.records.fields import Child, Job
 
 _INIT: Final = 1
@@ -140,10 +140,9 @@ def may_be_of(pid: int, mark: Mark | None, account: str | None) -> bool:
 def _are_outside(owners: tuple[int, ...], uid: int) -> bool:
     """Whether they are shown as nobody because our user namespace does not know them, and may be this one's.
 
-    Whose number the account has there says nothing to its root, who may inspect all that it knows.
+    Whatever number its name has there: of one's own alone is it known that it is the same.
     """
-    is_root_there = os.geteuid() == SUPER_USER and is_in_user_namespace()
-    return _UNKNOWN_USER in owners and (is_root_there or not knows_user(uid))
+    return _UNKNOWN_USER in owners and uid != os.geteuid() and is_in_user_namespace()
 
 
 def _is_of_the_kernel(pid: int) -> bool:

@@ -112,7 +112,7 @@ class Actor(msgspec.Struct, frozen=True):
             raise NotAllowed(refused)
 
 
-_INITIAL_UID_MAP = [[0, 0, 4294967295]]
+_INITIAL_UID_MAP = ["0", "0", "4294967295"]
 
 
 def login_name() -> str:
@@ -130,20 +130,10 @@ def login_name() -> str:
 
 def is_in_user_namespace() -> bool:
     """Whether user ids mean something else here than on the machine, and root is root of some accounts alone."""
-    return _uid_map() != _INITIAL_UID_MAP
-
-
-def knows_user(uid: int) -> bool:
-    """Whether this is a user id here: what has none in our user namespace is shown as nobody's."""
-    return any(first <= uid < first + count for first, _, count in _uid_map())
-
-
-def _uid_map() -> list[list[int]]:
     try:
-        lines = Path("/proc/self/uid_map").read_text().splitlines()
+        return Path("/proc/self/uid_map").read_text().split() != _INITIAL_UID_MAP
     except OSError:
-        return _INITIAL_UID_MAP  # a kernel without them
-    return [[int(word) for word in line.split()] for line in lines]
+        return False  # a kernel without them
 
 
 def actor_from(config: KnownUsers, login: str, *, read_only: bool = False) -> Actor:
