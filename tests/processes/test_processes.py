@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import resource
 import signal
 import subprocess
 import sys
@@ -292,6 +293,25 @@ ENDS_SLOWLY = (
     "print('ready', flush=True)\n"
     "time.sleep(1000)\n"
 )
+
+
+def test_an_ending_leaves_descriptors_to_look_with() -> None:
+    """Whoever launched a job, or its code, may leave its supervisor few."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    sleepers = [psutil.Popen(["sleep", "600"]) for _ in range(20)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 12, before[1]))
+    try:
+        for _ in end_processes(
+            lambda: describe(ProcessView(), {each.pid: None for each in sleepers if is_alive(each.pid)}),
+            grace=0.0,
+        ):
+            continue
+        assert [is_alive(each.pid) for each in sleepers] == [False] * 20
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for each in sleepers:
+            each.kill()
+            each.wait()
 
 
 @pytest.mark.parametrize(("ends", "kind"), [([7, 7], "verified"), (count(1), "left")])

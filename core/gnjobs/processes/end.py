@@ -6,8 +6,10 @@ Whole jobs, by their supervisor or in its place, and single children all end thi
 import contextlib
 import math
 import os
+import resource
 import select
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -85,6 +87,13 @@ def _is_what_was_found(process: SeenProcess, found: Found) -> bool:
     return mark.job in (None, found.job) and mark.child in (None, process.child)
 
 
+def _descriptors_left() -> int:
+    """How many more this process may have: whoever launched a job, or its code, may leave its supervisor few."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    used = len(os.listdir("/proc/self/fd"))
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit - used
+
+
 class _Ending:
     """All processes that one ending has found so far, alive and gone."""
 
@@ -103,9 +112,10 @@ class _Ending:
         found = self._find()
         self.hidden, self.seen, self.passing = found.hidden, found.processes, found.passing
         held = {target.process.identity for target in self.alive.values()}
-        new = []
+        new = list[HeldProcess]()
+        room = _descriptors_left() // 2  # the others are for looking
         for process in found.processes:
-            if len(self.alive) >= _MOST_HELD:
+            if len(self.alive) >= _MOST_HELD or (self.alive and len(new) >= room):
                 break  # the others' turn comes when these are gone
             target = None if process.identity in held else HeldProcess.hold(process, found)
             if target is None:
