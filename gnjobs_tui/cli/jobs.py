@@ -102,7 +102,7 @@ def run(
     click.echo(job.id)
     if via == "detach" and not detach:
         code = run_and_wait(job, session.store)
-        return code or _after_success(session.store, job.id)
+        return code or _after_success(session.store, job)
     launch(job, via, session.store, options=options, host=host)
     return DONE if detach else _wait_elsewhere(session, job)
 
@@ -113,20 +113,20 @@ def _wait_elsewhere(session: Session, job: "Job") -> int:
     from gnjobs_tui.cli.logs import follow_to_end
 
     try:
-        follow_to_end(session.store, job.id)
+        follow_to_end(session.store, job)
     except KeyboardInterrupt:
         kill_one(session.store, job, HowToKill(session.actor, None, "ctrl-c"))
-    ended = session.store.get(job.id)
+    ended = session.store.again(job)
     code = 128 + ended.signal if ended.signal is not None else ended.exit_code or DONE
-    return code or _after_success(session.store, job.id)
+    return code or _after_success(session.store, job)
 
 
-def _after_success(store: "JobStore", job_id: str) -> int:
+def _after_success(store: "JobStore", job: "Job") -> int:
     """The exit code for a command that exited with 0: its job may have ended otherwise."""
     from gnjobs.records.connection import patiently
 
     try:
-        job = patiently(partial(store.get, job_id), _READ_WITHIN)
+        job = patiently(partial(store.again, job), _READ_WITHIN)
     except NoSuchJob:
         return DONE  # removed: what the command said is all that is known
     if job.status == SUCCESS:

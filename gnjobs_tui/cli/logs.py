@@ -15,6 +15,7 @@ from gnjobs_tui.cli.session import Session, complain, find_child, json_option, o
 if TYPE_CHECKING:
     from gnjobs.outputs.lines import Hole, Line
     from gnjobs.outputs.reader import OutputReader
+    from gnjobs.records.fields import Job
     from gnjobs.store import JobStore
 
 TERMINAL_LINES = 50
@@ -55,29 +56,29 @@ def logs(
         raise click.UsageError("--json and --text exclude each other")
     if count is not None and first is not None:
         raise click.UsageError("-n and --from exclude each other")
-    store, job_id = session.find(id_)
-    child_id = find_child(store, job_id, child) if child else None
-    reader = store.output(job_id, child_id, whole=not on_terminal())
+    store, job = session.find_job(id_)
+    child_id = find_child(store, job.id, child) if child else None
+    reader = store.output(job.id, child_id, whole=not on_terminal())
     if count is None and first is None and on_terminal() and not as_json:
         count = TERMINAL_LINES
     start = first or 1 if count is None else max(1, reader.extent().last - count + 1)
     show = _json_line if as_json else _drawn if on_terminal() else _sentence if as_text else _stored
     last = _print_lines(reader.iterate(first=start), show, last=start - 1)
     if last == 0 and child is None and not follow:
-        _say_where(store, job_id)
+        _say_where(store, job.id)
     if follow:
-        _print_lines(_followed(store, job_id, reader, last), show, last)
+        _print_lines(_followed(store, job, reader, last), show, last)
     return 0
 
 
-def follow_to_end(store: "JobStore", job_id: str) -> None:
+def follow_to_end(store: "JobStore", job: "Job") -> None:
     """Print what a job prints until it has ended; say once on standard error why it waits."""
     from gnjobs.health.assess import queue_words
 
-    job = store.get(job_id)
+    job = store.again(job)
     if job.is_in_slurm:
         complain(queue_words(job, store.now()))
-    _print_lines(_followed(store, job_id, store.output(job_id), 0), _drawn if on_terminal() else _stored, 0)
+    _print_lines(_followed(store, job, store.output(job.id), 0), _drawn if on_terminal() else _stored, 0)
 
 
 def _say_where(store: "JobStore", job_id: str) -> None:
@@ -95,9 +96,9 @@ def _say_where(store: "JobStore", job_id: str) -> None:
     complain(f"the job's own output is empty{where}{error}")
 
 
-def _followed(store: "JobStore", job_id: str, reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":
+def _followed(store: "JobStore", job: "Job", reader: "OutputReader", after: int) -> "Iterator[Line | Hole]":
     while True:
-        ended = store.get(job_id).is_final
+        ended = store.again(job).is_final
         sys.stdout.flush()  # a pipe's reader sees what came, not only whole blocks of it
         lines = reader.follow(after, block_seconds=1.0)
         yield from lines

@@ -151,6 +151,16 @@ def test_who_waits_for_a_job_is_not_told_how_a_later_one_of_its_id_ended(
         assert terminal.wait_closed() == 3
 
 
+def test_who_follows_a_job_is_not_kept_by_a_later_one_of_its_id(server: Server, store: JobStore) -> None:
+    job = store.create(["true"], job_id="nightly")
+    store.client.xadd(KEYS.output("nightly"), {"at": 1, "kind": "out", "data": "of the first"}, id="1-0")
+    with on_terminal(server, "logs", "-f", "nightly") as terminal:
+        terminal.wait_for("of the first")
+        store.client.hset(KEYS.job("nightly"), "created", (job.created or 0.0) + 1)
+        terminal.wait_for("another job has the id nightly by now")
+        assert terminal.wait_closed() == 3
+
+
 def test_rm_by_a_filter_removes_what_has_ended_and_goes_on_behind_a_refusal(
     server: Server, store: JobStore
 ) -> None:
