@@ -3,9 +3,11 @@
 import os
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import pytest
+import redis
 
 from gnjobs.control import orphans
 from gnjobs.control.agent import Agent
@@ -15,7 +17,9 @@ from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import ProcessView, read_mark
+from gnjobs.records import ends
 from gnjobs.records.fields import Job
+from gnjobs.records.scripts import MoveOutcome, transition
 from gnjobs.store import JobStore
 from tests.support.agents import look_until
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
@@ -180,6 +184,25 @@ def stale(store: JobStore) -> Job:
     here = {"status": "running", "host": host_name(), "boot-id": boot_id(), "pid-namespace": pid_namespace()}
     store.client.hset(KEYS.job(job.id), mapping=here | {"supervisor-pid": 1, "heartbeat": 1})
     return job
+
+
+def test_an_end_whose_reply_was_lost_is_told_all_the_same(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[object] = []
+
+    def lossy(*arguments: Any, **options: Any) -> tuple[MoveOutcome, str]:
+        said = transition(*arguments, **options)
+        if not lost:
+            lost.append(said)
+            raise redis.ConnectionError("the reply is lost")
+        return said
+
+    monkeypatch.setattr(ends, "transition", lossy)
+    job = stale(store)
+    look_until(store, job.id, "lost")
+    assert lost == [("done", "lost")]
+    assert [event.kind for event in store.events(since=0.0) if event.job == job.id] == ["lost"]
 
 
 def test_a_job_that_cannot_be_written_keeps_no_other_from_its_end(store: JobStore) -> None:

@@ -1,10 +1,12 @@
 """The agent's rounds: looks for jobs of this host that nobody reports on, and says what it has verified of each."""
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
-from gnjobs.control.turns import Turns, apart
+from gnjobs.control.turns import WRITING_SECONDS, Turns, apart
 from gnjobs.health.assess import BEAT_SECONDS, beat_overdue_after
 from gnjobs.health.verdict import Limits
 from gnjobs.processes.find import is_supervisor, processes_of, wanted_of
@@ -18,7 +20,7 @@ from gnjobs.processes.traces import may_be_of
 from gnjobs.processes.workers import worker_processes_of
 from gnjobs.records import events, values
 from gnjobs.records.bounded import cut_record, read_hashes
-from gnjobs.records.connection import readable
+from gnjobs.records.connection import patiently, readable
 from gnjobs.records.ends import JobEnd, StopRequest, end_children, end_job
 from gnjobs.records.fields import JOB_FIELDS, Job, read_job_list
 from gnjobs.records.indexes import Cursor, read_index
@@ -282,7 +284,9 @@ class Rounds:
     ) -> bool:
         by, reason = (stop.by, stop.reason) if stop else ("agent", None)
         end = JobEnd(status, fields, f"{status}: {why}", by, reason)
-        outcome, _ = end_job(self._store, job, end, allowed=allowed)
+        token = uuid.uuid4().hex
+        write = partial(end_job, self._store, job, end, allowed=allowed, token=token)
+        outcome, _ = patiently(write, WRITING_SECONDS)
         self._orphans.pop(job.id, None)
         return outcome == "done"
 

@@ -6,13 +6,16 @@ again.
 
 import signal
 import time
+import uuid
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Final
 
-from gnjobs.control.turns import Turns, apart
+from gnjobs.control.turns import WRITING_SECONDS, Turns, apart
 from gnjobs.health.assess import beat_overdue_after
 from gnjobs.processes.host import host_name
 from gnjobs.processes.slurm import Placed, SlurmError, look_up, look_up_names, size_words
+from gnjobs.records.connection import patiently
 from gnjobs.records.ends import JobEnd, end_children, end_job, requeue_job
 from gnjobs.records.fields import SLURM, Job
 from gnjobs.records.reading import Records
@@ -148,7 +151,8 @@ class SlurmRounds:
         fields |= {"stop-by": SLURM, "stop-reason": encode_text(why)} if by else {"error": encode_text(why)}
         end_children(self._store, job, status, fields)
         text = f"ended by {SLURM}: {why}" if by else f"{status}: {why}"
-        end_job(self._store, job, JobEnd(status, fields, text, by or "agent", why if by else None))
+        end = JobEnd(status, fields, text, by or "agent", why if by else None)
+        patiently(partial(end_job, self._store, job, end, token=uuid.uuid4().hex), WRITING_SECONDS)
 
 
 def _verdict(job: Job, placed: Placed | None) -> tuple[str, str]:

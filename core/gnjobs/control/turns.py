@@ -13,6 +13,8 @@ from gnjobs.errors import NoSuchJob
 from gnjobs.records.fields import Job
 from gnjobs.text import complain
 
+# How long an end waits for a Redis that is away: what follows from one whose reply was lost happens if it is repeated.
+WRITING_SECONDS: Final = 10.0
 _MOST: Final = 100_000
 
 
