@@ -1,14 +1,18 @@
 """Kills as who asks sees them, where the supervisor can't do it, or can't be looked at."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import redis
 
 from gnjobs.control.kill import _Kill, kill_job
 from gnjobs.control.local_kill import LocalKill
+from gnjobs.records import ends
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.requests import answer, step
+from gnjobs.records.scripts import MoveOutcome, transition
 from gnjobs.records.statuses import PENDING
 from gnjobs.store import JobStore
 from tests.support.servers import Server
@@ -57,6 +61,26 @@ def test_what_a_supervisor_says_last_is_heard_though_it_is_gone_by_then(store: J
 
     steps = list(kill._ask(KEYS.admin_requests, 30.0, lambda: iter(()), answers_and_ends))
     assert [each.text for each in steps] == ["asked as jane", "all of it is gone"]
+
+
+def test_a_kill_in_a_supervisor_s_place_whose_reply_was_lost_is_told_as_it_came_to_be(
+    store: JobStore, sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost: list[object] = []
+
+    def lossy(*arguments: Any, **options: Any) -> tuple[MoveOutcome, str]:
+        said = transition(*arguments, **options)
+        if not lost:
+            lost.append(said)
+            raise redis.ConnectionError("the reply is lost")
+        return said
+
+    monkeypatch.setattr(ends, "transition", lossy)
+    sleeper.processes[0].kill()
+    sleeper.processes[0].wait()
+    last = list(kill_job(store, sleeper.id, actor=JANE, grace=0.0))[-1]
+    assert (last.verified, lost) == (True, [("done", "killed")])
+    assert [event.kind for event in store.events(since=0.0) if event.job == sleeper.id] == ["killed"]
 
 
 FORGOTTEN = ("host", "heartbeat", "pid", "process-started", "supervisor-pid", "supervisor-started", "mark")

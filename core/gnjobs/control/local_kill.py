@@ -149,7 +149,9 @@ class LocalKill:
         earlier = StopRequest.of(self._job)
         status = KILLED if verdict.pids or earlier else LOST
         stop = self._stop if verdict.pids else earlier or self._stop
-        last = conclude_kill(self._store, self._job, None, stop, verdict, status=status)
+        last = conclude_kill(
+            self._store, self._job, None, stop, verdict, status=status, wait_seconds=_ENDING_SECONDS
+        )
         yield self._of_this_host(last) if last.verified else last
 
     def _goes_on(self, supervisor: int, verdict: KillStep) -> bool:
