@@ -90,11 +90,12 @@ FORGOTTEN = ("host", "heartbeat", "pid", "process-started", "supervisor-pid", "s
     ("gone", "stands"),
     [
         (FORGOTTEN, {"status": "pending", "launched": 1, "launch-host": "elsewhere"}),
+        (FORGOTTEN, {"status": "pending"}),
         (FORGOTTEN[2:], {"status": "pending"}),
         (FORGOTTEN[2:], {"status": "pending", "slurm-job": "17"}),
         ((), {"status": "killed", "finished": 1}),
     ],
-    ids=["a claim", "older data", "that Slurm has started it again", "a kill that was too early"],
+    ids=["a claim", "a launch", "older data", "that Slurm has started it again", "a kill that was too early"],
 )
 def test_what_a_server_may_have_forgotten_is_asked_from_another_host(
     store: JobStore,

@@ -26,6 +26,7 @@ from gnjobs.processes.seen import Found, Identity, SeenProcess
 from gnjobs.processes.stored import known_identities
 from gnjobs.processes.table import ProcessView
 from gnjobs.processes.workers import is_shared, worker_processes_of
+from gnjobs.records.connection import server_time
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.fields import Child, Job
 from gnjobs.records.reading import Records
@@ -34,6 +35,8 @@ from gnjobs.records.statuses import KILLED, LOST, PENDING
 
 _ENDING_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
+# For so long a server that forgot its last second may lack a launch, until a beat says it again.
+_FORGETTABLE_SECONDS = 60.0
 
 
 def _may_be_ending(process: SeenProcess) -> bool:
@@ -97,8 +100,13 @@ class LocalKill:
         job = self._job
         if job.is_final:
             return not job.is_in_slurm and (job.heartbeat or 0.0) > (job.finished or math.inf)
-        was_launched = job.launched is not None and not job.is_in_slurm and job.launch_host != host_name()
-        return job.status == PENDING and (was_launched or job.heartbeat is not None)
+        if job.status != PENDING or job.heartbeat is not None:
+            return job.status == PENDING
+        if job.is_in_slurm:
+            return False
+        if job.launched is not None:
+            return job.launch_host != host_name()
+        return server_time(self._store.client) - (job.created or 0.0) < _FORGETTABLE_SECONDS
 
     def unless_seen(self, answered: KillStep) -> KillStep:
         """The last step; it names what still claims here to be of the job, whatever the record says."""
