@@ -69,8 +69,9 @@ class KillRun:
         target = self.targets[place]
         if self._has_ended(place):
             return
-        store = self._store_of(target)
+        store: JobStore | None = None
         try:
+            store = self._store_of(target)
             steps = kill_job(
                 store,
                 target.job_id,
@@ -86,7 +87,7 @@ class KillRun:
             self._add(place, requests.step("refused", str(error), final=True), tell)
         except (RedisError, OSError) as error:
             is_away = isinstance(error, RedisConnectionError | RedisTimeoutError)
-            why = explain(error, store.url)
+            why = str(error) if store is None else explain(error, store.url)
             if not self.steps[place]:
                 why = not_asked(_NO_ANSWER if is_away else why)
             self._add(place, requests.step("refused", why, final=True), tell)

@@ -137,7 +137,7 @@ def test_a_run_is_over_when_each_has_its_final_step() -> None:
     run.run(lambda: told.append(True))
     assert run.is_over
     assert not run.succeeded
-    assert run.summary() == "label: no connection"
+    assert run.summary() == "label: not asked: no connection; nothing was signalled"
     assert told
 
 
