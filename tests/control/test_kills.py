@@ -1,20 +1,17 @@
 """Kills as who asks sees them, where the supervisor can't do it, or can't be looked at."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
-import redis
 
 from gnjobs.control.kill import _Kill, kill_job
 from gnjobs.control.local_kill import LocalKill
-from gnjobs.records import ends
 from gnjobs.records.actor import Actor
 from gnjobs.records.ends import StopRequest, conclude_kill
 from gnjobs.records.requests import answer, step
-from gnjobs.records.scripts import MoveOutcome, transition
 from gnjobs.records.statuses import PENDING
 from gnjobs.store import JobStore
+from tests.support.lost_replies import lose_first_reply
 from tests.support.servers import Server
 from tests.support.supervised import KEYS, SupervisedJob, is_alive, python, supervised
 from tests.support.waiting import wait_for
@@ -66,16 +63,7 @@ def test_what_a_supervisor_says_last_is_heard_though_it_is_gone_by_then(store: J
 def test_a_kill_in_a_supervisor_s_place_whose_reply_was_lost_is_told_as_it_came_to_be(
     store: JobStore, sleeper: SupervisedJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost: list[object] = []
-
-    def lossy(*arguments: Any, **options: Any) -> tuple[MoveOutcome, str]:
-        said = transition(*arguments, **options)
-        if not lost:
-            lost.append(said)
-            raise redis.ConnectionError("the reply is lost")
-        return said
-
-    monkeypatch.setattr(ends, "transition", lossy)
+    lost = lose_first_reply(monkeypatch)
     sleeper.processes[0].kill()
     sleeper.processes[0].wait()
     last = list(kill_job(store, sleeper.id, actor=JANE, grace=0.0))[-1]

@@ -3,11 +3,9 @@
 import os
 import subprocess
 from collections.abc import Callable
-from typing import Any
 
 import psutil
 import pytest
-import redis
 
 from gnjobs.control import orphans
 from gnjobs.control.agent import Agent
@@ -17,11 +15,10 @@ from gnjobs.processes.host import boot_id, host_name, pid_namespace
 from gnjobs.processes.presence import look
 from gnjobs.processes.seen import Presence
 from gnjobs.processes.table import ProcessView, read_mark
-from gnjobs.records import ends
 from gnjobs.records.fields import Job
-from gnjobs.records.scripts import MoveOutcome, transition
 from gnjobs.store import JobStore
 from tests.support.agents import look_until
+from tests.support.lost_replies import lose_first_reply
 from tests.support.os_accounts import AS_NOBODY, needs_accounts
 from tests.support.supervised import KEYS
 from tests.support.waiting import wait_for
@@ -196,16 +193,7 @@ def stale(store: JobStore) -> Job:
 def test_an_end_whose_reply_was_lost_is_told_all_the_same(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost: list[object] = []
-
-    def lossy(*arguments: Any, **options: Any) -> tuple[MoveOutcome, str]:
-        said = transition(*arguments, **options)
-        if not lost:
-            lost.append(said)
-            raise redis.ConnectionError("the reply is lost")
-        return said
-
-    monkeypatch.setattr(ends, "transition", lossy)
+    lost = lose_first_reply(monkeypatch)
     job = stale(store)
     look_until(store, job.id, "lost")
     assert lost == [("done", "lost")]

@@ -100,8 +100,10 @@ class LocalKill:
         job = self._job
         if job.is_final:
             return not job.is_in_slurm and (job.heartbeat or 0.0) > (job.finished or math.inf)
-        if job.status != PENDING or job.heartbeat is not None:
-            return job.status == PENDING
+        if job.status != PENDING:
+            return False
+        if job.heartbeat is not None:
+            return True
         if job.is_in_slurm:
             return False
         if job.launched is not None:

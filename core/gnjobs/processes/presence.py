@@ -76,10 +76,10 @@ def look_well(
         return presence
     found = stored()
     processes = found.processes if found is not None else ()
-    named = {each.identity for each in processes}
+    pids = {each.pid for each in processes}
     # Each is read once, however many starts are named with it.
-    starts = {pid: process_start(pid) for pid in set(list_pids()) & {pid for pid, _ in named}}
-    known = named & starts.items()
+    starts = {pid: process_start(pid) for pid in (pids.intersection(list_pids()) if pids else ())}
+    known = {each.identity for each in processes} & starts.items()
     again = _again(job, known) if known else presence
     return again if again.kind in ("running", "hidden") else presence
 

@@ -107,14 +107,7 @@ class Supervision:
         self._wanted = Wanted(job.id, digest_of_mark(settings.mark), uid=os.getuid())
         self._others = Records(connect(settings.url, retries=0), link.keys, settings.url)
         self._me = (os.getpid(), process_start(os.getpid()) or 0)
-        self._listener = ControlListener(
-            settings.url,
-            link.keys,
-            _streams_heeded(link.keys, job),
-            wakeups.post,
-            since=since,
-            is_for_us=lambda request: request.job == job.id and request.is_of(self._wanted.token, since),
-        )
+        self._listener = self._make_listener(since)
         self._answers = Answers(self._listener, link.keys)
         self._requests = RequestPool(self._beside, self._answers.send, link.keys)
         self._verdict: KillStep | None = None
@@ -127,6 +120,18 @@ class Supervision:
         self._asks_slurm: threading.Thread | None = None
         self._has_left = False
         self._is_over = False
+
+    def _make_listener(self, since: float) -> ControlListener:
+        return ControlListener(
+            self._settings.url,
+            self._link.keys,
+            _streams_heeded(self._link.keys, self._job),
+            self._wakeups.post,
+            since=since,
+            is_for_us=lambda request: (
+                request.job == self._job.id and request.is_of(self._wanted.token, since)
+            ),
+        )
 
     def _make_reporter(self) -> Reporter:
         return Reporter(
